@@ -1,0 +1,121 @@
+"""Files that appear complete or not at all, even when the process is killed.
+
+On Linux the bytes go to a file without a name (`O_TMPFILE`), which the kernel itself forgets when the process dies.
+Elsewhere they go to a hidden neighbour `.NAME.PID.XXXX.part`, and the next run removes the parts of dead processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sharpbit.errors import OutputExists
+
+_PART = re.compile(r"^\..*\.(\d+)\.[0-9a-z_]+\.part$")
+_swept: set[Path] = set()
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open `path` for writing; it appears, complete, when the block ends without an error.
+
+    Missing folders are made. The file is flushed to the disk before it gets its name.
+
+    Raises:
+        OutputExists: `path` exists (checked at the start and, atomically, at the end) and `overwrite` is false.
+    """
+    path = Path(path)
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    part = _part_name(path)
+    fd, named = _open(path.parent, part)
+    try:
+        with os.fdopen(fd, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if not named:
+                target = part if overwrite else path
+                _link(f"/proc/self/fd/{file.fileno()}", target)
+        if overwrite:
+            os.replace(part, path)
+        elif named:
+            _publish(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _open(folder: Path, part: Path) -> tuple[int, bool]:
+    """A file descriptor to write to, and whether the file already has the name `part`."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # some file systems have no unnamed files
+            return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), False
+    return os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666), True
+
+
+def _part_name(path: Path) -> Path:
+    token = secrets.token_hex(4)
+    return path.parent / f".{path.name[:150]}.{os.getpid()}.{token}.part"
+
+
+def _link(unnamed: str, path: Path) -> None:
+    # A folder descriptor makes Python call linkat(AT_SYMLINK_FOLLOW), which /proc/self/fd needs.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.link(unnamed, path.name, dst_dir_fd=folder, follow_symlinks=True)
+    except FileExistsError:
+        raise _exists(path) from None
+    finally:
+        os.close(folder)
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give `part` its final name, refusing to replace a file that appeared meanwhile."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise _exists(path) from None
+        os.replace(part, path)
+    else:
+        os.unlink(part)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove, once per folder and process, the parts that killed processes left."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            match = _PART.match(entry.name)
+            if match and not _alive(int(match[1])):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _exists(path: Path) -> OutputExists:
+    return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it, --skip-existing to keep it")
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is no question there but an event
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Pictures: reading, writing, colour, metadata and MATLAB-compatible bicubic resizing (numpy and Pillow only)."""
