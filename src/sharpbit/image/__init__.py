@@ -1,1 +1,26 @@
-"""Pictures: reading, writing, colour, metadata and MATLAB-compatible bicubic resizing (numpy and Pillow only)."""
+"""Pictures: reading, writing, colour, metadata and MATLAB-compatible bicubic resizing.
+
+`read` gives a `Picture`; `open_writer` takes one strip by strip. Both speak in sentences (`ImageError`) when they fail.
+"""
+
+from sharpbit.image.colour import from_pil, to_pil
+from sharpbit.image.picture import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, Metadata, Picture, is_picture_name
+from sharpbit.image.read import probe, read
+from sharpbit.image.write import PictureWriter, WriteOptions, losses, open_writer
+
+__all__ = [
+    "MAX_PIXELS",
+    "READ_FORMATS",
+    "WRITE_FORMATS",
+    "Metadata",
+    "Picture",
+    "PictureWriter",
+    "WriteOptions",
+    "from_pil",
+    "is_picture_name",
+    "losses",
+    "open_writer",
+    "probe",
+    "read",
+    "to_pil",
+]

@@ -1,0 +1,261 @@
+"""More than 8 bits per sample, which Pillow cuts off: TIFF, PNG and SGI through OpenImageIO, PPM by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from sharpbit.errors import ImageError
+from sharpbit.image.metadata import (
+    checked_icc,
+    checked_xmp,
+    kept,
+    tiff_dpi,
+    tiff_exif,
+    upright,
+    xmp_orientation,
+)
+from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.source import damaged
+
+_WEBP_IN_TIFF = 50001  # compression that Pillow's libtiff lacks
+_ASSOCIATED = 1  # ExtraSamples: alpha, multiplied into the colours
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """What the first directory of a TIFF file says about its samples. `bits` is the most of any sample."""
+
+    tags: dict[int, object]
+    offset: int
+    next: int
+    height: int
+    width: int
+    bits: int
+    kind: int
+    photometric: int
+    compression: int
+    extra: tuple[int, ...]
+
+    @property
+    def turn(self) -> int:
+        """The orientation (1 to 8) which the pixels need."""
+        xmp = self.tags.get(700)
+        value = _first(self.tags.get(274), 0) or xmp_orientation(xmp if isinstance(xmp, bytes) else None) or 1
+        return value if 1 <= value <= 8 else 1
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Pillow would lose something that OpenImageIO keeps."""
+        if self.photometric not in (0, 1, 2) or self.kind != 1 or self.bits > 16:
+            return False
+        return self.bits > 8 or self.compression == _WEBP_IN_TIFF
+
+
+def tiff_header(file: BinaryIO) -> TiffHeader | None:
+    """The header of a TIFF file, or None if this is none or it is broken (Pillow then says what is wrong)."""
+    file.seek(0)
+    head = file.read(16)
+    if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        directory = ImageFileDirectory_v2(head if b"+" in head[:4] else head[:8])
+        offset = directory.next
+        file.seek(offset)
+        directory.load(file)
+        tags: dict[int, object] = dict(directory)
+        bits = tags.get(258, 1)
+        extra = tags.get(338, ())
+        return TiffHeader(
+            tags=tags,
+            offset=offset,
+            next=int(directory.next),
+            height=_first(tags[257]),
+            width=_first(tags[256]),
+            bits=max(bits) if isinstance(bits, tuple) else _first(bits),
+            kind=_first(tags.get(339), 1),
+            photometric=_first(tags.get(262), 1),
+            compression=_first(tags.get(259), 1),
+            extra=extra if isinstance(extra, tuple) else (_first(extra),),
+        )
+    except Exception:  # a broken directory raises nearly anything
+        return None
+    finally:
+        file.seek(0)
+
+
+def refuse_unsupported(header: TiffHeader, name: str) -> None:
+    """Raise ImageError for samples that are signed, floating-point or wider than 16 bits."""
+    what = {2: "signed", 3: "floating-point"}.get(header.kind)
+    if what is None and header.bits > 16:
+        what = f"{header.bits}-bit"
+    if what is not None:
+        raise ImageError(f"{name} has {what} samples, which are not supported; convert it to unsigned 16 bits first")
+
+
+def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -> tuple[Array, Array | None]:
+    """The pixels and alpha of a TIFF file for which `header.is_ours` holds; not yet turned upright."""
+    samples = decode(file, name, ".tif")
+    colours = 3 if header.photometric == 2 else 1
+    has_alpha = bool(header.extra) and header.extra[0] in (1, 2) and samples.shape[2] > colours
+    surplus = samples.shape[2] - colours - has_alpha
+    if surplus > 0:
+        notes.append(f"{surplus} extra channel{'s' * (surplus > 1)} left out")
+    pixels, alpha = split(samples[..., : colours + has_alpha])
+    if header.photometric == 0 and header.bits > 8:  # white is zero, which OpenImageIO inverts up to 8 bits only
+        pixels = 65535 - pixels
+    if alpha is not None and header.extra[0] == _ASSOCIATED:
+        pixels = unmultiplied(pixels, alpha)
+    if 8 < header.bits < 16:
+        notes.append(f"{header.bits}-bit samples scaled to 16 bits")
+    return pixels, alpha
+
+
+def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, notes: list[str]) -> Metadata:
+    """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
+    icc = kept(lambda: checked_icc(header.tags.get(34675), channels), "colour profile", notes)
+    block = kept(lambda: tiff_exif(file, header.offset), "EXIF block", notes)
+    xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
+    return upright(Metadata(icc, block, xmp, tiff_dpi(header.tags)))
+
+
+def decode(file: BinaryIO, name: str, suffix: str) -> Array:
+    """All samples (H, W, channels) of the file, uint8 or uint16, alpha as it is stored.
+
+    Raises:
+        ImageError: OpenImageIO cannot decode it.
+    """
+    import OpenImageIO as oiio  # noqa: N813  # slow to load and seldom needed
+
+    wishes = oiio.ImageSpec()
+    wishes.attribute("oiio:UnassociatedAlpha", 1)
+    with _path_of(file, suffix) as path:
+        reader = oiio.ImageInput.open(path, wishes)
+        if reader is None:
+            raise damaged(name, oiio.geterror())
+        spec = reader.spec()
+        if str(spec.format) not in ("uint8", "uint16"):
+            raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
+        samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))
+        message = reader.geterror()
+        reader.close()
+    if not isinstance(samples, np.ndarray):
+        raise damaged(name, message)
+    return samples.reshape(spec.height, spec.width, spec.nchannels)
+
+
+def split(samples: Array) -> tuple[Array, Array | None]:
+    """(H, W, 1 to 4) samples as contiguous pixels and alpha (second of two, fourth of four)."""
+    colours = 3 if samples.shape[2] >= 3 else 1
+    alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None
+    return np.ascontiguousarray(samples[..., :colours]), alpha
+
+
+def bits(file: BinaryIO, image: ImageFile) -> int:
+    """The bits per sample of a file that Pillow opened and has not decoded, where they may be more than 8."""
+    here = file.tell()
+    try:
+        file.seek(0)
+        head = file.read(4096)
+    finally:
+        file.seek(here)
+    if image.format == "PNG":
+        return head[24]
+    if image.format == "SGI":
+        return 8 * head[3]
+    if image.format == "JPEG2000":  # SIZ marker: its length, 34 bytes of sizes, the number of components, their depth
+        at = head.find(b"\xff\x51")
+        return (head[at + 40] & 0x7F) + 1 if 0 <= at < len(head) - 40 else 8
+    if image.format == "AVIF":  # box av1C: a marker, profile and level, then the flags of high bit depth
+        at = head.find(b"av1C")
+        flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
+        return 12 if flags & 0x20 and flags & 0x40 else 10 if flags & 0x40 else 8
+    if image.format == "PPM":
+        most = _ppm_most(image)
+        return 8 if most <= 255 else most.bit_length()
+    if (
+        image.format == "DDS"
+        and image.tile
+        and image.tile[0][0] == "bcn"
+        and image.tile[0][3]
+        and image.tile[0][3][0] == 6
+    ):
+        return 16
+    return 8
+
+
+def is_wide_ppm(image: ImageFile) -> bool:
+    """Whether Pillow opened a binary PPM file of more than 8 bits, whose low bits it would drop."""
+    return image.format == "PPM" and image.mode == "RGB" and bool(image.tile) and _ppm_most(image) > 255
+
+
+def ppm_rgb(file: BinaryIO, image: ImageFile) -> Array:
+    """The pixels of such a PPM file, scaled to 16 bits."""
+    count = image.height * image.width * 3
+    file.seek(image.tile[0].offset)
+    data = file.read(2 * count)
+    if len(data) < 2 * count:
+        raise OSError("image file is truncated")
+    values = np.frombuffer(data, ">u2").reshape(image.height, image.width, 3)
+    most = _ppm_most(image)
+    table = (np.arange(65536, dtype=np.uint64).clip(0, most) * 65535 + most // 2) // most
+    scaled: Array = table.astype(np.uint16)[values]
+    return scaled
+
+
+def _ppm_most(image: ImageFile) -> int:
+    """The sample value that means white in an opened and not decoded PPM file."""
+    codec, _, _, args = image.tile[0] if image.tile else ("", None, 0, ())
+    if codec == "raw":
+        return 65535 if image.mode == "I" else 255
+    return int(args[1]) if codec == "ppm" and isinstance(args, tuple) else 255
+
+
+def unmultiplied(pixels: Array, alpha: Array) -> Array:
+    """Colours divided by the alpha that was multiplied into them; where alpha is 0 they are 0."""
+    top = int(np.iinfo(pixels.dtype).max)
+    out = np.empty_like(pixels)
+    for y in range(pixels.shape[0]):  # by rows: the products need 4 times the memory
+        cover = np.maximum(alpha[y, :, None].astype(np.uint64), 1)
+        row = np.minimum((pixels[y] * np.uint64(top) + cover // 2) // cover, top)
+        out[y] = np.where(alpha[y, :, None] > 0, row, 0)
+    return out
+
+
+@contextlib.contextmanager
+def _path_of(file: BinaryIO, suffix: str) -> Iterator[str]:
+    """A path under which a library that takes paths alone can read `file`."""
+    name = getattr(file, "name", None)
+    if isinstance(name, str) and Path(name).is_file() and not _has_surrogates(name):
+        yield name
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sharpbit-"))
+    try:
+        copy = folder / ("picture" + suffix)
+        file.seek(0)
+        with copy.open("wb") as out:
+            shutil.copyfileobj(file, out)
+        yield str(copy)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_surrogates(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _first(value: object, default: int | None = None) -> int:
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    if value is None and default is not None:
+        return default
+    return int(value)  # type: ignore[call-overload, no-any-return]

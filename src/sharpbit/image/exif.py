@@ -1,0 +1,126 @@
+"""EXIF blocks, edited in place: a block keeps every byte except the few that the new pixels make wrong.
+
+An EXIF block is a small TIFF file: a header, then directories of 12-byte entries (TIFF 6.0, section 2; CIPA DC-008).
+Rewriting it from parsed values would break the offsets inside makers' notes, hence the patching.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal, NamedTuple
+
+Order = Literal["<", ">"]
+
+ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x8769, 0x8825, 0xA005
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value, by type
+_PREFIX = b"Exif\0\0"
+
+# What may move between the main directories of an EXIF block and of a TIFF file: words about the picture,
+# nothing about how its samples are stored.
+DESCRIPTIVE = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298})
+
+
+class Entry(NamedTuple):
+    """One entry of a directory: its type, how many values, and where in the block its bytes lie."""
+
+    kind: int
+    values: int
+    start: int
+    stop: int
+
+
+def strip_prefix(block: bytes) -> bytes:
+    """The block without the prefix that JPEG puts in front of it (some programs put it there twice)."""
+    while block.startswith(_PREFIX):
+        block = block[len(_PREFIX) :]
+    return block
+
+
+def byte_order(block: bytes) -> Order:
+    """The `struct` letter of the byte order of a block.
+
+    Raises:
+        ValueError: the block does not begin like one.
+    """
+    if block[:4] == b"II*\0":
+        return "<"
+    if block[:4] == b"MM\0*":
+        return ">"
+    raise ValueError("not an EXIF block")
+
+
+def directory(block: bytes, offset: int) -> dict[int, Entry]:
+    """The entries of the directory at `offset`; entries that point out of the block are left out.
+
+    Raises:
+        ValueError: there is no directory there.
+    """
+    order = byte_order(block)
+    entries = {}
+    try:
+        (count,) = struct.unpack_from(order + "H", block, offset)
+        for at in range(offset + 2, offset + 2 + 12 * count, 12):
+            tag, kind, values, start = struct.unpack_from(order + "HHLL", block, at)
+            length = _SIZES.get(kind, 0) * values
+            start = at + 8 if length <= 4 else start
+            if length and start + length <= len(block):
+                entries[tag] = Entry(kind, values, start, start + length)
+    except struct.error:
+        raise ValueError("broken EXIF directory") from None
+    return entries
+
+
+def first_directory(block: bytes) -> dict[int, Entry]:
+    """The entries of the main directory. Raises ValueError as `directory` does."""
+    order = byte_order(block)
+    if len(block) < 8:
+        raise ValueError("broken EXIF header")
+    return directory(block, struct.unpack_from(order + "L", block, 4)[0])
+
+
+def integer(block: bytes, entry: Entry | None) -> int | None:
+    """The value of an entry that is one SHORT or LONG, else None."""
+    if entry is None or entry.values != 1 or entry.kind not in (3, 4, 13):
+        return None
+    value: int = struct.unpack_from(byte_order(block) + ("H" if entry.kind == 3 else "L"), block, entry.start)[0]
+    return value
+
+
+def orientation(block: bytes) -> int | None:
+    """The orientation (1 to 8) that a block asks for, or None. Raises ValueError for a broken block."""
+    value = integer(block, first_directory(block).get(ORIENTATION))
+    return value if value is not None and 1 <= value <= 8 else None
+
+
+def upright(block: bytes) -> bytes:
+    """The block with orientation 1, and without a thumbnail if that was not upright. Raises ValueError."""
+    entries = first_directory(block)
+    turned = orientation(block) not in (None, 1)
+    block = _patch(block, entries.get(ORIENTATION), 1)
+    if turned:  # the thumbnail hangs on the directory that follows: unhook it
+        order = byte_order(block)
+        (offset,) = struct.unpack_from(order + "L", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, offset)
+        link = offset + 2 + 12 * count
+        block = block[:link] + bytes(len(block[link : link + 4])) + block[link + 4 :]
+    return block
+
+
+def resized(block: bytes, height: int, width: int) -> bytes:
+    """The block saying, where it says so at all, that the picture is `height` x `width`."""
+    try:
+        pointer = integer(block, first_directory(block).get(EXIF_IFD))
+        entries = directory(block, pointer) if pointer else {}
+    except ValueError:
+        return block
+    block = _patch(block, entries.get(_PIXEL_WIDTH), width)
+    return _patch(block, entries.get(_PIXEL_HEIGHT), height)
+
+
+def _patch(block: bytes, entry: Entry | None, value: int) -> bytes:
+    if integer(block, entry) is None or entry is None:
+        return block
+    letter, most = ("H", 0xFFFF) if entry.kind == 3 else ("L", 0xFFFFFFFF)
+    new = struct.pack(byte_order(block) + letter, min(value, most))
+    return block[: entry.start] + new + block[entry.stop :]

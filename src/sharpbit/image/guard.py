@@ -1,0 +1,74 @@
+"""Keeps decoders quiet and bounded: no warnings, no messages on standard error, no limits changed for anybody else."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+
+from PIL import Image
+
+# Without a handler of its own, Python would print what Pillow logs; an application's handlers still receive it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+_lock = threading.Lock()
+_stack: contextlib.ExitStack | None = None
+_inside = 0
+
+
+@contextlib.contextmanager
+def quiet(max_pixels: int) -> Iterator[None]:
+    """Silence warnings and let Pillow open up to `max_pixels`, until the last of several threads has left.
+
+    Pillow's limit and the filters of `warnings` are global: they are set when the first thread enters and put back
+    when the last one leaves.
+    """
+    global _stack, _inside
+    with _lock:
+        if _inside == 0:
+            _stack = contextlib.ExitStack()
+            _stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _stack.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = max_pixels
+        _inside += 1
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _stack is not None:
+                _stack.close()
+                _stack = None
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Collect what C code prints on standard error (libtiff has no other way to say what is wrong).
+
+    The list is filled when the block ends.
+    """
+    lines: list[str] = []
+    with _stderr_lock, contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without standard error
+            yield lines
+            return
+        stack.callback(os.close, saved)
+        sink = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(saved, 2)
+            sink.seek(0)
+            lines += sink.read(4096).decode("utf-8", "replace").splitlines()

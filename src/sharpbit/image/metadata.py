@@ -1,0 +1,158 @@
+"""What a file says beside its pixels: colour profile, EXIF, XMP, resolution. A broken block costs that block only."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import BinaryIO, TypeVar
+
+from PIL import Image
+
+from sharpbit.image import exif as exif_block
+from sharpbit.image.picture import Metadata
+
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
+_ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
+_MAX_XMP = 16 * 2**20  # a few KiB is usual; edit histories have reached some MiB
+T = TypeVar("T")
+
+
+def collect(image: Image.Image, channels: int | None, notes: list[str]) -> tuple[Metadata, int]:
+    """The metadata of an opened Pillow image (`image.info`), for pixels of `channels` channels;
+    without its colour profile if that is None.
+
+    Returns the metadata, with its orientation reset, and the orientation (1 to 8) that the pixels still need.
+    What could not be used is said in `notes`.
+    """
+    info = image.info
+    icc = kept(lambda: checked_icc(info.get("icc_profile"), channels), "colour profile", notes)
+    xmp = kept(lambda: checked_xmp(info.get("xmp")), "XMP block", notes)
+    block = kept(lambda: _exif_of(info), "EXIF block", notes)
+    turn = (exif_block.orientation(block) if block else None) or xmp_orientation(xmp) or 1
+    return upright(Metadata(icc, block, xmp, _dpi(info, block))), turn
+
+
+def upright(metadata: Metadata) -> Metadata:
+    """The same metadata, saying that the pixels need no turning."""
+    return Metadata(
+        metadata.icc,
+        exif_block.upright(metadata.exif) if metadata.exif else None,
+        _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
+        metadata.dpi,
+    )
+
+
+def xmp_orientation(xmp: bytes | None) -> int | None:
+    """The orientation that an XMP packet asks for, or None."""
+    found = _XMP_ORIENTATION.search(xmp) if xmp else None
+    return int(found[2]) if found else None
+
+
+def checked_icc(profile: object, channels: int | None) -> bytes | None:
+    """The profile, cut to the length it declares; None if there is none or `channels` is None.
+
+    Raises:
+        ValueError: it is broken, or it describes other colours than `channels` channels (1 grey, 3 RGB, 4 CMYK).
+    """
+    if not profile or channels is None:
+        return None
+    if not isinstance(profile, bytes) or len(profile) < 132 or profile[36:40] != b"acsp":
+        raise ValueError("broken")
+    length = int.from_bytes(profile[:4], "big")
+    if not 132 <= length <= len(profile):
+        raise ValueError("cut off")
+    space = profile[16:20]
+    if space != _ICC_SPACES[channels]:
+        raise ValueError(f"it is for {space.decode('latin-1').strip()} and the pixels are {_colours(channels)}")
+    return profile[:length]
+
+
+def tiff_exif(file: BinaryIO, offset: int) -> bytes | None:
+    """The EXIF block that says what the directory at `offset` of a TIFF file says about the picture."""
+    there = Image.Exif()
+    there.load_from_fp(file, offset)
+    kept = Image.Exif()
+    for tag in sorted(exif_block.DESCRIPTIVE & set(there)):
+        kept[tag] = there[tag]
+    for tag in (exif_block.EXIF_IFD, exif_block.GPS_IFD):
+        values = there.get_ifd(tag)
+        if values:
+            kept.get_ifd(tag).update(values)
+    block = exif_block.strip_prefix(kept.tobytes())
+    return block if exif_block.first_directory(block) else None
+
+
+def tiff_dpi(tags: dict[int, object]) -> tuple[float, float] | None:
+    """The resolution in the tags of a TIFF file, if it has a unit."""
+    unit = _plain(tags.get(296, 2))
+    factor = 1.0 if unit == 2 else 2.54 if unit == 3 else None
+    if factor is None or 282 not in tags or 283 not in tags:
+        return None
+    return _sane_dpi((tags[282], tags[283]), factor)
+
+
+def kept(get: Callable[[], T | None], what: str, notes: list[str]) -> T | None:
+    """What `get` returns; if it raises, None and a note that this block was left out, and why."""
+    try:
+        return get()
+    except Exception as error:  # these blocks come from anywhere, and the picture is worth more than any of them
+        notes.append(f"{what} left out ({(str(error) if isinstance(error, ValueError) else '') or 'broken'})")
+        return None
+
+
+def _exif_of(info: dict[str | tuple[int, int], object]) -> bytes | None:
+    block = info.get("exif")
+    raw = info.get("Raw profile type exif")
+    if block is None and isinstance(raw, str):  # how ImageMagick stored EXIF before PNG had a chunk for it
+        block = bytes.fromhex("".join(raw.split("\n")[3:]))
+    if not isinstance(block, bytes):
+        return None
+    block = exif_block.strip_prefix(block)
+    if not block:
+        return None
+    exif_block.first_directory(block)
+    return block
+
+
+def checked_xmp(xmp: object) -> bytes | None:
+    """The packet as bytes, None if it is empty. Raises ValueError if it is broken or absurdly large."""
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    if not isinstance(xmp, bytes) or not xmp.strip(b"\0 \r\n\t"):
+        return None
+    if len(xmp) > _MAX_XMP:
+        raise ValueError("larger than 16 MiB")
+    if b"<" not in xmp[:4096]:
+        raise ValueError("broken")
+    return xmp.rstrip(b"\0")
+
+
+def _dpi(info: dict[str | tuple[int, int], object], block: bytes | None) -> tuple[float, float] | None:
+    dpi = info.get("dpi")
+    if isinstance(dpi, tuple) and len(dpi) == 2:
+        return _sane_dpi(dpi)
+    if block is None:
+        return None
+    values = Image.Exif()
+    try:
+        values.load(block)
+        return tiff_dpi(dict(values))
+    except Exception:  # as above
+        return None
+
+
+def _sane_dpi(dpi: tuple[object, object], factor: float = 1.0) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) * factor for value in dpi)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (x, y) if all(math.isfinite(value) and 1 <= value <= 1e6 for value in (x, y)) else None
+
+
+def _plain(value: object) -> object:
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+def _colours(channels: int) -> str:
+    return {1: "grey", 3: "RGB", 4: "CMYK"}[channels]

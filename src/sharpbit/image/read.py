@@ -1,0 +1,169 @@
+"""Read a picture from a file, a stream or bytes: upright, grey or RGB, 8 or 16 bits, with its metadata."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from sharpbit.errors import ImageError
+from sharpbit.image import colour, deep, png
+from sharpbit.image.guard import captured_stderr, quiet
+from sharpbit.image.metadata import collect
+from sharpbit.image.picture import MAX_PIXELS, Array, Metadata, Picture, check_size
+from sharpbit.image.source import damaged, name_of, opened, sentences
+
+# Formats that Pillow decodes itself. Not EPS, WMF, FPX and the like, which start other programs or libraries.
+# JPEG stands for MPO too. TGA has no signature, so it comes last.
+_FORMATS = (
+    *("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
+    *("PSD", "DDS", "SGI", "SUN", "QOI", "IM", "PCX", "TGA"),
+)
+_FRAMED = ("GIF", "WEBP", "PNG", "MPO", "AVIF", "TIFF")  # in which one file may hold several pictures
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+
+
+def read(source: Path | BinaryIO | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The first picture in `source`: a path, a binary stream (read from its start if it can seek) or the bytes.
+
+    Its orientation is applied; CMYK and LAB become sRGB; 9 to 15 bits per sample are scaled to 16. What was
+    changed or lost is in `notes`. `name` stands in messages for a source that has none.
+
+    Raises:
+        ImageTooLarge: it has more than `max_pixels` pixels (checked before it is decoded).
+        ImageError: it cannot be opened, is no picture, is damaged, or holds samples that are not supported.
+    """
+    name = name or name_of(source)
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file):
+        return _read(file, name, max_pixels)
+
+
+def probe(source: Path | BinaryIO | bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """The (height, width) which `read` will give, from the header alone. Raises what `read` raises."""
+    name = name_of(source)
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file):
+        header = deep.tiff_header(file)
+        if header is not None:
+            height, width, turn = header.height, header.width, header.turn
+        else:
+            image = _open(file)
+            width, height = image.size
+            check_size(name, height, width, max_pixels)
+            if image.format == "PNG" and "exif" not in image.info and png.has_late_metadata(file):
+                image.load()
+            turn = collect(image, None, [])[1]
+        check_size(name, height, width, max_pixels)
+        return (width, height) if turn >= 5 else (height, width)
+
+
+def _read(file: BinaryIO, name: str, max_pixels: int) -> Picture:
+    notes: list[str] = []
+    header = deep.tiff_header(file)
+    if header is not None:
+        check_size(name, header.height, header.width, max_pixels)
+        deep.refuse_unsupported(header, name)
+        if header.is_ours:
+            if header.next:
+                notes.append("first of several pages")
+            pixels, alpha = deep.read_tiff(file, header, name, notes)
+            metadata = deep.tiff_metadata(file, header, pixels.shape[2], notes)
+            return _picture(pixels, alpha, metadata, header.turn, notes, "TIFF")
+    image, file, bits = _loaded(file, name, max_pixels, notes)
+    bits = header.bits if header is not None else bits
+    pixels, alpha, icc = _samples(file, image, bits, name, notes)
+    if bits > 8 and pixels.dtype.itemsize == 1:
+        notes.append(f"only 8 of {bits} bits per sample could be read")
+    elif 8 < bits < 16:
+        notes.append(f"{bits}-bit samples scaled to 16 bits")
+    channels = pixels.shape[2] if icc is None else None
+    if header is not None:
+        metadata, turn = deep.tiff_metadata(file, header, channels, notes), 1  # Pillow turns TIFF files itself
+    else:
+        metadata, turn = collect(image, channels, notes)
+    if icc is not None:
+        metadata = replace(metadata, icc=icc or None)
+    return _picture(pixels, alpha, metadata, turn, notes, image.format or "?")
+
+
+def _picture(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> Picture:
+    turned = None if alpha is None else colour.oriented(alpha, turn)
+    return Picture(colour.oriented(pixels, turn), turned, metadata, tuple(notes), kind)
+
+
+def _loaded(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
+    """The decoded Pillow image, the file that it really came from, and the bits per sample of that file.
+
+    A PNG file whose text or profile is broken, or too large when inflated, is read again without those chunks.
+    """
+    try:
+        return _load(file, name, max_pixels, notes)
+    except (ImageError, MemoryError):
+        raise
+    except Exception:
+        file.seek(0)
+        if file.read(8) != png.SIGNATURE:
+            raise
+        for unwanted, what in ((_TEXTS, "text"), ((*_TEXTS, b"iCCP", b"eXIf"), "text, colour profile and EXIF block")):
+            with contextlib.suppress(OSError, SyntaxError, ValueError):
+                loaded = _load(png.without(file, unwanted), name, max_pixels, notes)
+                notes.append(f"{what} left out (broken, or too large when unpacked)")
+                return loaded
+        raise
+
+
+def _load(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
+    image = _open(file)
+    check_size(name, image.height, image.width, max_pixels)
+    bits = deep.bits(file, image)
+    frames = _frames(image)
+    if image.format == "TIFF":
+        with captured_stderr() as lines:
+            error = None
+            try:
+                image.load()
+            except Exception as caught:
+                error = caught
+        if error is not None:
+            raise damaged(name, lines[0] if lines else str(error)) from error
+        if lines:
+            notes.append(f"slightly damaged ({lines[0].rstrip('.')})")
+    elif image.format != "PPM" or not deep.is_wide_ppm(image):
+        image.load()
+    check_size(name, image.height, image.width, max_pixels)  # an icon shows its real size only now
+    if frames > 1:
+        notes.append(f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}")
+    return image, file, bits
+
+
+def _samples(
+    file: BinaryIO, image: ImageFile, bits: int, name: str, notes: list[str]
+) -> tuple[Array, Array | None, bytes | None]:
+    """Pixels, alpha and the profile of converted colours (see `colour.arrays`)."""
+    if deep.is_wide_ppm(image):
+        return deep.ppm_rgb(file, image), None, None
+    if bits == 16 and image.format in ("PNG", "SGI"):
+        pixels, alpha = deep.split(deep.decode(file, name, f".{image.format.lower()}"))
+        if (pixels.shape[1], pixels.shape[0]) != image.size:
+            raise damaged(name, "two readers see different sizes")
+        return pixels, alpha, None
+    pixels, alpha, more, icc = colour.arrays(image, name)
+    notes += more
+    return pixels, alpha, icc
+
+
+def _open(file: BinaryIO) -> ImageFile:
+    Image.init()  # so that all formats are known; AVIF and WebP are missing from some builds of Pillow
+    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+
+
+def _frames(image: ImageFile) -> int:
+    if image.format not in _FRAMED:
+        return 1
+    with contextlib.suppress(Exception):  # a later frame may be broken; only the first is wanted
+        return int(getattr(image, "n_frames", 1))
+    image.seek(0)
+    return 1

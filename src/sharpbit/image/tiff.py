@@ -1,0 +1,166 @@
+"""A TIFF encoder that streams (TIFF 6.0): strips with the horizontal predictor, deflated by several threads.
+
+Pillow would hold the whole picture, RGB in 8 bits only; OpenImageIO would need a path and lose the EXIF block.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+import zlib
+from typing import BinaryIO
+
+import numpy as np
+
+from sharpbit.errors import ImageError
+from sharpbit.image import exif
+from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.strips import Strips
+
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
+_LIMIT = 2**32 - 2**20  # offsets have 32 bits
+Value = tuple[int, int, bytes | dict[int, "Value"]]  # type, count, the bytes or a directory of its own
+
+
+class TiffEncoder:
+    """Writes rows (h, W, channels) of uint8 or uint16 to `file`, which need not be able to seek."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        bits: int,
+        metadata: Metadata,
+        level: int,
+        threads: int,
+    ) -> None:
+        self._target = file
+        self._file = file if file.seekable() else tempfile.TemporaryFile()  # noqa: SIM115
+        self._base = self._file.tell()
+        self._size, self._level = 8, level
+        self._order: exif.Order = exif.byte_order(metadata.exif) if metadata.exif else "<"
+        self._offsets: list[int] = []
+        self._lengths: list[int] = []
+        row = np.zeros((width, channels), np.dtype(f"u{bits // 8}"))
+        self._strips = Strips(row, threads, self._encode, self._put)
+        self._tags = self._describe(height, width, channels, bits, metadata)
+        self._file.write({"<": b"II*\0", ">": b"MM\0*"}[self._order] + bytes(4))
+
+    def write(self, rows: Array) -> None:
+        """Add rows, from top to bottom."""
+        self._strips.push(rows)
+
+    def finish(self) -> None:
+        """Write the directory behind the strips, and its place in front of them."""
+        self._strips.finish()
+        order, count = self._order, len(self._offsets)
+        self._tags[273] = (_LONG, count, struct.pack(f"{order}{count}L", *self._offsets))
+        self._tags[279] = (_LONG, count, struct.pack(f"{order}{count}L", *self._lengths))
+        self._file.write(packed(order, self._tags, self._size))
+        end = self._file.tell()
+        self._file.seek(self._base + 4)
+        self._file.write(struct.pack(order + "L", self._size))
+        self._file.seek(end)
+        if self._file is not self._target:
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, self._target)
+
+    def close(self) -> None:
+        """Let go of the threads and of the temporary file."""
+        self._strips.close()
+        if self._file is not self._target:
+            self._file.close()
+
+    def _encode(self, rows: Array, above: Array) -> bytes:
+        steps = rows.copy()
+        steps[:, 1:] -= rows[:, :-1]
+        return zlib.compress(steps.astype(steps.dtype.newbyteorder(self._order), copy=False).data, self._level)
+
+    def _put(self, strip: bytes) -> None:
+        if self._size + len(strip) > _LIMIT:
+            raise ImageError("the picture needs more than the 4 GiB that a TIFF file holds; write PNG instead")
+        self._offsets.append(self._size)
+        self._lengths.append(len(strip))
+        self._file.write(strip + bytes(len(strip) % 2))
+        self._size += len(strip) + len(strip) % 2
+
+    def _describe(self, height: int, width: int, channels: int, bits: int, metadata: Metadata) -> dict[int, Value]:
+        order = self._order
+        colours = 3 if channels >= 3 else 1
+
+        def short(*values: int) -> Value:
+            return _SHORT, len(values), struct.pack(f"{order}{len(values)}H", *values)
+
+        def long(value: int) -> Value:
+            return _LONG, 1, struct.pack(order + "L", value)
+
+        tags = _descriptions(metadata.exif) if metadata.exif else {}
+        tags |= {
+            256: long(width),
+            257: long(height),
+            258: short(*[bits] * channels),
+            259: short(8),  # deflate
+            262: short(2 if colours == 3 else 1),
+            274: short(1),
+            277: short(channels),
+            278: long(self._strips.height),
+            284: short(1),
+            317: short(2),  # horizontal differences
+            339: short(*[1] * channels),
+        }
+        if channels > colours:
+            tags[338] = short(2)  # alpha that is not multiplied into the colours
+        if metadata.dpi:
+            for tag, value in zip((282, 283), metadata.dpi, strict=True):
+                tags[tag] = (_RATIONAL, 1, struct.pack(order + "LL", round(value * 1000), 1000))
+            tags[296] = short(2)  # per inch
+        if metadata.xmp:
+            tags[700] = (_BYTE, len(metadata.xmp), metadata.xmp)
+        if metadata.icc:
+            tags[34675] = (_UNDEFINED, len(metadata.icc), metadata.icc)
+        return tags
+
+
+def packed(order: str, tags: dict[int, Value], offset: int) -> bytes:
+    """The bytes of a directory that will stand at `offset`, its values and inner directories behind it."""
+    behind = offset + 2 + 12 * len(tags) + 4
+    head, tail = struct.pack(order + "H", len(tags)), b""
+    for tag, (kind, count, value) in sorted(tags.items()):
+        if isinstance(value, dict):
+            value = packed(order, value, behind + len(tail))
+        elif len(value) <= 4:
+            head += struct.pack(order + "HHL", tag, kind, count) + value.ljust(4, b"\0")
+            continue
+        head += struct.pack(order + "HHLL", tag, kind, count, behind + len(tail))
+        tail += value + bytes(len(value) % 2)
+    return head + bytes(4) + tail
+
+
+def _descriptions(block: bytes) -> dict[int, Value]:
+    """What of an EXIF block belongs in a TIFF file, in the block's own byte order."""
+    main = exif.first_directory(block)
+    tags = {tag: _value(block, entry) for tag, entry in main.items() if tag in exif.DESCRIPTIVE}
+    for tag in (exif.EXIF_IFD, exif.GPS_IFD):
+        inner = _inner(block, main.get(tag))
+        if inner:
+            tags[tag] = (_LONG, 1, inner)
+    return tags
+
+
+def _inner(block: bytes, pointer: exif.Entry | None) -> dict[int, Value]:
+    offset = exif.integer(block, pointer)
+    if not offset:
+        return {}
+    try:
+        entries = exif.directory(block, offset)
+    except ValueError:
+        return {}
+    return {tag: _value(block, entry) for tag, entry in entries.items() if tag != exif.INTEROP_IFD}
+
+
+def _value(block: bytes, entry: exif.Entry) -> Value:
+    return entry.kind, entry.values, block[entry.start : entry.stop]

@@ -1,0 +1,293 @@
+"""Write a picture strip by strip: PNG and TIFF stream, the other formats are gathered in a Pillow image."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import ImageError, UsageError
+from sharpbit.image import exif
+from sharpbit.image.colour import on_white, to_8_bits
+from sharpbit.image.guard import quiet
+from sharpbit.image.metadata import checked_icc
+from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.png import PngEncoder
+from sharpbit.image.tiff import TiffEncoder
+
+_DEEP = ("PNG", "TIFF")
+_OPAQUE = ("JPEG", "BMP")
+_MOST = {
+    "JPEG": 65535,
+    "WEBP": 16383,
+    "GIF": 65535,
+    "AVIF": 65535,
+    "BMP": 2**31 - 1,
+    "PNG": 2**31 - 1,
+    "TIFF": 2**32 - 1,
+}
+_JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """`compression` is the deflate level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
+
+    compression: int = 3
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.compression <= 9:
+            raise UsageError(f"compression {self.compression} is not between 0 (fast) and 9 (small)")
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality} is not between 1 (small) and 100 (best)")
+
+
+class _Encoder(Protocol):
+    def write(self, rows: Array) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def losses(
+    format: str,  # noqa: A002
+    *,
+    dtype: npt.DTypeLike,
+    alpha: bool,
+    height: int,
+    width: int,
+) -> tuple[str, ...]:
+    """What `format` cannot hold of such a picture, as notes for the user.
+
+    Raises:
+        ImageError: it cannot hold a picture of this size at all.
+        UsageError: `format` is none that is written here.
+    """
+    if format not in _MOST:
+        raise UsageError(f"format {format!r} is not written here; choose one of {', '.join(sorted(_MOST))}")
+    if max(height, width) > _MOST[format]:
+        raise ImageError(
+            f"{format} holds at most {_MOST[format]} pixels a side and the picture would be {width} x {height}; "
+            "write PNG or TIFF instead"
+        )
+    notes = []
+    if np.dtype(dtype).itemsize > 1 and format not in _DEEP:
+        notes.append(f"{format} holds 8 bits per sample here: 16 were rounded to 8")
+    if alpha and format in _OPAQUE:
+        notes.append(f"{format} holds no alpha: laid on white")
+    if format == "GIF":
+        notes.append("GIF holds 256 colours" + (" and alpha of one bit" if alpha else ""))
+    return tuple(notes)
+
+
+@contextlib.contextmanager
+def open_writer(
+    target: Path | BinaryIO,
+    format: str,  # noqa: A002
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    alpha: bool,
+    dtype: npt.DTypeLike,
+    metadata: Metadata = Metadata(),  # noqa: B008  (frozen)
+    options: WriteOptions = WriteOptions(),
+    overwrite: bool = False,
+    threads: int = 1,
+) -> Iterator[PictureWriter]:
+    """A writer for a picture of `height` x `width`, `channels` (1 or 3) and `dtype` (uint8 or uint16).
+
+    A path appears, complete, when the block ends without an error, and not at all otherwise. A stream need not be
+    able to seek. What the format cannot hold (see `losses`) is reduced.
+
+    Raises:
+        OutputExists: `target` is a path that exists, and `overwrite` is false.
+        ImageError: the picture cannot be written (size, disk full, permission).
+        RuntimeError: the block ended before all rows were written (a mistake of the caller).
+    """
+    losses(format, dtype=dtype, alpha=alpha, height=height, width=width)
+    with contextlib.ExitStack() as stack:
+        with _sentences(target):
+            file = stack.enter_context(open_atomic(target, overwrite=overwrite)) if isinstance(target, Path) else target
+            writer = PictureWriter(
+                file, format, height, width, channels, alpha, np.dtype(dtype), metadata, options, threads
+            )
+        stack.callback(writer._encoder.close)
+        yield writer
+        with _sentences(target):
+            writer._finish()
+            stack.close()
+
+
+class PictureWriter:
+    """Takes the rows of one picture from top to bottom; `open_writer` makes it.
+
+    `notes` say which metadata could not be kept.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        kind: str,
+        height: int,
+        width: int,
+        channels: int,
+        alpha: bool,
+        dtype: np.dtype[Any],
+        metadata: Metadata,
+        options: WriteOptions,
+        threads: int,
+    ) -> None:
+        if channels not in (1, 3) or dtype not in (np.uint8, np.uint16) or height < 1 or width < 1:
+            raise ValueError(f"not a picture: {height} x {width}, {channels} channels of {dtype}")
+        self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
+        self._row = 0
+        self._reduce = dtype == np.uint16 and kind not in _DEEP
+        self._flatten = alpha and kind in _OPAQUE
+        self.notes: tuple[str, ...] = ()
+        metadata = self._fitting(metadata, kind)
+        samples = channels + (alpha and not self._flatten)
+        self._encoder: _Encoder
+        if kind in _DEEP:
+            encoder = PngEncoder if kind == "PNG" else TiffEncoder
+            self._encoder = encoder(
+                file,
+                height=height,
+                width=width,
+                channels=samples,
+                bits=8 * dtype.itemsize,
+                metadata=metadata,
+                level=options.compression,
+                threads=threads,
+            )
+        else:
+            self._encoder = _PillowEncoder(file, kind, height, width, samples, metadata, options.quality)
+
+    def write(self, rows: Array, alpha: Array | None = None) -> None:
+        """Add `rows` (h, W, C) and, if the picture has it, their `alpha` (h, W)."""
+        height, width, channels = self._shape
+        if rows.shape[1:] != (width, channels) or rows.dtype != self._dtype or self._row + len(rows) > height:
+            raise ValueError(
+                f"rows {rows.shape} of {rows.dtype} do not continue a picture {self._shape} at {self._row}"
+            )
+        if (alpha is not None) != self._alpha or (alpha is not None and alpha.shape != rows.shape[:2]):
+            raise ValueError("alpha does not fit the rows or the picture")
+        self._row += len(rows)
+        if self._reduce:
+            rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
+        if alpha is not None:
+            rows = on_white(rows, alpha) if self._flatten else np.concatenate([rows, alpha[..., None]], axis=2)
+        self._encoder.write(rows)
+
+    def _finish(self) -> None:
+        if self._row != self._shape[0]:
+            raise RuntimeError(f"{self._row} of {self._shape[0]} rows were written")
+        self._encoder.finish()
+
+    def _fitting(self, metadata: Metadata, kind: str) -> Metadata:
+        """The metadata which these pixels in this format can carry."""
+        height, width, channels = self._shape
+        notes = []
+        try:
+            icc = checked_icc(metadata.icc, channels)
+        except ValueError as error:
+            icc = None
+            notes.append(f"colour profile left out ({error})")
+        block = exif.resized(metadata.exif, height, width) if metadata.exif else None
+        xmp = metadata.xmp
+        if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
+            block = None
+            notes.append("EXIF block left out (more than the 64 KiB that JPEG holds)")
+        if kind == "JPEG" and xmp and len(xmp) > _JPEG_SEGMENT:
+            xmp = None
+            notes.append("XMP block left out (more than the 64 KiB that JPEG holds)")
+        self.notes = tuple(notes)
+        return replace(metadata, icc=icc, exif=block, xmp=xmp)
+
+
+class _PillowEncoder:
+    """Gathers the rows in a Pillow image, which is saved at the end."""
+
+    def __init__(
+        self, file: BinaryIO, kind: str, height: int, width: int, channels: int, metadata: Metadata, quality: int
+    ) -> None:
+        self._file, self._kind = file, kind
+        self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
+        self._row = 0
+        self._options = _save_options(kind, metadata, quality)
+
+    def write(self, rows: Array) -> None:
+        strip = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
+        self._image.paste(strip, (0, self._row))
+        self._row += len(rows)
+
+    def finish(self) -> None:
+        image = self._image
+        if self._kind == "GIF" and image.mode in ("LA", "RGBA"):
+            image = image.convert("RGBA")
+            image.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
+        elif self._kind == "GIF" and image.mode == "RGB":
+            image = image.quantize(256, Image.Quantize.MEDIANCUT)
+        elif image.mode == "LA":
+            image = image.convert("RGBA")
+        target = self._file if self._file.seekable() else io.BytesIO()
+        with quiet(0):
+            image.save(target, self._kind, **self._options)
+        if isinstance(target, io.BytesIO) and target is not self._file:
+            self._file.write(target.getbuffer())
+
+    def close(self) -> None:
+        self._image = Image.new("L", (1, 1))
+
+
+def _save_options(kind: str, metadata: Metadata, quality: int) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if kind in ("JPEG", "WEBP", "AVIF"):
+        options["quality"] = quality
+        if metadata.icc:
+            options["icc_profile"] = metadata.icc
+        block = metadata.exif
+        if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
+            block = _resolution_block(metadata.dpi)
+        if block:
+            options["exif"] = b"Exif\0\0" + block
+        if metadata.xmp:
+            options["xmp"] = metadata.xmp
+    if kind == "JPEG":
+        options["subsampling"] = "4:4:4" if quality >= 90 else "4:2:0"
+        options["optimize"] = False
+    if kind == "WEBP":
+        options["method"] = 4
+    if kind in ("JPEG", "BMP") and metadata.dpi:
+        options["dpi"] = tuple(round(value) if kind == "JPEG" else value for value in metadata.dpi)
+    return options
+
+
+def _resolution_block(dpi: tuple[float, float]) -> bytes:
+    values = Image.Exif()
+    values[282], values[283], values[296] = dpi[0], dpi[1], 2
+    return exif.strip_prefix(values.tobytes())
+
+
+@contextlib.contextmanager
+def _sentences(target: Path | BinaryIO) -> Iterator[None]:
+    """Turn what the system or an encoder raises into an `ImageError` of one sentence."""
+    name = str(target) if isinstance(target, Path) else "the output"
+    try:
+        yield
+    except BrokenPipeError:  # the reader of our output has gone: nobody to tell
+        raise
+    except (OSError, struct.error, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "no reason given"
+        raise ImageError(f"{name} cannot be written: {reason}") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} needs more memory to write than there is; write PNG or TIFF instead") from error
