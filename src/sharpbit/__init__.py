@@ -1,0 +1,52 @@
+"""sharpbit makes image super-resolution networks small and fast, proves what that cost, and runs them.
+
+Running needs numpy, Pillow and an engine; nothing here imports torch until something is asked for that makes models.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sharpbit._version import __version__
+from sharpbit.errors import MissingExtra, SharpbitError
+
+if TYPE_CHECKING:
+    from sharpbit.model import Model as Model
+    from sharpbit.model import build as build
+    from sharpbit.model import load as load
+    from sharpbit.model import reparameterize as reparameterize
+    from sharpbit.model import save as save
+    from sharpbit.size import Size as Size
+    from sharpbit.training import Training as Training
+    from sharpbit.training import train as train
+    from sharpbit.upscaler import Upscaler as Upscaler
+    from sharpbit.upscaling import upscale as upscale
+
+_RUNNING = {"upscale": "upscaling", "Upscaler": "upscaler", "Size": "size"}
+_MAKING = {
+    "Model": "model",
+    "build": "model",
+    "load": "model",
+    "save": "model",
+    "reparameterize": "model",
+    "Training": "training",
+    "train": "training",
+}
+
+__all__ = ["SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the pieces of the public interface when they are first used."""
+    module = _RUNNING.get(name) or _MAKING.get(name)
+    if module is None:
+        raise AttributeError(f"module 'sharpbit' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"sharpbit.{module}"), name)
+    except ModuleNotFoundError as error:
+        if name in _MAKING and error.name in ("torch", "safetensors", "onnx"):
+            raise MissingExtra(f"sharpbit.{name}", "train") from None
+        raise
+    globals()[name] = value
+    return value

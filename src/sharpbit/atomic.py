@@ -106,7 +106,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _exists(path: Path) -> OutputExists:
-    return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it, --skip-existing to keep it")
+    return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it or --skip-existing")
 
 
 def _alive(pid: int) -> bool:

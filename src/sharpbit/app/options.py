@@ -1,0 +1,101 @@
+"""The options of `sharpbit upscale`; short names mean what users of the ncnn upscalers know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Upscale:
+    """What was given to `sharpbit upscale`; see its help."""
+
+    inputs: tuple[str, ...]
+    more_inputs: tuple[str, ...]
+    output: str | None
+    scale: int | None
+    tile_size: int
+    model: str | None
+    format: str | None
+    jobs: tuple[int, int, int] | None
+    ensemble: bool
+    verbose: bool
+    width: int | None
+    height: int | None
+    fit: tuple[int, int] | None
+    overwrite: bool
+    skip_existing: bool
+    dry_run: bool
+    as_json: bool
+    threads: int | None
+    strip_metadata: bool
+    name_template: str | None
+    compression: int
+    quality: int
+    max_pixels: int | None
+    quiet: bool
+
+
+class _Jobs(click.ParamType[Any]):
+    name = "LOAD:PROC:SAVE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = re.fullmatch(r"(\d+):(\d+):(\d+)", str(value))
+        if not parts or not all(1 <= int(part) <= 256 for part in parts.groups()):
+            self.fail(f"{value!r} is not three counts of threads such as 1:2:2", param, ctx)
+        load, proc, save = map(int, parts.groups())
+        return load, proc, save
+
+
+class _Fit(click.ParamType[Any]):
+    name = "WIDTHxHEIGHT"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        parts = re.fullmatch(r"(\d+)[x×](\d+)", str(value))
+        if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
+            self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
+        return int(parts[2]), int(parts[1])
+
+
+_SIDE = click.IntRange(1, 1 << 20)
+_OPTIONS = (
+    click.argument("inputs", nargs=-1, metavar="INPUT..."),
+    click.option("-i", "--input", "more_inputs", multiple=True, metavar="INPUT", help="A picture or folder, or -."),
+    click.option("-o", "--output", metavar="OUT", help="File, folder, or - for standard output."),
+    click.option("-s", "--scale", type=click.IntRange(1, 16), help="2, 3 or 4.  [default: the model's, else 2]"),
+    click.option("-t", "--tile-size", default=0, show_default=True, help="Side of tiles in pixels; 0 chooses."),
+    click.option("-n", "--model", metavar="MODEL", help="An embedded model or the path of an ONNX file."),
+    click.option("-f", "--format", metavar="EXT", help="png, jpg, webp, tif, bmp, gif or avif."),
+    click.option("-j", "--jobs", type=_Jobs(), help="Threads: to read ahead, of the engine, to compress."),
+    click.option("-x", "--ensemble", is_flag=True, help="Mean of eight orientations: 8 times slower, a bit better."),
+    click.option("-v", "--verbose", is_flag=True, help="Say a line for each picture."),
+    click.option("--width", type=_SIDE, help="Width of the result instead of a factor."),
+    click.option("--height", type=_SIDE, help="Height of the result instead of a factor."),
+    click.option("--fit", type=_Fit(), help="Largest size of the result, its shape kept."),
+    click.option("--overwrite", is_flag=True, help="Replace results that exist."),
+    click.option("--skip-existing", is_flag=True, help="Leave out pictures whose result exists."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the outcome of each picture as JSON."),
+    click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine.  [default: all cores]"),
+    click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays)."),
+    click.option("--name-template", metavar="TEXT", help="Names of results: {stem} {ext} {model} {scale}."),
+    click.option("--compression", type=click.IntRange(0, 9), default=3, show_default=True, help="Of PNG and TIFF."),
+    click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEG, WebP, AVIF."),
+    click.option("--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.  [default: 128 Mi]"),
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+)
+
+
+def upscale(command: Command) -> Command:
+    """Give `command` the options of `sharpbit upscale`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,157 @@
+"""`sharpbit upscale`: from options to a batch, from its outcomes to what is printed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from sharpbit import image as images
+from sharpbit.app import dump
+from sharpbit.app.batch import Batch, Outcome, as_json
+from sharpbit.app.options import Upscale
+from sharpbit.app.plan import STREAM, Job, jobs
+from sharpbit.errors import UsageError
+from sharpbit.image import WriteOptions
+from sharpbit.runtime import available_cpus
+from sharpbit.size import Size
+from sharpbit.upscaler import Upscaler
+from sharpbit.upscaling import Target
+
+INTERRUPTED = 130
+
+
+def run_upscale(given: Upscale) -> int:
+    """Do it; returns the exit code: 0, 1 if anything failed, 130 if it was interrupted."""
+    started = time.monotonic()
+    upscaler, todo, batch = _prepare(given)
+    to_stream = any(job.target == STREAM for job in todo)
+    if to_stream and (given.as_json or sys.stdout.isatty()):
+        raise UsageError("the picture goes to standard output; redirect it to a file or a pipe, and leave --json out")
+    outcomes: list[Outcome] = []
+    interrupted = False
+    hidden = True if given.quiet or given.as_json or to_stream else None  # None: hidden unless on a terminal
+    form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+    with tqdm(total=len(todo), disable=hidden, delay=1, bar_format=form, desc="upscaling") as bar:
+        try:
+            for outcome in batch.run(todo, bar.update):
+                outcomes.append(outcome)
+                if given.verbose and not given.quiet:
+                    bar.write(_line(outcome), file=sys.stderr)
+        except KeyboardInterrupt:
+            interrupted = True
+    seconds = time.monotonic() - started
+    _report(given, upscaler, todo, outcomes, seconds, interrupted)
+    if interrupted:
+        return INTERRUPTED
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
+    if given.overwrite and given.skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
+    suffix = f".{(given.format or 'png').lower().lstrip('.')}"
+    if suffix not in images.WRITE_FORMATS:
+        known = " ".join(sorted(name[1:] for name in images.WRITE_FORMATS))
+        raise UsageError(f"format {given.format!r} is not written; use one of {known}")
+    load, proc, save = given.jobs or (1, None, None)
+    threads = given.threads or proc
+    size = Size(given.scale, given.width, given.height, given.fit)
+    tile = given.tile_size or None
+    upscaler = Upscaler(given.model, size=size, tile=tile, ensemble=given.ensemble, threads=threads)
+    model, out, _ = upscaler.plan(1000, 1000)
+    todo = jobs(
+        [*given.inputs, *given.more_inputs],
+        given.output,
+        suffix=suffix,
+        template=given.name_template,
+        model=Path(model or "bicubic").stem,
+        scale="fit" if size.in_pixels else f"{out / 1000:g}",
+    )
+    target = Target(
+        format=images.WRITE_FORMATS[suffix] if given.format else None,
+        options=WriteOptions(compression=given.compression, quality=given.quality),
+        overwrite=given.overwrite,
+        strip_metadata=given.strip_metadata,
+        threads=save or available_cpus(),
+    )
+    return (
+        upscaler,
+        todo,
+        Batch(
+            upscaler=upscaler,
+            target=target,
+            skip_existing=given.skip_existing,
+            dry_run=given.dry_run,
+            loaders=load,
+            max_pixels=given.max_pixels or images.MAX_PIXELS,
+        ),
+    )
+
+
+def _report(
+    given: Upscale, upscaler: Upscaler, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
+) -> None:
+    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES}
+    used = [upscaler.describe(model) for model in dict.fromkeys(o.model for o in outcomes if o.model)]
+    if given.as_json:
+        summary: dict[str, Any] = {**counts, "interrupted": interrupted, "seconds": round(seconds, 3), "ran": used}
+        click.echo(dump({"pictures": [as_json(outcome) for outcome in outcomes], "summary": summary}))
+        return
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if not given.quiet:
+        _tell_notes(given, outcomes, used)
+        click.echo(_summary(counts, outcomes, used, seconds), err=True)
+    for outcome in failed:
+        click.echo(f"sharpbit: {outcome.error}", err=True)
+    if interrupted:
+        left = len(todo) - len(outcomes)
+        click.echo(f"sharpbit: interrupted, {left} left; the same command with --skip-existing goes on", err=True)
+
+
+STATUSES = ("done", "planned", "skipped", "failed")
+
+
+def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, Any]]) -> None:
+    for ran in used:
+        for note in ran["notes"]:
+            click.echo(f"note: {note}", err=True)
+    if given.dry_run:
+        for outcome in outcomes:
+            click.echo(_line(outcome), err=True)
+    if given.verbose:
+        return
+    noted: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for note in outcome.notes:
+            noted.setdefault(note, []).append(outcome.input)
+    for note, names in noted.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        click.echo(f"note: {names[0]}{more}: {note}", err=True)
+
+
+def _summary(counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float) -> str:
+    parts = [f"{number} {word}" for word, number in counts.items() if number] or ["nothing to do: no pictures found"]
+    text = ", ".join(parts)
+    if len(outcomes) == 1 and outcomes[0].status == "done":
+        outcome = outcomes[0]
+        assert outcome.size and outcome.result_size
+        text = f"{outcome.output} ({_size(outcome.size)} -> {_size(outcome.result_size)})"
+    ran = "; ".join(f"{u['model']}, {u['precision']}, {u['engine']}, {u['threads']} threads" for u in used)
+    return f"{text} in {seconds:.2f} s" + (f" [{ran}]" if ran else "")
+
+
+def _line(outcome: Outcome) -> str:
+    text = f"{outcome.status}: {outcome.input} -> {outcome.output}"
+    if outcome.size and outcome.result_size:
+        text += f" ({_size(outcome.size)} -> {_size(outcome.result_size)}, {outcome.seconds:.2f} s)"
+    notes = "; ".join(outcome.notes) or outcome.error or ""
+    return f"{text} {notes}".rstrip()
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,118 @@
+"""What `models`, `doctor` and `train` print."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sharpbit import modelfile, zoo
+from sharpbit._version import __version__
+from sharpbit.app import dump
+from sharpbit.errors import ModelError
+from sharpbit.extras import EXTRAS, versions
+from sharpbit.modelfile import Header
+from sharpbit.runtime import RUNTIMES, available_cpus
+
+_FLAGS = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")
+_ARM_FLAGS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
+
+
+def table_of_models(as_json: bool) -> str:
+    """All embedded models, a line each."""
+    if as_json:
+        return dump([_facts(zoo.path_of(name), header) for name, header in zoo.models().items()])
+    rows = [("model", "network", "scale", "parameters", "precision", "size", "PSNR")]
+    for name, header in zoo.models().items():
+        size = f"{zoo.path_of(name).stat().st_size / 1024:.0f} KiB"
+        psnr = next((f"{m.value:.2f} dB {m.data}" for m in header.metrics if m.name == "psnr"), "")
+        rows.append(
+            (name, header.architecture, f"x{header.scale}", f"{header.parameters:,}", header.precision, size, psnr)
+        )
+    protocol = next((m.protocol for header in zoo.models().values() for m in header.metrics), "")
+    return f"{_aligned(rows)}\n\nPSNR: {protocol}\n'sharpbit models NAME' shows the whole card."
+
+
+def card_of(name: str, as_json: bool) -> str:
+    """Everything that a model file says of itself."""
+    path = zoo.path_of(name)
+    header = modelfile.read(path, verify=True)
+    if header is None:
+        raise ModelError(f"{path} has no sharpbit header, so there is no card of it")
+    facts = _facts(path, header)
+    if as_json:
+        return dump(facts)
+    lines = [f"{key:<16}{_flat(value)}" for key, value in facts.items() if key not in ("metrics", "history")]
+    lines += [f"{'metric':<16}{m.name} {m.value:g} on {m.data} ({m.protocol})" for m in header.metrics]
+    lines += [f"{'history':<16}{_flat(entry)}" for entry in header.history]
+    return "\n".join(lines)
+
+
+def doctor_report(as_json: bool) -> str:
+    """Versions, engines, instruction sets, extras."""
+    core = versions(("numpy", "pillow", "openimageio", "onnxruntime", "click", "tqdm"))
+    facts: dict[str, Any] = {
+        "sharpbit": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        "cores": available_cpus(),
+        "instruction sets": _instruction_sets(),
+        "engines": _engines(),
+        "core": core,
+        "extras": {extra: versions(packages) for extra, packages in EXTRAS.items()},
+        "models": list(zoo.models()),
+    }
+    if as_json:
+        return dump(facts)
+    lines = [f"{key:<18}{_flat(value)}" for key, value in facts.items() if key != "extras"]
+    for extra, found in facts["extras"].items():
+        missing = [name for name, number in found.items() if number is None]
+        state = f"missing {', '.join(missing)}; run: pip install 'sharpbit[{extra}]'" if missing else _flat(found)
+        lines.append(f"{'extra ' + extra:<18}{state}")
+    return "\n".join(lines)
+
+
+def trained(results: Sequence[tuple[str, Path, dict[str, Any]]], as_json: bool) -> str:
+    """What a recipe made: verb, file, and facts of it."""
+    if as_json:
+        return dump([{"verb": verb, "file": str(path), **facts} for verb, path, facts in results])
+    return "\n".join(f"{verb}: {path} {_flat(facts)}".rstrip() for verb, path, facts in results)
+
+
+def _facts(path: Path, header: Header) -> dict[str, Any]:
+    facts = asdict(header)
+    return {"name": facts.pop("name"), "file": str(path), "bytes": path.stat().st_size, **facts}
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_flat(item) for item in value)
+    return str(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _engines() -> list[str]:
+    found = []
+    for name in RUNTIMES:
+        try:
+            RUNTIMES[name]
+        except ImportError:
+            found.append(f"{name} (not installed)")
+        else:
+            found.append(name)
+    return found
+
+
+def _instruction_sets() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    words = set(info.read_text().split()) if info.exists() else set()
+    return [flag for flag in (*_FLAGS, *_ARM_FLAGS) if flag in words] or [platform.machine()]

@@ -1,0 +1,55 @@
+"""A folder of modules, and an entry-point group of the same name, seen as one mapping: the only registry."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar, cast
+
+from sharpbit.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Catalog(Mapping[str, T], Generic[T]):
+    """Names of the modules of `package`, each mapped to what the module calls `attribute`, imported on first use.
+
+    A module without the attribute is no member. Another distribution adds one through the entry-point group
+    called `package`; the package's own modules come first.
+
+    Args:
+        package: such as `sharpbit.arch`.
+        attribute: such as `ARCH`.
+    """
+
+    def __init__(self, package: str, attribute: str) -> None:
+        self.package = package
+        self.attribute = attribute
+        self._loaded: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        path = importlib.import_module(self.package).__path__
+        own = [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")]
+        added = [point.name for point in entry_points(group=self.package)]
+        yield from dict.fromkeys(own + added)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _load(self, name: str) -> T:
+        for point in entry_points(group=self.package):
+            if point.name == name:
+                return cast(T, point.load())
+        if name not in list(self):
+            kind = self.package.rsplit(".", 1)[-1]
+            near = difflib.get_close_matches(name, list(self), 3, 0.4) or sorted(self)
+            raise UsageError(f"there is no {kind} called {name!r}; near it: {', '.join(near)}")
+        return cast(T, getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute))

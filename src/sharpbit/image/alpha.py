@@ -1,0 +1,80 @@
+"""Transparency without fringes: colours for invisible pixels, limits for enlarged alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BAND = 512
+
+
+def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.generic]:
+    """`pixels` `(H, W, C)` with the colour of wholly transparent pixels taken from visible ones nearby.
+
+    Whatever an editor left under transparency (often black) would bleed into the visible edge when a network
+    enlarges it. Colours are averaged in a pyramid, weighted by alpha, and handed down to where there are none.
+
+    Args:
+        pixels: any type of sample.
+        alpha: `(H, W)`; zero is invisible.
+
+    Returns:
+        a new array of the same type; `pixels` itself where nothing is invisible, or everything is.
+    """
+    hidden = alpha == 0
+    if not hidden.any() or hidden.all():
+        return pixels
+    levels = [_halved(pixels.astype(np.float32) if pixels.size < 1 << 22 else pixels, alpha)]
+    while min(levels[-1][1].shape) > 1 and (levels[-1][1] == 0).any():
+        levels.append(_halved(*levels[-1]))
+    colour = levels.pop()[0]
+    while levels:
+        finer, weight = levels.pop()
+        colour = np.where((weight > 0)[..., None], finer, _doubled(colour, weight.shape))
+    out = pixels.copy()
+    for top in range(0, len(out), _BAND):
+        rows = slice(top, top + _BAND)
+        under = _doubled(colour[top // 2 : (top + _BAND) // 2 + 1], hidden[rows].shape)
+        if np.issubdtype(out.dtype, np.integer):
+            under = np.rint(under)
+        out[rows][hidden[rows]] = under[hidden[rows]].astype(out.dtype)
+    return out
+
+
+def limits(alpha: NDArray[np.float32], scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The least and the greatest of each pixel's 3x3 neighbourhood, repeated `scale` times on both sides.
+
+    Enlarged alpha that is held between them is exactly opaque or transparent wherever the picture was.
+    """
+    padded = np.pad(alpha, 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    low, high = windows.min((2, 3)), windows.max((2, 3))
+    return _repeated(low, scale), _repeated(high, scale)
+
+
+def _repeated(x: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    return x.repeat(scale, 0).repeat(scale, 1)
+
+
+def _halved(
+    colour: NDArray[np.generic], weight: NDArray[np.generic]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean of each 2x2 block weighted by `weight`, and the mean weight; in bands of rows, to bound the memory."""
+    height, width = (weight.shape[0] + 1) // 2, (weight.shape[1] + 1) // 2
+    out = np.zeros((height, width, colour.shape[2]), np.float32)
+    total = np.zeros((height, width), np.float32)
+    for top in range(0, weight.shape[0], _BAND):
+        w = weight[top : top + _BAND].astype(np.float32)
+        c = colour[top : top + _BAND].astype(np.float32) * w[..., None]
+        edge = ((0, w.shape[0] % 2), (0, w.shape[1] % 2))
+        w, c = np.pad(w, edge), np.pad(c, (*edge, (0, 0)))
+        w = w.reshape(w.shape[0] // 2, 2, -1, 2).sum((1, 3))
+        c = c.reshape(w.shape[0], 2, w.shape[1], 2, -1).sum((1, 3))
+        rows = slice(top // 2, top // 2 + len(w))
+        out[rows] = c / np.maximum(w, np.finfo(np.float32).tiny)[..., None]
+        total[rows] = w / 4
+    return out, total
+
+
+def _doubled(colour: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return colour.repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]]

@@ -1,0 +1,1 @@
+"""How good a picture is: PSNR and SSIM by the benchmarks' protocol (numpy only)."""

@@ -1,0 +1,160 @@
+"""A network with what is known about it, in memory and in one safetensors file."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from sharpbit import modelfile
+from sharpbit.arch import ARCHITECTURES, Architecture
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import ModelError, ReparameterizeError, UsageError
+from sharpbit.modelfile import Header
+from sharpbit.nn import State, receptive_field
+from sharpbit.reparam.base import Reparameterizable
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, its architecture and sizes, and what was done to it.
+
+    Attributes:
+        arch: the network family.
+        config: its sizes.
+        net: the network, RGB in `[0, 1]`.
+        history: one entry a verb, oldest first; each has the key `verb`.
+        about: fields of the file header that weights cannot tell: name, data, licence, metrics.
+    """
+
+    arch: Architecture
+    config: Any
+    net: nn.Module
+    history: tuple[dict[str, Any], ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> int:
+        """Upscaling factor."""
+        return int(self.config.scale)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(weight.numel() for weight in self.net.parameters())
+
+    def header(self) -> Header:
+        """What a file of this model says of it (without the sha256, which the file's writer adds)."""
+        values = {"name": f"{self.arch.name}-x{self.scale}", **self.about}
+        return Header(
+            architecture=self.arch.name,
+            config=asdict(self.config),
+            scale=self.scale,
+            receptive_field=receptive_field(self.net, self.scale),
+            parameters=self.parameters,
+            history=self.history,
+            **values,
+        )
+
+
+def build(arch: str, **config: Any) -> Model:
+    """A network of the named architecture with fresh weights.
+
+    Raises:
+        UsageError: no such architecture, or a size that it does not have.
+    """
+    architecture = ARCHITECTURES[arch]
+    try:
+        sizes = architecture.config(**config)
+    except TypeError:
+        known = ", ".join(architecture.config.__dataclass_fields__)
+        raise UsageError(f"the sizes of {arch} are {known}; given were {', '.join(config) or 'none'}") from None
+    return Model(architecture, sizes, architecture.build(sizes))
+
+
+def load(path: str | Path) -> Model:
+    """Read a model from `.safetensors`, or published weights from `.pth`; sizes come from the file alone.
+
+    Raises:
+        ModelError: unreadable, damaged, not a network that sharpbit knows, or a pickle that holds more than tensors.
+    """
+    path = Path(path)
+    state: State
+    if path.suffix.lower() == ".safetensors":
+        header = modelfile.read(path, verify=True)
+        state = safetensors.torch.load_file(path)
+    else:
+        header, state = None, _unpickle(path)
+    model = from_state(state, str(path))
+    if header is None:
+        return model
+    about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
+    return replace(model, history=header.history, about=about)
+
+
+def from_state(state: State, source: str) -> Model:
+    """The model whose weights these are; `source` names them in errors."""
+    for name in ARCHITECTURES:
+        arch = ARCHITECTURES[name]
+        ours = arch.rename(state)
+        config = arch.infer(ours)
+        if config is None:
+            continue
+        net = arch.build(config)
+        try:
+            net.load_state_dict(ours, strict=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{source} looks like {name} {config}, but its weights do not fit: {reason}") from None
+        return Model(arch, config, net)
+    seen = ", ".join(list(state)[:3]) or "no tensors"
+    known = ", ".join(ARCHITECTURES)
+    raise ModelError(f"{source} holds no network that sharpbit knows (seen: {seen} ...; known: {known})")
+
+
+def save(model: Model, path: str | Path, *, overwrite: bool = False) -> Header:
+    """Write one safetensors file with weights and header; it appears complete or not at all."""
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        raise UsageError(f"a model is saved as .safetensors, not {path.name!r}")
+    state = {key: value.detach().cpu().contiguous() for key, value in model.net.state_dict().items()}
+    header = modelfile.stamp(model.header(), safetensors.torch.save(state), path)
+    data = safetensors.torch.save(state, {modelfile.KEY: header.to_json()})
+    with open_atomic(path, overwrite=overwrite) as file:
+        file.write(data)
+    return header
+
+
+def reparameterize(model: Model) -> Model:
+    """The same function as a plain network, with `[0, 1]` clamped where the plain form does so.
+
+    Raises:
+        ReparameterizeError: the network has no plain form.
+    """
+    if not isinstance(model.net, Reparameterizable):
+        raise ReparameterizeError(f"{model.arch.name} has no plain form; it may be plain already")
+    plain = from_state(model.net.reparameterize().state_dict(), model.arch.name)
+    entry = {"verb": "reparameterize", "from": model.arch.name}
+    return replace(plain, history=(*model.history, entry), about=model.about)
+
+
+def _unpickle(path: Path) -> State:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
+    for wrapper in ("params_ema", "params", "state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path} holds no table of tensors")
+    return state

@@ -1,0 +1,57 @@
+"""Layers and small tools that more than one network shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+State = Mapping[str, Tensor]
+
+
+def conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3x3 convolution, stride 1, zero padding 1, with bias."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def count(state: State, pattern: str) -> int:
+    """How many keys of `state` are `pattern` with a running number from 0 in place of `{}`."""
+    number = 0
+    while pattern.format(number) in state:
+        number += 1
+    return number
+
+
+def scale_of(rows: int, channels: int = 3) -> int | None:
+    """The upscaling factor of a last convolution with `rows` outputs before the pixel shuffle, if there is one."""
+    scale = round((rows / channels) ** 0.5)
+    return scale if scale * scale * channels == rows else None
+
+
+def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
+    """The side in input pixels of the square that one output pixel can see; odd, because the square is centred.
+
+    Found by marking one input pixel with NaN, which no layer can hide, and looking where it comes out.
+
+    Args:
+        net: maps `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
+        scale: the upscaling factor.
+        limit: give up beyond this side.
+
+    Returns:
+        None where a pixel reaches the edge of a `limit` sized picture: the network sees everything.
+    """
+    weight = next(net.parameters())
+    picture = torch.full((1, 3, limit, limit), 0.5, dtype=weight.dtype, device=weight.device)
+    centre = limit // 2
+    picture[..., centre, centre] = torch.nan
+    training = net.training
+    try:
+        with torch.no_grad():
+            seen = torch.isnan(net.eval()(picture))[0].any(0)
+    finally:
+        net.train(training)
+    rows, columns = seen.any(1).nonzero() // scale - centre, seen.any(0).nonzero() // scale - centre
+    radius = int(max(rows.abs().max(), columns.abs().max()))
+    return None if radius >= centre else 2 * radius + 1

@@ -1,0 +1,227 @@
+"""Recipes: a TOML file that says how a model was made, read into checked dataclasses and carried out in order."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from sharpbit import model as models
+from sharpbit.data.pairs import Pairs
+from sharpbit.errors import RecipeError, SharpbitError
+from sharpbit.export import EXPORTS
+from sharpbit.model import Model
+from sharpbit.training import Training, train
+
+T = TypeVar("T")
+Result = tuple[str, Path, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a recipe begins: fresh weights of a network, perhaps with what fits of another recipe's result.
+
+    Attributes:
+        arch: name of the architecture.
+        config: its sizes.
+        seed: of the fresh weights.
+        after: name of a recipe of the same folder whose trained weights are taken over where name and shape fit.
+    """
+
+    arch: str
+    config: dict[str, Any]
+    seed: int = 10
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb and its settings; the verbs are the functions in `VERBS`."""
+
+    verb: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made.
+
+    Attributes:
+        name: of the file, without its ending.
+        title: one line for people.
+        source: the paper, or what else the recipe follows.
+        data: what it was trained on, with the licence; goes into the header of the model.
+        licence: of the resulting weights.
+        start: the network.
+        step: what is done to it, in order.
+        expect: numbers that the result should reach, by the name of the benchmark.
+    """
+
+    name: str
+    title: str
+    source: str
+    data: str
+    licence: str
+    start: Start
+    step: tuple[Step, ...]
+    expect: dict[str, float] = field(default_factory=dict)
+
+
+def read(path: str | Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: unreadable, not TOML, or a key that is unknown, missing or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"the recipe {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} is not TOML: {error}") from None
+    steps = []
+    for number, step in enumerate(table.get("step", ()), 1):
+        settings = dict(step)
+        verb = settings.pop("verb", None)
+        if verb not in VERBS:
+            raise RecipeError(f"{path}: step {number} has the verb {verb!r}; known are {', '.join(VERBS)}")
+        if verb == "train":
+            _checked(Training, settings, f"{path}: step {number}")
+        steps.append(Step(verb, settings))
+    start = _checked(Start, table.get("start", {}), f"{path}: [start]")
+    return _checked(Recipe, {**table, "name": path.stem, "start": start, "step": tuple(steps)}, str(path))
+
+
+def run(
+    path: str | Path,
+    *,
+    data: str | None = None,
+    out: str | None = None,
+    device: str = "cpu",
+    stop_after: int | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> list[Result]:
+    """Carry out a recipe; going on from a checkpoint where there is one.
+
+    Args:
+        path: of the TOML file.
+        data: folder of training pictures.
+        out: folder of what comes out; by default `runs/NAME`.
+        device: `cpu`, `cuda` or `cuda:N`.
+        stop_after: stop, with a checkpoint, after this many steps of training.
+        overwrite: replace results of an earlier run.
+        quiet: show no progress.
+
+    Returns:
+        what was done: verb, file or folder, facts.
+
+    Raises:
+        SharpbitError: a recipe that cannot be carried out; nothing is lost of what was done before.
+    """
+    recipe = read(path)
+    folder = Path(out) if out else Path("runs") / recipe.name
+    kitchen = Kitchen(recipe, folder, data, device, stop_after, overwrite, quiet)
+    results: list[Result] = []
+    model = kitchen.start()
+    for step in recipe.step:
+        model, result = VERBS[step.verb](kitchen, model, step.settings)
+        results.append(result)
+        if result[2].get("stopped"):
+            break
+    return results
+
+
+@dataclass(frozen=True)
+class Kitchen:
+    """What the verbs of one run share."""
+
+    recipe: Recipe
+    folder: Path
+    data: str | None
+    device: str
+    stop_after: int | None
+    overwrite: bool
+    quiet: bool
+
+    def start(self) -> Model:
+        """The network that the recipe begins with."""
+        begin = self.recipe.start
+        torch.manual_seed(begin.seed)
+        model = models.build(begin.arch, **begin.config)
+        about = {"name": self.recipe.name, "data": self.recipe.data, "licence": self.recipe.licence}
+        model = replace(model, about=about)
+        if begin.after is None:
+            return model
+        path = self.folder.parent / begin.after / "trained.safetensors"
+        if not path.exists():
+            raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {begin.after} first")
+        before = models.load(path).net.state_dict()
+        own = model.net.state_dict()
+        fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
+        model.net.load_state_dict({**own, **fitting})
+        entry = {"verb": "start", "after": begin.after, "tensors": len(fitting), "of": len(own)}
+        return replace(model, history=(entry,))
+
+    def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Train, or go on training."""
+        if self.data is None:
+            raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
+        how = _checked(Training, settings, self.recipe.name)
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
+        pairs = Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
+        model = train(
+            model, pairs, how, out=self.folder, device=self.device, stop_after=self.stop_after, quiet=self.quiet
+        )
+        done = int(model.history[-1]["steps"])
+        if done < how.steps:
+            return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
+        path = self.folder / "trained.safetensors"
+        models.save(model, path, overwrite=True)
+        return model, ("train", path, {"steps": done})
+
+    def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn the network into its plain form, and say how far the two are apart."""
+        plain = models.reparameterize(model)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(2, 3, 48, 40, generator=generator)
+        with torch.no_grad():
+            apart = float((model.net(x).clamp(0, 1) - plain.net(x).clamp(0, 1)).abs().max())
+        if apart > 1e-5:
+            raise SharpbitError(f"{self.recipe.name}: the plain form differs by {apart:.2g}, more than 1e-5")
+        path = self.folder / "plain.safetensors"
+        models.save(plain, path, overwrite=True)
+        return plain, ("reparameterize", path, {"largest difference": f"{apart:.2g}"})
+
+    def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Write the model for an engine."""
+        format = settings.get("format", "onnx")  # noqa: A001
+        path = self.folder / f"{self.recipe.name}.{format}"
+        header = EXPORTS[format](model, path, overwrite=self.overwrite)
+        return model, ("export", path, {"sha256": header.sha256})
+
+
+VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
+    "train": Kitchen.train,
+    "reparameterize": Kitchen.reparameterize,
+    "export": Kitchen.export,
+}
+
+
+def _checked(kind: type[T], table: dict[str, Any], where: str) -> T:
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.0)
+            raise RecipeError(f"{where} has a key {key!r} that is not known; nearest: {near[0]!r}")
+    try:
+        return kind(**table)
+    except TypeError as error:
+        raise RecipeError(f"{where} lacks something: {str(error).split('__init__() ')[-1]}") from None

@@ -1,0 +1,1 @@
+"""Equivalent transformations: networks trained rich and turned exactly into plain ones."""

@@ -1,0 +1,196 @@
+"""The training loop: one loop for CPU and CUDA, whole data set on the device, exact resume."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from sharpbit.atomic import open_atomic
+from sharpbit.data.pairs import Pairs
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.model import Model
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: crops a step.
+        patch: side of a crop in small pixels.
+        rate: highest learning rate of Adam.
+        last_rate: learning rate at the end of the cosine schedule.
+        warmup: steps of linear rise at the start.
+        betas: Adam's decay rates.
+        loss: `l1` or `l2`, mean over all values.
+        low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
+        frozen_steps: steps in which everything called "residual" stays as it is (100,000 in the paper of ETDS).
+        ema: decay of the moving average of the weights, which is the result.
+        precision: `bf16` (autocast) or `float32`.
+        seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.
+    """
+
+    steps: int
+    batch: int = 32
+    patch: int = 64
+    rate: float = 1e-3
+    last_rate: float = 1e-6
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.99)
+    loss: str = "l1"
+    low_weight: float = 0.0
+    frozen_steps: int = 0
+    ema: float = 0.999
+    precision: str = "bf16"
+    seed: int = 10
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of the step numbered from 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+_PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
+
+
+def train(
+    model: Model,
+    pairs: Pairs,
+    how: Training,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    checkpoint_seconds: float = 60.0,
+    stop_after: int | None = None,
+    quiet: bool = False,
+) -> Model:
+    """Train a copy of `model` and return it with the averaged weights.
+
+    Args:
+        model: where to start.
+        pairs: the pictures; moved nowhere, so they should be on `device`.
+        how: the plan.
+        out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
+            on from, exactly: the weights at the end are those of an uninterrupted run.
+        device: `cpu`, `cuda` or `cuda:N`.
+        checkpoint_seconds: time between checkpoints.
+        stop_after: stop, with a checkpoint, after this many steps of this call.
+        quiet: show no progress bar.
+
+    Raises:
+        UsageError: a plan that cannot work, or a checkpoint of another plan.
+        ModelError: the loss is not a number any more.
+    """
+    _check(model, pairs, how)
+    net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = copy.deepcopy(net)
+    optimizer = torch.optim.Adam(net.parameters(), lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
+    start = _resume(out, how, net, ema, optimizer) if out else 0
+    loss_of = _LOSSES[how.loss]
+    generator = torch.Generator()
+    end = how.steps if stop_after is None else min(how.steps, start + stop_after)
+    saved = time.monotonic()
+    mean, counted = torch.zeros((), device=device), 0
+    with tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet, delay=2, unit="step") as bar:
+        for step in range(start, end):
+            _freeze(net, frozen=step < how.frozen_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = how.rate_at(step)
+            generator.manual_seed(how.seed * 1_000_003 + step)
+            small, large = pairs.batch(how.batch, how.patch, generator)
+            small, large = small.contiguous(memory_format=torch.channels_last), large
+            enabled = how.precision != "float32"
+            with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
+                loss = _loss(net, small, large, how, loss_of)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            _average(ema, net, min(how.ema, (step + 1) / (step + 10)))
+            mean, counted = mean + loss.detach(), counted + 1
+            bar.update()
+            if counted == 100 or step + 1 == end:
+                _log(out, step + 1, float(mean) / counted, how.rate_at(step), bar)
+                mean, counted = torch.zeros((), device=device), 0
+            if out and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
+                _checkpoint(out, step + 1, how, net, ema, optimizer)
+                saved = time.monotonic()
+    entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
+    ema = ema.to("cpu", memory_format=torch.contiguous_format)
+    return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
+
+
+def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
+    if not how.low_weight:
+        return loss_of(net(small).float(), large)
+    whole, low = net.streams(small)  # type: ignore[operator]
+    return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
+
+
+def _check(model: Model, pairs: Pairs, how: Training) -> None:
+    if how.loss not in _LOSSES:
+        raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(_LOSSES)}")
+    if how.precision not in _PRECISIONS:
+        raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
+    if pairs.scale != model.scale:
+        raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
+    if how.low_weight and not hasattr(model.net, "streams"):
+        raise UsageError(f"low_weight is for networks of two streams, which {model.arch.name} is not; leave it out")
+
+
+def _freeze(net: nn.Module, *, frozen: bool) -> None:
+    for name, weight in net.named_parameters():
+        if "residual" in name:
+            weight.requires_grad_(not frozen)
+
+
+@torch.no_grad()
+def _average(ema: nn.Module, net: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
+
+
+def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) -> None:
+    bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
+    if not math.isfinite(loss):
+        raise ModelError(f"the loss is {loss} at step {step}; lower the learning rate (rate = {rate:.2g})")
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        line = {"step": step, "loss": round(loss, 7), "rate": rate, "time": round(time.time(), 1)}
+        with (out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _checkpoint(out: Path, step: int, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> None:
+    buffer = io.BytesIO()
+    state = {"step": step, "how": asdict(how), "net": net.state_dict(), "ema": ema.state_dict()}
+    torch.save({**state, "optimizer": optimizer.state_dict()}, buffer)
+    with open_atomic(out / "checkpoint.pt", overwrite=True) as file:
+        file.write(buffer.getvalue())
+
+
+def _resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> int:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["how"] != asdict(how):
+        raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
+    net.load_state_dict(state["net"])
+    ema.load_state_dict(state["ema"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])

@@ -1,0 +1,229 @@
+"""Picture to tiles to runtime to tiles to picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit import tiles, zoo
+from sharpbit.check import Check
+from sharpbit.errors import UsageError
+from sharpbit.image import Picture
+from sharpbit.image.alpha import fill, limits
+from sharpbit.image.resize import resize_rows
+from sharpbit.runtime import RUNTIMES, Runtime, Tensor, available_cpus
+from sharpbit.size import Size
+
+Array = NDArray[Any]
+Strip = tuple[Array, Array | None]
+Progress = Callable[[float], None]
+
+TILE = 256  # input pixels; larger tiles gain under 3 % time and cost memory (bench/tiles.py)
+WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
+GLOBAL_HALO = 32  # and tiles with this halo beyond it
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
+
+
+class Upscaler:
+    """A model ready to enlarge pictures; opened once, used for many.
+
+    Args:
+        model: an embedded name or the path of an ONNX file; None takes the default model of whatever scale is needed.
+        size: what size the results should have.
+        tile: side of tiles in input pixels without the halo; None chooses.
+        ensemble: run all eight orientations of each tile and take the mean: slower, slightly better.
+        threads: of the engine; None takes every core that the process may use.
+
+    Raises:
+        UsageError: no such model, a scale that it does not have.
+        ModelError: the file is no upscaler.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        size: Size | None = None,
+        tile: int | None = None,
+        ensemble: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self.size = size or Size()
+        self.tile, self.ensemble, self.threads = tile, ensemble, threads
+        self._model = None if model is None else str(model)
+        self._open: dict[str, Runtime] = {}
+        if tile is not None and tile < 8:
+            raise UsageError(f"a tile has at least 8 pixels, not {tile}")
+        if self._model is not None:
+            self._check_scale(self._runtime(self._model).scale)
+        elif self.size.scale is not None and self.size.scale not in zoo.scales():
+            known = ", ".join(map(str, zoo.scales()))
+            raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
+
+    def plan(self, height: int, width: int) -> tuple[str | None, int, int]:
+        """The model (None: none, the result is not larger), height and width for a picture of this size."""
+        default = self.size.scale or 2
+        if self._model is not None:
+            default = self._runtime(self._model).scale
+        out_height, out_width = self.size.of(height, width, int(default))
+        factor = max(out_height / height, out_width / width)
+        if factor <= 1:
+            return None, out_height, out_width
+        if self._model is not None:
+            return self._model, out_height, out_width
+        scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
+        return zoo.for_scale(scale), out_height, out_width
+
+    def strips(self, picture: Picture, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
+        """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the picture's sample type.
+
+        Args:
+            picture: uint8, uint16 or float32 in `[0, 1]`.
+            name: of the picture, for errors.
+            progress: called with the share of the picture that each piece of work makes up.
+
+        Raises:
+            ResultError: the result cannot be right (see `sharpbit.check`).
+        """
+        height, width = picture.pixels.shape[:2]
+        model, out_height, out_width = self.plan(height, width)
+        if model is None:
+            yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width)
+            if progress:
+                progress(1.0)
+            return
+        runtime = self._runtime(model)
+        native = self._native(picture, runtime, name, progress)
+        if (out_height, out_width) == (height * runtime.scale, width * runtime.scale):
+            yield from native
+        else:
+            yield from _resized(native, picture, out_height, out_width)
+
+    def describe(self, model: str | None) -> dict[str, Any]:
+        """What runs: model, engine, precision, threads; for people and for `--json`."""
+        if model is None:
+            return {"model": "bicubic", "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
+        runtime = self._runtime(model)
+        return {
+            "model": model,
+            "engine": runtime.engine,
+            "precision": runtime.precision,
+            "threads": self.threads or available_cpus(),
+            "notes": runtime.notes,
+        }
+
+    def _runtime(self, model: str) -> Runtime:
+        if model not in self._open:
+            self._open[model] = RUNTIMES["ort"](zoo.path_of(model), threads=self.threads)
+        return self._open[model]
+
+    def _check_scale(self, scale: int) -> None:
+        if self.size.scale is not None and self.size.scale != scale:
+            raise UsageError(
+                f"{self._model} is an x{scale} model and the scale asked for is {self.size.scale:g};"
+                " leave one of them out, or give the size with --width or --fit"
+            )
+
+    def _native(self, picture: Picture, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
+        height, width, channels = picture.pixels.shape
+        scale, dtype = runtime.scale, picture.pixels.dtype
+        side, halo = self._tiling(runtime, height, width)
+        alpha = picture.alpha
+        pixels = picture.pixels if alpha is None else fill(picture.pixels, alpha)
+        check = Check(name, scale)
+        for row in tiles.rows(height, width, side, halo):
+            high = (row[0].bottom - row[0].top) * scale
+            out = np.empty((high, width * scale, channels), dtype)
+            out_alpha = None if alpha is None else np.empty((high, width * scale), dtype)
+            for tile in row:
+                columns = slice(tile.left * scale, tile.right * scale)
+                before = _to_float(tile.cut(pixels))
+                after = self._network(runtime, np.broadcast_to(before, (*before.shape[:2], 3)))
+                after = tile.trim(after, scale)
+                check.add(
+                    np.broadcast_to(tile.trim(before, 1), (tile.bottom - tile.top, tile.right - tile.left, 3)), after
+                )
+                out[:, columns] = _to_samples(after if channels == 3 else (after @ GREY)[..., None], dtype)
+                if alpha is not None and out_alpha is not None:
+                    out_alpha[:, columns] = self._alpha(runtime, tile, alpha)
+                if progress:
+                    progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
+            yield out, out_alpha
+        check.finish()
+
+    def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int, int]:
+        halo = runtime.halo
+        if runtime.tile is not None:
+            halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
+            return runtime.tile - 2 * halo, halo
+        if halo is None:
+            whole = max(height, width) <= WHOLE and self.tile is None
+            return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
+        return self.tile or TILE, halo
+
+    def _alpha(self, runtime: Runtime, tile: tiles.Tile, alpha: Array) -> Array:
+        before = _to_float(tile.cut(alpha))
+        if before.min() == before.max():
+            large = np.full([side * runtime.scale for side in before.shape], before.flat[0], np.float32)
+        else:
+            grey = np.broadcast_to(before[..., None], (*before.shape, 3))
+            large = np.clip(self._network(runtime, grey).mean(-1), *limits(before, runtime.scale))
+        return _to_samples(tile.trim(large, runtime.scale), alpha.dtype)
+
+    def _network(self, runtime: Runtime, x: Tensor) -> Tensor:
+        if not self.ensemble:
+            return next(runtime([x]))
+        turned = (_turn(x, k) for k in range(8))
+        total = sum(_turn_back(y, k) for k, y in enumerate(runtime(turned)))
+        return np.asarray(total / np.float32(8), np.float32)
+
+
+def _turn(x: Tensor, k: int) -> Tensor:
+    x = x.swapaxes(0, 1) if k & 4 else x
+    return np.ascontiguousarray(x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1])
+
+
+def _turn_back(x: Tensor, k: int) -> Tensor:
+    x = x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1]
+    return x.swapaxes(0, 1) if k & 4 else x
+
+
+def _to_float(x: Array) -> Tensor:
+    if np.issubdtype(x.dtype, np.integer):
+        return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
+    return x.astype(np.float32, copy=False)
+
+
+def _to_samples(x: Tensor, dtype: np.dtype[Any]) -> Array:
+    x = np.clip(x, 0, 1)
+    if np.issubdtype(dtype, np.integer):
+        x *= np.iinfo(dtype).max
+        np.rint(x, out=x)
+    return x.astype(dtype)
+
+
+def _resized(strips: Iterable[Strip], picture: Picture, height: int, width: int) -> Iterator[Strip]:
+    """All of `strips`, brought to another size by bicubic, again in strips. Alpha weighs the colours."""
+    parts = list(strips)
+    pixels = np.concatenate([rows for rows, _ in parts]) if len(parts) > 1 else parts[0][0]
+    alpha = None if picture.alpha is None else np.concatenate([rows for _, rows in parts if rows is not None])
+    del parts
+    size, target = pixels.shape[:2], (height, width)
+    for top in range(0, height, TILE):
+        rows = slice(top, min(height, top + TILE))
+        if alpha is None:
+            colour = resize_rows(lambda part: _to_float(pixels[part]), size, target, rows)
+            yield _to_samples(colour, pixels.dtype), None
+            continue
+        cover = resize_rows(lambda part: _to_float(alpha[part]), size, target, rows)
+        colour = resize_rows(lambda part: _covered(pixels[part], alpha[part]), size, target, rows)
+        colour /= np.maximum(cover, np.float32(1e-4))[..., None]
+        yield _to_samples(colour, pixels.dtype), _to_samples(cover, pixels.dtype)
+
+
+def _covered(pixels: Array, alpha: Array) -> Tensor:
+    return _to_float(pixels) * _to_float(alpha)[..., None]
