@@ -17,7 +17,8 @@ from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
-_SUB, _UP, _AVERAGE = 1, 2, 3  # Paeth is left out: 4 times the work for some 3 % at best on photographs
+_FILTERS = _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
+_SAMPLE = 12  # one row in so many is tried with every filter
 
 
 class PngEncoder:
@@ -93,23 +94,60 @@ class PngEncoder:
 
 
 def filtered(rows: Array, above: Array, step: int) -> Array:
-    """Scanlines (h, 1 + bytes) of `rows` (h, bytes): each with the filter whose differences are smallest in sum.
+    """Scanlines (h, 1 + bytes) of `rows` (h, bytes), all with the filter that makes a sample of them smallest.
 
-    `above` (bytes) is the row before, `step` the bytes per pixel.
+    `above` (bytes) is the row before, `step` the bytes per pixel. Trying the deflater itself on a few rows costs less
+    than the usual sums of differences on all of them, and chooses better.
     """
+    first = len(rows) // 2
+    some = rows[first : first + max(1, len(rows) // _SAMPLE)]
+    before = rows[first - 1] if first else above
+    sizes = [len(zlib.compress(_filter(kind, some, before, step).data, 1)) for kind in _FILTERS]
+    return _filter(_FILTERS[sizes.index(min(sizes))], rows, above, step)
+
+
+def _filter(kind: int, rows: Array, above: Array, step: int) -> Array:
+    """Scanlines of `rows` with one filter (ISO/IEC 15948, 9.2); all arithmetic is modulo 256."""
+    out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    out[:, 0] = kind
+    if kind == _NONE:
+        out[:, 1:] = rows
+        return out
     up = np.concatenate([above[None], rows[:-1]])
+    if kind == _UP:
+        np.subtract(rows, up, out=out[:, 1:])
+        return out
     left = np.zeros_like(rows)
     left[:, step:] = rows[:, :-step]
-    mean = (left & up) + ((left ^ up) >> 1)  # floor of the mean, without overflow
-    tried = {_SUB: rows - left, _UP: rows - up, _AVERAGE: rows - mean}
-    costs = [np.minimum(lines, -lines).sum(axis=1, dtype=np.uint32) for lines in tried.values()]
-    best = np.array(list(tried), np.uint8)[np.argmin(costs, axis=0)]
-    out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
-    out[:, 0] = best
-    for kind, lines in tried.items():
-        chosen = best == kind
-        out[chosen, 1:] = lines[chosen]
+    if kind == _AVERAGE:
+        left = (left & up) + ((left ^ up) >> 1)  # floor of the mean, without overflow
+    elif kind == _PAETH:
+        corner = np.zeros_like(rows)
+        corner[:, step:] = up[:, :-step]
+        left = _paeth(left, up, corner)
+    np.subtract(rows, left, out=out[:, 1:])
     return out
+
+
+def _paeth(a: Array, b: Array, c: Array) -> Array:
+    """Whichever of left `a`, up `b` and corner `c` is nearest to a + b - c, in 8-bit arithmetic alone.
+
+    Where c lies between a and b, the distance of c is the difference of the other two distances, else their sum:
+    so c is nearest only there, and only if that difference is less than the smaller of the two.
+    """
+    to_a = np.maximum(b, c) - np.minimum(b, c)
+    to_b = np.maximum(a, c) - np.minimum(a, c)
+    smaller = np.minimum(to_a, to_b)
+    between = (a < c) ^ (b < c)
+    take_c = between & (np.maximum(to_a, to_b) - smaller < smaller)
+    best = b ^ ((a ^ b) & _mask(to_a <= to_b))
+    return best ^ ((best ^ c) & _mask(take_c))
+
+
+def _mask(condition: Array) -> Array:
+    """255 where true, 0 elsewhere."""
+    mask: Array = -condition.view(np.uint8)
+    return mask
 
 
 def joined_adler(first: int, second: int, length: int) -> int:

@@ -43,21 +43,27 @@ def read(source: Path | BinaryIO | bytes, *, name: str | None = None, max_pixels
 
 
 def probe(source: Path | BinaryIO | bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """The (height, width) which `read` will give, from the header alone. Raises what `read` raises."""
+    """The (height, width) which `read` will give, from the header if possible. Raises what `read` raises."""
     name = name_of(source)
     with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file):
-        header = deep.tiff_header(file)
-        if header is not None:
-            height, width, turn = header.height, header.width, header.turn
-        else:
-            image = _open(file)
-            width, height = image.size
-            check_size(name, height, width, max_pixels)
-            if image.format == "PNG" and "exif" not in image.info and png.has_late_metadata(file):
-                image.load()
-            turn = collect(image, None, [])[1]
+        height, width, turn = _header(file, name, max_pixels)
         check_size(name, height, width, max_pixels)
         return (width, height) if turn >= 5 else (height, width)
+
+
+def _header(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int, int]:
+    """Height and width as they are stored, and the orientation."""
+    header = deep.tiff_header(file)
+    if header is not None:
+        return header.height, header.width, header.turn
+    try:
+        image = _open(file)
+        if image.format != "PNG" or "exif" in image.info or not png.has_late_metadata(file):
+            return image.height, image.width, collect(image, None, [])[1]
+    except Exception:  # what cannot be opened at once may still be read, or be refused with a better reason
+        file.seek(0)
+    height, width = _read(file, name, max_pixels).pixels.shape[:2]
+    return height, width, 1
 
 
 def _read(file: BinaryIO, name: str, max_pixels: int) -> Picture:
