@@ -1,0 +1,78 @@
+"""The pictures of the documentation come out of the scripts that are said to make them."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def committed() -> np.ndarray:
+    with Image.open(ROOT / "docs" / "images" / "demo.png") as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)
+
+
+def test_demo_is_what_the_script_draws():
+    drawn, kept = script("render_demo").demo(), committed()
+    assert drawn.shape == kept.shape == (208, 312, 3)
+    assert drawn.dtype == np.uint8
+    # Equal with the Pillow and numpy that drew it; others may round an edge or a sine differently.
+    error = np.abs(drawn.astype(int) - kept)
+    assert error.mean() < 0.25
+    assert np.mean(error > 8) < 0.002
+
+
+def test_demo_is_small_and_has_no_metadata():
+    path = ROOT / "docs" / "images" / "demo.png"
+    assert path.stat().st_size < 160_000
+    with Image.open(path) as image:
+        assert image.info == {}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_before_after_shows_bicubic_and_sharpbit(monkeypatch, scale):
+    module = script("before_after")
+    asked = []
+
+    def upscale(array, *, model):
+        asked.append(model)
+        return np.full((array.shape[0] * scale, array.shape[1] * scale, 3), (10, 200, 30), np.uint8)
+
+    monkeypatch.setattr(module.sharpbit, "upscale", upscale)
+    small = committed()
+    sheet = np.asarray(module.compare(small, scale, "some-model"))
+    assert asked == ["some-model"]
+    width, height = module.PANEL
+    assert sheet.shape == (height, 1118, 3)
+    large, zoom = module.bicubic(small, scale), 2 if scale == 2 else 1
+    for i in range(len(module.DETAILS)):
+        left = i * (2 * width + module.GAP + module.WIDE_GAP)
+        right = left + width + module.GAP
+        assert np.all(sheet[:200, right : right + width] == (10, 200, 30))
+        before = sheet[:200:zoom, left : left + width : zoom]
+        assert any(np.array_equal(before[0], row) for row in _windows(large, before.shape[1], before[0, 0]))
+
+
+def _windows(large, width, first):
+    for y, x in zip(*np.nonzero(np.all(large == first, axis=-1)), strict=True):
+        yield large[y, x : x + width]
+
+
+def test_bicubic_keeps_flat_colours():
+    flat = np.full((5, 6, 3), (7, 130, 250), np.uint8)
+    large = script("before_after").bicubic(flat, 4)
+    assert large.shape == (20, 24, 3)
+    assert np.all(large == (7, 130, 250))
