@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -147,7 +148,9 @@ def reparameterize(model: Model) -> Model:
 
 def _unpickle(path: Path) -> State:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickles; they load or they fail, and both is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:

@@ -7,7 +7,8 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -221,7 +222,22 @@ def _checked(kind: type[T], table: dict[str, Any], where: str) -> T:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.0)
             raise RecipeError(f"{where} has a key {key!r} that is not known; nearest: {near[0]!r}")
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if not _fits(value, hints[key]):
+            expected = getattr(hints[key], "__name__", hints[key])
+            raise RecipeError(f"{where} has {key} = {value!r}, which should be of the type {expected}")
     try:
         return kind(**table)
     except TypeError as error:
         raise RecipeError(f"{where} lacks something: {str(error).split('__init__() ')[-1]}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a TOML value suits a dataclass field: a whole number is a float too, a list is a tuple too."""
+    origin = get_origin(hint) or hint
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if isinstance(value, bool) and origin is not bool:
+        return False
+    return isinstance(value, {float: (int, float), tuple: (tuple, list)}.get(origin, origin))

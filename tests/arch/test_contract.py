@@ -1,0 +1,111 @@
+"""What every architecture of the catalog promises; a new file is covered before it has a test of its own."""
+
+import fnmatch
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from sharpbit import model as models
+from sharpbit import modelfile
+from sharpbit.arch import ARCHITECTURES
+from sharpbit.export import EXPORTS
+from sharpbit.nn import receptive_field
+from sharpbit.reparam.base import Reparameterizable
+
+SIZES = [(1, 1), (1, 7), (13, 8), (31, 45)]
+CASES = [(name, scale) for name in ARCHITECTURES for scale in (2, 3, 4)]
+
+
+def random_model(name: str, scale: int) -> models.Model:
+    """A model whose every weight is random, so that nothing is zero or one by its start."""
+    torch.manual_seed(scale)
+    model = models.build(name, scale=scale)
+    with torch.no_grad():
+        for weight in model.net.parameters():
+            weight.add_(0.03 * torch.randn_like(weight))
+    return model
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_any_size_goes_through(name, scale):
+    model = random_model(name, scale)
+    for height, width in SIZES:
+        with torch.no_grad():
+            out = model.net(torch.rand(2, 3, height, width))
+        assert out.shape == (2, 3, height * scale, width * scale)
+        assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_save_and_load_give_the_same_network(name, scale, tmp_path):
+    model = random_model(name, scale)
+    path = tmp_path / "model.safetensors"
+    written = models.save(model, path)
+    again = models.load(path)
+    assert (again.arch.name, again.config) == (name, model.config)
+    assert modelfile.read(path, verify=True) == written
+    x = torch.rand(1, 3, 9, 11)
+    assert torch.equal(again.net(x), model.net(x))
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_sizes_are_read_out_of_the_weights(name, scale):
+    config = ARCHITECTURES[name].config(scale=scale, blocks=3, width=20)
+    state = ARCHITECTURES[name].build(config).state_dict()
+    assert models.from_state(state, "weights").config == config
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_globs_name_modules(name):
+    arch = ARCHITECTURES[name]
+    modules = [path for path, _ in arch.build(arch.config(scale=2)).named_modules()]
+    for glob in arch.sites:
+        assert fnmatch.filter(modules, glob), glob
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_the_plain_form_is_equal_borders_included(name, scale):
+    model = random_model(name, scale)
+    if not isinstance(model.net, Reparameterizable):
+        pytest.skip(f"{name} has no plain form")
+    plain = models.reparameterize(model)
+    x = torch.rand(2, 3, 17, 23)
+    with torch.no_grad():
+        before, after = model.net(x).clamp(0, 1), plain.net(x)
+    assert 0 < float(before.min()) or float(before.max()) < 1 or float(before.std()) > 0.01
+    assert float((before - after).abs().max()) < 1e-5
+    assert plain.history[-1]["verb"] == "reparameterize"
+
+
+@pytest.mark.parametrize(("name", "scale"), CASES)
+def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
+    model = random_model(name, scale)
+    path = tmp_path / "model.onnx"
+    EXPORTS["onnx"](model, path)
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for height, width in SIZES:
+        x = torch.rand(1, 3, height, width)
+        with torch.no_grad():
+            expected = model.net(x).numpy()
+        (out,) = session.run(None, {"picture": x.numpy()})
+        assert np.abs(out - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_receptive_field_is_what_a_change_reaches(name):
+    model = random_model(name, 2)
+    side = receptive_field(model.net, 2)
+    assert side is not None
+    size = side + 12
+    x = torch.rand(1, 3, size, size, dtype=torch.float64)
+    changed = x.clone()
+    changed[..., size // 2, size // 2] += 0.25
+    net = model.net.double()
+    with torch.no_grad():
+        differs = (net(x) != net(changed))[0].any(0)
+    rows = differs.any(1).nonzero().flatten() // 2
+    reach = max(size // 2 - int(rows.min()), int(rows.max()) - size // 2)
+    assert reach <= side // 2
+    assert int(rows.max()) - int(rows.min()) >= side // 2  # and it is no wild overestimate

@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Torch with more threads than free cores waits at barriers most of the time; tests are small, one thread is best.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data that is not in the repository: $SHARPBIT_SHARED, by default ../shared beside it.
+
+    Without it a test is skipped, and fails where CI=true says that it must be there.
+    """
+    folder = Path(os.environ.get("SHARPBIT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        message = f"no data in {folder}; set SHARPBIT_SHARED to the folder that holds it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder

@@ -1,0 +1,72 @@
+"""The house rule: imports point down the table of docs/decisions/0001-layout.md only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
+PICTURES = {"errors", "atomic", "image"}
+RUNNING = PICTURES | {"catalog", "check", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
+MAKING = {"catalog", "errors", "nn", "reparam"}
+ALLOWED = {
+    "_version": set(),
+    "errors": set(),
+    "extras": {"errors"},
+    "catalog": {"errors"},
+    "atomic": {"errors"},
+    "size": {"errors"},
+    "check": {"errors"},
+    "tiles": {"errors"},
+    "modelfile": {"errors"},
+    "image": PICTURES,
+    "zoo": {"errors", "modelfile"},
+    "runtime": {"catalog", "errors", "modelfile"},
+    "upscaler": RUNNING,
+    "upscaling": RUNNING,
+    "measure": {"errors", "image", "tiles", "runtime"},
+    "nn": {"errors"},
+    "reparam": {"errors", "nn"},
+    "arch": MAKING,
+    "data": PICTURES,
+    "model": MAKING | {"arch", "atomic", "modelfile"},
+    "training": {"atomic", "data", "errors", "measure", "model"},
+    "export": {"atomic", "catalog", "errors", "model", "modelfile"},
+    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
+}
+TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
+WITH_TORCH = {"nn", "reparam", "arch", "data", "model", "training", "export", "recipe"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def piece_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = node.module or ""
+            names |= {f"{base}.{alias.name}" for alias in node.names} if base == "sharpbit" else {base}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    piece = piece_of(path)
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("sharpbit.")}
+    if piece != "app":
+        assert ours - {piece} <= ALLOWED[piece]
+    third = {name.split(".")[0] for name in imported(path)} & TORCH
+    assert not third or piece in WITH_TORCH
+
+
+def test_every_piece_is_in_the_table():
+    assert {piece_of(path) for path in modules()} - {"app"} == set(ALLOWED)

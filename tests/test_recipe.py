@@ -1,0 +1,154 @@
+"""Recipes: read strictly, carried out on tiny data, resumed; and those of the repository."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sharpbit import modelfile, recipe, zoo
+from sharpbit import model as models
+from sharpbit.errors import RecipeError, SharpbitError
+from sharpbit.model import load
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+SMALL = """
+title = "a small one"
+source = "none"
+data = "noise"
+licence = "CC0-1.0"
+[start]
+arch = "etds"
+config = { scale = 2, blocks = 1, width = 8 }
+[[step]]
+verb = "train"
+steps = 3
+batch = 2
+patch = 8
+[[step]]
+verb = "reparameterize"
+[[step]]
+verb = "export"
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        Image.fromarray(rng.integers(0, 256, (40, 36, 3), np.uint8)).save(folder / f"{k}.png")
+    return str(folder)
+
+
+def written(tmp_path, text, name="small"):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def test_all_steps_leave_their_files(tmp_path, data):
+    path = written(tmp_path, SMALL)
+    out = tmp_path / "out" / "small"
+    results = recipe.run(path, data=data, out=str(out), quiet=True)
+    assert [verb for verb, _, _ in results] == ["train", "reparameterize", "export"]
+    header = modelfile.read(out / "small.onnx", verify=True)
+    assert header is not None
+    assert (header.name, header.architecture, header.licence, header.data) == ("small", "plain", "CC0-1.0", "noise")
+    assert [entry["verb"] for entry in header.history] == ["train", "reparameterize"]
+    assert header.receptive_field == 7  # three 3x3 convolutions
+    assert load(out / "trained.safetensors").arch.name == "etds"
+    with pytest.raises(SharpbitError, match="exists"):
+        recipe.run(path, data=data, out=str(out), quiet=True)
+    again = recipe.run(path, data=data, out=str(out), overwrite=True, quiet=True)
+    assert again == results
+
+
+def test_a_stopped_recipe_goes_on_and_ends_the_same(tmp_path, data):
+    path = written(tmp_path, SMALL)
+    whole = recipe.run(path, data=data, out=str(tmp_path / "whole"), quiet=True)
+    for _ in range(2):
+        first = recipe.run(path, data=data, out=str(tmp_path / "parts"), stop_after=1, quiet=True)
+        assert first[0][2]["stopped"].endswith("of 3 steps")
+        assert len(first) == 1
+    parts = recipe.run(path, data=data, out=str(tmp_path / "parts"), quiet=True)
+    assert parts[-1][2]["sha256"] == whole[-1][2]["sha256"]
+
+
+def test_one_recipe_begins_with_the_weights_of_another(tmp_path, data):
+    recipe.run(written(tmp_path, SMALL), data=data, out=str(tmp_path / "out" / "small"), quiet=True)
+    text = SMALL.replace("scale = 2", "scale = 3").replace("[start]", '[start]\nafter = "small"')
+    path = written(tmp_path, text, "second")
+    recipe.run(path, data=data, out=str(tmp_path / "out" / "second"), quiet=True)
+    history = load(tmp_path / "out" / "second" / "trained.safetensors").history
+    assert history[0] == {"verb": "start", "after": "small", "tensors": 10, "of": 14}
+    with pytest.raises(RecipeError, match="run small first"):
+        recipe.run(path, data=data, out=str(tmp_path / "elsewhere" / "second"), quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("steps = 3", "step = 3"), "'step' that is not known; nearest: 'steps'"),
+        (("steps = 3\n", ""), "lacks something: missing .*'steps'"),
+        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, export"),
+        (("licence", "license"), "nearest: 'licence'"),
+        (("width = 8", "wide = 8"), "scale, blocks, width"),
+        (('arch = "etds"', 'arch = "etsd"'), "near it: etds"),
+        (("[start]", "[start"), "not TOML"),
+        (("batch = 2", 'batch = "2"'), "batch = '2', which should be of the type int"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, data, change, message):
+    assert change[0] in SMALL
+    path = written(tmp_path, SMALL.replace(*change))
+    with pytest.raises(SharpbitError, match=message) as caught:
+        recipe.run(path, data=data, out=str(tmp_path / "out"), quiet=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipe_and_data(tmp_path):
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipe.run(tmp_path / "none.toml")
+    with pytest.raises(RecipeError, match="--data"):
+        recipe.run(written(tmp_path, SMALL), out=str(tmp_path / "out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SharpbitError, match="holds no pictures"):
+        recipe.run(written(tmp_path, SMALL), data=str(tmp_path / "empty"), out=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_of_the_repository_run_two_steps(path, tmp_path):
+    """On two tiny pictures; what `after` names is made first, untrained."""
+    found = recipe.read(path)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    side = 48 * found.start.config["scale"] + 12
+    Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(folder / "a.png")
+    if found.start.after:
+        assert (path.parent / f"{found.start.after}.toml").exists()
+        before = models.build(found.start.arch, **{**found.start.config, "scale": 2})
+        models.save(before, tmp_path / found.start.after / "trained.safetensors")
+    out = tmp_path / found.name
+    results = recipe.run(path, data=str(folder), out=str(out), stop_after=2, quiet=True)
+    assert results[0][0] == "train"
+    assert len((out / "log.jsonl").read_text().splitlines()) == 1
+    assert json.loads((out / "log.jsonl").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize("name", zoo.models())
+def test_every_embedded_model_has_its_recipe(name):
+    """The header of the file says exactly what the recipe says."""
+    header = zoo.models()[name]
+    found = recipe.read(RECIPES[0].parent / f"{name}.toml")
+    assert (header.name, header.data, header.licence) == (found.name, found.data, found.licence)
+    assert header.scale == found.start.config["scale"]
+    training = next(entry for entry in header.history if entry["verb"] == "train")
+    settings = next(step.settings for step in found.step if step.verb == "train")
+    assert {key: training[key] for key in settings} == settings
+    expected = {metric.data: metric.value for metric in header.metrics if metric.name == "psnr"}
+    for data, floor in found.expect.items():
+        assert expected[data] >= floor

@@ -1,0 +1,145 @@
+"""The training loop: it learns, it resumes exactly, it says what is wrong."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sharpbit import model as models
+from sharpbit.data.pairs import Pairs
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.image.resize import shrink
+from sharpbit.training import Training, train
+
+
+def picture(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
+    """Sharp random shapes: something to learn."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    out = np.zeros((height, width, 3))
+    for _ in range(12):
+        a, b, c = rng.normal(size=2) @ np.array([[1, 0], [0, 1]]), rng.uniform(0, 60), rng.uniform(0, 255, 3)
+        out[np.sin((x * a[0] + y * a[1]) / 6 + b) > 0.3] = c
+    return out.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return Pairs.from_pictures([picture(k) for k in range(4)], 2)
+
+
+def small_model():
+    torch.manual_seed(1)
+    return models.build("etds", scale=2, blocks=1, width=12)
+
+
+def how(**change):
+    return Training(**{"steps": 20, "batch": 4, "patch": 12, "warmup": 5, "ema": 0.9, "precision": "float32"} | change)
+
+
+def weights(model):
+    return torch.cat([weight.flatten() for weight in model.net.state_dict().values()])
+
+
+def test_it_learns(pairs):
+    start = small_model()
+    low, high = pairs.batch(16, 20, torch.Generator().manual_seed(9))
+
+    def error(model):
+        with torch.no_grad():
+            return float((model.net(low) - high).abs().mean())
+
+    done = train(start, pairs, how(steps=100, rate=2e-3), quiet=True)
+    assert error(done) < 0.8 * error(start)
+    assert done.history[-1]["steps"] == 100
+    assert torch.equal(weights(start), weights(small_model()))  # the model that was given is as it was
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_resumed_run_ends_with_the_same_weights(pairs, tmp_path, precision):
+    plan = how(precision=precision, low_weight=0.5, frozen_steps=8)
+    whole = train(small_model(), pairs, plan, quiet=True)
+    for _ in range(3):
+        parts = train(small_model(), pairs, plan, out=tmp_path, stop_after=7, quiet=True)
+    assert torch.equal(weights(whole), weights(parts))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [7, 14, 20]
+    assert lines[0]["rate"] == pytest.approx(plan.rate_at(6))
+
+
+def test_the_first_stage_leaves_the_residual_stream_alone(pairs):
+    start = small_model()
+    done = train(start, pairs, how(frozen_steps=20), quiet=True)
+    for name, weight in done.net.state_dict().items():
+        same = torch.equal(weight, start.net.state_dict()[name])
+        assert same == ("residual" in name), name
+
+
+def test_another_plan_does_not_go_on_from_the_checkpoint(pairs, tmp_path):
+    train(small_model(), pairs, how(), out=tmp_path, stop_after=2, quiet=True)
+    with pytest.raises(UsageError, match="another plan"):
+        train(small_model(), pairs, how(rate=1e-4), out=tmp_path, quiet=True)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(pairs):
+    model = small_model()
+    with torch.no_grad():
+        model.net.conv_first.weight[0] = float("nan")
+    with pytest.raises(ModelError, match="lower the learning rate"):
+        train(model, pairs, how(steps=2), quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"loss": "l3"}, "l1, l2"), ({"precision": "int4"}, "bf16"), ({"patch": 90}, "no picture has 180 pixels")],
+)
+def test_plans_that_cannot_work(pairs, change, message):
+    with pytest.raises(UsageError, match=message):
+        train(small_model(), pairs, how(**change), quiet=True)
+
+
+def test_wrong_scale_and_missing_stream(pairs):
+    with pytest.raises(UsageError, match="x2"):
+        train(models.build("etds", scale=3, blocks=1, width=8), pairs, how(), quiet=True)
+    with pytest.raises(UsageError, match="low_weight"):
+        train(models.build("plain", scale=2, blocks=1, width=8), pairs, how(low_weight=0.5), quiet=True)
+
+
+def test_crops_are_aligned_pieces_of_the_pictures():
+    pictures = [picture(k, 32 + 8 * k, 44 - 6 * k) for k in range(2)]
+    pairs = Pairs.from_pictures(pictures, 2)
+    small, large = pairs.batch(16, 8, torch.Generator().manual_seed(3))
+    cut = [p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in pictures]
+    views = []
+    for p in cut:
+        for turned in (p, p.swapaxes(0, 1)):
+            views += [turned[::a, ::b] for a in (1, -1) for b in (1, -1)]
+    for k in range(16):
+        piece = (large[k].permute(1, 2, 0) * 255).round().byte().numpy()
+        partner = (small[k].permute(1, 2, 0) * 255).round().byte().numpy().astype(int)
+        found = [other for view in views for other in partners(view, piece)]
+        assert found, "the large crop is no piece of a picture"
+        # a turned picture may round the other way
+        assert min(np.abs(other - partner).max() for other in found) <= 1
+
+
+def partners(view: np.ndarray, piece: np.ndarray) -> list[np.ndarray]:
+    """What belongs to `piece` in the small version of `view`, wherever and in whatever colours it occurs."""
+    found = []
+    for colours in itertools.permutations(range(3)):
+        coloured = view[..., colours]
+        windows = np.lib.stride_tricks.sliding_window_view(coloured, (16, 16), axis=(0, 1))
+        for top, left in np.argwhere((windows[::2, ::2].transpose(0, 1, 3, 4, 2) == piece).all((2, 3, 4))):
+            found.append(shrink(coloured, 2)[top : top + 8, left : left + 8].astype(int))
+    return found
+
+
+def test_crops_depend_on_the_generator_alone(pairs):
+    one = pairs.batch(4, 8, torch.Generator().manual_seed(5))
+    two = pairs.batch(4, 8, torch.Generator().manual_seed(5))
+    other = pairs.batch(4, 8, torch.Generator().manual_seed(6))
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+    assert not torch.equal(one[0], other[0])
