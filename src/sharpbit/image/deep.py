@@ -36,7 +36,6 @@ class TiffHeader:
     """What the first directory of a TIFF file says about its samples. `bits` is the most of any sample."""
 
     tags: dict[int, object]
-    offset: int
     next: int
     height: int
     width: int
@@ -69,15 +68,13 @@ def tiff_header(file: BinaryIO) -> TiffHeader | None:
         return None
     try:
         directory = ImageFileDirectory_v2(head if b"+" in head[:4] else head[:8])
-        offset = directory.next
-        file.seek(offset)
+        file.seek(directory.next)
         directory.load(file)
         tags: dict[int, object] = dict(directory)
         bits = tags.get(258, 1)
         extra = tags.get(338, ())
         return TiffHeader(
             tags=tags,
-            offset=offset,
             next=int(directory.next),
             height=_first(tags[257]),
             width=_first(tags[256]),
@@ -123,7 +120,7 @@ def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -
 def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, notes: list[str]) -> Metadata:
     """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
     icc = kept(lambda: checked_icc(header.tags.get(34675), channels), "colour profile", notes)
-    block = kept(lambda: tiff_exif(file, header.offset), "EXIF block", notes)
+    block = kept(lambda: tiff_exif(file), "EXIF block", notes)
     xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
     return upright(Metadata(icc, block, xmp, tiff_dpi(header.tags)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import threading
 import warnings
@@ -48,13 +49,14 @@ def quiet(max_pixels: int) -> Iterator[None]:
 
 
 _stderr_lock = threading.Lock()
+_LIBTIFF = re.compile(rb"_?(TIFF|Fax|Group|LZW|ZIP|Deflate|LZMA|ZSTD|O?JPEG|PackBits|Thunder|NeXT|Pixar|Log)\w*: .")
 
 
 @contextlib.contextmanager
-def captured_stderr() -> Iterator[list[str]]:
-    """Collect what C code prints on standard error (libtiff has no other way to say what is wrong).
+def libtiff_errors() -> Iterator[list[str]]:
+    """Collect the errors that libtiff prints on standard error, its only way to say that pixels are missing.
 
-    The list is filled when the block ends.
+    The list is filled when the block ends. What other threads print meanwhile goes on to standard error then.
     """
     lines: list[str] = []
     with _stderr_lock, contextlib.ExitStack() as stack:
@@ -71,4 +73,8 @@ def captured_stderr() -> Iterator[list[str]]:
         finally:
             os.dup2(saved, 2)
             sink.seek(0)
-            lines += sink.read(4096).decode("utf-8", "replace").splitlines()
+            for line in sink.read(1 << 20).splitlines(keepends=True):
+                if _LIBTIFF.match(line):
+                    lines.append(line.decode("utf-8", "replace").strip())
+                else:
+                    os.write(2, line)

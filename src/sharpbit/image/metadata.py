@@ -68,10 +68,11 @@ def checked_icc(profile: object, channels: int | None) -> bytes | None:
     return profile[:length]
 
 
-def tiff_exif(file: BinaryIO, offset: int) -> bytes | None:
-    """The EXIF block that says what the directory at `offset` of a TIFF file says about the picture."""
+def tiff_exif(file: BinaryIO) -> bytes | None:
+    """The EXIF block that says what the first directory of a TIFF file says about the picture."""
     there = Image.Exif()
-    there.load_from_fp(file, offset)
+    file.seek(0)
+    there.load_from_fp(file)
     kept = Image.Exif()
     for tag in sorted(exif_block.DESCRIPTIVE & set(there)):
         kept[tag] = there[tag]

@@ -174,14 +174,23 @@ def without(file: BinaryIO, unwanted: tuple[bytes, ...]) -> BinaryIO:
     return out
 
 
+def holds(file: BinaryIO, kind: bytes) -> bool:
+    """Whether a PNG file has a chunk of a kind."""
+    return any(found == kind for found in _kinds(file))
+
+
 def has_late_metadata(file: BinaryIO) -> bool:
     """Whether a PNG file has EXIF or text behind its pixels, where reading its header does not find them."""
-    here = file.tell()
+    kinds = iter(_kinds(file))
+    return b"IDAT" in kinds and any(kind in (b"eXIf", b"zTXt", b"tEXt", b"iTXt") for kind in kinds)
+
+
+def _kinds(file: BinaryIO) -> list[bytes]:
+    """The kinds of all chunks, in order; the file is left where it was."""
+    here, kinds = file.tell(), []
     file.seek(len(SIGNATURE))
-    seen = found = False
-    while not found and len(head := file.read(8)) == 8:
-        seen = seen or head[4:] == b"IDAT"
-        found = seen and head[4:] in (b"eXIf", b"zTXt", b"tEXt", b"iTXt")
+    while len(head := file.read(8)) == 8:
+        kinds.append(head[4:])
         file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
     file.seek(here)
-    return found
+    return kinds

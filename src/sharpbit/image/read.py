@@ -12,7 +12,7 @@ from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
 from sharpbit.image import colour, deep, png
-from sharpbit.image.guard import captured_stderr, quiet
+from sharpbit.image.guard import libtiff_errors, quiet
 from sharpbit.image.metadata import collect
 from sharpbit.image.picture import MAX_PIXELS, Array, Metadata, Picture, check_size
 from sharpbit.image.source import damaged, name_of, opened, sentences
@@ -127,19 +127,19 @@ def _load(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple
     bits = deep.bits(file, image)
     frames = _frames(image)
     if image.format == "TIFF":
-        with captured_stderr() as lines:
+        with libtiff_errors() as lines:
             error = None
             try:
                 image.load()
             except Exception as caught:
                 error = caught
-        if error is not None:
+        if error is not None or lines:  # Pillow lets some errors pass, and gives white for what is missing
             raise damaged(name, lines[0] if lines else str(error)) from error
-        if lines:
-            notes.append(f"slightly damaged ({lines[0].rstrip('.')})")
     elif image.format != "PPM" or not deep.is_wide_ppm(image):
         image.load()
     check_size(name, image.height, image.width, max_pixels)  # an icon shows its real size only now
+    if image.format == "PNG" and not image.info.get("icc_profile") and png.holds(file, b"iCCP"):
+        notes.append("colour profile left out (broken)")
     if frames > 1:
         notes.append(f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}")
     return image, file, bits
