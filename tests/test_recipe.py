@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sharpbit import modelfile, recipe, zoo
 from sharpbit import model as models
+from sharpbit import modelfile, recipe, zoo
 from sharpbit.errors import RecipeError, SharpbitError
 from sharpbit.model import load
 
