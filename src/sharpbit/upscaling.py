@@ -146,7 +146,7 @@ def write(
     ) as writer:
         for rows, rows_alpha in upscaler.strips(picture, name, progress):
             writer.write(rows, rows_alpha)
-    return (*picture.notes, *notes)
+    return (*picture.notes, *notes, *writer.notes)
 
 
 def format_of(target: Any) -> str:

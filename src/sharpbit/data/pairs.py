@@ -64,8 +64,7 @@ class Pairs:
             patch: side in small pixels.
             generator: of the CPU; it alone decides what is cut.
         """
-        sizes = self.sizes
-        room = (sizes - patch + 1).clamp(min=0)
+        room = (self.sizes - patch + 1).clamp(min=0)
         weights = room.prod(1).double()
         if not bool(weights.any()):
             raise UsageError(
@@ -75,23 +74,22 @@ class Pairs:
         where = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room[which]).long()
         flips = torch.randint(2, (count, 3), generator=generator)
         colours = torch.rand(count, 3, generator=generator).argsort(1)
-        plan = (which, where, flips, colours)
+        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), colours)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
 
     def _cut(
         self, flat: Tensor, scale: int, patch: int, which: Tensor, where: Tensor, flips: Tensor, colours: Tensor
     ) -> Tensor:
-        starts = (self.sizes.prod(1).cumsum(0) - self.sizes.prod(1)) * scale**2
-        line = torch.arange(patch * scale)
-        forward = line.expand(len(which), -1)
-        y = torch.where(flips[:, :1].bool(), line.flip(0), forward) + where[:, :1] * scale
-        x = torch.where(flips[:, 1:2].bool(), line.flip(0), forward) + where[:, 1:] * scale
-        width = self.sizes[which, 1:] * scale
-        rows, columns = (y * width)[:, :, None], x[:, None, :]
-        index = torch.where(flips[:, 2].bool()[:, None, None], (rows + columns).transpose(1, 2), rows + columns)
-        index = index + starts[which][:, None, None]
-        picked = flat[index.to(flat.device)].permute(0, 3, 1, 2)
-        return picked[torch.arange(len(which))[:, None], colours].float() / 255
+        sizes = self.sizes.to(flat.device)
+        areas = sizes.prod(1) * scale**2
+        starts, width = (areas.cumsum(0) - areas)[which], sizes[which, 1:] * scale
+        line = torch.arange(patch * scale, device=flat.device)
+        y = torch.where(flips[:, :1], line.flip(0), line) + where[:, :1] * scale
+        x = torch.where(flips[:, 1:2], line.flip(0), line) + where[:, 1:] * scale
+        index = (y * width)[:, :, None] + x[:, None, :]
+        index = torch.where(flips[:, 2, None, None], index.transpose(1, 2), index) + starts[:, None, None]
+        picked = flat[index].permute(0, 3, 1, 2)
+        return picked[torch.arange(len(which), device=flat.device)[:, None], colours].float() / 255
 
 
 def _flat(pictures: Sequence[np.ndarray]) -> Tensor:

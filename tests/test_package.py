@@ -1,0 +1,64 @@
+"""What an installed sharpbit consists of."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sharpbit import zoo
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_models_licences_and_types(wheel):
+    names = wheel.namelist()
+    assert "sharpbit/py.typed" in names
+    for name in zoo.models():
+        assert f"sharpbit/zoo/models/{name}.onnx" in names
+    for name in ("LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md"):
+        assert any(entry.endswith(f"licenses/{name}") for entry in names), name
+    assert not [entry for entry in names if entry.startswith(("tests", "bench", "scratch", "runs"))]
+    assert sum(item.file_size for item in wheel.infolist()) < 3_000_000
+
+
+def test_the_wheel_needs_no_torch(wheel):
+    (name,) = (entry for entry in wheel.namelist() if entry.endswith("METADATA"))
+    needs = [line for line in wheel.read(name).decode().splitlines() if line.startswith("Requires-Dist")]
+    core = {re.match(r"Requires-Dist: ([\w-]+)", line)[1].lower() for line in needs if "extra ==" not in line}
+    assert core == {"click", "numpy", "onnxruntime", "openimageio", "pillow", "tqdm"}
+
+
+def test_every_dependency_is_in_the_notices_and_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text().lower().replace(" ", "")
+    pins = (ROOT / "constraints.txt").read_text().lower()
+    extras = [name for group in project["optional-dependencies"].values() for name in group]
+    for requirement in [*project["dependencies"], *extras]:
+        name = re.match(r"[\w-]+", requirement)[0].lower()
+        if name != "sharpbit":
+            assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} is not pinned"
+    for requirement in project["dependencies"]:
+        assert re.match(r"[\w-]+", requirement)[0].lower() in notices
+
+
+def test_nothing_loads_torch_or_numpy_needlessly():
+    code = "import sys, sharpbit; print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
