@@ -107,7 +107,8 @@ def open_writer(
     """A writer for a picture of `height` x `width`, `channels` (1 or 3) and `dtype` (uint8 or uint16).
 
     A path appears, complete, when the block ends without an error, and not at all otherwise. A stream need not be
-    able to seek. What the format cannot hold (see `losses`) is reduced.
+    able to seek, but must take all bytes that it is given (`sys.stdout.buffer` does). What the format cannot hold
+    (see `losses`) is reduced.
 
     Raises:
         OutputExists: `target` is a path that exists, and `overwrite` is false.
@@ -116,14 +117,15 @@ def open_writer(
     """
     losses(format, dtype=dtype, alpha=alpha, height=height, width=width)
     with contextlib.ExitStack() as stack:
-        with _sentences(target):
+        name = str(target) if isinstance(target, Path) else "the output"
+        with _sentences(name):
             file = stack.enter_context(open_atomic(target, overwrite=overwrite)) if isinstance(target, Path) else target
             writer = PictureWriter(
-                file, format, height, width, channels, alpha, np.dtype(dtype), metadata, options, threads
+                file, name, format, height, width, channels, alpha, np.dtype(dtype), metadata, options, threads
             )
         stack.callback(writer._encoder.close)
         yield writer
-        with _sentences(target):
+        with _sentences(name):
             writer._finish()
             stack.close()
 
@@ -137,6 +139,7 @@ class PictureWriter:
     def __init__(
         self,
         file: BinaryIO,
+        name: str,
         kind: str,
         height: int,
         width: int,
@@ -150,7 +153,7 @@ class PictureWriter:
         if channels not in (1, 3) or dtype not in (np.uint8, np.uint16) or height < 1 or width < 1:
             raise ValueError(f"not a picture: {height} x {width}, {channels} channels of {dtype}")
         self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
-        self._row = 0
+        self._name, self._row = name, 0
         self._reduce = dtype == np.uint16 and kind not in _DEEP
         self._flatten = alpha and kind in _OPAQUE
         self.notes: tuple[str, ...] = ()
@@ -186,7 +189,8 @@ class PictureWriter:
             rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
         if alpha is not None:
             rows = on_white(rows, alpha) if self._flatten else np.concatenate([rows, alpha[..., None]], axis=2)
-        self._encoder.write(rows)
+        with _sentences(self._name):
+            self._encoder.write(rows)
 
     def _finish(self) -> None:
         if self._row != self._shape[0]:
@@ -279,9 +283,8 @@ def _resolution_block(dpi: tuple[float, float]) -> bytes:
 
 
 @contextlib.contextmanager
-def _sentences(target: Path | BinaryIO) -> Iterator[None]:
+def _sentences(name: str) -> Iterator[None]:
     """Turn what the system or an encoder raises into an `ImageError` of one sentence."""
-    name = str(target) if isinstance(target, Path) else "the output"
     try:
         yield
     except BrokenPipeError:  # the reader of our output has gone: nobody to tell
