@@ -120,7 +120,7 @@ def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -
 def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, notes: list[str]) -> Metadata:
     """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
     icc = kept(lambda: checked_icc(header.tags.get(34675), channels), "colour profile", notes)
-    block = kept(lambda: tiff_exif(file), "EXIF block", notes)
+    block = kept(lambda: tiff_exif(file, header.tags), "EXIF block", notes)
     xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
     return upright(Metadata(icc, block, xmp, tiff_dpi(header.tags)))
 

@@ -49,7 +49,9 @@ def quiet(max_pixels: int) -> Iterator[None]:
 
 
 _stderr_lock = threading.Lock()
-_LIBTIFF = re.compile(rb"_?(TIFF|Fax|Group|LZW|ZIP|Deflate|LZMA|ZSTD|O?JPEG|PackBits|Thunder|NeXT|Pixar|Log)\w*: .")
+_LIBTIFF = re.compile(  # the module or the codec that complains
+    rb"_?(tempfile|TIFF|Fax|Group|LZW|ZIP|Deflate|LZMA|ZSTD|O?JPEG|PackBits|Thunder|NeXT|Pixar|Log)[\w.]*: ."
+)
 
 
 @contextlib.contextmanager
