@@ -16,7 +16,7 @@ import numpy as np
 import png
 import pytest
 import tifffile
-from picture_samples import SRGB, XMP, array, cmyk_profile, encoded, exif, png16, with_chunk
+from picture_samples import AVIF_12_BITS, SRGB, XMP, array, cmyk_profile, encoded, exif, png16, with_chunk
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError, ImageTooLarge
@@ -222,6 +222,12 @@ def test_tiff_with_white_as_zero_with_colours_multiplied_and_with_extra_channels
     assert np.array_equal(got.pixels, samples[..., :3])
 
 
+def test_a_tiff_of_very_many_channels_is_refused_before_it_is_decoded() -> None:
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.zeros((2, 2, 20), np.uint16), photometric="minisblack", planarconfig="contig")
+    assert "20 channels" in sentence(out.getvalue())
+
+
 def test_bigtiff_and_pages() -> None:
     samples = array(9, 11, 3, np.uint16)
     out = io.BytesIO()
@@ -250,6 +256,25 @@ def test_ppm_of_any_depth_is_scaled_to_the_full_range(channels: int, most: int) 
     assert np.abs(got.pixels - values.astype(float) * top / most).max() <= 0.51
     assert bool(got.notes) == (255 < most < 65535)
     assert "cut off" in sentence(data[:-3])
+
+
+def test_depth_is_kept_or_its_loss_is_said(tmp_path: Path) -> None:
+    import OpenImageIO as oiio  # noqa: N813
+
+    samples = array(64, 80, 3, np.uint16)
+    for suffix in ("sgi", "jp2"):
+        path = str(tmp_path / f"picture.{suffix}")
+        output = oiio.ImageOutput.create(path)
+        assert output.open(path, oiio.ImageSpec(80, 64, 3, "uint16"))
+        assert output.write_image(samples) and output.close()
+        got = read(Path(path))
+        if suffix == "sgi":
+            assert got.notes == () and np.array_equal(got.pixels, samples)
+        else:
+            assert got.notes == ("only 8 of 16 bits per sample could be read",)
+    got = read(AVIF_12_BITS)
+    assert got.notes == ("only 8 of 12 bits per sample could be read",)
+    assert np.abs(got.pixels[8, 8].astype(int) - 124).max() <= 2
 
 
 def test_cmyk_goes_through_its_profile_and_lab_to_srgb() -> None:

@@ -152,10 +152,8 @@ def _samples(
     if deep.is_wide_ppm(image):
         return deep.ppm_rgb(file, image), None, None
     if bits == 16 and image.format in ("PNG", "SGI"):
-        pixels, alpha = deep.split(deep.decode(file, name, f".{image.format.lower()}"))
-        if (pixels.shape[1], pixels.shape[0]) != image.size:
-            raise damaged(name, "two readers see different sizes")
-        return pixels, alpha, None
+        samples = deep.decode(file, name, f".{image.format.lower()}", (image.height, image.width))
+        return *deep.split(samples), None
     pixels, alpha, more, icc = colour.arrays(image, name)
     notes += more
     return pixels, alpha, icc
