@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
+
 
 def dump(value: Any) -> str:
     """JSON for `--json`."""

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import image as images
-from sharpbit.app import dump
+from sharpbit.app import INTERRUPTED, dump
 from sharpbit.app.batch import Batch, Outcome, as_json
 from sharpbit.app.options import Upscale
 from sharpbit.app.plan import STREAM, Job, jobs
@@ -21,8 +21,6 @@ from sharpbit.runtime import available_cpus
 from sharpbit.size import Size
 from sharpbit.upscaler import Upscaler
 from sharpbit.upscaling import Target
-
-INTERRUPTED = 130
 
 
 def run_upscale(given: Upscale) -> int:
