@@ -35,8 +35,7 @@ def result(upscaler, source):
 @pytest.fixture(scope="module", params=zoo.models())
 def opened(request):
     return {
-        tile: Upscaler(request.param, tile=tile, threads=1 + number % 2)
-        for number, tile in enumerate([WHOLE, *TILES])
+        tile: Upscaler(request.param, tile=tile, threads=1 + number % 2) for number, tile in enumerate([WHOLE, *TILES])
     }
 
 
@@ -78,6 +77,32 @@ def test_a_halo_one_pixel_too_small_would_show(opened, monkeypatch):
     assert not np.array_equal(result(opened[31], source), whole)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 20), (40, 33)])
+@pytest.mark.parametrize("tile", [8, 15, 100])
+def test_a_cut_tile_is_a_piece_of_the_mirrored_picture(size, tile):
+    source = np.random.default_rng(0).random((*size, 3))
+    halo = 8
+    mirrored = np.pad(source, ((halo, halo), (halo, halo), (0, 0)), mode="symmetric")
+    for row in tiles.rows(*size, tile, halo):
+        for piece in row:
+            expected = mirrored[piece.top : piece.bottom + 2 * halo, piece.left : piece.right + 2 * halo]
+            assert np.array_equal(piece.cut(source), expected)
+            assert np.array_equal(piece.trim(expected, 1), source[piece.top : piece.bottom, piece.left : piece.right])
+
+
+@pytest.mark.parametrize("name", zoo.models())
+def test_one_colour_stays_one_colour_up_to_the_edge(name):
+    """However small the picture: a network that saw black beyond the edge would darken it."""
+    upscaler = Upscaler(name)
+    for colour in ([250, 250, 250], [200, 30, 90], [0, 0, 0]):
+        pixel = np.array(colour, np.uint8).reshape(1, 1, 3)
+        one = result(upscaler, Picture(pixel, None, Metadata(), (), "array"))
+        assert np.abs(one.astype(int) - colour).max() <= 6
+        for size in [(1, 9), (4, 2), (30, 20)]:
+            out = result(upscaler, Picture(np.tile(pixel, (*size, 1)), None, Metadata(), (), "array"))
+            assert np.array_equal(out, np.tile(one, (*size, 1)))
+
+
 @pytest.mark.parametrize(("height", "width", "tile", "halo"), [(1, 1, 8, 3), (50, 33, 16, 5), (17, 200, 64, 0)])
 def test_tiles_cover_every_pixel_once(height, width, tile, halo):
     seen = np.zeros((height, width), int)
@@ -85,6 +110,5 @@ def test_tiles_cover_every_pixel_once(height, width, tile, halo):
         for piece in row:
             seen[piece.top : piece.bottom, piece.left : piece.right] += 1
             assert max(piece.bottom - piece.top, piece.right - piece.left) <= tile
-            assert piece.halo_top == max(0, piece.top - halo)
-            assert piece.halo_right == min(width, piece.right + halo)
+            assert piece.halo == halo
     assert (seen == 1).all()
