@@ -25,6 +25,7 @@ Progress = Callable[[float], None]
 TILE = 256  # input pixels; larger tiles gain under 3 % time and cost memory (bench/tiles.py)
 WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
+BICUBIC = "bicubic"  # what runs where no network is needed
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
 
 
@@ -64,19 +65,19 @@ class Upscaler:
             known = ", ".join(map(str, zoo.scales()))
             raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
 
-    def plan(self, height: int, width: int) -> tuple[str | None, int, int]:
-        """The model (None: none, the result is not larger), height and width for a picture of this size."""
+    def plan(self, height: int, width: int) -> tuple[str, int, int]:
+        """The model (`BICUBIC` where the result is not larger), height and width for a picture of this size."""
         default = self.size.scale or 2
         if self._model is not None:
             default = self._runtime(self._model).scale
         out_height, out_width = self.size.of(height, width, int(default))
         factor = max(out_height / height, out_width / width)
         if factor <= 1:
-            return None, out_height, out_width
+            return BICUBIC, out_height, out_width
         if self._model is not None:
             return self._model, out_height, out_width
         scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        return zoo.for_scale(scale), out_height, out_width
+        return zoo.for_scale(scale) or BICUBIC, out_height, out_width
 
     def strips(self, picture: Picture, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the picture's sample type.
@@ -91,7 +92,7 @@ class Upscaler:
         """
         height, width = picture.pixels.shape[:2]
         model, out_height, out_width = self.plan(height, width)
-        if model is None:
+        if model == BICUBIC:
             yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width)
             if progress:
                 progress(1.0)
@@ -103,10 +104,10 @@ class Upscaler:
         else:
             yield from _resized(native, picture, out_height, out_width)
 
-    def describe(self, model: str | None) -> dict[str, Any]:
+    def describe(self, model: str) -> dict[str, Any]:
         """What runs: model, engine, precision, threads; for people and for `--json`."""
-        if model is None:
-            return {"model": "bicubic", "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
+        if model == BICUBIC:
+            return {"model": BICUBIC, "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
         runtime = self._runtime(model)
         return {
             "model": model,

@@ -13,9 +13,10 @@ from typing import Any
 
 from sharpbit import image as images
 from sharpbit.app.plan import STREAM, Job
+from sharpbit.atomic import refuse_existing
 from sharpbit.errors import ImageError, SharpbitError
 from sharpbit.image import Picture
-from sharpbit.upscaler import Upscaler
+from sharpbit.upscaler import BICUBIC, Upscaler
 from sharpbit.upscaling import Target, write
 
 READ_AHEAD = 16 << 20  # pixels; larger pictures are read one at a time, to bound the memory
@@ -91,16 +92,18 @@ class Batch:
             if self._skips(job):
                 outcome.status = "skipped"
                 return outcome
+            if isinstance(job.target, Path) and not self.target.overwrite:
+                refuse_existing(job.target)
             picture = loading.result()
             height, width = picture.pixels.shape[:2]
             model, out_height, out_width = self.upscaler.plan(height, width)
             outcome.size, outcome.result_size = (height, width), (out_height, out_width)
-            outcome.model = model or "bicubic"
+            outcome.model = model
             if self.dry_run:
                 outcome.notes, outcome.status = picture.notes, "planned"
                 return outcome
             notes = self._write(job, picture, report)
-            outcome.notes = notes if model else (*notes, "not enlarged: resized by bicubic")
+            outcome.notes = (*notes, "not enlarged: resized by bicubic") if model == BICUBIC else notes
             outcome.status = "done"
         except SharpbitError as error:
             outcome.error = str(error)

@@ -67,7 +67,7 @@ def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model=Path(model or "bicubic").stem,
+        model=Path(model).stem,
         scale="fit" if size.in_pixels else f"{out / 1000:g}",
     )
     target = Target(
