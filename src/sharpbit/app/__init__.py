@@ -9,5 +9,5 @@ INTERRUPTED = 130  # exit code, as shells give it for a program that a signal fr
 
 
 def dump(value: Any) -> str:
-    """JSON for `--json`."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON for `--json`; in ASCII, because the name of a file need not be text that the terminal can encode."""
+    return json.dumps(value, indent=2)

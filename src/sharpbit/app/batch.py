@@ -64,6 +64,9 @@ class Batch:
             jobs: from `sharpbit.app.plan.jobs`.
             progress: called with the number of pictures, or shares of one, that are done.
         """
+        if jobs and jobs[0].source == STREAM:  # read by the main thread, the only one that Ctrl-C interrupts
+            yield self._one(jobs[0], lambda: self._read(jobs[0]), progress)
+            return
         with ThreadPoolExecutor(self.loaders, "read") as pool:
             ahead: dict[int, Future[Picture]] = {}
             try:
@@ -71,12 +74,12 @@ class Batch:
                     for later in range(number, min(len(jobs), number + 1 + self.loaders)):
                         if later not in ahead and (later == number or self._small(jobs[later])):
                             ahead[later] = pool.submit(self._read, jobs[later])
-                    yield self._one(job, ahead.pop(number), progress)
+                    yield self._one(job, ahead.pop(number).result, progress)
             finally:
                 for future in ahead.values():
                     future.cancel()
 
-    def _one(self, job: Job, loading: Future[Picture], progress: Callable[[float], object]) -> Outcome:
+    def _one(self, job: Job, load: Callable[[], Picture], progress: Callable[[float], object]) -> Outcome:
         started = time.monotonic()
         outcome = Outcome(str(job.source), str(job.target), "failed")
         reported = 0.0
@@ -94,7 +97,7 @@ class Batch:
                 return outcome
             if isinstance(job.target, Path) and not self.target.overwrite:
                 refuse_existing(job.target)
-            picture = loading.result()
+            picture = load()
             height, width = picture.pixels.shape[:2]
             model, out_height, out_width = self.upscaler.plan(height, width)
             outcome.size, outcome.result_size = (height, width), (out_height, out_width)
@@ -129,15 +132,13 @@ class Batch:
         if job.error or self._skips(job):
             raise ImageError(f"{job.source} was not read")
         if job.source == STREAM:
-            return images.read(sys.stdin.buffer.read(), name="standard input", max_pixels=self.max_pixels)
+            return images.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
         return images.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
 
     def _skips(self, job: Job) -> bool:
         return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
 
     def _small(self, job: Job) -> bool:
-        if job.source == STREAM:
-            return False
         try:
             height, width = images.probe(Path(job.source), self.max_pixels)
         except SharpbitError:
