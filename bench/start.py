@@ -31,14 +31,7 @@ def main() -> None:
             "python -c pass": [sys.executable, "-c", "pass"],
             "import sharpbit": [sys.executable, "-c", "import sharpbit"],
             "sharpbit --version": [command, "--version"],
-            "sharpbit upscale, 64x64 at x2": [
-                command,
-                "upscale",
-                str(source),
-                "-o",
-                f"{folder}/out.png",
-                "--overwrite",
-            ],
+            "sharpbit upscale, 64x64 at x2": [command, "upscale", source, "-o", target, "--overwrite"],
         }
         times: dict[str, list[float]] = {name: [] for name in cases}
         for turn in range(given.rounds + 1):
