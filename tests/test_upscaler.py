@@ -171,6 +171,7 @@ def test_an_honest_file_of_ours(tmp_path):
         ({"range": (-1.0, 1.0)}, "takes RGB from -1 to 1"),
         ({"range": (1.0, 0.0)}, "the lower first"),
         ({"range": (0.0, float("nan"))}, "two numbers"),
+        ({"range": (0, 10**400)}, "two numbers"),
         ({"stride": 2}, "not 2 times as large"),
         ({"format": 2}, "update sharpbit"),
     ],

@@ -36,7 +36,8 @@ def run_upscale(given: Upscale) -> int:
     interrupted = False
     hidden = True if given.quiet or given.as_json or to_stream else None  # None: hidden unless on a terminal
     form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
-    with tqdm(total=len(todo), disable=hidden, delay=1, bar_format=form, desc="upscaling") as bar:
+    delay = 0 if given.verbose else 1  # a bar that shows itself early, for a line above it, is not cleared at the end
+    with tqdm(total=len(todo), disable=hidden, delay=delay, leave=False, bar_format=form, desc="upscaling") as bar:
         try:
             for outcome in batch.run(todo, bar.update):
                 outcomes.append(outcome)

@@ -158,7 +158,8 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
     try:
-        return ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        # without its fallback, which only says on standard output that it will try the same again
+        return ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # the engine's own exception types share no base class
         raise ModelError(f"{path} cannot be opened as an ONNX model: {_first_line(error)}") from None
 

@@ -1,0 +1,136 @@
+"""The command at a terminal: a bar that goes away, and sentences instead of waiting or binary data."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from sharpbit import zoo
+
+pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+COMMAND = Path(sys.executable).with_name("sharpbit")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    y, x = np.mgrid[0:48, 0:64] / 9
+    pixels = ((0.5 + 0.4 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], -1)) * 255).astype(np.uint8)
+    for name in ("a", "b", "c"):
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{name}.png")
+    return tmp_path
+
+
+def at_terminal(*arguments):
+    """Exit code and what the terminal got, all three streams being one of 100 columns."""
+    import fcntl
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    process = subprocess.Popen([COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:  # Linux ends a terminal that nobody holds with an error
+            piece = b""
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    return process.wait(timeout=30), seen.decode()
+
+
+def on_screen(text):
+    """What is left to see: a carriage return writes over what was there."""
+    lines = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        shown = ""
+        for piece in line.split("\r"):
+            shown = piece + shown[len(piece) :]
+        lines.append(shown.rstrip())
+    return [line for line in lines if line]
+
+
+def test_the_bar_goes_away(folder):
+    code, text = at_terminal("upscale", folder / "in", "-o", folder / "out", "-v")
+    assert code == 0
+    assert "upscaling:" in text
+    assert "100%" in text
+    lines = on_screen(text)
+    assert [line.split(":")[0] for line in lines[:3]] == ["done"] * 3
+    assert lines[3].startswith("3 done in ")
+    assert len(lines) == 4
+
+
+def test_a_short_run_shows_no_bar(folder):
+    code, text = at_terminal("upscale", folder / "in", "-o", folder / "out", "--skip-existing", "--dry-run")
+    assert code == 0
+    assert "upscaling:" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["-"], "redirect"), (["in/a.png", "-o", "-"], "redirect"), (["-", "-o", "x.png"], "pipe")]
+)
+def test_no_binary_to_a_terminal_and_no_waiting_for_it(folder, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    code, text = at_terminal("upscale", *arguments)
+    assert code == 2
+    assert words in text
+    assert len(on_screen(text)) == 1
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_closed_stream_is_a_sentence(folder, stream):
+    line = {"stdin": f"{COMMAND} upscale - -o x.png <&-", "stdout": f"{COMMAND} upscale in/a.png -o - >&-"}[stream]
+    done = subprocess.run(line, shell=True, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("sharpbit: ")
+
+
+def test_an_endless_stream_is_no_endless_memory(folder):
+    line = f"head -c 300000000 /dev/zero | {COMMAND} upscale - -o x.png --max-pixels 1000000"
+    done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--max-pixels" in done.stderr
+    assert not (folder / "x.png").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not text")
+def test_names_that_are_no_text(folder):
+    name = os.fsdecode(b"\xff\n.png")
+    (folder / "in" / "a.png").rename(folder / "in" / name)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    command = [COMMAND, "upscale", folder / "in", "-o", folder / "out"]
+    done = subprocess.run([*command, "--json"], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "out" / name).exists()
+    again = subprocess.run(command, env=environment, capture_output=True)
+    assert again.returncode == 1
+    assert b"Traceback" not in again.stderr
+    assert b"3 failed" in again.stderr
+
+
+def test_a_broken_model_writes_nothing_to_standard_output(folder):
+    """The engine announces its second try there, in front of whatever a pipe expects."""
+    model = onnx.load(zoo.path_of("x2-clean-balanced"))
+    del model.metadata_props[:]  # of somebody else now: nothing is verified beforehand
+    data = model.SerializeToString().replace(b"DepthToSpace", b"DepthToSpac\xff")
+    (folder / "bad.onnx").write_bytes(data)
+    done = subprocess.run(
+        [COMMAND, "upscale", folder / "in", "-o", folder / "out", "-n", folder / "bad.onnx", "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "cannot be opened as an ONNX model" in done.stderr
