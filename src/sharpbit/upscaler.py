@@ -220,8 +220,9 @@ def _resized(
     """`strips` of a picture of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
-    for top in range(0, height, TILE):
-        rows = slice(top, min(height, top + TILE))
+    band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    for top in range(0, height, band):
+        rows = slice(top, min(height, top + band))
         if picture.alpha is None:
             colour = resize_rows(lambda part: _to_float(window(part)[0]), size, target, rows)
             yield _to_samples(colour, picture.pixels.dtype), None
@@ -249,18 +250,18 @@ class _Window:
             self._end += len(strip[0])
         while self._held[0][0] + len(self._held[0][1][0]) <= rows.start:
             self._held.popleft()
-        first = self._held[0][0]
-        part = slice(rows.start - first, rows.stop - first)
-        covers = [cover for _, (_, cover) in self._held if cover is not None]
-        return (
-            np.concatenate([pixels for _, (pixels, _) in self._held])[part],
-            np.concatenate(covers)[part] if covers else np.empty(0),
-        )
+        parts = [(slice(max(0, rows.start - first), rows.stop - first), strip) for first, strip in self._held]
+        covers = [cover[part] for part, (_, cover) in parts if cover is not None]
+        return _joined([pixels[part] for part, (pixels, _) in parts]), _joined(covers) if covers else np.empty(0)
 
     def finish(self) -> None:
         """Take the strips that nobody asked for, so that whatever makes them comes to its end."""
         for _ in self._strips:
             pass
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _covered(pixels: Array, alpha: Array) -> Tensor:

@@ -70,3 +70,12 @@ def test_rows_are_rows_of_the_whole(target):
         rows = slice(top, min(target[0], top + 9))
         some = resize_rows(lambda part: source[part], source.shape, target, rows)
         assert np.allclose(some, whole[rows], atol=1e-4)
+
+
+def test_what_cannot_be_measured():
+    picture = METRICS["input/blur_a"]
+    with pytest.raises(UsageError, match="uint8, not float32"):
+        psnr(picture.astype(np.float32) / 255, picture, border=0)
+    with pytest.raises(UsageError, match="11x11"):
+        ssim(picture[:14], picture[:14], border=2)
+    assert ssim(picture[:15], picture[:15], border=2) == pytest.approx(1)

@@ -19,6 +19,8 @@ def compared(
     """What is compared of two `(H, W, 3)` pictures: without `border` pixels on each side, as `y` or `rgb`."""
     if image.shape != truth.shape or image.ndim != 3 or image.shape[2] != 3:
         raise UsageError(f"pictures to compare must be RGB of one size, not {image.shape} and {truth.shape}")
+    if image.dtype != np.uint8 or truth.dtype != np.uint8:
+        raise UsageError(f"pictures to compare must be uint8, not {image.dtype} and {truth.dtype}")
     if min(image.shape[:2]) <= 2 * border:
         raise UsageError(f"nothing of a picture {image.shape[:2]} is left without a border of {border}")
     if channel not in ("y", "rgb"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpbit.errors import UsageError
 from sharpbit.measure.psnr import compared
 
 
@@ -21,9 +22,11 @@ def ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, cha
         channel: `y` or `rgb`.
 
     Raises:
-        UsageError: shapes that differ, or nothing left inside the border.
+        UsageError: shapes that differ, or less than a window left inside the border.
     """
     a, b = compared(image, truth, border, channel)
+    if min(a.shape[:2]) < 11:
+        raise UsageError(f"SSIM needs 11x11 pixels inside the border of {border}; the picture is {image.shape[:2]}")
     if a.ndim == 2:
         a, b = a[..., None], b[..., None]
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
