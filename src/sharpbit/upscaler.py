@@ -23,7 +23,7 @@ Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
 Progress = Callable[[float], None]
 
-TILE = 256  # input pixels; larger tiles gain under 3 % time and cost memory (bench/tiles.py)
+TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 BICUBIC = "bicubic"  # what runs where no network is needed

@@ -156,7 +156,8 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
+    # Threads that wait by spinning gain nothing here and cost much where other programs want the cores too.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         # without its fallback, which only says on standard output that it will try the same again
         return ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
