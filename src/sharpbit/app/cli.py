@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -85,6 +86,49 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
     from sharpbit.recipe import run
 
     click.echo(trained(run(recipe, **given), as_json))
+
+
+class ManyFolders(click.Command):
+    """A command whose --data takes everything up to the next option or file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--data A B` as click knows it: `--data A --data B`."""
+        out: list[str] = []
+        more = False
+        for arg in args:
+            more = more and not arg.startswith("-") and not Path(arg).is_file()
+            out += ["--data", arg] if more and out[-1] != "--data" else [arg]
+            more = more or arg.startswith("--data")
+        return super().parse_args(ctx, out)
+
+
+@app.command(cls=ManyFolders)
+@options.evaluate
+def evaluate(**given: Any) -> None:
+    """Measure models: PSNR and SSIM on sets of test pictures, by the protocol of the benchmarks.
+
+    A MODEL is an embedded name, a file (.onnx, .safetensors, .pth), a folder of such files, or bicubic (that of the
+    deep learning frameworks, as in published tables; bicubic-matlab is MATLAB's). Small pictures are read where there
+    are some (LRbicx2, LR_bicubic/X2), and made of the true ones (GTmod12, HR, or the folder itself) otherwise.
+    """
+    from sharpbit.app.evaluate import Evaluate, run_evaluate
+
+    sys.exit(run_evaluate(Evaluate(**given)))
+
+
+@app.command()
+@click.argument("model")
+@click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(model: str, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Look into a model file: network, parameters, MACs, receptive field, what is not counted, licence, history."""
+    from sharpbit.extras import need
+
+    need("train", "inspecting a model")
+    from sharpbit.app.inspect import inspected
+    from sharpbit.inspection import inspect as look
+
+    click.echo(inspected(look(model, size), as_json))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
