@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 840, 420  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 60, 110, 44, 40  # around its axes
-LETTER, LINE = 6.2, 13  # width and height of a letter of a label, roughly
+LETTER, LINE = 7.0, 13  # width and height of a letter of a label, roughly
+HALO = 'stroke="white" stroke-width="2.5" paint-order="stroke"'
 COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0f766e", "#475569")
 
 
@@ -98,7 +99,7 @@ def _labelled(dots: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
             end = f"{min(max(x, box.left), box.right):.1f} {min(max(y, box.top), box.bottom):.1f}"
             yield f'<path d="M{x:.1f} {y:.1f}L{end}" stroke="{colour}" stroke-opacity="0.5"/>'
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(label)}</title></circle>'
-        yield f'<text x="{box.left:.1f}" y="{box.bottom - 3:.1f}" fill="{colour}">{escape(label)}</text>'
+        yield f'<text x="{box.left:.1f}" y="{box.bottom - 3:.1f}" fill="{colour}" {HALO}>{escape(label)}</text>'
 
 
 def _places(label: str, x: float, y: float) -> Iterator[Box]:

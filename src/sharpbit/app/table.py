@@ -66,8 +66,9 @@ def _plot(entries: Sequence[Entry]) -> str:
     for entry in entries:
         score = entry["sets"][0]
         if entry["macs"] and score["psnr"] is not None:
+            label = entry["name"].removesuffix(f"_x{entry['scale']}")
             title = f"x{entry['scale']}: PSNR on {score['name']} (dB) against MACs (G, 640x360 in)"
-            panels.setdefault(title, []).append(Point(entry["name"], entry["macs"] / 1e9, score["psnr"]))
+            panels.setdefault(title, []).append(Point(label, entry["macs"] / 1e9, score["psnr"]))
     return plot(panels) if panels else ""
 
 
