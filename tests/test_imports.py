@@ -33,6 +33,7 @@ ALLOWED = {
     "model": MAKING | {"arch", "atomic", "modelfile"},
     "cost": {"errors"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "zoo"},
+    "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
     "export": {"atomic", "catalog", "errors", "model", "modelfile"},
     "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},

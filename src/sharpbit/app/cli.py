@@ -30,6 +30,20 @@ class Sentences(click.Group):
             ctx.exit(1)
 
 
+class ManyFolders(click.Command):
+    """A command whose --data takes everything up to the next option or file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--data A B` as click knows it: `--data A --data B`."""
+        out: list[str] = []
+        more = False
+        for arg in args:
+            more = more and not arg.startswith("-") and not Path(arg).is_file()
+            out += ["--data", arg] if more and out[-1] != "--data" else [arg]
+            more = more or arg.startswith("--data")
+        return super().parse_args(ctx, out)
+
+
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sharpbit", message="%(prog)s %(version)s")
 def app() -> None:
@@ -59,49 +73,6 @@ def models(name: str | None, as_json: bool) -> None:
     click.echo(card_of(name, as_json) if name else table_of_models(as_json))
 
 
-@app.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
-    """Print versions, engines, instruction sets, and which extras are installed."""
-    from sharpbit.app.show import doctor_report
-
-    click.echo(doctor_report(as_json))
-
-
-@app.command()
-@click.argument("recipe", type=click.Path(dir_okay=False))
-@click.option("--data", metavar="DIR", help="Folder of the training pictures (the recipe says which).")
-@click.option("--out", metavar="DIR", help="Folder of results, log and checkpoint [default: runs/NAME].")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--stop-after", type=click.IntRange(1), metavar="STEPS", help="Stop, with a checkpoint, after these.")
-@click.option("--overwrite", is_flag=True, help="Replace the exported file of an earlier run.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
-def train(recipe: str, as_json: bool, **given: Any) -> None:
-    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped."""
-    from sharpbit.app.show import trained
-    from sharpbit.extras import need
-
-    need("train", "training")
-    from sharpbit.recipe import run
-
-    click.echo(trained(run(recipe, **given), as_json))
-
-
-class ManyFolders(click.Command):
-    """A command whose --data takes everything up to the next option or file."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Write `--data A B` as click knows it: `--data A --data B`."""
-        out: list[str] = []
-        more = False
-        for arg in args:
-            more = more and not arg.startswith("-") and not Path(arg).is_file()
-            out += ["--data", arg] if more and out[-1] != "--data" else [arg]
-            more = more or arg.startswith("--data")
-        return super().parse_args(ctx, out)
-
-
 @app.command(cls=ManyFolders)
 @options.evaluate
 def evaluate(**given: Any) -> None:
@@ -129,6 +100,57 @@ def inspect(model: str, size: tuple[int, int] | None, as_json: bool) -> None:
     from sharpbit.inspection import inspect as look
 
     click.echo(inspected(look(model, size), as_json))
+
+
+@app.command(cls=ManyFolders)
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures, or a folder of sets.")
+@click.option("--weights", metavar="DIR", help="Folder below which published weights lie.")
+@click.option("--runs", default="runs", show_default=True, metavar="DIR", help="Folder of results of training.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
+@click.option("--table", metavar="FILE", help="Also write a Markdown table, published beside measured.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def reproduce(**given: Any) -> None:
+    """Hold what recipes claim against what their weights give here; exit with 1 where a claim does not hold.
+
+    A RECIPE is a file, or a folder of them. Nothing is trained: where there are no weights, it says how they are made.
+    """
+    from sharpbit.extras import need
+
+    need("train", "reproducing a recipe")
+    from sharpbit.app.reproduce import run_reproduce
+
+    sys.exit(run_reproduce(**given))
+
+
+@app.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Print versions, engines, instruction sets, and which extras are installed."""
+    from sharpbit.app.show import doctor_report
+
+    click.echo(doctor_report(as_json))
+
+
+@app.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.option("--data", metavar="DIR", help="Folder of the training pictures (the recipe says which).")
+@click.option("--out", metavar="DIR", help="Folder of results, log and checkpoint [default: runs/NAME].")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--stop-after", type=click.IntRange(1), metavar="STEPS", help="Stop, with a checkpoint, after these.")
+@click.option("--overwrite", is_flag=True, help="Replace the exported file of an earlier run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def train(recipe: str, as_json: bool, **given: Any) -> None:
+    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped."""
+    from sharpbit.app.show import trained
+    from sharpbit.extras import need
+
+    need("train", "training")
+    from sharpbit.recipe import run
+
+    click.echo(trained(run(recipe, **given), as_json))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
