@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sharpbit import zoo
 from sharpbit.errors import RecipeError, SharpbitError
-from sharpbit.evaluation import evaluate
+from sharpbit.evaluation import Evaluation, evaluate
 from sharpbit.inspection import inspect
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark
@@ -58,15 +58,19 @@ class Reproduction:
     Attributes:
         recipe: its name.
         title: for people.
+        scale: upscaling factor.
         weights: the file that was measured; None where there is none.
         numbers: what was compared; empty where there are no weights.
+        protocol: how it was measured.
         missing: why nothing was measured, and what would have to be done.
     """
 
     recipe: str
     title: str
+    scale: int
     weights: str | None
     numbers: tuple[Number, ...] = ()
+    protocol: str = ""
     missing: str = ""
 
     @property
@@ -104,30 +108,23 @@ def reproduce(
     sets = [item for item in data if _named(item) in recipe.expect]
     if not sets:
         raise RecipeError(f"{path} speaks of {', '.join(recipe.expect)}; give the folder of one of these with --data")
+    scale = int(recipe.start.config["scale"])
     for form in recipe.evaluate or (Form(recipe.name),):
         file = _find(form, recipe, weights, Path(runs))
         if file is None:
-            yield Reproduction(recipe.name, recipe.title, None, missing=_missing(form, recipe, path, weights))
+            yield Reproduction(recipe.name, recipe.title, scale, None, missing=_missing(form, recipe, path, weights))
             continue
         try:
-            numbers = tuple(_compared(form, file, recipe, sets, threads, progress))
+            result = evaluate(file, sets, scale=scale, threads=threads, progress=progress)
+            numbers = (*_cost(form, file), *_quality(recipe, result))
         except SharpbitError as error:  # one file that cannot be measured does not stop the others
-            yield Reproduction(recipe.name, recipe.title, None, missing=str(error))
-        else:
-            yield Reproduction(recipe.name, recipe.title, file, numbers)
+            yield Reproduction(recipe.name, recipe.title, scale, None, missing=str(error))
+            continue
+        protocol = " / ".join(dict.fromkeys(score.protocol for score in result.sets))
+        yield Reproduction(recipe.name, recipe.title, scale, file, numbers, protocol)
 
 
-def _compared(
-    form: Form,
-    file: str,
-    recipe: Recipe,
-    sets: Sequence[Benchmark],
-    threads: int | None,
-    progress: Callable[[int], object] | None,
-) -> Iterator[Number]:
-    yield from _cost(form, file)
-    scale = int(recipe.start.config["scale"])
-    result = evaluate(file, sets, scale=scale, threads=threads, progress=progress)
+def _quality(recipe: Recipe, result: Evaluation) -> Iterator[Number]:
     scores = {_SAME.get(score.name, score.name): score for score in result.sets}
     for name, expected in recipe.expect.items():
         score = scores.get(name)

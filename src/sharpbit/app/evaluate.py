@@ -128,7 +128,7 @@ def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, f
         click.echo(_card(entry))
         return
     if first:
-        protocols = {item["protocol"].replace(f"border {entry['scale']}", "border = scale") for item in entry["sets"]}
+        protocols = {item["protocol"] for item in entry["sets"]}
         click.echo(f"{PROTOCOL}: {' / '.join(sorted(protocols))}")
         click.echo(f"{'model':<32}{'':<6}" + "".join(f"{item.name:<18}" for item in sets))
     cells = "".join(f"{_number(item['psnr'], 2)} / {_number(item['ssim'], 4)}".ljust(18) for item in entry["sets"])

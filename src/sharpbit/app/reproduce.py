@@ -49,25 +49,24 @@ def run_reproduce(
     if as_json:
         click.echo(dump([{**asdict(item), "holds": item.holds} for item in done]))
     else:
-        click.echo(f"{len(done) - len(off)} of {len(done)} hold; protocol: {_protocol()}")
+        click.echo(f"{len(done) - len(off)} of {len(done)} hold. {_protocol(done)}.")
     return 1 if off else 0
 
 
 def markdown(results: Sequence[Reproduction]) -> str:
-    """A table with two rows for each of `results`: what is published, and what was found here; what is off is bold."""
-    columns = list(dict.fromkeys(_column(number) for item in results for number in item.numbers))
-    lines = [f"| weights | | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
-    for item in results:
-        if item.weights is None:
-            lines.append(f"| {item.recipe} | not found |{' |' * len(columns)}")
-            continue
-        for kind in ("published", "here"):
-            cells: dict[str, list[str]] = {}
-            for number in item.numbers:
-                cells.setdefault(_column(number), []).append(_cell(number, kind == "here"))
-            row = " | ".join(" / ".join(cells.get(name, [])) for name in columns)
-            lines.append(f"| {Path(item.weights).stem if kind == 'published' else ''} | {kind} | {row} |")
-    return "\n".join([*lines, "", f"PSNR (dB) / SSIM: {_protocol()}.", ""])
+    """A table of what was found here and, in brackets, what is published; by scale and cost. What is off is bold."""
+    measured = (number for item in results for number in item.numbers if number.found is not None)
+    columns = list(dict.fromkeys(map(_column, measured)))
+    lines = [f"| weights | scale | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    for item in sorted(results, key=_order):
+        cells: dict[str, list[Number]] = {name: [] for name in columns}
+        for number in item.numbers:
+            if _column(number) in cells:
+                cells[_column(number)].append(number)
+        row = " | ".join(_cell(numbers) for numbers in cells.values())
+        name = Path(item.weights).stem if item.weights else f"{item.recipe}: no weights"
+        lines.append(f"| {name} | x{item.scale} | {row} |")
+    return "\n".join([*lines, "", f"Found here (published). {_protocol(results)}.", ""])
 
 
 def _paths(recipes: Sequence[str]) -> list[Path]:
@@ -98,18 +97,27 @@ def _told(result: Reproduction) -> str:
     return f"{head}\n  {result.weights}\n{aligned(rows)}\n"
 
 
+def _order(item: Reproduction) -> tuple[int, float, str]:
+    macs = next((number.claimed for number in item.numbers if number.what == "macs"), 0.0)
+    return item.scale, macs, item.recipe
+
+
 def _column(number: Number) -> str:
     names = {"parameters": "parameters (K)", "macs": "MACs (G)"}
     return names.get(number.what, number.what.rsplit(" ", 1)[0])
 
 
-def _cell(number: Number, here: bool) -> str:
-    value = number.found if here else number.claimed
-    if value is None:
-        return "-"
-    text = f"{value:.4f}" if number.what.endswith("ssim") else f"{value:.2f}"
-    return f"**{text}**" if here and not number.holds else text
+def _cell(numbers: Sequence[Number]) -> str:
+    if not numbers or numbers[0].found is None:
+        return ""
+    here = " / ".join(_text(number, number.found) for number in numbers)
+    claimed = " / ".join(_text(number, number.claimed) for number in numbers)
+    return f"{here} ({claimed})" if all(number.holds for number in numbers) else f"**{here}** ({claimed})"
 
 
-def _protocol() -> str:
-    return "Y channel, border = scale, results rounded to 8 bits"
+def _text(number: Number, value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if number.what.endswith("ssim") else f"{value:.2f}"
+
+
+def _protocol(results: Sequence[Reproduction]) -> str:
+    return f"PSNR in dB, SSIM: {' / '.join(dict.fromkeys(item.protocol for item in results if item.protocol))}"

@@ -44,7 +44,8 @@ def markdown(entries: Sequence[Entry]) -> str:
         cells = [_cell(scores[name]) if name in scores else "" for name in sets]
         cost = [_fixed(_divided(entry["parameters"], 1e3), 2), _fixed(_divided(entry["macs"], 1e9), 2)]
         lines.append(f"| {' | '.join([entry['name'], 'x' + str(entry['scale']), *cost, *cells])} |")
-    return "\n".join([*lines, "", f"PSNR (dB) / SSIM: {'; '.join(_protocols(entries))}.", ""])
+    protocols = dict.fromkeys(item["protocol"] for entry in entries for item in entry["sets"])
+    return "\n".join([*lines, "", f"PSNR (dB) / SSIM: {' / '.join(protocols)}.", ""])
 
 
 def comma_separated(entries: Sequence[Entry]) -> str:
@@ -78,15 +79,6 @@ def _cell(score: Entry) -> str:
 
 def _sets(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys(item["name"] for entry in entries for item in entry["sets"]))
-
-
-def _protocols(entries: Sequence[Entry]) -> list[str]:
-    found = (
-        item["protocol"].replace(f"border {entry['scale']}", "border = scale")
-        for entry in entries
-        for item in entry["sets"]
-    )
-    return list(dict.fromkeys(found))
 
 
 def _divided(value: int | None, by: float) -> float | None:

@@ -75,7 +75,7 @@ def evaluate(
             pool.shutdown(wait=True, cancel_futures=True)
     return SetScore(
         name=benchmark.name,
-        protocol=f"Y channel, border {scale}, results rounded to 8 bits; {benchmark.protocol(scale)}",
+        protocol=f"Y channel, border = scale, results rounded to 8 bits; {benchmark.protocol(scale)}",
         psnr=float(np.mean([score.psnr for score in scores])),
         ssim=float(np.mean([score.ssim for score in scores])),
         pictures=scores,
