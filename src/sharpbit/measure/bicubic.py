@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
 from sharpbit.image.resize import resize
 from sharpbit.runtime import Tensor
 
 NAMES = ("bicubic", "bicubic-matlab")
+_A = np.float32(-0.75)
 
 
 class Bicubic:
@@ -36,24 +36,29 @@ class Bicubic:
         """Tiles enlarged, one after the other."""
         for tile in tiles:
             if self.name == "bicubic":
-                yield _along(_along(tile, self.scale).swapaxes(0, 1), self.scale).swapaxes(0, 1)
+                yield _along(_along(tile.swapaxes(0, 1), self.scale).swapaxes(0, 1), self.scale)
             else:
                 yield resize(tile, tile.shape[0] * self.scale, tile.shape[1] * self.scale, scale=self.scale)
 
 
 def _along(x: Tensor, scale: int) -> Tensor:
-    """The first axis, `scale` times as long: cubic convolution (Keys, 1981) with a = -0.75, half-pixel centres."""
-    where = (np.arange(len(x) * scale) + 0.5) / scale - 0.5
-    first = np.floor(where).astype(np.intp)
+    """The first axis, `scale` times as long: cubic convolution (Keys, 1981) with a = -0.75, half-pixel centres.
+
+    In float32 throughout, as the frameworks compute it.
+    """
+    step = np.float32(1 / scale)
+    where = step * (np.arange(len(x) * scale, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
+    first = np.floor(where)
+    rest = where - first
     out = np.zeros((len(where), *x.shape[1:]), np.float32)
-    for k in range(-1, 3):
-        weight = _cubic(where - (first + k)).astype(np.float32)
-        out += weight.reshape(-1, 1, 1) * x[np.clip(first + k, 0, len(x) - 1)]
+    for k, weight in enumerate((_far(rest + 1), _near(rest), _near(1 - rest), _far(2 - rest)), -1):
+        out += weight.reshape(-1, 1, 1) * x[np.clip(first.astype(np.intp) + k, 0, len(x) - 1)]
     return out
 
 
-def _cubic(x: NDArray[np.float64], a: float = -0.75) -> NDArray[np.float64]:
-    x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = a * (((x - 5) * x + 8) * x - 4)
-    return np.asarray(np.where(x <= 1, near, far))
+def _near(t: Tensor) -> Tensor:
+    return ((_A + 2) * t - (_A + 3)) * t * t + 1
+
+
+def _far(t: Tensor) -> Tensor:
+    return ((_A * t - 5 * _A) * t + 8 * _A) * t - 4 * _A
