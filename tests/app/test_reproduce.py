@@ -1,4 +1,4 @@
-"""`sharpbit reproduce`: claims that hold, that do not, and that cannot be measured; and the recipes of the repository."""
+"""`sharpbit reproduce`: claims that hold, do not hold, or cannot be measured; and the recipes of the repository."""
 
 import json
 from dataclasses import replace

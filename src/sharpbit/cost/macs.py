@@ -93,6 +93,10 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.unknown: Counter[str] = Counter()
         self.read: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # otherwise counting loads the compiler of torch, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         operator = func.overloadpacket
