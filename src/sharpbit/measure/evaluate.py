@@ -91,12 +91,14 @@ def by(runtime: Runtime) -> Enlarge:
         if runtime.tile is None and (runtime.halo is None or height * width <= WHOLE):
             return _eight_bits(next(iter(runtime([x]))))
         side, halo = _tiling(runtime)
-        out = np.empty((height * runtime.scale, width * runtime.scale, 3), np.uint8)
-        for row in tiles.rows(height, width, side, halo):
-            for tile, result in zip(row, runtime(tile.cut(x) for tile in row), strict=True):
-                own = tile.trim(result, runtime.scale)
-                top, left = tile.top * runtime.scale, tile.left * runtime.scale
-                out[top : top + own.shape[0], left : left + own.shape[1]] = _eight_bits(own)
+        scale = runtime.scale
+        out = np.empty((height * scale, width * scale, 3), np.uint8)
+        for tile in (tile for row in tiles.rows(height, width, side, 0) for tile in row):
+            top, left = max(0, tile.top - halo), max(0, tile.left - halo)  # the network pads at the edges, as if whole
+            result = next(iter(runtime([x[top : tile.bottom + halo, left : tile.right + halo]])))
+            rows, columns = slice(tile.top * scale, tile.bottom * scale), slice(tile.left * scale, tile.right * scale)
+            own = result[(tile.top - top) * scale :, (tile.left - left) * scale :]
+            out[rows, columns] = _eight_bits(own[: rows.stop - rows.start, : columns.stop - columns.start])
         return out
 
     return enlarge
