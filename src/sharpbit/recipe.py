@@ -136,11 +136,11 @@ def read(path: str | Path) -> Recipe:
             _checked(Training, settings, f"{path}: step {number}")
         steps.append(Step(verb, settings))
     start = _checked(Start, table.get("start", {}), f"{path}: [start]")
-    expect = {
-        name: _checked(Expected, item, f"{path}: [expect] {name}") if isinstance(item, dict) else item
-        for name, item in table.get("expect", {}).items()
-    }
-    forms = tuple(_checked(Form, form, f"{path}: [[evaluate]]") for form in table.get("evaluate", ()))
+    expect = {name: _expected(item, f"{path}: [expect] {name}") for name, item in table.get("expect", {}).items()}
+    given = table.get("evaluate", ())
+    forms = tuple(
+        _checked(Form, form, f"{path}: [[evaluate]]") for form in ([given] if isinstance(given, dict) else given)
+    )
     read = {"name": path.stem, "start": start, "step": tuple(steps), "expect": expect, "evaluate": forms}
     return _checked(Recipe, {**table, **read}, str(path))
 
@@ -260,6 +260,14 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
     "reparameterize": Kitchen.reparameterize,
     "export": Kitchen.export,
 }
+
+
+def _expected(item: Any, where: str) -> float | Expected:
+    if isinstance(item, dict):
+        return _checked(Expected, item, where)
+    if not _fits(item, float):
+        raise RecipeError(f"{where} is {item!r}; expected is a PSNR to reach, or {{ psnr = ..., ssim = ... }}")
+    return float(item)
 
 
 def _checked(kind: type[T], table: dict[str, Any], where: str) -> T:

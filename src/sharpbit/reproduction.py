@@ -145,6 +145,8 @@ def _find(form: Form, recipe: Recipe, weights: str | Path | None, runs: Path) ->
         return form.weights
     published = sorted(Path(weights).rglob(form.weights)) if weights else []
     made = [runs / recipe.name / name for name in (f"{recipe.name}.onnx", "plain.safetensors", "trained.safetensors")]
+    if form in recipe.evaluate[1:]:  # what a run makes is the first form
+        made = []
     found = next((str(path) for path in [*published, *made] if path.is_file()), None)
     return found or (recipe.name if recipe.name in zoo.models() else None)
 

@@ -178,3 +178,9 @@ def test_inspect(models):
 def test_help_names_the_kinds_of_models():
     out = run("evaluate", "--help").stdout
     assert all(word in out for word in (".onnx", ".safetensors", ".pth", "bicubic-matlab", "--data", "--table"))
+
+
+def test_the_scale_beside_a_bicubic_is_only_for_that(data, models):
+    done = run("evaluate", models, "bicubic", "-s", "3", "--data", data, "--json")
+    assert [entry["scale"] for entry in json.loads(done.stdout)["models"]] == [2, 2, 3]
+    assert "is an x2 model" in run("evaluate", models, "-s", "3", "--data", data, code=1).stderr

@@ -164,3 +164,10 @@ def test_a_recipe_without_claims(place):
     path = written(folder, **facts)
     path.write_text(path.read_text().split("[expect]")[0])
     assert "claims nothing" in run(path, "--data", folder / "Tiny", code=RecipeError.exit_code).stderr
+
+
+def test_a_claim_is_a_number_or_two(place):
+    folder, facts = place
+    path = written(folder, **facts)
+    path.write_text(f'{path.read_text()}Other = "good"\n')
+    assert "expected is a PSNR to reach" in run(path, "--data", folder / "Tiny", code=2).stderr

@@ -74,8 +74,12 @@ def run_evaluate(given: Evaluate) -> int:
 
 
 def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
-    for model in expand(given.models):
-        for scale in given.scale or (None,):
+    """Models with the scales to open them with; beside a bicubic, --scale concerns that alone."""
+    models = list(expand(given.models))
+    shared = len(given.scale) > 1 or any(model in bicubic.NAMES for model in models)
+    for model in models:
+        own = shared and model not in bicubic.NAMES
+        for scale in (None,) if own else given.scale or (None,):
             yield model, scale
 
 
@@ -85,7 +89,7 @@ def _measured(
     known = None if records is None else records.get(model, scale)
     if known is not None:
         bar.update(sum(len(item.large) for item in sets))
-        return known
+        return {**known, "name": name_of(model), "model": model}
     result = evaluate(model, sets, scale=scale, threads=given.threads, progress=bar.update)
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
     if records is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit import zoo
+from sharpbit._version import __version__
 from sharpbit.errors import UsageError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark
@@ -19,8 +20,8 @@ FILE = "results.jsonl"
 class Records:
     """One line of JSON for each model, appended when it has been measured.
 
-    A result counts for exactly the bytes of the model file and the names and sizes of the picture files: what changed
-    is measured again.
+    A result counts for exactly the bytes of the model file, the names and sizes of the picture files, and this version
+    of sharpbit: what changed is measured again.
 
     Args:
         folder: where `results.jsonl` lies; it is made.
@@ -33,7 +34,7 @@ class Records:
         except OSError as error:
             raise UsageError(f"tables cannot be written to {folder}: {error.strerror}") from None
         self.folder = folder
-        self._data = _digest(json.dumps([_facts(item) for item in sets]).encode())
+        self._data = _digest(json.dumps([__version__, *map(_facts, sets)]).encode())
         self._known: dict[str, dict[str, Any]] = {}
         path = folder / FILE
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():

@@ -18,7 +18,7 @@ from sharpbit.image.resize import shrink
 Pixels = NDArray[np.uint8]
 
 CROP = 12  # what "GTmod12" is cut to multiples of: every scale from 2 to 4 divides it
-KEEP = 1 << 30  # bytes of pictures that stay in memory for the next model or scale
+KEEP = 1 << 30  # bytes of a set's pictures that stay in memory for the next model or scale
 _LARGE = ("GTmod12", "GTmode12", "HR", "GT")
 _SMALL = ("LRbicx{0}", "LRmod12x{0}", "LR_bicubic/X{0}", "LR/X{0}", "LRx{0}")
 _SCALES = (2, 3, 4, 6, 8)
