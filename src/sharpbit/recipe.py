@@ -137,12 +137,11 @@ def read(path: str | Path) -> Recipe:
         steps.append(Step(verb, settings))
     start = _checked(Start, table.get("start", {}), f"{path}: [start]")
     expect = {name: _expected(item, f"{path}: [expect] {name}") for name, item in table.get("expect", {}).items()}
-    given = table.get("evaluate", ())
-    forms = tuple(
-        _checked(Form, form, f"{path}: [[evaluate]]") for form in ([given] if isinstance(given, dict) else given)
-    )
-    read = {"name": path.stem, "start": start, "step": tuple(steps), "expect": expect, "evaluate": forms}
-    return _checked(Recipe, {**table, **read}, str(path))
+    forms = table.get("evaluate", [])
+    forms = [forms] if isinstance(forms, dict) else forms  # [evaluate] is as good as [[evaluate]] where there is one
+    forms = tuple(_checked(Form, form, f"{path}: [[evaluate]]") for form in forms)
+    parts = {"name": path.stem, "start": start, "step": tuple(steps), "expect": expect, "evaluate": forms}
+    return _checked(Recipe, {**table, **parts}, str(path))
 
 
 def run(

@@ -161,7 +161,7 @@ def _missing(form: Form, recipe: Recipe, path: str | Path, weights: str | Path |
 
 
 def _cost(form: Form, file: str) -> Iterator[Number]:
-    if form.parameters is None or file in bicubic.NAMES:
+    if form.parameters is None or Path(file).name != form.weights:  # what is trained here may have another form
         return
     facts = inspect(file)
     if facts.parameters is not None:

@@ -31,7 +31,7 @@ config = {{ scale = 2, blocks = 1, width = 8 }}
 [[step]]
 verb = "train"
 steps = 3
-[[evaluate]]
+[evaluate]
 weights = "NET.safetensors"
 parameters = {parameters}
 [expect]
