@@ -1,6 +1,6 @@
 """Time against tile size: one picture, all sizes in turn, medians of several rounds.
 
-    python bench/tiles.py [--model NAME] [--rounds N]
+python bench/tiles.py [--model NAME] [--rounds N]
 """
 
 from __future__ import annotations

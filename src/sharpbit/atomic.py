@@ -30,8 +30,8 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         OutputExists: `path` exists (checked at the start and, atomically, at the end) and `overwrite` is false.
     """
     path = Path(path)
-    if not overwrite and os.path.lexists(path):
-        raise _exists(path)
+    if not overwrite:
+        refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     part = _part_name(path)
@@ -52,6 +52,16 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise unless there is nothing called `path`.
+
+    Raises:
+        OutputExists: there is.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
 
 
 def _open(folder: Path, part: Path) -> tuple[int, bool]:
@@ -85,8 +95,7 @@ def _publish(part: Path, path: Path) -> None:
     except FileExistsError:
         raise _exists(path) from None
     except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise _exists(path) from None
+        refuse_existing(path)
         os.replace(part, path)
     else:
         os.unlink(part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -159,8 +160,20 @@ def _check(header: Header) -> None:
     seen = header.receptive_field
     if seen is not None and (type(seen) is not int or not 1 <= seen <= 4095 or seen % 2 == 0):
         raise ValueError(f"receptive_field {seen!r} is not an odd number from 1 to 4095")
-    if len(header.range) != 2 or not all(isinstance(value, int | float) for value in header.range):
-        raise ValueError(f"range {header.range!r} is not two numbers")
+    low_high = header.range
+    if len(low_high) != 2 or not all(_is_number(value) for value in low_high) or low_high[0] >= low_high[1]:
+        raise ValueError(f"range {header.range!r} is not two numbers, the lower first")
+    if type(header.parameters) is not int or not isinstance(header.sha256, str):
+        raise ValueError("parameters is not a number or sha256 not a text")
+    for metric in header.metrics:
+        if not _is_number(metric.value) or not all(
+            isinstance(x, str) for x in (metric.name, metric.data, metric.protocol)
+        ):
+            raise ValueError(f"metric {metric.name!r} is not a number with its texts")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _bytes(path: Path) -> bytes:
@@ -179,7 +192,7 @@ def _split(data: bytes, path: Path) -> tuple[str | None, list[bytes | memoryview
             return _split_onnx(memoryview(data))
         if suffix == ".safetensors":
             return _split_safetensors(data)
-    except (ValueError, IndexError, UnicodeDecodeError, AttributeError, TypeError, RecursionError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise ModelError(f"{path} is not a complete {suffix[1:]} file; get it again") from None
     raise ModelError(f"{path}: a model file ends in .onnx or .safetensors, not {suffix or 'nothing'!r}")
 

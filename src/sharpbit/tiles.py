@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
@@ -14,29 +15,33 @@ from sharpbit.errors import UsageError
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of a picture and the surroundings that it needs, in input pixels; the lower bounds are excluded.
-
-    The halo ends where the picture ends: there the network pads as it would have padded the whole picture.
-    """
+    """A rectangle of a picture, in input pixels (`bottom` and `right` are excluded), and how far around it it needs."""
 
     top: int
     left: int
     bottom: int
     right: int
-    halo_top: int
-    halo_left: int
-    halo_bottom: int
-    halo_right: int
+    halo: int
 
     def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """The tile with its halo, a view of `picture` `(H, W, ...)`."""
-        return picture[self.halo_top : self.halo_bottom, self.halo_left : self.halo_right]
+        """The tile with its halo, `(h + 2 * halo, w + 2 * halo, ...)`; beyond its edges `picture` is mirrored."""
+        (y, above, below), (x, before, behind) = (
+            self._side(self.top, self.bottom, picture.shape[0]),
+            self._side(self.left, self.right, picture.shape[1]),
+        )
+        missing = [(above, below), (before, behind), *[(0, 0)] * (picture.ndim - 2)]
+        return np.pad(picture[y, x], missing, mode="symmetric") if any(map(any, missing)) else picture[y, x]
 
     def trim(self, result: NDArray[Any], scale: int) -> NDArray[Any]:
         """The tile's own part, a view of what the network made of `cut`, `(h * scale, w * scale, ...)`."""
-        top, left = (self.top - self.halo_top) * scale, (self.left - self.halo_left) * scale
-        bottom, right = top + (self.bottom - self.top) * scale, left + (self.right - self.left) * scale
-        return result[top:bottom, left:right]
+        edge = self.halo * scale
+        height, width = (self.bottom - self.top) * scale, (self.right - self.left) * scale
+        return result[edge : edge + height, edge : edge + width]
+
+    def _side(self, low: int, high: int, size: int) -> tuple[slice, int, int]:
+        """What there is of one side with its halo, and how much is missing before and behind it."""
+        low, high = low - self.halo, high + self.halo
+        return slice(max(0, low), min(size, high)), max(0, -low), max(0, high - size)
 
 
 def rows(height: int, width: int, tile: int, halo: int) -> Iterator[list[Tile]]:
@@ -55,14 +60,7 @@ def rows(height: int, width: int, tile: int, halo: int) -> Iterator[list[Tile]]:
         raise UsageError(f"a picture of {width}x{height} cannot be cut into tiles of {tile} pixels")
     ys, xs = _bounds(height, tile), _bounds(width, tile)
     for top, bottom in pairwise(ys):
-        yield [
-            Tile(
-                *(top, left, bottom, right),
-                *(max(0, top - halo), max(0, left - halo)),
-                *(min(height, bottom + halo), min(width, right + halo)),
-            )
-            for left, right in pairwise(xs)
-        ]
+        yield [Tile(top, left, bottom, right, halo) for left, right in pairwise(xs)]
 
 
 def _bounds(size: int, tile: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ Progress = Callable[[float], None]
 TILE = 256  # input pixels; larger tiles gain under 3 % time and cost memory (bench/tiles.py)
 WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
+BICUBIC = "bicubic"  # what runs where no network is needed
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
 
 
@@ -64,19 +66,19 @@ class Upscaler:
             known = ", ".join(map(str, zoo.scales()))
             raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
 
-    def plan(self, height: int, width: int) -> tuple[str | None, int, int]:
-        """The model (None: none, the result is not larger), height and width for a picture of this size."""
+    def plan(self, height: int, width: int) -> tuple[str, int, int]:
+        """The model (`BICUBIC` where the result is not larger), height and width for a picture of this size."""
         default = self.size.scale or 2
         if self._model is not None:
             default = self._runtime(self._model).scale
         out_height, out_width = self.size.of(height, width, int(default))
         factor = max(out_height / height, out_width / width)
         if factor <= 1:
-            return None, out_height, out_width
+            return BICUBIC, out_height, out_width
         if self._model is not None:
             return self._model, out_height, out_width
         scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        return zoo.for_scale(scale), out_height, out_width
+        return zoo.for_scale(scale) or BICUBIC, out_height, out_width
 
     def strips(self, picture: Picture, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the picture's sample type.
@@ -91,22 +93,23 @@ class Upscaler:
         """
         height, width = picture.pixels.shape[:2]
         model, out_height, out_width = self.plan(height, width)
-        if model is None:
-            yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width)
+        if model == BICUBIC:
+            yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width, (height, width))
             if progress:
                 progress(1.0)
             return
         runtime = self._runtime(model)
         native = self._native(picture, runtime, name, progress)
-        if (out_height, out_width) == (height * runtime.scale, width * runtime.scale):
+        size = (height * runtime.scale, width * runtime.scale)
+        if (out_height, out_width) == size:
             yield from native
         else:
-            yield from _resized(native, picture, out_height, out_width)
+            yield from _resized(native, picture, out_height, out_width, size)
 
-    def describe(self, model: str | None) -> dict[str, Any]:
+    def describe(self, model: str) -> dict[str, Any]:
         """What runs: model, engine, precision, threads; for people and for `--json`."""
-        if model is None:
-            return {"model": "bicubic", "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
+        if model == BICUBIC:
+            return {"model": BICUBIC, "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
         runtime = self._runtime(model)
         return {
             "model": model,
@@ -147,7 +150,7 @@ class Upscaler:
                 check.add(
                     np.broadcast_to(tile.trim(before, 1), (tile.bottom - tile.top, tile.right - tile.left, 3)), after
                 )
-                out[:, columns] = _to_samples(after if channels == 3 else (after @ GREY)[..., None], dtype)
+                out[:, columns] = _to_samples(after if channels == 3 else _grey(after), dtype)
                 if alpha is not None and out_alpha is not None:
                     out_alpha[:, columns] = self._alpha(runtime, tile, alpha)
                 if progress:
@@ -192,6 +195,11 @@ def _turn_back(x: Tensor, k: int) -> Tensor:
     return x.swapaxes(0, 1) if k & 4 else x
 
 
+def _grey(x: Tensor) -> Tensor:
+    """Luma `(h, w, 1)`, summed pixel by pixel: a matrix product may round by where a pixel lies in its tile."""
+    return np.asarray(x[..., 0:1] * GREY[0] + x[..., 1:2] * GREY[1] + x[..., 2:3] * GREY[2])
+
+
 def _to_float(x: Array) -> Tensor:
     if np.issubdtype(x.dtype, np.integer):
         return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
@@ -206,23 +214,53 @@ def _to_samples(x: Tensor, dtype: np.dtype[Any]) -> Array:
     return x.astype(dtype)
 
 
-def _resized(strips: Iterable[Strip], picture: Picture, height: int, width: int) -> Iterator[Strip]:
-    """All of `strips`, brought to another size by bicubic, again in strips. Alpha weighs the colours."""
-    parts = list(strips)
-    pixels = np.concatenate([rows for rows, _ in parts]) if len(parts) > 1 else parts[0][0]
-    alpha = None if picture.alpha is None else np.concatenate([rows for _, rows in parts if rows is not None])
-    del parts
-    size, target = pixels.shape[:2], (height, width)
+def _resized(
+    strips: Iterable[Strip], picture: Picture, height: int, width: int, size: tuple[int, int]
+) -> Iterator[Strip]:
+    """`strips` of a picture of `size`, brought to another size by bicubic. Alpha weighs the colours."""
+    window = _Window(iter(strips))
+    target = (height, width)
     for top in range(0, height, TILE):
         rows = slice(top, min(height, top + TILE))
-        if alpha is None:
-            colour = resize_rows(lambda part: _to_float(pixels[part]), size, target, rows)
-            yield _to_samples(colour, pixels.dtype), None
+        if picture.alpha is None:
+            colour = resize_rows(lambda part: _to_float(window(part)[0]), size, target, rows)
+            yield _to_samples(colour, picture.pixels.dtype), None
             continue
-        cover = resize_rows(lambda part: _to_float(alpha[part]), size, target, rows)
-        colour = resize_rows(lambda part: _covered(pixels[part], alpha[part]), size, target, rows)
+        cover = resize_rows(lambda part: _to_float(window(part)[1]), size, target, rows)
+        colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield _to_samples(colour, pixels.dtype), _to_samples(cover, pixels.dtype)
+        yield _to_samples(colour, picture.pixels.dtype), _to_samples(cover, picture.pixels.dtype)
+    window.finish()
+
+
+class _Window:
+    """Some consecutive rows of a picture that comes in strips; both ends of what is asked for only move down."""
+
+    def __init__(self, strips: Iterator[Strip]) -> None:
+        self._strips = strips
+        self._held: deque[tuple[int, Strip]] = deque()
+        self._end = 0
+
+    def __call__(self, rows: slice) -> tuple[Array, Array]:
+        """The pixels and alpha of `rows`; alpha is empty if there is none."""
+        while self._end < rows.stop:
+            strip = next(self._strips)
+            self._held.append((self._end, strip))
+            self._end += len(strip[0])
+        while self._held[0][0] + len(self._held[0][1][0]) <= rows.start:
+            self._held.popleft()
+        first = self._held[0][0]
+        part = slice(rows.start - first, rows.stop - first)
+        covers = [cover for _, (_, cover) in self._held if cover is not None]
+        return (
+            np.concatenate([pixels for _, (pixels, _) in self._held])[part],
+            np.concatenate(covers)[part] if covers else np.empty(0),
+        )
+
+    def finish(self) -> None:
+        """Take the strips that nobody asked for, so that whatever makes them comes to its end."""
+        for _ in self._strips:
+            pass
 
 
 def _covered(pixels: Array, alpha: Array) -> Tensor:

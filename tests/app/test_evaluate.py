@@ -121,7 +121,7 @@ def test_tables(tmp_path, data, models, monkeypatch):
     assert "| model | scale | parameters (K) | MACs (G) | One | Two |" in text
     assert "Y channel" in text
     drawn = ET.parse(out / "plot.svg").getroot()
-    assert [item.text for item in drawn.iter(f"{SVG}title")] == ["NET_M1C8", "NET_M2C8"]
+    assert {item.text for item in drawn.iter(f"{SVG}title")} == {"NET_M1C8", "NET_M2C8"}
     lines = (out / FILE).read_text().splitlines()
     assert len(lines) == 3
 
@@ -184,3 +184,19 @@ def test_the_scale_beside_a_bicubic_is_only_for_that(data, models):
     done = run("evaluate", models, "bicubic", "-s", "3", "--data", data, "--json")
     assert [entry["scale"] for entry in json.loads(done.stdout)["models"]] == [2, 2, 3]
     assert "is an x2 model" in run("evaluate", models, "-s", "3", "--data", data, code=1).stderr
+
+
+def test_an_interrupted_table_goes_on(tmp_path, data, models, monkeypatch):
+    from sharpbit.app import evaluate as command
+
+    measure = command.evaluate
+
+    def interrupted(model, *arguments, **options):
+        if "M2C8" in model:
+            raise KeyboardInterrupt
+        return measure(model, *arguments, **options)
+
+    monkeypatch.setattr(command, "evaluate", interrupted)
+    done = run("evaluate", models, "--data", data, "--table", tmp_path / "out", code=130)
+    assert "interrupted, 1 left; the same command goes on" in done.stderr
+    assert len((tmp_path / "out" / FILE).read_text().splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from typing import Any
@@ -98,3 +99,13 @@ def cmyk_profile() -> bytes:
     head[36:40] = b"acsp"
     head[68:80] = struct.pack(">3i", 63190, 65536, 54061)
     return bytes(head) + table + body
+
+
+# 16 x 16 pixels of 12 bits per sample, written by libheif: grey 0.49 in the middle
+AVIF_12_BITS = base64.b64decode(
+    "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAOptZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "AA5waXRtAAAAAAABAAAAImlsb2MAAAAAREAAAQABAAAAAAEOAAEAAAAAAAAAKwAAACNpaW5mAAAAAAABAAAAFWluZmUCAAAAAAEA"
+    "AGF2MDEAAAAAamlwcnAAAABLaXBjbwAAABNjb2xybmNseAACAAIABoAAAAAMYXYxQ4FAbAAAAAAUaXNwZQAAAAAAAAAQAAAAEAAA"
+    "ABBwaXhpAAAAAAMMDAwAAAAXaXBtYQAAAAAAAAABAAEEgYIDhAAAADNtZGF0EgAKCVgM/9jQICBuEDIcGAAOOOOEADB1k3Xwg0bf"
+    "/lnBYPXYPy8nE33bgA=="
+)

@@ -1,92 +1,72 @@
-"""PSNR and SSIM against the values of two published evaluation codes, and a slow second writing of SSIM."""
+"""PSNR, SSIM and bicubic against the authors' code."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from sharpbit.errors import UsageError
-from sharpbit.measure import psnr as psnrs
-from sharpbit.measure import ssim as ssims
-from sharpbit.measure.psnr import compared, psnr
+from sharpbit.image.resize import resize, resize_rows, shrink
+from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 
-METRICS = {"psnr": psnr, "ssim": ssim}
-THEIR_LUMA = np.array([65.738, 129.057, 25.064])  # rounded otherwise than ours; their PSNR divides by 256, SSIM by 255
-KEYS = ("psnr_y", "psnr_rgb", "ssim_y")
+GOLDEN = Path(__file__).parents[1] / "golden"
+METRICS = load_file(GOLDEN / "metrics_psnr_ssim.safetensors")
+RESIZED = load_file(GOLDEN / "resize_matlab_bicubic.safetensors")
+TOLERANCE = json.loads(safe_open(GOLDEN / "metrics_psnr_ssim.safetensors", "np").metadata()["meta"])["tolerance"]
 
 
-def golden(path):
-    with safe_open(path, "np") as file:
-        return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+@pytest.mark.parametrize("key", [key for key in METRICS if key.startswith("output/")])
+def test_metrics(key):
+    name, kind, channel, crop = key.removeprefix("output/").split("_")
+    a, b = METRICS[f"input/{name}_a"], METRICS[f"input/{name}_b"]
+    measure = {"psnr": psnr, "ssim": ssim}[kind]
+    assert measure(a, b, border=int(crop[4:]), channel=channel) == pytest.approx(
+        float(METRICS[key]), abs=TOLERANCE[kind]
+    )
 
 
-def test_restoration_code(shared):
-    """The evaluation of the restoration papers. Its luma is rounded to float32, hence 1e-4 dB and no less."""
-    meta, values = golden(shared / "golden" / "metrics_psnr_ssim.safetensors")
-    bounds = json.loads(meta["meta"])["tolerance"]
-    expected = {key.removeprefix("output/"): float(value) for key, value in values.items() if "output/" in key}
-    assert len(expected) == 48
-    for key, value in expected.items():
-        picture, metric, channel, crop = key.split("_")
-        a, b = (values[f"input/{picture}_{k}"] for k in "ab")
-        found = METRICS[metric](a, b, border=int(crop.removeprefix("crop")), channel=channel)
-        assert found == pytest.approx(value, abs=bounds[metric]), key
+def test_equal_and_unequal_pictures():
+    picture = METRICS["input/blur_a"]
+    assert psnr(picture, picture, border=0) == float("inf")
+    assert ssim(picture, picture, border=0) == pytest.approx(1)
+    for measure in (psnr, ssim):
+        with pytest.raises(UsageError, match="one size"):
+            measure(picture, picture[1:], border=0)
+        with pytest.raises(UsageError, match="border of 40"):
+            measure(picture, picture, border=40)
+        with pytest.raises(UsageError, match="y or rgb"):
+            measure(picture, picture, border=0, channel="u")
 
 
-def test_quantization_code(shared):
-    """The evaluation of the quantization papers, in float64: 1e-6, with their weights of the colours for their luma."""
-    meta, values = golden(shared / "golden" / "psnr_ssim.safetensors")
-    bounds = json.loads(meta["tolerance"])
-    for pair in range(3):
-        sr, hr = (values[f"input/{kind}{pair}"][0].transpose(1, 2, 0) for kind in ("sr", "hr"))
-        for scale in (2, 4):
-            expected = {key: float(values[f"output/pair{pair}/{key}_x{scale}"]) for key in KEYS}
-            inner = [x[scale:-scale, scale:-scale].astype(np.float64) for x in (sr, hr)]
-            found = {
-                "psnr_y": psnrs.of_values(*(x @ THEIR_LUMA / 256 for x in inner)),
-                "psnr_rgb": psnr(sr, hr, border=scale + 6, channel="rgb"),
-                "ssim_y": ssims.of_values(*(x @ THEIR_LUMA / 255 + 16 for x in inner)),
-            }
-            for key, value in expected.items():
-                assert found[key] == pytest.approx(value, abs=bounds["ssim_abs" if key == "ssim_y" else "psnr_abs_db"])
-            assert psnr(sr, hr, border=scale) == pytest.approx(expected["psnr_y"], abs=1e-4)
+def test_psnr_of_one_level():
+    a = np.full((20, 20, 3), 100, np.uint8)
+    assert psnr(a, a + 1, border=2, channel="rgb") == pytest.approx(20 * np.log10(255), abs=1e-9)
 
 
-@pytest.mark.parametrize("size", [(11, 11), (12, 43), (27, 26), (60, 75)])
-def test_ssim_is_the_mean_over_all_windows(size):
-    rng = np.random.default_rng(0)
-    a = rng.uniform(16, 235, size)
-    b = np.clip(a + rng.normal(0, 9, size), 16, 235)
-    window = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
-    window = np.outer(window, window) / window.sum() ** 2
-    found = []
-    for y in range(size[0] - 10):
-        for x in range(size[1] - 10):
-            p, q = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
-            mean_p, mean_q = (p * window).sum(), (q * window).sum()
-            var_p, var_q = ((p - mean_p) ** 2 * window).sum(), ((q - mean_q) ** 2 * window).sum()
-            covariance = ((p - mean_p) * (q - mean_q) * window).sum()
-            top = (2 * mean_p * mean_q + 6.5025) * (2 * covariance + 58.5225)
-            found.append(top / ((mean_p**2 + mean_q**2 + 6.5025) * (var_p + var_q + 58.5225)))
-    assert ssims.of_values(a, b) == pytest.approx(np.mean(found), abs=1e-10)
+@pytest.mark.parametrize(
+    "key", [key for key in RESIZED if key.startswith("output/") and not key.endswith("round_each")]
+)
+def test_resizing(key):
+    name, direction, factor, kind = key.removeprefix("output/").split("_", 3)
+    source, expected, scale = RESIZED[f"input/{name}"], RESIZED[key], int(factor[1:])
+    out = resize(source.astype(np.float64), *expected.shape[:2], scale=scale if direction == "up" else 1 / scale)
+    if kind == "float64":
+        assert np.abs(out - expected).max() < 1e-9
+    else:
+        assert np.array_equal(np.rint(np.clip(out, 0, 255)), expected)
+        if direction == "down":
+            assert np.array_equal(shrink(source, scale), expected)
 
 
-def test_the_same_picture():
-    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    assert psnr(picture, picture, border=2) == float("inf")
-    assert ssim(picture, picture, border=2, channel="rgb") == pytest.approx(1, abs=1e-12)
-    assert psnrs.of_values(*compared(picture, picture, 0, "rgb")) == float("inf")
-
-
-def test_mistakes_are_told():
-    picture = np.zeros((20, 30, 3), np.uint8)
-    with pytest.raises(UsageError, match="of one size"):
-        psnr(picture, picture[1:], border=0)
-    with pytest.raises(UsageError, match="nothing"):
-        psnr(picture, picture, border=10)
-    with pytest.raises(UsageError, match="11 pixels on each side"):
-        ssim(picture, picture, border=5)
-    with pytest.raises(UsageError, match="use y or rgb"):
-        psnr(picture, picture, border=0, channel="cb")
+@pytest.mark.parametrize("target", [(61, 40), (20, 90), (7, 5), (46, 37)])
+def test_rows_are_rows_of_the_whole(target):
+    source = RESIZED["input/natural"].astype(np.float32)
+    whole = resize(source, *target)
+    for top in range(0, target[0], 9):
+        rows = slice(top, min(target[0], top + 9))
+        some = resize_rows(lambda part: source[part], source.shape, target, rows)
+        assert np.allclose(some, whole[rows], atol=1e-4)

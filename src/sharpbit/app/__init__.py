@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
+
 
 def dump(value: Any) -> str:
-    """JSON for `--json`."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON for `--json`; in ASCII, because the name of a file need not be text that the terminal can encode."""
+    return json.dumps(value, indent=2)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

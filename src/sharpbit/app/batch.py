@@ -13,9 +13,10 @@ from typing import Any
 
 from sharpbit import image as images
 from sharpbit.app.plan import STREAM, Job
+from sharpbit.atomic import refuse_existing
 from sharpbit.errors import ImageError, SharpbitError
 from sharpbit.image import Picture
-from sharpbit.upscaler import Upscaler
+from sharpbit.upscaler import BICUBIC, Upscaler
 from sharpbit.upscaling import Target, write
 
 READ_AHEAD = 16 << 20  # pixels; larger pictures are read one at a time, to bound the memory
@@ -63,6 +64,9 @@ class Batch:
             jobs: from `sharpbit.app.plan.jobs`.
             progress: called with the number of pictures, or shares of one, that are done.
         """
+        if jobs and jobs[0].source == STREAM:  # read by the main thread, the only one that Ctrl-C interrupts
+            yield self._one(jobs[0], lambda: self._read(jobs[0]), progress)
+            return
         with ThreadPoolExecutor(self.loaders, "read") as pool:
             ahead: dict[int, Future[Picture]] = {}
             try:
@@ -70,12 +74,12 @@ class Batch:
                     for later in range(number, min(len(jobs), number + 1 + self.loaders)):
                         if later not in ahead and (later == number or self._small(jobs[later])):
                             ahead[later] = pool.submit(self._read, jobs[later])
-                    yield self._one(job, ahead.pop(number), progress)
+                    yield self._one(job, ahead.pop(number).result, progress)
             finally:
                 for future in ahead.values():
                     future.cancel()
 
-    def _one(self, job: Job, loading: Future[Picture], progress: Callable[[float], object]) -> Outcome:
+    def _one(self, job: Job, load: Callable[[], Picture], progress: Callable[[float], object]) -> Outcome:
         started = time.monotonic()
         outcome = Outcome(str(job.source), str(job.target), "failed")
         reported = 0.0
@@ -91,16 +95,18 @@ class Batch:
             if self._skips(job):
                 outcome.status = "skipped"
                 return outcome
-            picture = loading.result()
+            if isinstance(job.target, Path) and not self.target.overwrite:
+                refuse_existing(job.target)
+            picture = load()
             height, width = picture.pixels.shape[:2]
             model, out_height, out_width = self.upscaler.plan(height, width)
             outcome.size, outcome.result_size = (height, width), (out_height, out_width)
-            outcome.model = model or "bicubic"
+            outcome.model = model
             if self.dry_run:
                 outcome.notes, outcome.status = picture.notes, "planned"
                 return outcome
             notes = self._write(job, picture, report)
-            outcome.notes = notes if model else (*notes, "not enlarged: resized by bicubic")
+            outcome.notes = (*notes, "not enlarged: resized by bicubic") if model == BICUBIC else notes
             outcome.status = "done"
         except SharpbitError as error:
             outcome.error = str(error)
@@ -126,15 +132,13 @@ class Batch:
         if job.error or self._skips(job):
             raise ImageError(f"{job.source} was not read")
         if job.source == STREAM:
-            return images.read(sys.stdin.buffer.read(), name="standard input", max_pixels=self.max_pixels)
+            return images.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
         return images.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
 
     def _skips(self, job: Job) -> bool:
         return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
 
     def _small(self, job: Job) -> bool:
-        if job.source == STREAM:
-            return False
         try:
             height, width = images.probe(Path(job.source), self.max_pixels)
         except SharpbitError:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sharpbit._version import __version__
-from sharpbit.app import options
+from sharpbit.app import INTERRUPTED, options
 from sharpbit.errors import SharpbitError
 
 
@@ -25,6 +25,9 @@ class Sentences(click.Group):
         except SharpbitError as error:
             click.echo(f"sharpbit: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("sharpbit: interrupted; the same command goes on from where files were last saved", err=True)
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say
             ctx.exit(1)

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import aligned, dump
+from sharpbit.app import INTERRUPTED, aligned, dump
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
@@ -42,27 +42,32 @@ class Evaluate:
 
 
 def run_evaluate(given: Evaluate) -> int:
-    """Do it; returns the exit code: 0, or 1 if a model could not be measured."""
+    """Do it; returns the exit code: 0, 1 if a model could not be measured, 130 if it was interrupted."""
     if not given.data:
         raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
     records = Records(Path(given.table), sets) if given.table else None
     hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
-    done, failures = [], []
+    done: list[dict[str, Any]] = []
+    failures: list[str] = []
     with tqdm(total=len(todo) * sum(len(item.large) for item in sets), disable=hidden, desc="measuring") as bar:
-        for model, scale in todo:
-            try:
-                entry = _measured(model, scale, sets, given, records, bar)
-            except SharpbitError as error:
-                if len(todo) == 1:
-                    raise
-                failures.append(str(error) if model in str(error) else f"{model}: {error}")
-                continue
-            done.append(entry)
-            if not given.as_json:
-                with bar.external_write_mode():
-                    _tell(entry, sets, pictures=given.pictures or len(todo) == 1, first=len(done) == 1)
+        try:
+            for model, scale in todo:
+                try:
+                    done.append(_measured(model, scale, sets, given, records, bar))
+                except SharpbitError as error:
+                    if len(todo) == 1:
+                        raise
+                    failures.append(str(error) if model in str(error) else f"{model}: {error}")
+                    continue
+                if not given.as_json:
+                    with bar.external_write_mode():
+                        _tell(done[-1], sets, pictures=given.pictures or len(todo) == 1, first=len(done) == 1)
+        except KeyboardInterrupt:
+            way = "the same command goes on" if records else "with --table OUT, the same command would go on"
+            click.echo(f"sharpbit: interrupted, {len(todo) - len(done) - len(failures)} left; {way}", err=True)
+            return INTERRUPTED
     if records is not None:
         for path in write_tables(records.folder, done):
             click.echo(f"written: {path}", err=True)

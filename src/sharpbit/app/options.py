@@ -48,7 +48,7 @@ class _Jobs(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
         if isinstance(value, tuple):
             return value
-        parts = re.fullmatch(r"(\d+):(\d+):(\d+)", str(value))
+        parts = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", str(value))
         if not parts or not all(1 <= int(part) <= 256 for part in parts.groups()):
             self.fail(f"{value!r} is not three counts of threads such as 1:2:2", param, ctx)
         load, proc, save = map(int, parts.groups())
@@ -62,7 +62,7 @@ class Fit(click.ParamType[Any]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
         """See `click.ParamType`."""
-        parts = re.fullmatch(r"(\d+)[x×](\d+)", str(value))
+        parts = re.fullmatch(r"(\d{1,7})[x×](\d{1,7})", str(value))
         if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
             self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
         return int(parts[2]), int(parts[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.image import WRITE_FORMATS, is_picture_name
+from sharpbit.upscaling import format_of
 
 STREAM = "-"
+Planned = tuple[Path, Path]  # source and target
 _FIELDS = ("stem", "ext", "model", "scale")
 
 
@@ -38,14 +41,15 @@ def jobs(
 
     A single file may go to a file; everything else goes to a folder, in which the tree of each input folder is kept.
     Without `output`, results lie beside their inputs. Where two pictures of different endings would become one file
-    (`a.jpg` and `a.png`), the ending becomes part of the name (`a.jpg.png`).
+    (`a.jpg` and `a.png`), the ending becomes part of the name (`a.jpg.png`). A picture that is named twice is taken
+    once, and one that is itself the result of another is not taken.
 
     Args:
         inputs: paths of files and folders, or `-`.
         output: path of a file or a folder, or `-`.
         suffix: of the files to write, such as `.png`; used where `output` names no file.
-        template: of the names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` beside the input
-            and `{stem}` elsewhere.
+        template: of the names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` (or `{stem}_fit`)
+            beside the input and `{stem}` elsewhere.
         model: for the template.
         scale: for the template.
 
@@ -54,19 +58,25 @@ def jobs(
     """
     if not inputs:
         raise UsageError("give at least one picture or folder, or - for standard input")
-    found = [(Path(name) if name != STREAM else STREAM, base) for item in inputs for name, base in _walk(item)]
+    walked = dict[str, tuple[Path | str, Path]]()
+    for item in inputs:
+        for name, base in _walk(item):
+            walked.setdefault(_same(name), (name if name == STREAM else Path(name), base))
+    found = list(walked.values())
     if STREAM in (output, *inputs):
         return [_stream_job(found, output)]
     folder_in = any(Path(item).is_dir() for item in inputs)
-    if output is not None and not folder_in and len(found) == 1 and _names_file(output):
-        return [Job(found[0][0], Path(output))]
+    if output is not None and not folder_in and len(found) == 1:
+        _check_ending(Path(output))
+        if _names_file(output):
+            return _checked([(Path(found[0][0]), Path(output))])
     if output is not None and (Path(output).is_file() or _names_file(output)):
         raise UsageError(f"{len(found)} pictures cannot all go to {output}; give a folder with -o")
     _check_template(template)
     named = [
         (Path(source), _target(Path(source), base, output, suffix, template, model, scale)) for source, base in found
     ]
-    return _without_collisions(named)
+    return _checked(_without_results(_distinct(named)))
 
 
 def _walk(item: str) -> Iterator[tuple[str, Path]]:
@@ -90,6 +100,12 @@ def _stream_job(found: Sequence[tuple[Path | str, Path]], output: str | None) ->
     return Job(found[0][0], STREAM if output in (None, STREAM) else Path(str(output)))
 
 
+def _check_ending(output: Path) -> None:
+    """Refuse `-o picture.xyz`, which is no format to write and hardly meant to be a folder."""
+    if re.fullmatch(r"\.[a-z][a-z0-9]{2,4}", output.suffix.lower()) and not output.is_dir():
+        format_of(output)
+
+
 def _names_file(output: str) -> bool:
     path = Path(output)
     return not path.is_dir() and not output.endswith(("/", os.sep)) and path.suffix.lower() in WRITE_FORMATS
@@ -99,10 +115,12 @@ def _check_template(template: str | None) -> None:
     if template is None:
         return
     try:
-        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise UsageError(f"the name template {template!r} cannot be read: {error}") from None
-    if not names <= set(_FIELDS) or "stem" not in names or "/" in template or os.sep in template:
+    names = {name for name, *_ in parts}
+    plain = not any(form or conversion for _, form, conversion in parts)
+    if not (plain and {"stem"} <= names <= {*_FIELDS}) or "/" in template or os.sep in template:
         fields = " ".join(f"{{{name}}}" for name in _FIELDS)
         raise UsageError(f"the name template {template!r} must hold {{stem}}, may hold {fields}, and names no folder")
 
@@ -112,25 +130,49 @@ def _target(
 ) -> Path:
     folder = source.parent if output is None else Path(output) / source.parent.relative_to(base)
     if template is None:
-        template = "{stem}_x{scale}" if folder.resolve() == source.parent.resolve() else "{stem}"
+        mark = f"_x{scale}" if scale.isdigit() else f"_{scale}"
+        template = "{stem}" + (mark if folder.resolve() == source.parent.resolve() else "")
     ext = source.suffix[1:].lower()
     return folder / (template.format(stem=source.stem, ext=ext, model=model, scale=scale) + suffix)
 
 
-def _without_collisions(named: Sequence[tuple[Path, Path]]) -> list[Job]:
-    def key(path: Path) -> str:
-        return os.path.abspath(path).casefold()  # noqa: PTH100 - no symbolic link is followed
+def _distinct(named: Sequence[Planned]) -> list[Planned]:
+    """With the ending of the input in the name of each result that others would have too."""
+    counts = Counter(_key(target) for _, target in named)
+    return [
+        (source, target.with_name(f"{target.stem}{source.suffix}{target.suffix}"))
+        if counts[_key(target)] > 1
+        else (source, target)
+        for source, target in named
+    ]
 
-    counts = Counter(key(target) for _, target in named)
+
+def _without_results(named: Sequence[Planned]) -> list[Planned]:
+    """All but what is itself a result of this command, such as `a_x2.png` beside `a.png`: else the same command,
+    given again, would enlarge what it wrote before.
+    """
+    made = {_key(target): source for source, target in named}
+    return [(source, target) for source, target in named if made.get(_key(source), source) == source]
+
+
+def _checked(named: Sequence[Planned]) -> list[Job]:
     result, taken = [], dict[str, Path]()
     for source, target in named:
-        if counts[key(target)] > 1:
-            target = target.with_name(f"{target.stem}{source.suffix}{target.suffix}")
-        other = taken.setdefault(key(target), source)
+        other = taken.setdefault(_key(target), source)
         error = None
         if other is not source:
             error = UsageError(f"{source} would go to {target}, where {other} goes already; rename one of them")
-        elif key(target) == key(source):
+        elif _key(target) == _key(source):
             error = UsageError(f"{source} would be replaced by its own result; give another folder with -o")
         result.append(Job(source, target, error))
     return result
+
+
+def _same(path: Path | str) -> str:
+    """The same text for the same file, whatever the spelling of its name; no symbolic link is followed."""
+    return STREAM if path == STREAM else os.path.abspath(path)  # noqa: PTH100
+
+
+def _key(path: Path) -> str:
+    """As `_same`, also on file systems to which capital letters are the same as small ones."""
+    return _same(path).casefold()

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import image as images
-from sharpbit.app import dump
+from sharpbit.app import INTERRUPTED, dump
 from sharpbit.app.batch import Batch, Outcome, as_json
 from sharpbit.app.options import Upscale
 from sharpbit.app.plan import STREAM, Job, jobs
@@ -22,16 +22,16 @@ from sharpbit.size import Size
 from sharpbit.upscaler import Upscaler
 from sharpbit.upscaling import Target
 
-INTERRUPTED = 130
-
 
 def run_upscale(given: Upscale) -> int:
     """Do it; returns the exit code: 0, 1 if anything failed, 130 if it was interrupted."""
     started = time.monotonic()
     upscaler, todo, batch = _prepare(given)
     to_stream = any(job.target == STREAM for job in todo)
-    if to_stream and (given.as_json or sys.stdout.isatty()):
+    if to_stream and (given.as_json or not sys.stdout or sys.stdout.isatty()):
         raise UsageError("the picture goes to standard output; redirect it to a file or a pipe, and leave --json out")
+    if any(job.source == STREAM for job in todo) and (not sys.stdin or sys.stdin.isatty()):
+        raise UsageError("the picture comes from standard input, which holds none; redirect a file or a pipe to it")
     outcomes: list[Outcome] = []
     interrupted = False
     hidden = True if given.quiet or given.as_json or to_stream else None  # None: hidden unless on a terminal
@@ -58,18 +58,23 @@ def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
     if suffix not in images.WRITE_FORMATS:
         known = " ".join(sorted(name[1:] for name in images.WRITE_FORMATS))
         raise UsageError(f"format {given.format!r} is not written; use one of {known}")
+    ending = Path(given.output or "").suffix.lower()
+    if given.format and images.WRITE_FORMATS.get(ending, images.WRITE_FORMATS[suffix]) != images.WRITE_FORMATS[suffix]:
+        raise UsageError(f"-o {given.output} and -f {given.format} name two formats; leave -f out, or give a folder")
     load, proc, save = given.jobs or (1, None, None)
     threads = given.threads or proc
     size = Size(given.scale, given.width, given.height, given.fit)
     tile = given.tile_size or None
     upscaler = Upscaler(given.model, size=size, tile=tile, ensemble=given.ensemble, threads=threads)
-    model, out, _ = upscaler.plan(1000, 1000)
+    model, out = given.model or "auto", 0
+    if not size.in_pixels:
+        model, out, _ = upscaler.plan(1000, 1000)
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model=Path(model or "bicubic").stem,
+        model=Path(model).stem,
         scale="fit" if size.in_pixels else f"{out / 1000:g}",
     )
     target = Target(
@@ -105,7 +110,8 @@ def _report(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not given.quiet:
         _tell_notes(given, outcomes, used)
-        click.echo(_summary(counts, outcomes, used, seconds), err=True)
+        found = _summary(counts, outcomes, used, seconds) if todo else "nothing to do: no pictures found"
+        click.echo(found, err=True)
     for outcome in failed:
         click.echo(f"sharpbit: {outcome.error}", err=True)
     if interrupted:
@@ -135,8 +141,7 @@ def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, An
 
 
 def _summary(counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float) -> str:
-    parts = [f"{number} {word}" for word, number in counts.items() if number] or ["nothing to do: no pictures found"]
-    text = ", ".join(parts)
+    text = ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "nothing done"
     if len(outcomes) == 1 and outcomes[0].status == "done":
         outcome = outcomes[0]
         assert outcome.size and outcome.result_size

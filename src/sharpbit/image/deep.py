@@ -28,6 +28,7 @@ from sharpbit.image.picture import Array, Metadata
 from sharpbit.image.source import damaged
 
 _WEBP_IN_TIFF = 50001  # compression that Pillow's libtiff lacks
+_MOST_SAMPLES = 16
 _ASSOCIATED = 1  # ExtraSamples: alpha, multiplied into the colours
 
 
@@ -40,6 +41,7 @@ class TiffHeader:
     height: int
     width: int
     bits: int
+    samples: int
     kind: int
     photometric: int
     compression: int
@@ -79,6 +81,7 @@ def tiff_header(file: BinaryIO) -> TiffHeader | None:
             height=_first(tags[257]),
             width=_first(tags[256]),
             bits=max(bits) if isinstance(bits, tuple) else _first(bits),
+            samples=_first(tags.get(277), 1),
             kind=_first(tags.get(339), 1),
             photometric=_first(tags.get(262), 1),
             compression=_first(tags.get(259), 1),
@@ -91,7 +94,9 @@ def tiff_header(file: BinaryIO) -> TiffHeader | None:
 
 
 def refuse_unsupported(header: TiffHeader, name: str) -> None:
-    """Raise ImageError for samples that are signed, floating-point or wider than 16 bits."""
+    """Raise ImageError for samples that are signed, floating-point, wider than 16 bits or too many per pixel."""
+    if header.samples > _MOST_SAMPLES:  # OpenImageIO would find the memory for thousands
+        raise ImageError(f"{name} has {header.samples} channels, and at most {_MOST_SAMPLES} are read; split it first")
     what = {2: "signed", 3: "floating-point"}.get(header.kind)
     if what is None and header.bits > 16:
         what = f"{header.bits}-bit"
@@ -101,7 +106,7 @@ def refuse_unsupported(header: TiffHeader, name: str) -> None:
 
 def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -> tuple[Array, Array | None]:
     """The pixels and alpha of a TIFF file for which `header.is_ours` holds; not yet turned upright."""
-    samples = decode(file, name, ".tif")
+    samples = decode(file, name, ".tif", (header.height, header.width))
     colours = 3 if header.photometric == 2 else 1
     has_alpha = bool(header.extra) and header.extra[0] in (1, 2) and samples.shape[2] > colours
     surplus = samples.shape[2] - colours - has_alpha
@@ -120,16 +125,16 @@ def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -
 def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, notes: list[str]) -> Metadata:
     """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
     icc = kept(lambda: checked_icc(header.tags.get(34675), channels), "colour profile", notes)
-    block = kept(lambda: tiff_exif(file), "EXIF block", notes)
+    block = kept(lambda: tiff_exif(file, header.tags), "EXIF block", notes)
     xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
     return upright(Metadata(icc, block, xmp, tiff_dpi(header.tags)))
 
 
-def decode(file: BinaryIO, name: str, suffix: str) -> Array:
+def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Array:
     """All samples (H, W, channels) of the file, uint8 or uint16, alpha as it is stored.
 
     Raises:
-        ImageError: OpenImageIO cannot decode it.
+        ImageError: OpenImageIO cannot decode it, or finds another (height, width) than `size`, which was checked.
     """
     import OpenImageIO as oiio  # noqa: N813  # slow to load and seldom needed
 
@@ -140,6 +145,8 @@ def decode(file: BinaryIO, name: str, suffix: str) -> Array:
         if reader is None:
             raise damaged(name, oiio.geterror())
         spec = reader.spec()
+        if (spec.height, spec.width) != size:
+            raise damaged(name, "two readers see different sizes")
         if str(spec.format) not in ("uint8", "uint16"):
             raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
         samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))

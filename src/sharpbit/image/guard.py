@@ -22,11 +22,11 @@ _inside = 0
 
 
 @contextlib.contextmanager
-def quiet(max_pixels: int) -> Iterator[None]:
-    """Silence warnings and let Pillow open up to `max_pixels`, until the last of several threads has left.
+def quiet(max_pixels: int = 0) -> Iterator[None]:
+    """Silence warnings and let Pillow open at least `max_pixels`, until the last of several threads has left.
 
     Pillow's limit and the filters of `warnings` are global: they are set when the first thread enters and put back
-    when the last one leaves.
+    when the last one leaves. The limit is never lowered, for other users of Pillow in this process.
     """
     global _stack, _inside
     with _lock:
@@ -35,9 +35,9 @@ def quiet(max_pixels: int) -> Iterator[None]:
             _stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             _stack.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-            Image.MAX_IMAGE_PIXELS = max_pixels
         _inside += 1
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
+        if Image.MAX_IMAGE_PIXELS is not None:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
         yield
     finally:
@@ -49,7 +49,10 @@ def quiet(max_pixels: int) -> Iterator[None]:
 
 
 _stderr_lock = threading.Lock()
-_LIBTIFF = re.compile(rb"_?(TIFF|Fax|Group|LZW|ZIP|Deflate|LZMA|ZSTD|O?JPEG|PackBits|Thunder|NeXT|Pixar|Log)\w*: .")
+_LIBTIFF = re.compile(  # the module or the codec that complains
+    rb"_?(tempfile|[Tt][Ii][Ff][Ff]|MissingRequired|Fax|Group|LZW|ZIP|Deflate|LZMA|ZSTD|O?JPEG|PackBits|Thunder|NeXT"
+    rb"|Pixar|Log)[\w.]*: ."
+)
 
 
 @contextlib.contextmanager

@@ -68,18 +68,25 @@ def checked_icc(profile: object, channels: int | None) -> bytes | None:
     return profile[:length]
 
 
-def tiff_exif(file: BinaryIO) -> bytes | None:
-    """The EXIF block that says what the first directory of a TIFF file says about the picture."""
-    there = Image.Exif()
-    file.seek(0)
-    there.load_from_fp(file)
+def tiff_exif(file: BinaryIO, tags: dict[int, object]) -> bytes | None:
+    """The EXIF block that says what the first directory (`tags`) of a TIFF file says about the picture.
+
+    Raises:
+        ValueError: it has an EXIF directory, and is a BigTIFF file, in which Pillow finds none.
+    """
     kept = Image.Exif()
-    for tag in sorted(exif_block.DESCRIPTIVE & set(there)):
-        kept[tag] = there[tag]
-    for tag in (exif_block.EXIF_IFD, exif_block.GPS_IFD):
-        values = there.get_ifd(tag)
-        if values:
-            kept.get_ifd(tag).update(values)
+    for tag in sorted(exif_block.DESCRIPTIVE & set(tags)):
+        kept[tag] = tags[tag]
+    pointers = {exif_block.EXIF_IFD, exif_block.GPS_IFD} & set(tags)
+    if pointers:
+        file.seek(2)
+        if b"+" in file.read(2):
+            raise ValueError("in a BigTIFF file")
+        there = Image.Exif()
+        file.seek(0)
+        there.load_from_fp(file)
+        for tag in pointers:
+            kept.get_ifd(tag).update(there.get_ifd(tag))
     block = exif_block.strip_prefix(kept.tobytes())
     return block if exif_block.first_directory(block) else None
 

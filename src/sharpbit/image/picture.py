@@ -94,7 +94,12 @@ def check_size(name: str, height: int, width: int, max_pixels: int) -> None:
         ImageTooLarge: `height` x `width` is more than `max_pixels`.
     """
     if height * width > max_pixels:
-        raise ImageTooLarge(
-            f"{name} has {width} x {height} = {height * width:,} pixels, more than the limit of {max_pixels:,}; "
-            f"if that is meant, raise the limit with --max-pixels {height * width}"
-        )
+        raise too_large(name, f"{width} x {height} = ", height * width, max_pixels)
+
+
+def too_large(name: str, sides: str, pixels: int, max_pixels: int) -> ImageTooLarge:
+    """The error for a picture of too many pixels; `sides` says how they lie, if that is known."""
+    return ImageTooLarge(
+        f"{name} has {sides}{pixels:,} pixels, more than the limit of {max_pixels:,}; "
+        f"if that is meant, raise the limit with --max-pixels {pixels}"
+    )

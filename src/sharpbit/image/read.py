@@ -38,14 +38,14 @@ def read(source: Path | BinaryIO | bytes, *, name: str | None = None, max_pixels
         ImageError: it cannot be opened, is no picture, is damaged, or holds samples that are not supported.
     """
     name = name or name_of(source)
-    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file):
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
         return _read(file, name, max_pixels)
 
 
 def probe(source: Path | BinaryIO | bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """The (height, width) which `read` will give, from the header if possible. Raises what `read` raises."""
     name = name_of(source)
-    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file):
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
         height, width, turn = _header(file, name, max_pixels)
         check_size(name, height, width, max_pixels)
         return (width, height) if turn >= 5 else (height, width)
@@ -152,10 +152,8 @@ def _samples(
     if deep.is_wide_ppm(image):
         return deep.ppm_rgb(file, image), None, None
     if bits == 16 and image.format in ("PNG", "SGI"):
-        pixels, alpha = deep.split(deep.decode(file, name, f".{image.format.lower()}"))
-        if (pixels.shape[1], pixels.shape[0]) != image.size:
-            raise damaged(name, "two readers see different sizes")
-        return pixels, alpha, None
+        samples = deep.decode(file, name, f".{image.format.lower()}", (image.height, image.width))
+        return *deep.split(samples), None
     pixels, alpha, more, icc = colour.arrays(image, name)
     notes += more
     return pixels, alpha, icc

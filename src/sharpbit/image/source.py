@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from sharpbit.errors import ImageError, ImageTooLarge, SharpbitError
+from sharpbit.image.picture import too_large
 
 _FOREIGN = {  # files that people take for pictures, by how they begin: (offset, bytes)
     (0, b"%PDF"): "a PDF document",
@@ -22,7 +24,9 @@ _FOREIGN = {  # files that people take for pictures, by how they begin: (offset,
     (0, b"<?xml"): "an XML file (perhaps an SVG drawing)",
     (4, b"ftyphei"): "a HEIC picture",
     (4, b"ftypmif1"): "a HEIF picture",
-    (4, b"ftyp"): "a video",
+    (4, b"ftypisom"): "a video",
+    (4, b"ftypmp4"): "a video",
+    (4, b"ftypqt"): "a video",
     (0, b"\xff\x0a"): "a JPEG XL picture",
     (0, b"\0\0\0\x0cJXL "): "a JPEG XL picture",
     (0, b"\x76\x2f\x31\x01"): "an OpenEXR picture",
@@ -73,7 +77,7 @@ def opened(source: Path | BinaryIO | bytes, name: str, max_pixels: int) -> Itera
 
 
 @contextlib.contextmanager
-def sentences(name: str, file: BinaryIO) -> Iterator[None]:
+def sentences(name: str, file: BinaryIO, max_pixels: int) -> Iterator[None]:
     """Turn whatever a decoder raises into an `ImageError` of one sentence."""
     try:
         yield
@@ -82,10 +86,9 @@ def sentences(name: str, file: BinaryIO) -> Iterator[None]:
     except UnidentifiedImageError as error:
         file.seek(0)
         raise _unidentified(name, file.read(64)) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLarge(
-            f"{name} has more pixels than the limit ({error}); if that is meant, raise the limit with --max-pixels"
-        ) from error
+    except Image.DecompressionBombError as error:  # "Image size (N pixels) exceeds limit of ..."
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        raise too_large(name, "", int(pixels[1]) if pixels else 2 * max_pixels, max_pixels) from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory to read than there is; read it on a larger machine") from error
     except Exception as error:  # broken files make decoders raise nearly anything
@@ -108,7 +111,7 @@ def _unidentified(name: str, head: bytes) -> ImageError:
     for (offset, mark), what in _FOREIGN.items():
         if head[offset:].startswith(mark):
             return ImageError(f"{name} is {what}, which is not read here; convert it to PNG, TIFF or JPEG first")
-    if head.startswith(_KNOWN):
+    if head.startswith(_KNOWN) or head[4:].startswith(b"ftypavi"):
         return damaged(name, "its header makes no sense")
     return ImageError(f"{name} is not a picture of a known format; convert it to PNG, TIFF or JPEG first")
 

@@ -173,7 +173,9 @@ class PictureWriter:
                 threads=threads,
             )
         else:
-            self._encoder = _PillowEncoder(file, kind, height, width, samples, metadata, options.quality)
+            self._encoder = _PillowEncoder(
+                file, kind, height, width, samples, _save_options(kind, metadata, options, threads)
+            )
 
     def write(self, rows: Array, alpha: Array | None = None) -> None:
         """Add `rows` (h, W, C) and, if the picture has it, their `alpha` (h, W)."""
@@ -222,12 +224,11 @@ class _PillowEncoder:
     """Gathers the rows in a Pillow image, which is saved at the end."""
 
     def __init__(
-        self, file: BinaryIO, kind: str, height: int, width: int, channels: int, metadata: Metadata, quality: int
+        self, file: BinaryIO, kind: str, height: int, width: int, channels: int, options: dict[str, Any]
     ) -> None:
         self._file, self._kind = file, kind
         self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
-        self._row = 0
-        self._options = _save_options(kind, metadata, quality)
+        self._row, self._options = 0, options
 
     def write(self, rows: Array) -> None:
         strip = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
@@ -244,7 +245,7 @@ class _PillowEncoder:
         elif image.mode == "LA":
             image = image.convert("RGBA")
         target = self._file if self._file.seekable() else io.BytesIO()
-        with quiet(0):
+        with quiet():
             image.save(target, self._kind, **self._options)
         if isinstance(target, io.BytesIO) and target is not self._file:
             self._file.write(target.getbuffer())
@@ -253,27 +254,22 @@ class _PillowEncoder:
         self._image = Image.new("L", (1, 1))
 
 
-def _save_options(kind: str, metadata: Metadata, quality: int) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if kind in ("JPEG", "WEBP", "AVIF"):
-        options["quality"] = quality
-        if metadata.icc:
-            options["icc_profile"] = metadata.icc
-        block = metadata.exif
-        if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
-            block = _resolution_block(metadata.dpi)
-        if block:
-            options["exif"] = b"Exif\0\0" + block
-        if metadata.xmp:
-            options["xmp"] = metadata.xmp
+def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
+    """What `Image.save` is told."""
+    if kind not in ("JPEG", "WEBP", "AVIF"):
+        return {"dpi": metadata.dpi} if kind == "BMP" and metadata.dpi else {}
+    block = metadata.exif
+    if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
+        block = _resolution_block(metadata.dpi)
+    held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
+    save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
-        options["subsampling"] = "4:4:4" if quality >= 90 else "4:2:0"
-        options["optimize"] = False
-    if kind == "WEBP":
-        options["method"] = 4
-    if kind in ("JPEG", "BMP") and metadata.dpi:
-        options["dpi"] = tuple(round(value) if kind == "JPEG" else value for value in metadata.dpi)
-    return options
+        save["subsampling"] = "4:4:4" if options.quality >= 90 else "4:2:0"
+        if metadata.dpi:
+            save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
+    elif kind == "AVIF":
+        save["max_threads"] = threads
+    return save
 
 
 def _resolution_block(dpi: tuple[float, float]) -> bytes:

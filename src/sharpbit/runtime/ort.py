@@ -17,7 +17,7 @@ from sharpbit.errors import ModelError
 from sharpbit.runtime import Tensor, available_cpus
 
 _TYPES: dict[str, DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_SCALES = (1, 2, 3, 4, 6, 8)
+_SCALES = (2, 3, 4, 6, 8)
 
 
 class OrtRuntime:
@@ -27,12 +27,19 @@ class OrtRuntime:
         self.path = Path(path)
         self.engine = f"ONNX Runtime {ort.__version__} (CPU)"
         header = modelfile.read(self.path, verify=True)
+        if self.path.suffix.lower() == ".safetensors":
+            raise ModelError(f"{self.path} holds weights to train with; to enlarge pictures export it as .onnx first")
         self._session = _session(self.path, threads or available_cpus())
         self._name, self._type, self.tile = _input(self._session, self.path)
         self._white = 1.0
         if header is not None:
+            if header.colour != "RGB" or header.range[0] != 0:
+                raise ModelError(
+                    f"{self.path} takes {header.colour} from {header.range[0]:g} to {header.range[1]:g};"
+                    " what runs here is RGB with black at 0"
+                )
             self.scale, self.halo, self.precision = header.scale, header.halo, header.precision
-            self._white = header.range[1]
+            self._white = float(header.range[1])
             self.notes: tuple[str, ...] = ()
             return
         found = _Probe(self).run()
@@ -51,7 +58,12 @@ class OrtRuntime:
         if self.tile:
             edge = ((0, self.tile - height), (0, self.tile - width), (0, 0))
             tile = np.pad(tile, edge, mode="symmetric")
-        out = self.raw(tile * self._white if self._white != 1 else tile)
+        out = self.raw(tile * np.float32(self._white) if self._white != 1 else tile)
+        if out.shape[:2] != (tile.shape[0] * self.scale, tile.shape[1] * self.scale):
+            raise ModelError(
+                f"{self.path.name} turns {tile.shape[1]}x{tile.shape[0]} into {out.shape[1]}x{out.shape[0]},"
+                f" which is not {self.scale} times as large"
+            )
         out = out[: height * self.scale, : width * self.scale]
         return np.divide(out, self._white, dtype=np.float32) if self._white != 1 else out
 

@@ -1,0 +1,293 @@
+"""`sharpbit upscale` as a user has it: what it writes, what it refuses, and how it says so."""
+
+import io
+import json
+
+import numpy as np
+import png
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from sharpbit import zoo
+from sharpbit.app.cli import app
+
+
+def pixels(height=20, width=28, channels=3, seed=0, top=255):
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, top + 1, (height // 4 + 1, width // 4 + 1, channels))
+    out = small.repeat(4, 0).repeat(4, 1)[:height, :width]
+    return out.astype(np.uint8 if top == 255 else np.uint16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in" / "deep" / "er").mkdir(parents=True)
+    Image.fromarray(pixels()).save(tmp_path / "in" / "a.png")
+    Image.fromarray(pixels(seed=1)).save(tmp_path / "in" / "b.jpg", dpi=(72, 72))
+    Image.fromarray(pixels(seed=2)).save(tmp_path / "in" / "deep" / "er" / "c.webp")
+    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def run(*arguments, code=0, **more):
+    done = CliRunner().invoke(app, ["upscale", *map(str, arguments)], **more)
+    assert done.exit_code == code, (done.output, done.exception)
+    assert "Traceback" not in done.output
+    return done
+
+
+def opened(path):
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+def test_beside_the_input_with_the_scale_in_its_name(folder):
+    done = run(folder / "in" / "a.png")
+    assert opened(folder / "in" / "a_x2.png").size == (56, 40)
+    assert "a_x2.png (28x20 -> 56x40)" in done.stderr
+    assert "ONNX Runtime" in done.stderr
+    assert "x2-clean-balanced" in done.stderr
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_scales_and_names(folder, scale):
+    by_scale, by_name = folder / "s.png", folder / "n.png"
+    run(folder / "in" / "a.png", "-s", scale, "-o", by_scale)
+    run(folder / "in" / "a.png", "-n", f"x{scale}-clean-balanced", "-o", by_name)
+    assert opened(by_scale).size == (28 * scale, 20 * scale)
+    assert by_scale.read_bytes() == by_name.read_bytes()
+
+
+def test_a_folder_keeps_its_tree_and_goes_past_a_bad_file(folder):
+    (folder / "in" / "bad.png").write_bytes((folder / "in" / "a.png").read_bytes()[:60])
+    done = run(folder / "in", "-o", folder / "out", code=1)
+    found = sorted(str(p.relative_to(folder / "out")) for p in (folder / "out").rglob("*") if p.is_file())
+    assert found == ["a.png", "b.png", "deep/er/c.png"]
+    assert "3 done, 1 failed" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("sharpbit: ")
+    assert "bad.png" in done.stderr.splitlines()[-1]
+
+
+def test_nothing_is_overwritten_unasked(folder):
+    target = folder / "out.png"
+    target.write_text("mine")
+    done = run(folder / "in" / "a.png", "-o", target, code=1)
+    assert target.read_text() == "mine"
+    assert "--overwrite" in done.stderr
+    run(folder / "in" / "a.png", "-o", target, "--skip-existing")
+    assert target.read_text() == "mine"
+    run(folder / "in" / "a.png", "-o", target, "--overwrite")
+    assert opened(target).size == (56, 40)
+
+
+def test_skip_existing_does_the_rest(folder):
+    run(folder / "in" / "a.png", "-o", folder / "out" / "a.png")
+    before = (folder / "out" / "a.png").stat().st_mtime_ns
+    done = run(folder / "in", "-o", folder / "out", "--skip-existing", "--json")
+    summary = json.loads(done.stdout)["summary"]
+    assert (summary["done"], summary["skipped"], summary["failed"]) == (2, 1, 0)
+    assert (folder / "out" / "a.png").stat().st_mtime_ns == before
+
+
+def test_dry_run_writes_nothing(folder):
+    done = run(folder / "in", "-o", folder / "out", "--dry-run")
+    assert not (folder / "out").exists()
+    assert "3 planned" in done.stderr
+    assert "deep/er/c.png (28x20 -> 56x40" in done.stderr
+    (folder / "out").mkdir()
+    (folder / "out" / "a.png").write_text("mine")
+    assert "--overwrite" in run(folder / "in", "-o", folder / "out", "--dry-run", code=1).stderr
+
+
+def test_json_is_all_that_stdout_holds(folder):
+    done = run(folder / "in", folder / "missing.png", "-o", folder / "out", "--json", code=1)
+    found = json.loads(done.stdout)
+    by_name = {item["input"].rsplit("/", 1)[1]: item for item in found["pictures"]}
+    assert by_name["a.png"]["size"] == [20, 28]
+    assert by_name["a.png"]["result_size"] == [40, 56]
+    assert by_name["a.png"]["status"] == "done"
+    assert "does not exist" in by_name["missing.png"]["error"]
+    assert found["summary"]["ran"][0]["model"] == "x2-clean-balanced"
+    assert found["summary"]["ran"][0]["precision"] == "float32"
+
+
+def test_standard_input_and_output(folder):
+    data = (folder / "in" / "a.png").read_bytes()
+    done = run("-", "-o", "-", input=data)
+    run(folder / "in" / "a.png", "-o", folder / "file.png")
+    assert done.stdout_bytes == (folder / "file.png").read_bytes()
+    as_jpeg = run("-", "-f", "jpg", input=data)
+    assert Image.open(io.BytesIO(as_jpeg.stdout_bytes)).format == "JPEG"
+    bad = run("-", input=data[:50], code=1)
+    assert bad.stdout_bytes == b""
+    assert "standard input" in bad.stderr
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp", "gif", "avif"])
+def test_every_format(folder, ending):
+    by_flag = folder / "flag"
+    run(folder / "in" / "a.png", "-f", ending, "-o", by_flag)
+    run(folder / "in" / "a.png", "-o", folder / f"name.{ending}")
+    assert opened(by_flag / f"a.{ending}").size == (56, 40)
+    assert (by_flag / f"a.{ending}").read_bytes() == (folder / f"name.{ending}").read_bytes()
+
+
+def test_sixteen_bits_stay_sixteen_bits(folder):
+    source = pixels(12, 16, top=65535)
+    with (folder / "deep.png").open("wb") as file:
+        png.Writer(16, 12, bitdepth=16, greyscale=False).write(file, source.reshape(12, -1))
+    run(folder / "deep.png", "-o", folder / "large.png")
+    width, height, rows, info = png.Reader(bytes=(folder / "large.png").read_bytes()).read()
+    values = np.array([list(row) for row in rows]).reshape(height, width, 3)
+    assert (width, height, info["bitdepth"]) == (32, 24, 16)
+    assert (values % 257 != 0).mean() > 0.5  # true 16 bits, not 8 bits made wider
+    inner = values.reshape(12, 2, 16, 2, 3).mean((1, 3))
+    assert np.abs(inner - source).mean() < 0.08 * 65535
+
+
+def test_grey_and_alpha(folder):
+    Image.fromarray(pixels(channels=1)[..., 0]).save(folder / "grey.png")
+    run(folder / "grey.png", "-o", folder / "grey2.png")
+    assert opened(folder / "grey2.png").mode == "L"
+    shape = np.zeros((20, 28, 4), np.uint8)  # a white disc on transparent black
+    y, x = np.mgrid[0:20, 0:28]
+    shape[(y - 10) ** 2 + (x - 14) ** 2 < 49] = 255
+    Image.fromarray(shape).save(folder / "disc.png")
+    run(folder / "disc.png", "-o", folder / "disc2.png")
+    out = np.array(opened(folder / "disc2.png"))
+    assert out.shape == (40, 56, 4)
+    assert out[0, 0, 3] == 0
+    assert out[20, 28, 3] == 255
+    assert out[out[..., 3] > 0][:, :3].min() > 230  # no dark fringe
+    run(folder / "disc.png", "-o", folder / "disc.jpg")
+    assert opened(folder / "disc.jpg").mode == "RGB"
+
+
+def test_sizes_in_pixels(folder):
+    cases = {
+        ("--width", 70): (70, 50),
+        ("--height", 50): (70, 50),
+        ("--width", 70, "--height", 30): (70, 30),
+        ("--fit", "70x200"): (70, 50),
+        ("--fit", "200x50"): (70, 50),
+        ("--width", 200): (200, 143),
+        ("--width", 14): (14, 10),
+    }
+    for number, (flags, size) in enumerate(cases.items()):
+        done = run(folder / "in" / "a.png", *flags, "-o", folder / f"{number}.png", "--json")
+        assert opened(folder / f"{number}.png").size == size, flags
+        model = json.loads(done.stdout)["pictures"][0]["model"]
+        assert model == {70: "x3-clean-balanced", 200: "x4-clean-balanced", 14: "bicubic"}[size[0]]
+
+
+def test_a_collision_keeps_both(folder):
+    Image.fromarray(pixels(seed=3)).save(folder / "in" / "a.jpg")
+    run(folder / "in", "-o", folder / "out")
+    assert {p.name for p in (folder / "out").iterdir() if p.is_file()} == {"a.jpg.png", "a.png.png", "b.png"}
+
+
+def test_name_template(folder):
+    run(folder / "in", "-o", folder / "out", "--name-template", "{stem}-{ext}-{model}-{scale}")
+    assert (folder / "out" / "b-jpg-x2-clean-balanced-2.png").exists()
+
+
+def test_metadata_is_kept_or_stripped(folder):
+    source = Image.fromarray(pixels())
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    source.save(folder / "turned.jpg", exif=exif, dpi=(300, 300), icc_profile=b"")
+    run(folder / "turned.jpg", "-o", folder / "kept.png")
+    kept = opened(folder / "kept.png")
+    assert kept.size == (40, 56)  # upright
+    assert kept.getexif()[0x010F] == "maker"
+    assert kept.getexif().get(0x0112, 1) == 1
+    assert kept.info["dpi"][0] == pytest.approx(300, abs=0.1)
+    run(folder / "turned.jpg", "-o", folder / "bare.png", "--strip-metadata")
+    assert not dict(opened(folder / "bare.png").getexif())
+    assert "dpi" not in opened(folder / "bare.png").info
+
+
+def test_flags_that_change_the_work_not_the_picture(folder):
+    run(folder / "in" / "a.png", "-o", folder / "0.png")
+    expected = np.array(opened(folder / "0.png"))
+    for number, flags in enumerate([["-t", 9], ["-j", "2:1:2"], ["--threads", 1], ["--compression", 9], ["-v"]], 1):
+        run(folder / "in" / "a.png", "-o", folder / f"{number}.png", *flags)
+        assert np.array_equal(np.array(opened(folder / f"{number}.png")), expected), flags
+    assert (folder / "4.png").stat().st_size < (folder / "0.png").stat().st_size
+    run(folder / "in" / "a.png", "-o", folder / "x.png", "-x")
+    assert 0 < np.abs(np.array(opened(folder / "x.png")).astype(int) - expected).max() < 60
+
+
+def test_quiet_and_input_flag(folder):
+    done = run("-i", folder / "in" / "a.png", "-o", folder / "q.png", "--quiet")
+    assert done.output == ""
+    assert (folder / "q.png").exists()
+
+
+MISTAKES = {
+    "no input": ([], "at least one picture"),
+    "missing file": (["{d}/none.png"], "none.png does not exist"),
+    "folder without pictures": (["{d}/empty"], "nothing to do"),
+    "text file": (["{d}/in/notes.txt"], "not a picture"),
+    "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
+    "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
+    "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx or .safetensors"),
+    "scale without model": (["{d}/in/a.png", "-s", "5"], "2, 3, 4"),
+    "scale against model": (["{d}/in/a.png", "-n", "x3-clean-balanced", "-s", "2"], "x3 model"),
+    "scale and width": (["{d}/in/a.png", "-s", "2", "--width", "50"], "one of scale, fit"),
+    "fit and height": (["{d}/in/a.png", "--fit", "9x9", "--height", "50"], "one of scale, fit"),
+    "unknown format": (["{d}/in/a.png", "-f", "xyz"], "avif bmp gif"),
+    "unknown ending": (["{d}/in/a.png", "{d}/in/b.jpg", "-o", "{d}/out.png"], "give a folder"),
+    "overwrite and skip": (["{d}/in/a.png", "--overwrite", "--skip-existing"], "exclude each other"),
+    "template": (["{d}/in", "-o", "{d}/o", "--name-template", "x"], "must hold {stem}"),
+    "template field": (["{d}/in", "-o", "{d}/o", "--name-template", "{stem}{nope}"], "may hold"),
+    "tile": (["{d}/in/a.png", "-t", "3"], "at least 8 pixels"),
+    "limit": (["{d}/in/a.png", "--max-pixels", "100"], "--max-pixels"),
+    "two streams": (["-", "{d}/in/a.png"], "one picture"),
+    "json and stream": (["-", "--json"], "--json"),
+    "output below a file": (["{d}/in/a.png", "-o", "{d}/in/b.jpg/x.png"], "b.jpg"),
+    "folder to a file": (["{d}/in", "-o", "{d}/in/b.jpg"], "give a folder"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_one_sentence(folder, name):
+    flags, message = MISTAKES[name]
+    (folder / "empty").mkdir()
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    done = CliRunner().invoke(app, ["upscale", *(flag.replace("{d}", str(folder)) for flag in flags)])
+    if name == "folder without pictures":
+        assert done.exit_code == 0
+    else:
+        assert done.exit_code in (1, 2), done.output
+    assert "Traceback" not in done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert message in done.stderr
+    assert sum(line.startswith("sharpbit: ") for line in done.stderr.splitlines()) <= 1
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("flags", [["-j", "1:x:2"], ["-j", "0:1:1"], ["--fit", "10"], ["--quality", "101"], ["--nope"]])
+def test_flags_that_cannot_be_read(folder, flags):
+    done = run(folder / "in" / "a.png", *flags, code=2)
+    assert "Error:" in done.stderr
+
+
+def test_models_and_doctor():
+    runner = CliRunner()
+    listing = runner.invoke(app, ["models"])
+    cards = json.loads(runner.invoke(app, ["models", "--json"]).stdout)
+    assert [card["name"] for card in cards] == list(zoo.models())
+    for name in zoo.models():
+        assert name in listing.stdout
+        card = runner.invoke(app, ["models", name]).stdout
+        for word in ("sha256", "CC0", "Apache-2.0", "psnr", "Set5", "parameters", "train"):
+            assert word in card, word
+    report = json.loads(runner.invoke(app, ["doctor", "--json"]).stdout)
+    assert report["core"]["onnxruntime"]
+    assert report["engines"] == ["ort"]
+    assert "onnxruntime" in runner.invoke(app, ["doctor"]).stdout
+    wrong = runner.invoke(app, ["models", "nothing"])
+    assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)

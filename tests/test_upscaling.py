@@ -1,0 +1,128 @@
+"""`sharpbit.upscale` in Python: the same kind of thing out as in."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sharpbit
+from sharpbit import SharpbitError, Size
+from sharpbit.errors import ImageError, OutputExists, UsageError
+
+
+def smooth(shape, dtype):
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
+    base = 0.5 + 0.4 * np.sin(x / 5) * np.cos(y / 4)
+    values = base if len(shape) == 2 else np.repeat(base[..., None], shape[2], 2)
+    top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    return (values * top).astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def x2():
+    return sharpbit.Upscaler("x2-clean-balanced")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(15, 18), (15, 18, 1), (15, 18, 2), (15, 18, 3), (15, 18, 4)])
+def test_arrays(x2, dtype, shape):
+    source = smooth(shape, dtype)
+    out = sharpbit.upscale(source, upscaler=x2)
+    assert (out.dtype, out.shape) == (source.dtype, (30, 36, *shape[2:]))
+    top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    small = out.astype(np.float64).reshape(15, 2, 18, 2, -1).mean((1, 3)).reshape(shape)
+    assert np.abs(small - source).mean() < 0.02 * top
+
+
+def test_depths_agree(x2):
+    source = smooth((20, 20, 3), np.uint8)
+    eight = sharpbit.upscale(source, upscaler=x2)
+    sixteen = sharpbit.upscale(source.astype(np.uint16) * 257, upscaler=x2)
+    real = sharpbit.upscale(source / np.float32(255), upscaler=x2)
+    assert np.abs(sixteen / 257 - eight).max() <= 0.51
+    assert np.abs(real * 255 - eight).max() <= 0.51
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_pillow_images(x2, mode):
+    image = Image.fromarray(smooth((15, 18, 3), np.uint8))
+    if mode == "I;16":
+        image = Image.fromarray(smooth((15, 18), np.uint16))
+    else:
+        image = image.convert("L").convert(mode) if mode in ("1", "LA") else image.convert(mode)
+    out = sharpbit.upscale(image, upscaler=x2)
+    assert isinstance(out, Image.Image)
+    assert out.size == (36, 30)
+    assert out.mode == {"1": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+
+
+def test_paths(tmp_path):
+    source = tmp_path / "a.png"
+    Image.fromarray(smooth((15, 18, 3), np.uint8)).save(source)
+    assert sharpbit.upscale(source) == tmp_path / "a_x2.png"
+    assert sharpbit.upscale(str(source), scale=3) == tmp_path / "a_x3.png"
+    written = sharpbit.upscale(source, tmp_path / "b.jpg", fit=(100, 40))
+    with Image.open(written) as image:
+        assert (image.format, image.size) == ("JPEG", (48, 40))
+    with pytest.raises(OutputExists):
+        sharpbit.upscale(source)
+    sharpbit.upscale(source, overwrite=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "a_x2.png", "a_x3.png", "b.jpg"}
+
+
+BAD = {
+    "bool": (np.zeros((4, 4), bool), "bool"),
+    "int64": (np.zeros((4, 4), np.int64), "int64"),
+    "five channels": (np.zeros((4, 4, 5), np.uint8), "(4, 4, 5)"),
+    "one axis": (np.zeros(4, np.uint8), "(4,)"),
+    "empty": (np.zeros((0, 4, 3), np.uint8), "(0, 4, 3)"),
+    "not a number": (np.full((4, 4), np.nan, np.float32), "[0, 1]"),
+    "0 to 255": (np.full((4, 4), 200.0), "divide it by 255"),
+    "negative": (np.full((4, 4), -0.5), "[0, 1]"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arrays(x2, name):
+    array, words = BAD[name]
+    with pytest.raises(ImageError) as caught:
+        sharpbit.upscale(array, upscaler=x2)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_mistakes(x2, tmp_path):
+    with pytest.raises(UsageError, match="not list"):
+        sharpbit.upscale([[1, 2]], upscaler=x2)
+    with pytest.raises(UsageError, match="given by their path"):
+        sharpbit.upscale(np.zeros((4, 4), np.uint8), tmp_path / "a.png", upscaler=x2)
+    with pytest.raises(SharpbitError, match="does not exist"):
+        sharpbit.upscale(tmp_path / "none.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"\.xyz"):
+        sharpbit.upscale(tmp_path / "a.png", tmp_path / "b.xyz")
+    Image.new("RGB", (5000, 2)).save(tmp_path / "wide.png")
+    with pytest.raises(SharpbitError, match="65535"):
+        sharpbit.upscale(tmp_path / "wide.png", tmp_path / "b.jpg", width=70000, height=20)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (Size(), (40, 60)),
+        (Size(scale=3), (60, 90)),
+        (Size(width=45), (30, 45)),
+        (Size(height=33), (33, 50)),
+        (Size(width=45, height=10), (10, 45)),
+        (Size(fit=(50, 50)), (33, 50)),
+        (Size(fit=(50, 5000)), (50, 75)),
+        (Size(width=1), (1, 1)),
+    ],
+)
+def test_sizes(size, expected):
+    assert size.of(20, 30, 2) == expected
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 2, "width": 5}, {"width": 0}, {"scale": 17}, {"fit": (0, 4)}])
+def test_sizes_that_cannot_be(wrong):
+    with pytest.raises(UsageError):
+        Size(**wrong)
