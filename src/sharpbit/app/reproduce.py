@@ -49,7 +49,7 @@ def run_reproduce(
     if as_json:
         click.echo(dump([{**asdict(item), "holds": item.holds} for item in done]))
     else:
-        click.echo(f"{len(done) - len(off)} of {len(done)} hold. {_protocol(done)}.")
+        click.echo(f"{len(done) - len(off)} of {len(done)} hold. {_protocol(done)}")
     return 1 if off else 0
 
 
@@ -66,7 +66,7 @@ def markdown(results: Sequence[Reproduction]) -> str:
         row = " | ".join(_cell(numbers) for numbers in cells.values())
         name = Path(item.weights).stem if item.weights else f"{item.recipe}: no weights"
         lines.append(f"| {name} | x{item.scale} | {row} |")
-    return "\n".join([*lines, "", f"Found here (published). {_protocol(results)}.", ""])
+    return "\n".join([*lines, "", f"Found here (published). {_protocol(results)}", ""])
 
 
 def _paths(recipes: Sequence[str]) -> list[Path]:
@@ -120,4 +120,5 @@ def _text(number: Number, value: float | None) -> str:
 
 
 def _protocol(results: Sequence[Reproduction]) -> str:
-    return f"PSNR in dB, SSIM: {' / '.join(dict.fromkeys(item.protocol for item in results if item.protocol))}"
+    found = dict.fromkeys(item.protocol for item in results if item.protocol)
+    return f"PSNR in dB, SSIM: {' / '.join(found)}." if found else "Nothing was measured."
