@@ -65,7 +65,7 @@ def _applied(net: nn.Module, node: fx.Node, arguments: tuple[Any, ...], options:
         inside = list(node.meta.get("nn_module_stack") or [""])[-1]
         where = f"the forward of '{inside}'" if inside else f"the forward of {type(net).__name__}"
         what = str(node.target) if isinstance(node.target, str) else str(getattr(node.target, "__name__", node.target))
-        rule = _FUNCTIONS.get(what) if node.op != "get_attr" else None
+        rule = _FUNCTIONS.get(_IN_PLACE.get(what, what)) if node.op != "get_attr" else None
     try:
         if rule is not None:
             return rule(*arguments, **options)
@@ -74,8 +74,8 @@ def _applied(net: nn.Module, node: fx.Node, arguments: tuple[Any, ...], options:
         reason = f"has no exact form: {error}"
     except (TypeError, ValueError, AttributeError, KeyError, IndexError):
         reason = "is used in a way that the kernel algebra does not know"
-    kinds = ", ".join(sorted(kind.__name__ for kind in _MODULES))
-    raise ReparameterizeError(f"{what} in {where} {reason}; it knows {kinds} and the functions {', '.join(_FUNCTIONS)}")
+    known = ", ".join([kind.__name__ for kind in _MODULES] + [f"{name}()" for name in _FUNCTIONS])
+    raise ReparameterizeError(f"{what} in {where} {reason}; known are {known}")
 
 
 def _double(kernel: Kernel) -> Kernel:
@@ -181,6 +181,7 @@ _MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.ReLU: lambda module, x: _relu(x),
     nn.Upsample: lambda module, x: _nearest(x, module.size, module.scale_factor, module.mode),
 }
+_IN_PLACE = {"iadd": "add", "imul": "mul", "isub": "sub", "relu_": "relu", "clamp_": "clamp", "concat": "cat"}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": _add,
     "cat": _cat,
@@ -195,5 +196,3 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "repeat_interleave": _repeat,
     "sub": _sub,
 }
-for _name in ("add", "mul", "sub"):
-    _FUNCTIONS[f"i{_name}"] = _FUNCTIONS[_name]
