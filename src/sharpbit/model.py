@@ -135,20 +135,24 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False) -> Header:
     return header
 
 
-def reparameterize(model: Model, form: str = "plain") -> Model:
+def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     """The same function as a plain chain of convolutions, the result clipped to `[0, 1]`.
 
     Args:
-        model: any whose pieces the kernel algebra knows; for a network of your own see `sharpbit.reparam.chain`.
+        model: a model, or any network of a picture in `[0, 1]`, whose pieces the kernel algebra knows.
         form: `plain` keeps the addition of the picture and clips with a clamp; `et` is convolution and ReLU (or PReLU)
             alone, as published.
 
     Raises:
         ReparameterizeError: names the first piece of the network that has no exact form.
     """
-    net = of_chain(chain(model.net, form))
-    entry = {"verb": "reparameterize", "from": model.arch.name, "form": form}
-    return Model(ARCHITECTURES["plain"], net.config, net, (*model.history, entry), model.about)
+    if isinstance(model, Model):
+        before, name, history, about = model.net, model.arch.name, model.history, model.about
+    else:
+        before, name, history, about = model, type(model).__name__, (), {}
+    net = of_chain(chain(before, form)).to(next((weight.device for weight in before.parameters()), None))
+    entry = {"verb": "reparameterize", "from": name, "form": form}
+    return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
 
 
 def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model:

@@ -27,7 +27,7 @@ def follow(net: nn.Module, channels: int = 3) -> Value:
     Raises:
         ReparameterizeError: names the first piece that the algebra does not know, and where it is.
     """
-    net = fused(net)
+    net = fused(net).cpu().double()
     name = type(net).__name__
     # A network that is one layer has no parts for the tracer to find.
     net = nn.Sequential(net) if type(net) in _MODULES else net
@@ -69,37 +69,33 @@ def _applied(net: nn.Module, node: fx.Node, arguments: tuple[Any, ...], options:
     try:
         if rule is not None:
             return rule(*arguments, **options)
-        reason = "is not known to the kernel algebra"
+        known = ", ".join([kind.__name__ for kind in _MODULES] + [f"{name}()" for name in _FUNCTIONS])
+        reason = f"is not known to the kernel algebra; known are {known}"
     except ReparameterizeError as error:
         reason = f"has no exact form: {error}"
     except (TypeError, ValueError, AttributeError, KeyError, IndexError):
         reason = "is used in a way that the kernel algebra does not know"
-    known = ", ".join([kind.__name__ for kind in _MODULES] + [f"{name}()" for name in _FUNCTIONS])
-    raise ReparameterizeError(f"{what} in {where} {reason}; known are {known}")
-
-
-def _double(kernel: Kernel) -> Kernel:
-    return Kernel(kernel.weight.double().cpu(), kernel.bias.double().cpu())
+    raise ReparameterizeError(f"{what} in {where} {reason}")
 
 
 def _batch_norm(norm: nn.Module, x: Value) -> Value:
     assert isinstance(norm, nn.BatchNorm2d)
     if norm.running_mean is None or norm.running_var is None:
         raise ReparameterizeError("it has no running statistics, so it depends on the whole batch")
-    factor = (norm.running_var.double() + norm.eps).rsqrt()
-    offset = -norm.running_mean.double() * factor
+    factor = (norm.running_var + norm.eps).rsqrt()
+    offset = -norm.running_mean * factor
     if norm.affine:
-        factor, offset = factor * norm.weight.detach().double(), offset * norm.weight.detach() + norm.bias.detach()
+        factor, offset = factor * norm.weight.detach(), offset * norm.weight.detach() + norm.bias.detach()
     return sig.convolved(x, Kernel(torch.diag(factor)[:, :, None, None], offset))
 
 
 def _prelu(module: nn.Module, x: Value) -> Value:
     assert isinstance(module, nn.PReLU)
-    return sig.activated(x, module.weight.detach().cpu())
+    return sig.activated(x, module.weight.detach())
 
 
-def _leaky(x: Value, slope: float = 0.01, inplace: bool = False) -> Value:
-    return sig.activated(x, torch.tensor([float(slope)]))
+def _leaky(x: Value, negative_slope: float = 0.01, inplace: bool = False) -> Value:
+    return sig.activated(x, torch.tensor([float(negative_slope)]))
 
 
 def _relu(x: Value, inplace: bool = False) -> Value:
@@ -164,12 +160,12 @@ def _nearest(x: Value, size: Any = None, scale_factor: Any = None, mode: str = "
 
 def _transposed(module: nn.Module, x: Value) -> Value:
     assert isinstance(module, nn.ConvTranspose2d)
-    return sig.shuffled(sig.convolved(x, _double(kernels.of_transposed(module))), module.stride[0])
+    return sig.shuffled(sig.convolved(x, kernels.of_transposed(module)), module.stride[0])
 
 
 _MODULES: dict[type[nn.Module], Callable[..., Any]] = {
     nn.BatchNorm2d: _batch_norm,
-    nn.Conv2d: lambda module, x: sig.convolved(x, _double(kernels.of(module))),
+    nn.Conv2d: lambda module, x: sig.convolved(x, kernels.of(module)),
     nn.ConvTranspose2d: _transposed,
     nn.Dropout: lambda module, x: x,
     nn.Dropout2d: lambda module, x: x,

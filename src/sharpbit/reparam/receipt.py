@@ -54,6 +54,7 @@ class Receipt:
 def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
     """Compare two networks on pictures of uniform noise in `[0, 1]`, in float32 on the CPU."""
     generator = torch.Generator().manual_seed(0)
+    before, after = (copy.deepcopy(net).cpu().float().eval() for net in (before, after))
     exact_before, exact_after = copy.deepcopy(before).double(), copy.deepcopy(after).double()
     difference = border = double = 0.0
     for height, width in SIZES:
