@@ -97,11 +97,13 @@ def load(path: str | Path) -> Model:
         header, state = None, _unpickle(path)
     if header is None:
         return from_state(state, str(path))
-    arch = ARCHITECTURES[header.architecture]
     try:
+        arch = ARCHITECTURES[header.architecture]
         config = arch.config(**header.config)
+    except UsageError as error:
+        raise ModelError(f"{path} holds another network: {error}") from None
     except TypeError as error:
-        raise ModelError(f"{path}: its header gives {arch.name} sizes that it does not have ({error})") from None
+        raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
     model = _filled(arch, config, state, str(path))
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=header.history, about=about)
@@ -111,7 +113,10 @@ def from_state(state: State, source: str) -> Model:
     """The model whose weights these are; `source` names them in errors."""
     for name in ARCHITECTURES:
         arch = ARCHITECTURES[name]
-        config = arch.infer(state)
+        try:
+            config = arch.infer(state)
+        except (LookupError, TypeError, ValueError, RuntimeError):  # names that it knows, and tensors of another shape
+            continue
         if config is not None:
             return _filled(arch, config, arch.rename(state), source)
     first = [f"{key} {tuple(value.shape)}" for key, value in list(state.items())[:3]]
@@ -157,10 +162,10 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
 
 def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model:
     """The network with these sizes and exactly these weights."""
-    net = arch.build(config)
     try:
+        net = arch.build(config)
         net.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
     return Model(arch, config, net)
@@ -178,6 +183,7 @@ def _unpickle(path: Path) -> State:
     for wrapper in ("params_ema", "params", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of tensors")
-    return state
+    return dict(state)

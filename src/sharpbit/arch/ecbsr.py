@@ -44,66 +44,54 @@ class Config:
     fused: bool = False
 
 
-class _Branch(nn.Module):
-    """A 1x1 convolution, padding with its bias, and a 3x3 convolution that the subclass defines."""
+class Expand(nn.Module):
+    """A branch with twice as many channels between its 1x1 and its 3x3 convolution."""
 
-    def __init__(self, inputs: int, middle: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        first = nn.Conv2d(inputs, middle, 1)
-        assert first.bias is not None
-        self.k0, self.b0 = nn.Parameter(first.weight.detach()), nn.Parameter(first.bias.detach())
-
-    def kernel(self) -> Kernel:
-        """The branch as one 3x3 convolution; differentiable."""
-        return kernels.sequence(Kernel(self.k0, self.b0), self.second())
-
-    def second(self) -> Kernel:
-        """The 3x3 convolution."""
-        raise NotImplementedError
+        self.k0, self.b0 = _weights(nn.Conv2d(inputs, 2 * outputs, 1))
+        self.k1, self.b1 = _weights(conv3(2 * outputs, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in, H, W)` to `(N, out, H, W)`."""
-        y = F.conv2d(F.pad(x, (1, 1, 1, 1)), self.k0, self.b0)  # zeros around x become the bias
-        return self._filtered(y)
+        return F.conv2d(_padded(x, self.k0, self.b0), self.k1, self.b1)
 
-    def _filtered(self, y: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class Expand(_Branch):
-    """Twice as many channels between the 1x1 and the 3x3 convolution."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, 2 * outputs)
-        second = conv3(2 * outputs, outputs)
-        assert second.bias is not None
-        self.k1, self.b1 = nn.Parameter(second.weight.detach()), nn.Parameter(second.bias.detach())
-
-    def second(self) -> Kernel:
-        """The 3x3 convolution."""
-        return Kernel(self.k1, self.b1)
-
-    def _filtered(self, y: Tensor) -> Tensor:
-        return F.conv2d(y, self.k1, self.b1)
+    def kernel(self) -> Kernel:
+        """The branch as one 3x3 convolution."""
+        return kernels.sequence(Kernel(self.k0, self.b0), Kernel(self.k1, self.b1))
 
 
-class Edge(_Branch):
-    """A fixed edge filter for each channel, with a trained strength."""
+class Edge(nn.Module):
+    """A branch with a fixed edge filter for each channel after its 1x1 convolution, of trained strength."""
 
     mask: Tensor
 
     def __init__(self, inputs: int, outputs: int, taps: list[list[float]]) -> None:
-        super().__init__(inputs, outputs)
+        super().__init__()
+        self.k0, self.b0 = _weights(nn.Conv2d(inputs, outputs, 1))
         self.scale = nn.Parameter(1e-3 * torch.randn(outputs, 1, 1, 1))
         self.bias = nn.Parameter(1e-3 * torch.randn(outputs))
         self.register_buffer("mask", torch.tensor(taps).repeat(outputs, 1, 1, 1))
 
-    def second(self) -> Kernel:
-        """The 3x3 convolution."""
-        return kernels.fixed(self.mask, self.scale, self.bias)
-
-    def _filtered(self, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in, H, W)` to `(N, out, H, W)`."""
+        y = _padded(x, self.k0, self.b0)
         return F.conv2d(y, self.scale * self.mask, self.bias, groups=len(self.bias))
+
+    def kernel(self) -> Kernel:
+        """The branch as one 3x3 convolution."""
+        return kernels.sequence(Kernel(self.k0, self.b0), kernels.fixed(self.mask, self.scale, self.bias))
+
+
+def _weights(conv: nn.Conv2d) -> tuple[nn.Parameter, nn.Parameter]:
+    """Fresh weights as the framework makes them."""
+    assert conv.bias is not None
+    return nn.Parameter(conv.weight.detach()), nn.Parameter(conv.bias.detach())
+
+
+def _padded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 1x1 convolution with a ring of its bias around the result, which is what it makes of zeros around `x`."""
+    return F.conv2d(x, weight, bias, padding=1)
 
 
 class ECB(nn.Module, Reparameterizable):
@@ -114,25 +102,27 @@ class ECB(nn.Module, Reparameterizable):
         self.conv3x3 = conv3(inputs, outputs)
         self.conv1x1_3x3 = Expand(inputs, outputs)
         self.conv1x1_sbx, self.conv1x1_sby, self.conv1x1_lpl = (
-            Edge(inputs, outputs, FILTERS[name]) for name in ("sbx", "sby", "lpl")
+            Edge(inputs, outputs, taps) for taps in FILTERS.values()
         )
         self.act = nn.PReLU(outputs) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, in, H, W)` to `(N, out, H, W)`."""
-        branches = (self.conv1x1_3x3, self.conv1x1_sbx, self.conv1x1_sby, self.conv1x1_lpl)
         y = self.conv3x3(x)
-        for branch in branches:
+        for branch in self.branches():
             y = y + branch(x)
         result: Tensor = self.act(y)
         return result
 
+    def branches(self) -> tuple[Expand | Edge, ...]:
+        """All but the plain convolution."""
+        return self.conv1x1_3x3, self.conv1x1_sbx, self.conv1x1_sby, self.conv1x1_lpl
+
     def reparameterize(self) -> nn.Sequential:
         """One convolution, and the PReLU if there is one."""
         net = _layer(self.conv3x3.in_channels, self.conv3x3.out_channels, isinstance(self.act, nn.PReLU))
-        ours = copy.deepcopy(self).double()
-        branches = (ours.conv1x1_3x3, ours.conv1x1_sbx, ours.conv1x1_sby, ours.conv1x1_lpl)
-        kernel = kernels.parallel(kernels.of(ours.conv3x3), *(branch.kernel() for branch in branches))
+        exact = copy.deepcopy(self).double()
+        kernel = kernels.parallel(kernels.of(exact.conv3x3), *(branch.kernel() for branch in exact.branches()))
         net[0].load_state_dict({"weight": kernel.weight, "bias": kernel.bias})
         if len(net) > 1:
             net[1].load_state_dict(self.act.state_dict())
