@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
+from sharpbit.errors import UsageError
 from sharpbit.nn import State, anchored, conv, count, response_to_grey
 from sharpbit.reparam import kernels
 from sharpbit.reparam.chain import ALIGNED, Chain
 
+CLIPS = ("clamp", "relu", "none")
 _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda width: nn.ReLU(),
     "prelu": nn.PReLU,
@@ -62,8 +64,11 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(Layer(*layer) for layer in self.layers))
-        if self.act not in _ACTIVATIONS or self.clip not in ("clamp", "relu", "none"):
-            raise TypeError(f"act {self.act!r} or clip {self.clip!r} is not known")
+        for act in (self.act, *(layer.act for layer in self.layers)):
+            if act not in _ACTIVATIONS:
+                raise UsageError(f"plain knows {', '.join(_ACTIVATIONS)} after a convolution, not {act!r}")
+        if self.clip not in CLIPS:
+            raise UsageError(f"plain can clip by {', '.join(CLIPS)}, not {self.clip!r}")
 
     @property
     def chain(self) -> tuple[Layer, ...]:
