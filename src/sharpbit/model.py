@@ -19,10 +19,11 @@ from sharpbit import modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.plain import of_chain
 from sharpbit.atomic import open_atomic
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.nn import State, receptive_field
 from sharpbit.reparam.chain import chain
+from sharpbit.reparam.receipt import LIMIT, receipt
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Model:
         values = {"name": f"{self.arch.name}-x{self.scale}", **self.about}
         return Header(
             architecture=self.arch.name,
-            config=json.loads(json.dumps(asdict(self.config))),
+            config={key: value for key, value in json.loads(json.dumps(asdict(self.config))).items() if value != []},
             scale=self.scale,
             receptive_field=receptive_field(self.net, self.scale),
             parameters=self.parameters,
@@ -89,6 +90,8 @@ def load(path: str | Path) -> Model:
         ModelError: unreadable, damaged, not a network that sharpbit knows, or a pickle that holds more than tensors.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        raise ModelError(f"{path} is a graph for an engine; weights are read from .safetensors or .pth")
     state: State
     if path.suffix.lower() == ".safetensors":
         header = modelfile.read(path, verify=True)
@@ -149,13 +152,21 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
             alone, as published.
 
     Raises:
-        ReparameterizeError: names the first piece of the network that has no exact form.
+        ReparameterizeError: names the first piece of the network that has no exact form. Nothing is returned that was
+            not compared with the network.
     """
     if isinstance(model, Model):
         before, name, history, about = model.net, model.arch.name, model.history, model.about
     else:
         before, name, history, about = model, type(model).__name__, (), {}
-    net = of_chain(chain(before, form)).to(next((weight.device for weight in before.parameters()), None))
+    net = of_chain(chain(before, form))
+    apart = receipt(before, net, net.config.scale).double
+    if not apart <= LIMIT:
+        raise ReparameterizeError(
+            f"{name} could not be followed: its {form} form differs by {apart:.2g}; does its forward change a tensor in"
+            " place that it uses again?"
+        )
+    net.to(next((weight.device for weight in before.parameters()), None))
     entry = {"verb": "reparameterize", "from": name, "form": form}
     return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
 

@@ -48,6 +48,21 @@ class Branches(nn.Module, Reparameterizable):
         return single
 
 
+class Pair(nn.Module, Reparameterizable):
+    """A module with a plain form inside another one, and twice the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = Branches(4)
+
+    def forward(self, x):
+        return self.one(F.relu(self.one(x)))
+
+    def reparameterize(self):
+        single = self.one.reparameterize()
+        return nn.Sequential(single, nn.ReLU(), single)
+
+
 class Inception(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -76,7 +91,7 @@ class Upscaler(nn.Module):
         self.body = nn.Sequential(conv(3, 6), nn.ReLU(inplace=True), last(6, 3))
 
     def forward(self, x):
-        detail = self.body(2 * x - 1) * 0.5
+        detail = self.body(2 * x - 1) / 2
         return torch.clamp(F.interpolate(x, scale_factor=3, mode="nearest") - detail + 0.01, 0, 1)
 
 
@@ -102,6 +117,7 @@ NETS = {
     "residual of a linear": lambda: nn.Sequential(conv(3, 4), Residual(conv(4, 4)), nn.ReLU(), last(4)),
     "edsr": edsr,
     "repvgg": lambda: nn.Sequential(conv(3, 4), nn.ReLU(), Branches(4), nn.ReLU(), last(4)),
+    "shared": lambda: nn.Sequential(conv(3, 4), nn.ReLU(), Pair(), nn.ReLU(), *[Branches(4)] * 2, last(4)),
     "inception": lambda: nn.Sequential(Inception(3), Inception(12), last(12)),
     "dense": lambda: nn.Sequential(Dense(), last(15)),
     "shortcut": Upscaler,
@@ -201,14 +217,21 @@ class Two(nn.Module):
         return x + y
 
 
-class Pair(nn.Module):
+class Twice(nn.Module):
     def forward(self, x):
         return x, x
 
 
-class Blind(nn.Module):
+class InPlace(nn.Module):
+    """The shortcut is rectified too, because the first layer changes the tensor that it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.body, self.last = conv(3, 4), nn.Sequential(nn.ReLU(inplace=True), conv(4, 4)), last(4)
+
     def forward(self, x):
-        return F.pixel_shuffle((x - x)[:, :0], 1)
+        x = self.first(x)
+        return self.last(x + self.body(x))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +252,8 @@ class Blind(nn.Module):
         (nn.Sequential(conv(4, 4)), "a convolution of 4 channels that gets 3"),
         (Deciding(), "the forward of Deciding cannot be followed"),
         (Two(), "more than one input; y is the second"),
-        (Pair(), "gives tuple, not one picture"),
+        (InPlace(), "InPlace could not be followed.*in place that it uses again"),
+        (Twice(), "gives tuple, not one picture"),
     ],
 )
 def test_the_first_unknown_piece_is_named(net, message):

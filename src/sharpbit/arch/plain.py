@@ -90,9 +90,9 @@ class Config:
         if clip == "none":
             regular.append(cls(scale, len(layers) - 3, first.outputs, first.act, skip, "relu"))
         for config in regular:
-            if config.chain == layers:
+            if config.blocks >= 0 and config.chain == layers:
                 return config
-        return cls(scale, len(layers) - 2, first.outputs, first.act, skip, clip, layers)
+        return cls(scale, max(len(layers) - 2, 0), first.outputs, first.act, skip, clip, layers)
 
 
 class Plain(nn.Module):

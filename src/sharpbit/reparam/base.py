@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import fx, nn
+
+from sharpbit.errors import ReparameterizeError
 
 
 class Reparameterizable(ABC):
@@ -21,7 +23,27 @@ def fused(net: nn.Module) -> nn.Module:
     if isinstance(net, Reparameterizable):
         return net.reparameterize().eval()
     net = copy.deepcopy(net).eval()
-    for path, module in list(net.named_modules()):
-        if isinstance(module, Reparameterizable):
+    done = ["none"]
+    for path, module in list(net.named_modules(remove_duplicate=False)):
+        if isinstance(module, Reparameterizable) and not path.startswith(f"{done[-1]}."):
             net.set_submodule(path, module.reparameterize().eval())
+            done.append(path)
     return net
+
+
+def traced(net: nn.Module) -> fx.GraphModule:
+    """The graph of what `net`, fused, does for a picture; each layer of torch.nn is one node.
+
+    Raises:
+        ReparameterizeError: its forward decides by values, or otherwise cannot be traced.
+    """
+    net = fused(net)
+    # A network that is a single layer has no parts, so a folder is put around it.
+    net = net if list(net.children()) or type(net).__module__.partition(".")[0] != "torch" else nn.Sequential(net)
+    try:
+        graph = fx.GraphModule(net, fx.Tracer().trace(net), type(net).__name__)
+    except Exception as error:  # the tracer runs the network's own code, which may raise anything
+        reason = " ".join(str(error).split())[:120]
+        raise ReparameterizeError(f"the forward of {type(net).__name__} cannot be followed: {reason}") from None
+    graph.graph.eliminate_dead_code()
+    return graph

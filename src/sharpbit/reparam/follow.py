@@ -16,7 +16,7 @@ from torch import fx, nn
 from sharpbit.errors import ReparameterizeError
 from sharpbit.reparam import kernels
 from sharpbit.reparam import signals as sig
-from sharpbit.reparam.base import fused
+from sharpbit.reparam.base import traced
 from sharpbit.reparam.kernels import Kernel
 from sharpbit.reparam.signals import Value
 
@@ -27,19 +27,10 @@ def follow(net: nn.Module, channels: int = 3) -> Value:
     Raises:
         ReparameterizeError: names the first piece that the algebra does not know, and where it is.
     """
-    net = fused(net).cpu().double()
     name = type(net).__name__
-    # A network that is one layer has no parts for the tracer to find.
-    net = nn.Sequential(net) if type(net) in _MODULES else net
-    try:
-        graph = fx.Tracer().trace(net)
-    except Exception as error:  # the tracer runs the network's own code, which may raise anything
-        reason = " ".join(str(error).split())[:120]
-        raise ReparameterizeError(f"the forward of {name} cannot be followed: {reason}") from None
-    graph = fx.GraphModule(net, graph).graph
-    graph.eliminate_dead_code()
+    graph = traced(net).cpu().double()
     known: dict[fx.Node, Any] = {}
-    for node in graph.nodes:
+    for node in graph.graph.nodes:
         arguments, options = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
         if node.op == "placeholder":
             if known:
@@ -50,26 +41,26 @@ def follow(net: nn.Module, channels: int = 3) -> Value:
                 raise ReparameterizeError(f"{name} gives {type(arguments[0]).__name__}, not one picture")
             return arguments[0]
         else:
-            known[node] = _applied(net, node, arguments, options)
+            known[node] = _applied(graph, name, node, arguments, options)
     raise AssertionError("a graph ends with its output")
 
 
-def _applied(net: nn.Module, node: fx.Node, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _applied(graph: nn.Module, name: str, node: fx.Node, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """The result of one piece, or an error that says which it is and where."""
     if node.op == "call_module":
-        module = net.get_submodule(str(node.target))
+        module = graph.get_submodule(str(node.target))
         where, what = f"'{node.target}'", type(module).__name__
         rule = _MODULES.get(type(module))
         arguments = (module, *arguments)
     else:
         inside = list(node.meta.get("nn_module_stack") or [""])[-1]
-        where = f"the forward of '{inside}'" if inside else f"the forward of {type(net).__name__}"
+        where = f"the forward of '{inside}'" if inside else f"the forward of {name}"
         what = str(node.target) if isinstance(node.target, str) else str(getattr(node.target, "__name__", node.target))
         rule = _FUNCTIONS.get(_IN_PLACE.get(what, what)) if node.op != "get_attr" else None
     try:
         if rule is not None:
             return rule(*arguments, **options)
-        known = ", ".join([kind.__name__ for kind in _MODULES] + [f"{name}()" for name in _FUNCTIONS])
+        known = ", ".join([kind.__name__ for kind in _MODULES] + [f"{function}()" for function in _FUNCTIONS])
         reason = f"is not known to the kernel algebra; known are {known}"
     except ReparameterizeError as error:
         reason = f"has no exact form: {error}"
@@ -191,4 +182,5 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu": _relu,
     "repeat_interleave": _repeat,
     "sub": _sub,
+    "truediv": lambda x, number: sig.scaled(x, 1 / number),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -101,4 +102,4 @@ def _apart(before: nn.Module, after: nn.Module, x: Tensor) -> Tensor:
 def _larger(known: float, apart: Tensor) -> float:
     """The larger one; not a number stays not a number."""
     value = float(apart.max())
-    return known if value <= known else value
+    return known if value <= known or math.isnan(known) else value

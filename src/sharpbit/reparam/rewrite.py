@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sharpbit.errors import UsageError
 from sharpbit.reparam import kernels
-from sharpbit.reparam.base import fused
+from sharpbit.reparam.base import traced
 
 SHUFFLES = ("transposed", "reshape")
 
@@ -65,10 +65,11 @@ def rewritten(net: nn.Module, *, prelu: bool = True, shuffle: str | None = "tran
 
     Raises:
         UsageError: no such way to write a pixel shuffle.
+        ReparameterizeError: its forward cannot be traced.
     """
     if shuffle not in (*SHUFFLES, None):
         raise UsageError(f"a pixel shuffle can be written as {' or '.join(SHUFFLES)}, not {shuffle!r}")
-    graph = fx.symbolic_trace(fused(net))
+    graph = traced(net)
     ShapeProp(graph).propagate(torch.zeros(1, 3, 8, 8))
     for number, node in enumerate(list(graph.graph.nodes)):
         module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
