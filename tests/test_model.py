@@ -1,12 +1,17 @@
 """Models as files: what is refused, and how it is said."""
 
 import pickle
+import random
+from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 
 import sharpbit
 from sharpbit import model as models
+from sharpbit import modelfile
+from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, OutputExists, ReparameterizeError, UsageError
 
 
@@ -28,7 +33,7 @@ def test_a_pickle_that_runs_a_program_is_refused(tmp_path):
 def test_unknown_weights_say_what_was_seen(tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"encoder.weight": torch.zeros(2, 2)}, path)
-    with pytest.raises(ModelError, match=r"encoder\.weight.*known: etds, plain"):
+    with pytest.raises(ModelError, match=r"seen: 1 tensors.*encoder\.weight \(2, 2\); expected:.*etds.*plain"):
         models.load(path)
 
 
@@ -42,6 +47,8 @@ def test_broken_weights_are_one_sentence(tmp_path, content):
 
 
 def test_missing_file(tmp_path):
+    with pytest.raises(ModelError, match="graph for an engine"):
+        models.load(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
         models.load(tmp_path / "none.safetensors")
 
@@ -68,8 +75,10 @@ def test_wrong_sizes_and_names():
         models.build("etds", scale=2, depth=4)
     with pytest.raises(UsageError, match="etds"):
         models.build("etdz", scale=2)
-    with pytest.raises(ReparameterizeError, match="plain"):
-        models.reparameterize(models.build("plain", scale=2))
+    with pytest.raises(UsageError, match="plain, et"):
+        models.reparameterize(models.build("plain", scale=2), "fast")
+    with pytest.raises(ReparameterizeError, match="tanh"):
+        models.reparameterize(models.build("espcn", scale=2))
 
 
 def test_a_damaged_file_is_noticed(tmp_path):
@@ -80,6 +89,59 @@ def test_a_damaged_file_is_noticed(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ModelError, match="sha256"):
         models.load(path)
+
+
+def test_a_file_of_the_first_format_of_plain_still_loads(tmp_path):
+    """Its header named scale, blocks and width alone, and meant a clamp."""
+    model = models.build("plain", scale=2, blocks=1, width=4)
+    state = dict(model.net.state_dict())
+    assert {key.split(".")[0] for key in state} == {"layers"}
+    header = replace(model.header(), config={"scale": 2, "blocks": 1, "width": 4})
+    header = modelfile.stamp(header, safetensors.torch.save(state), tmp_path / "old.safetensors")
+    safetensors.torch.save_file(state, tmp_path / "old.safetensors", {modelfile.KEY: header.to_json()})
+    again = models.load(tmp_path / "old.safetensors")
+    assert again.config == model.config
+    x = torch.rand(1, 3, 5, 5)
+    assert torch.equal(again.net(x), model.net(x))
+    assert models.from_state(state, "weights alone").config == model.config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "twin"}, "holds another network: there is no arch called 'twin'"),
+        ({"config": {"scale": 2, "depth": 3}}, "sizes that plain does not have.*depth"),
+        ({"config": {"scale": 2, "width": "wide"}}, "looks like plain"),
+        ({"config": {"scale": 2, "blocks": 1, "width": 8}}, "weights do not fit"),
+        (
+            {"config": {"scale": 2, "layers": [[4, 3, "tanh"]]}},
+            "another network: plain knows relu, .* not 'tanh'",
+        ),
+    ],
+)
+def test_a_header_that_does_not_fit_is_one_sentence(tmp_path, change, message):
+    model = models.build("plain", scale=2, blocks=1, width=4)
+    state, path = dict(model.net.state_dict()), tmp_path / "a.safetensors"
+    header = modelfile.stamp(replace(model.header(), **change), safetensors.torch.save(state), path)
+    safetensors.torch.save_file(state, path, {modelfile.KEY: header.to_json()})
+    with pytest.raises(ModelError, match=message) as caught:
+        models.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_known_names_with_other_shapes_are_one_sentence(seed):
+    """Whatever tensors stand under the names of networks, the answer is a sentence."""
+    dice = random.Random(seed)
+    names = [key for arch in ARCHITECTURES for key in models.build(arch, scale=2).net.state_dict()]
+    names += ["conv_clip.weight", "conv_clip.bias", "backbone.6.0.weight", "backbone.2.1.weight", "acts.0.weight"]
+    shapes = [(), (3,), (12, 3, 3, 3), (12, 12, 1, 1), (27, 5), (3, 3, 3, 3)]
+    prefix = dice.choice(["", "backbone", "conv", "layers", "first_part", "mid_part"])
+    chosen = [name for name in names if name.startswith(prefix) and dice.random() < 0.9]
+    state = {name: torch.zeros(dice.choice(shapes)) for name in chosen}
+    with pytest.raises(ModelError) as caught:
+        models.from_state(state, "file")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_public_names_are_there():

@@ -36,20 +36,22 @@ class Catalog(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        path = importlib.import_module(self.package).__path__
-        own = [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")]
         added = [point.name for point in entry_points(group=self.package)]
-        yield from dict.fromkeys(own + added)
+        yield from dict.fromkeys(self._own() + added)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def _load(self, name: str) -> T:
+        if name in self._own():
+            return cast(T, getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute))
         for point in entry_points(group=self.package):
             if point.name == name:
                 return cast(T, point.load())
-        if name not in list(self):
-            kind = self.package.rsplit(".", 1)[-1]
-            near = difflib.get_close_matches(name, list(self), 3, 0.4) or sorted(self)
-            raise UsageError(f"there is no {kind} called {name!r}; near it: {', '.join(near)}")
-        return cast(T, getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute))
+        kind = self.package.rsplit(".", 1)[-1]
+        near = difflib.get_close_matches(name, list(self), 3, 0.4) or sorted(self)
+        raise UsageError(f"there is no {kind} called {name!r}; near it: {', '.join(near)}")
+
+    def _own(self) -> list[str]:
+        path = importlib.import_module(self.package).__path__
+        return [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")]

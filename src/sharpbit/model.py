@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 import zipfile
@@ -16,11 +17,13 @@ from torch import nn
 
 from sharpbit import modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
+from sharpbit.arch.plain import of_chain
 from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.nn import State, receptive_field
-from sharpbit.reparam.base import Reparameterizable
+from sharpbit.reparam.chain import chain
+from sharpbit.reparam.receipt import LIMIT, receipt
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Model:
         values = {"name": f"{self.arch.name}-x{self.scale}", **self.about}
         return Header(
             architecture=self.arch.name,
-            config=asdict(self.config),
+            config={key: value for key, value in json.loads(json.dumps(asdict(self.config))).items() if value != []},
             scale=self.scale,
             receptive_field=receptive_field(self.net, self.scale),
             parameters=self.parameters,
@@ -87,15 +90,24 @@ def load(path: str | Path) -> Model:
         ModelError: unreadable, damaged, not a network that sharpbit knows, or a pickle that holds more than tensors.
     """
     path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        raise ModelError(f"{path} is a graph for an engine; weights are read from .safetensors or .pth")
     state: State
     if path.suffix.lower() == ".safetensors":
         header = modelfile.read(path, verify=True)
         state = safetensors.torch.load_file(path)
     else:
         header, state = None, _unpickle(path)
-    model = from_state(state, str(path))
     if header is None:
-        return model
+        return from_state(state, str(path))
+    try:
+        arch = ARCHITECTURES[header.architecture]
+        config = arch.config(**header.config)
+    except UsageError as error:
+        raise ModelError(f"{path} holds another network: {error}") from None
+    except TypeError as error:
+        raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
+    model = _filled(arch, config, state, str(path))
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=header.history, about=about)
 
@@ -104,20 +116,18 @@ def from_state(state: State, source: str) -> Model:
     """The model whose weights these are; `source` names them in errors."""
     for name in ARCHITECTURES:
         arch = ARCHITECTURES[name]
-        ours = arch.rename(state)
-        config = arch.infer(ours)
-        if config is None:
-            continue
-        net = arch.build(config)
         try:
-            net.load_state_dict(ours, strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"{source} looks like {name} {config}, but its weights do not fit: {reason}") from None
-        return Model(arch, config, net)
-    seen = ", ".join(list(state)[:3]) or "no tensors"
-    known = ", ".join(ARCHITECTURES)
-    raise ModelError(f"{source} holds no network that sharpbit knows (seen: {seen} ...; known: {known})")
+            config = arch.infer(state)
+        except (LookupError, TypeError, ValueError, RuntimeError):  # names that it knows, and tensors of another shape
+            continue
+        if config is not None:
+            return _filled(arch, config, arch.rename(state), source)
+    first = [f"{key} {tuple(value.shape)}" for key, value in list(state.items())[:3]]
+    seen = f"{len(state)} tensors, first {', '.join(first)}" if state else "no tensors"
+    raise ModelError(
+        f"{source} holds no network that sharpbit knows; seen: {seen};"
+        f" expected: the weights of one of {', '.join(ARCHITECTURES)}"
+    )
 
 
 def save(model: Model, path: str | Path, *, overwrite: bool = False) -> Header:
@@ -133,17 +143,43 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False) -> Header:
     return header
 
 
-def reparameterize(model: Model) -> Model:
-    """The same function as a plain network, with `[0, 1]` clamped where the plain form does so.
+def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
+    """The same function as a plain chain of convolutions, the result clipped to `[0, 1]`.
+
+    Args:
+        model: a model, or any network of a picture in `[0, 1]`, whose pieces the kernel algebra knows.
+        form: `plain` keeps the addition of the picture and clips with a clamp; `et` is convolution and ReLU (or PReLU)
+            alone, as published.
 
     Raises:
-        ReparameterizeError: the network has no plain form.
+        ReparameterizeError: names the first piece of the network that has no exact form. Nothing is returned that was
+            not compared with the network.
     """
-    if not isinstance(model.net, Reparameterizable):
-        raise ReparameterizeError(f"{model.arch.name} has no plain form; it may be plain already")
-    plain = from_state(model.net.reparameterize().state_dict(), model.arch.name)
-    entry = {"verb": "reparameterize", "from": model.arch.name}
-    return replace(plain, history=(*model.history, entry), about=model.about)
+    if isinstance(model, Model):
+        before, name, history, about = model.net, model.arch.name, model.history, model.about
+    else:
+        before, name, history, about = model, type(model).__name__, (), {}
+    net = of_chain(chain(before, form))
+    apart = receipt(before, net, net.config.scale).double
+    if not apart <= LIMIT:
+        raise ReparameterizeError(
+            f"{name} could not be followed: its {form} form differs by {apart:.2g}; does its forward change a tensor in"
+            " place that it uses again?"
+        )
+    net.to(next((weight.device for weight in before.parameters()), None))
+    entry = {"verb": "reparameterize", "from": name, "form": form}
+    return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
+
+
+def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model:
+    """The network with these sizes and exactly these weights."""
+    try:
+        net = arch.build(config)
+        net.load_state_dict(state, strict=True)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
+    return Model(arch, config, net)
 
 
 def _unpickle(path: Path) -> State:
@@ -158,6 +194,7 @@ def _unpickle(path: Path) -> State:
     for wrapper in ("params_ema", "params", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of tensors")
-    return state
+    return dict(state)

@@ -10,9 +10,22 @@ from torch import Tensor, nn
 State = Mapping[str, Tensor]
 
 
+def conv(inputs: int, outputs: int, side: int) -> nn.Conv2d:
+    """A convolution that keeps the size: stride 1, zero padding, with bias; `side` is odd."""
+    return nn.Conv2d(inputs, outputs, side, padding=side // 2)
+
+
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     """A 3x3 convolution, stride 1, zero padding 1, with bias."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+    return conv(inputs, outputs, 3)
+
+
+def anchored(y: Tensor, x: Tensor, scale: int) -> Tensor:
+    """`y` `(N, C * scale**2, H, W)` plus `x` `(N, C, H, W)`, each channel of it repeated.
+
+    After a pixel shuffle that is a sum with `x` enlarged by nearest neighbours.
+    """
+    return y + x.repeat_interleave(scale * scale, dim=1)
 
 
 def count(state: State, pattern: str) -> int:
@@ -29,6 +42,16 @@ def scale_of(rows: int, channels: int = 3) -> int | None:
     return scale if scale * scale * channels == rows else None
 
 
+@torch.no_grad()
+def response_to_grey(net: nn.Module, scale: int, side: int = 25) -> float:
+    """The mean colour of the middle of what `net` makes of a flat picture of 0.5, of `side` pixels.
+
+    It tells apart networks whose weights have the same names and shapes: a trained one gives about 0.5.
+    """
+    middle = slice(side // 2 * scale, (side // 2 + 1) * scale)
+    return float(net(torch.full((1, 3, side, side), 0.5))[..., middle, middle].mean())
+
+
 def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
     """The side in input pixels of the square that one output pixel can see; odd, because the square is centred.
 
@@ -42,8 +65,8 @@ def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
     Returns:
         None where a pixel reaches the edge of a `limit` sized picture: the network sees everything.
     """
-    weight = next(net.parameters())
-    picture = torch.full((1, 3, limit, limit), 0.5, dtype=weight.dtype, device=weight.device)
+    like = next(net.parameters(), torch.zeros(()))
+    picture = torch.full((1, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
     centre = limit // 2
     picture[..., centre, centre] = torch.nan
     training = net.training

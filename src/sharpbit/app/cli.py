@@ -156,6 +156,26 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
     click.echo(trained(run(recipe, **given), as_json))
 
 
+@app.command()
+@click.argument("source", metavar="IN", type=click.Path(dir_okay=False))
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@click.option("--form", type=click.Choice(["plain", "et"]), default="plain", show_default=True, help="See above.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json: bool) -> None:
+    """Write the model IN as a plain chain of convolutions, to OUT: .safetensors or .onnx.
+
+    The form 'plain' clips with a clamp and keeps the addition of the picture where there is one; 'et' is convolution
+    and ReLU or PReLU alone, as published. The two are compared, borders included; more than 1e-5 apart is an error.
+    """
+    from sharpbit.extras import need
+
+    need("train", "reparameterizing")
+    from sharpbit.app.convert import convert
+
+    click.echo(convert(source, target, form, overwrite=overwrite, as_json=as_json))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)

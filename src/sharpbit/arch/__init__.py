@@ -26,7 +26,7 @@ class Architecture:
         name: as in the catalog and in the headers of model files.
         config: the frozen dataclass of hyper-parameters; it has a `scale`.
         build: config to network with fresh weights.
-        infer: state dict (our keys) to config, or None if these are not weights of this family.
+        infer: state dict, with our keys or published ones, to config; None if these are not weights of this family.
         rename: published state dict to ours; the identity where the keys are ours already.
         sites: globs of the modules that quantizing "the body" of this network means.
     """

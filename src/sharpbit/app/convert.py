@@ -1,0 +1,44 @@
+"""`sharpbit reparameterize`: read, convert, prove, write."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from sharpbit import model as models
+from sharpbit.app import dump
+from sharpbit.errors import UsageError
+from sharpbit.export import EXPORTS
+from sharpbit.reparam.receipt import Receipt, receipt
+
+
+def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bool) -> str:
+    """Write `source` in a plain form to `target`, if the two are the same function, and say so.
+
+    Raises:
+        SharpbitError: `target` exists or is neither `.safetensors` nor `.onnx`, `source` is no model or has no such
+            form, or the two differ.
+    """
+    path = Path(target)
+    writers = {".safetensors": models.save, **{f".{name}": EXPORTS[name] for name in EXPORTS}}
+    if path.suffix.lower() not in writers:
+        raise UsageError(f"the result can be {' or '.join(writers)}, not {path.name!r}")
+    before = models.load(source)
+    after = models.reparameterize(before, form)
+    proof = receipt(before.net, after.net, before.scale)
+    proof.check()
+    writers[path.suffix.lower()](after, path, overwrite=overwrite)
+    return dump({"file": target, "form": form, **asdict(proof)}) if as_json else f"{target}\n{_lines(proof)}"
+
+
+def _lines(proof: Receipt) -> str:
+    sizes = ", ".join(f"{height}x{width}" for height, width in proof.sizes)
+    facts = {
+        "layers": "{:,} -> {:,}".format(*proof.layers),
+        "parameters": "{:,} -> {:,}".format(*proof.parameters),
+        "largest difference": f"{proof.difference:.2g} over whole pictures, in float32",
+        "at the border": f"{proof.border:.2g} in what the outermost pixels become",
+        "in float64": f"{proof.double:.2g}",
+        "tried": f"random pictures of {sizes} pixels",
+    }
+    return "\n".join(f"{key:<20}{value}" for key, value in facts.items())

@@ -1,0 +1,105 @@
+"""The proof that a network and its plain form are the same function, in numbers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from sharpbit.errors import ReparameterizeError
+
+LIMIT = 1e-5  # in float32, where white is 1: a step of 8 bits is 390 times as large
+SIZES = ((1, 1), (1, 7), (9, 2), (17, 23), (48, 40))
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was compared, and how far the two are apart.
+
+    Attributes:
+        layers: convolutions that run for a picture, before and after.
+        parameters: stored values, before and after.
+        difference: the largest, over whole pictures, both clipped to `[0, 1]`.
+        border: the largest in the rows and columns that come from the outermost pixels of the input.
+        double: the largest in float64, which is what the weights are apart without the rounding of the arithmetic.
+        sizes: heights and widths of the random pictures tried.
+    """
+
+    layers: tuple[int, int]
+    parameters: tuple[int, int]
+    difference: float
+    border: float
+    double: float
+    sizes: tuple[tuple[int, int], ...] = SIZES
+
+    def check(self) -> None:
+        """Accept the two as equal.
+
+        Raises:
+            ReparameterizeError: they are more than `LIMIT` apart.
+        """
+        if not self.difference <= LIMIT:
+            raise ReparameterizeError(
+                f"the plain form differs by {self.difference:.2g}, more than {LIMIT:g}; at the border by"
+                f" {self.border:.2g}, and in float64 by {self.double:.2g}"
+            )
+
+
+@torch.no_grad()
+def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
+    """Compare two networks on pictures of uniform noise in `[0, 1]`, in float32 on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    before, after = (copy.deepcopy(net).cpu().float().eval() for net in (before, after))
+    exact_before, exact_after = copy.deepcopy(before).double(), copy.deepcopy(after).double()
+    difference = border = double = 0.0
+    for height, width in SIZES:
+        x = torch.rand(2, 3, height, width, generator=generator)
+        double = _larger(double, _apart(exact_before, exact_after, x.double()))
+        apart = _apart(before, after, x)
+        difference = _larger(difference, apart)
+        apart[..., scale : scale * (height - 1), scale : scale * (width - 1)] = 0
+        border = _larger(border, apart)
+    return Receipt((layers(before), layers(after)), (parameters(before), parameters(after)), difference, border, double)
+
+
+def layers(net: nn.Module) -> int:
+    """How many convolutions run for one picture."""
+    with torch.no_grad(), _Convolutions() as seen:
+        net(torch.zeros(1, 3, 8, 8))
+    return int(seen.count)
+
+
+def parameters(net: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(weight.numel() for weight in net.parameters())
+
+
+class _Convolutions(TorchFunctionMode):
+    """Counts the convolutions that are called while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += getattr(func, "__name__", "") in ("conv2d", "conv_transpose2d")
+        return func(*args, **(kwargs or {}))
+
+
+def _apart(before: nn.Module, after: nn.Module, x: Tensor) -> Tensor:
+    apart: Tensor = before(x).clamp(0, 1) - after(x).clamp(0, 1)
+    return apart.abs()
+
+
+def _larger(known: float, apart: Tensor) -> float:
+    """The larger one; not a number stays not a number."""
+    value = float(apart.max())
+    return known if value <= known or math.isnan(known) else value
