@@ -19,7 +19,7 @@ COMMANDS = set(re.findall(r"(?:^|`|\| )sharpbit ([a-z]+)", README, re.MULTILINE)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
-    pixels = np.random.default_rng(0).integers(0, 256, (36, 48, 3), np.uint8).repeat(2, 0).repeat(2, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     Image.fromarray(pixels).save(folder / "photo.png")
     (folder / "holiday" / "beach").mkdir(parents=True)
     Image.fromarray(pixels).save(folder / "holiday" / "one.jpg")
@@ -45,11 +45,11 @@ def test_what_the_commands_left(folder):
         with Image.open(folder / name) as image:
             return image.format, image.size
 
-    assert size("photo_x2.png") == ("PNG", (192, 144))
-    assert size("large.jpg") == ("JPEG", (384, 288))
-    assert size("holiday_large/beach/two.png") == ("PNG", (192, 144))
+    assert size("photo_x2.png") == ("PNG", (512, 384))
+    assert size("large.jpg") == ("JPEG", (1024, 768))
+    assert size("holiday_large/beach/two.png") == ("PNG", (512, 384))
     assert size("wallpaper.png")[1] == (2880, 2160)
-    assert size("three.png") == ("PNG", (288, 216))
+    assert size("three.png") == ("PNG", (768, 576))
 
 
 @pytest.mark.parametrize("code", PYTHON)

@@ -7,6 +7,7 @@ Elsewhere they go to a hidden neighbour `.NAME.PID.XXXX.part`, and the next run 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -32,7 +33,10 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     path = Path(path)
     if not overwrite:
         refuse_existing(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # what should be its folder, or hold it
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     _sweep(path.parent)
     part = _part_name(path)
     fd, named = _open(path.parent, part)

@@ -1,6 +1,7 @@
 """The command at a terminal: a bar that goes away, and sentences instead of waiting or binary data."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -134,3 +135,55 @@ def test_a_broken_model_writes_nothing_to_standard_output(folder):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "cannot be opened as an ONNX model" in done.stderr
+
+
+NAMES = {
+    "too long": (["in/a.png", "-o", "n" * 300 + ".png"], 1, "File name too long"),
+    "input too long": (["n" * 300 + ".png", "-o", "out"], 1, "File name too long"),
+    "empty input": ([""], 2, "is empty"),
+    "empty output": (["in/a.png", "-o", ""], 2, "is empty"),
+    "empty model": (["in/a.png", "-n", ""], 2, "is empty"),
+    "below a file": (["in/a.png", "-o", "in/b.png/x.png"], 1, "Not a directory"),
+    "a device for a folder": (["in/a.png", "-o", "/dev/null"], 1, "Not a directory"),
+    "a loop of links": (["loop.png"], 1, "symbolic links"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_cannot_be(folder, name):
+    arguments, code, words = NAMES[name]
+    (folder / "loop.png").symlink_to("loop.png")
+    before = sorted(folder.rglob("*"))
+    done = subprocess.run([COMMAND, "upscale", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("sharpbit: ")
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for_and_a_named_one_is_read(folder):
+    pipe = folder / "in" / "pipe.png"
+    os.mkfifo(pipe)
+    done = subprocess.run([COMMAND, "upscale", folder / "in", "-o", folder / "out"], capture_output=True, timeout=30)
+    assert done.returncode == 0
+    assert {path.name for path in (folder / "out").iterdir()} == {"a.png", "b.png", "c.png"}
+    line = f"cat in/a.png > {pipe} & {COMMAND} upscale {pipe} -o one.png"
+    assert subprocess.run(line, shell=True, cwd=folder, capture_output=True, timeout=30).returncode == 0
+    assert (folder / "one.png").read_bytes() == (folder / "out" / "a.png").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_for_a_pipe_can_be_ended(folder, number):
+    pipe = folder / "in" / "pipe.png"
+    os.mkfifo(pipe)
+    process = subprocess.Popen([COMMAND, "upscale", pipe, "-o", folder / "x.png"], stderr=subprocess.PIPE, text=True)
+    descriptor = os.open(pipe, os.O_WRONLY)  # waits until the command has opened the other end
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    os.close(descriptor)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "interrupted" in told

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +66,15 @@ class Batch:
             jobs: from `sharpbit.app.plan.jobs`.
             progress: called with the number of pictures, or shares of one, that are done.
         """
-        if jobs and jobs[0].source == STREAM:  # read by the main thread, the only one that Ctrl-C interrupts
-            yield self._one(jobs[0], lambda: self._read(jobs[0]), progress)
-            return
         with ThreadPoolExecutor(self.loaders, "read") as pool:
             ahead: dict[int, Future[Picture]] = {}
             try:
                 for number, job in enumerate(jobs):
                     for later in range(number, min(len(jobs), number + 1 + self.loaders)):
-                        if later not in ahead and (later == number or self._small(jobs[later])):
+                        if later not in ahead and self._may_read_ahead(jobs[later], later == number):
                             ahead[later] = pool.submit(self._read, jobs[later])
-                    yield self._one(job, ahead.pop(number).result, progress)
+                    load = ahead.pop(number).result if number in ahead else partial(self._read, job)
+                    yield self._one(job, load, progress)
             finally:
                 for future in ahead.values():
                     future.cancel()
@@ -138,7 +138,15 @@ class Batch:
     def _skips(self, job: Job) -> bool:
         return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
 
-    def _small(self, job: Job) -> bool:
+    def _may_read_ahead(self, job: Job, is_next: bool) -> bool:
+        """Whether another thread may read it: a file, and small unless it is the next to be enlarged.
+
+        Pipes, which may be silent for ever, are read by the main thread, the only one that Ctrl-C interrupts.
+        """
+        if job.source == STREAM or not os.path.isfile(job.source):  # noqa: PTH113 - no error for impossible names
+            return False
+        if is_next:
+            return True
         try:
             height, width = images.probe(Path(job.source), self.max_pixels)
         except SharpbitError:

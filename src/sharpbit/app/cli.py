@@ -31,6 +31,10 @@ class Sentences(click.Group):
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say
             ctx.exit(1)
+        except OSError as error:  # of a name that was given: too long, in a folder that may not be entered
+            about = f"{error.filename}: " if error.filename else ""
+            click.echo(f"sharpbit: {about}{error.strerror or error}", err=True)
+            ctx.exit(1)
 
 
 class ManyFolders(click.Command):

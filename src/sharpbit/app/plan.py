@@ -58,6 +58,8 @@ def jobs(
     """
     if not inputs:
         raise UsageError("give at least one picture or folder, or - for standard input")
+    if "" in inputs or output == "":
+        raise UsageError("the name of an input or output is empty; the current folder is called .")
     walked = dict[str, tuple[Path | str, Path]]()
     for item in inputs:
         for name, base in _walk(item):
@@ -90,8 +92,14 @@ def _walk(item: str) -> Iterator[tuple[str, Path]]:
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if is_picture_name(Path(name)):
-                    yield os.path.join(folder, name), path  # noqa: PTH118 - keeps the user's spelling
+                full = os.path.join(folder, name)  # noqa: PTH118 - keeps the user's spelling
+                if is_picture_name(Path(name)) and not _is_device(full):
+                    yield full, path
+
+
+def _is_device(name: str) -> bool:
+    """Whether it is there and neither a file nor a folder: a pipe that nobody writes to would be waited for."""
+    return os.path.exists(name) and not os.path.isfile(name)  # noqa: PTH110, PTH113
 
 
 def _stream_job(found: Sequence[tuple[Path | str, Path]], output: str | None) -> Job:

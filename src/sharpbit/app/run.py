@@ -147,8 +147,12 @@ def _summary(counts: dict[str, int], outcomes: list[Outcome], used: list[dict[st
         outcome = outcomes[0]
         assert outcome.size and outcome.result_size
         text = f"{outcome.output} ({_size(outcome.size)} -> {_size(outcome.result_size)})"
-    ran = "; ".join(f"{u['model']}, {u['precision']}, {u['engine']}, {u['threads']} threads" for u in used)
+    ran = "; ".join(f"{u['model']}, {u['precision']}, {u['engine']}, {_threads(u['threads'])}" for u in used)
     return f"{text} in {seconds:.2f} s" + (f" [{ran}]" if ran else "")
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _line(outcome: Outcome) -> str:

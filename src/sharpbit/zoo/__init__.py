@@ -28,6 +28,8 @@ def path_of(name: str) -> Path:
     Raises:
         UsageError: neither a known name nor a file.
     """
+    if not name:
+        raise UsageError("the name of the model is empty; 'sharpbit models' lists those that there are")
     if name in models():
         return FOLDER / f"{name}.onnx"
     path = Path(name)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sharpbit.image import read
+
 MANIFEST = json.loads((Path(__file__).parents[1] / "nasty_manifest.json").read_text())
 GOOD = [name for name, facts in MANIFEST.items() if facts["outcome"] == "ok"]
 SOURCES = ("exif", "libjxl", "pillow")
@@ -65,6 +67,7 @@ def test_what_came_out(walked, name):
         assert (b"eXIf" in path.read_bytes()) == (facts["exif"] or "exif" in image.info)
         assert image.getexif().get(0x0112, 1) == 1
         samples = np.array(image.convert("RGBA") if bits == 8 else _deep(image)) / 255
+    dots = len(np.unique(read(Path(outcome["input"])).pixels)) <= 2
     for (rows, columns), wanted in zip(
         _parts(facts["height"], facts["width"]), facts["colours"] or [], strict=bool(facts["colours"])
     ):
@@ -73,7 +76,7 @@ def test_what_came_out(walked, name):
             continue
         part = samples[rows, columns].reshape(-1, 4)
         cover = part[:, 3].mean()
-        allowed = SHARPENED if len(part) >= 4 * FEW else FEW_SHARPENED
+        allowed = SHARPENED if len(part) >= 4 * FEW and not dots else FEW_SHARPENED
         means = [*(part[:, :3] * part[:, 3:]).mean(0) / max(cover, 1e-6), cover]
         for mine, theirs in zip(means, wanted, strict=True):
             weak = theirs is None or cover < 0.05  # hardly visible: its colour means little
