@@ -12,6 +12,8 @@ from sharpbit._version import __version__
 from sharpbit.errors import MissingExtra, SharpbitError
 
 if TYPE_CHECKING:
+    from sharpbit.evaluation import evaluate as evaluate
+    from sharpbit.inspection import inspect as inspect
     from sharpbit.model import Model as Model
     from sharpbit.model import build as build
     from sharpbit.model import load as load
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sharpbit.upscaler import Upscaler as Upscaler
     from sharpbit.upscaling import upscale as upscale
 
-_RUNNING = {"upscale": "upscaling", "Upscaler": "upscaler", "Size": "size"}
+_RUNNING = {"evaluate": "evaluation", "upscale": "upscaling", "Upscaler": "upscaler", "Size": "size"}
 _MAKING = {
     "Model": "model",
     "build": "model",
@@ -32,6 +34,7 @@ _MAKING = {
     "reparameterize": "model",
     "Training": "training",
     "train": "training",
+    "inspect": "inspection",
 }
 
 __all__ = ["SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]

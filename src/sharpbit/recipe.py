@@ -50,8 +50,42 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Form:
+    """Weights that a recipe's numbers are about; one network may be published in more than one form.
+
+    Attributes:
+        weights: name of the published file, or `bicubic`.
+        parameters: stored values, in thousands.
+        macs: multiply-accumulate operations for a picture of 640x360, in 1e9.
+    """
+
+    weights: str
+    parameters: float | None = None
+    macs: float | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Published numbers for a set of test pictures, and how near a measured one must be to be the same.
+
+    Attributes:
+        psnr: in dB.
+        ssim: of 1.
+        psnr_within: tolerance in dB.
+        ssim_within: tolerance.
+        note: what is known of a number that is off.
+    """
+
+    psnr: float
+    ssim: float
+    psnr_within: float = 0.01
+    ssim_within: float = 0.0002
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How a model is made.
+    """How a model is made, and what is claimed of it.
 
     Attributes:
         name: of the file, without its ending.
@@ -61,7 +95,10 @@ class Recipe:
         licence: of the resulting weights.
         start: the network.
         step: what is done to it, in order.
-        expect: numbers that the result should reach, by the name of the benchmark.
+        expect: by the name of the benchmark, the numbers that are claimed, or a PSNR that the result should reach.
+        evaluate: published weights of which they are claimed; none where there are only those that the recipe makes.
+        published: where those weights are found.
+        took: how long the published training took.
     """
 
     name: str
@@ -71,7 +108,10 @@ class Recipe:
     licence: str
     start: Start
     step: tuple[Step, ...]
-    expect: dict[str, float] = field(default_factory=dict)
+    expect: dict[str, float | Expected] = field(default_factory=dict)
+    evaluate: tuple[Form, ...] = ()
+    published: str = ""
+    took: str = ""
 
 
 def read(path: str | Path) -> Recipe:
@@ -97,7 +137,12 @@ def read(path: str | Path) -> Recipe:
             _checked(Training, settings, f"{path}: step {number}")
         steps.append(Step(verb, settings))
     start = _checked(Start, table.get("start", {}), f"{path}: [start]")
-    return _checked(Recipe, {**table, "name": path.stem, "start": start, "step": tuple(steps)}, str(path))
+    expect = {name: _expected(item, f"{path}: [expect] {name}") for name, item in table.get("expect", {}).items()}
+    forms = table.get("evaluate", [])
+    forms = [forms] if isinstance(forms, dict) else forms  # [evaluate] is as good as [[evaluate]] where there is one
+    forms = tuple(_checked(Form, form, f"{path}: [[evaluate]]") for form in forms)
+    parts = {"name": path.stem, "start": start, "step": tuple(steps), "expect": expect, "evaluate": forms}
+    return _checked(Recipe, {**table, **parts}, str(path))
 
 
 def run(
@@ -211,6 +256,14 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
     "reparameterize": Kitchen.reparameterize,
     "export": Kitchen.export,
 }
+
+
+def _expected(item: Any, where: str) -> float | Expected:
+    if isinstance(item, dict):
+        return _checked(Expected, item, where)
+    if not _fits(item, float):
+        raise RecipeError(f"{where} is {item!r}; expected is a PSNR to reach, or {{ psnr = ..., ssim = ... }}")
+    return float(item)
 
 
 def _checked(kind: type[T], table: dict[str, Any], where: str) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,20 @@ class Sentences(click.Group):
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say
             ctx.exit(1)
+
+
+class ManyFolders(click.Command):
+    """A command whose --data takes everything up to the next option or file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write `--data A B` as click knows it: `--data A --data B`."""
+        out: list[str] = []
+        more = False
+        for arg in args:
+            more = more and not arg.startswith("-") and not Path(arg).is_file()
+            out += ["--data", arg] if more and out[-1] != "--data" else [arg]
+            more = more or arg.startswith("--data")
+        return super().parse_args(ctx, out)
 
 
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -56,6 +71,57 @@ def models(name: str | None, as_json: bool) -> None:
     from sharpbit.app.show import card_of, table_of_models
 
     click.echo(card_of(name, as_json) if name else table_of_models(as_json))
+
+
+@app.command(cls=ManyFolders)
+@options.evaluate
+def evaluate(**given: Any) -> None:
+    """Measure models: PSNR and SSIM on sets of test pictures, by the protocol of the benchmarks.
+
+    A MODEL is an embedded name, a file (.onnx, .safetensors, .pth), a folder of such files, or bicubic (that of the
+    deep learning frameworks, as in published tables; bicubic-matlab is MATLAB's). Small pictures are read where there
+    are some (LRbicx2, LR_bicubic/X2), and made of the true ones (GTmod12, HR, or the folder itself) otherwise.
+    """
+    from sharpbit.app.evaluate import Evaluate, run_evaluate
+
+    sys.exit(run_evaluate(Evaluate(**given)))
+
+
+@app.command()
+@click.argument("model")
+@click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(model: str, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Look into a model file: network, parameters, MACs, receptive field, what is not counted, licence, history."""
+    from sharpbit.extras import need
+
+    need("train", "inspecting a model")
+    from sharpbit.app.inspect import inspected
+    from sharpbit.inspection import inspect as look
+
+    click.echo(inspected(look(model, size), as_json))
+
+
+@app.command(cls=ManyFolders)
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures, or a folder of sets.")
+@click.option("--weights", metavar="DIR", help="Folder below which published weights lie.")
+@click.option("--runs", default="runs", show_default=True, metavar="DIR", help="Folder of results of training.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
+@click.option("--table", metavar="FILE", help="Also write a Markdown table, published beside measured.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def reproduce(**given: Any) -> None:
+    """Hold what recipes claim against what their weights give here; exit with 1 where a claim does not hold.
+
+    A RECIPE is a file, or a folder of them. Nothing is trained: where there are no weights, it says how they are made.
+    """
+    from sharpbit.extras import need
+
+    need("train", "reproducing a recipe")
+    from sharpbit.app.reproduce import run_reproduce
+
+    sys.exit(run_reproduce(**given))
 
 
 @app.command()

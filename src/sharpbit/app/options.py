@@ -55,10 +55,13 @@ class _Jobs(click.ParamType[Any]):
         return load, proc, save
 
 
-class _Fit(click.ParamType[Any]):
+class Fit(click.ParamType[Any]):
+    """`1920x1080` to (height, width)."""
+
     name = "WIDTHxHEIGHT"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """See `click.ParamType`."""
         parts = re.fullmatch(r"(\d+)[x×](\d+)", str(value))
         if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
             self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
@@ -79,7 +82,7 @@ _OPTIONS = (
     click.option("-v", "--verbose", is_flag=True, help="Say a line for each picture."),
     click.option("--width", type=_SIDE, help="Width of the result instead of a factor."),
     click.option("--height", type=_SIDE, help="Height of the result instead of a factor."),
-    click.option("--fit", type=_Fit(), help="Largest size of the result, its shape kept."),
+    click.option("--fit", type=Fit(), help="Largest size of the result, its shape kept."),
     click.option("--overwrite", is_flag=True, help="Replace results that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave out pictures whose result exists."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
@@ -97,5 +100,26 @@ _OPTIONS = (
 def upscale(command: Command) -> Command:
     """Give `command` the options of `sharpbit upscale`."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_EVALUATE = (
+    click.argument("models", nargs=-1, required=True, metavar="MODEL..."),
+    click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures, or a folder of sets."),
+    click.option("-s", "--scale", multiple=True, type=click.IntRange(2, 8), help="For bicubic, which has none."),
+    click.option("--crop", type=click.IntRange(1, 96), default=12, show_default=True, help="Cut HR to multiples of."),
+    click.option("--make-lr", is_flag=True, help="Make small pictures even where a folder holds them."),
+    click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]"),
+    click.option("--table", metavar="OUT", help="Folder for table.md, table.csv, plot.svg; goes on where it stopped."),
+    click.option("--pictures", is_flag=True, help="Each picture's values, also for several models."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def evaluate(command: Command) -> Command:
+    """Give `command` the options of `sharpbit evaluate`."""
+    for option in reversed(_EVALUATE):
         command = option(command)
     return command

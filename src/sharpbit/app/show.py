@@ -11,7 +11,9 @@ from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit._version import __version__
+from sharpbit.app import aligned as _aligned
 from sharpbit.app import dump
+from sharpbit.app import flat as _flat
 from sharpbit.errors import ModelError
 from sharpbit.extras import EXTRAS, versions
 from sharpbit.modelfile import Header
@@ -85,19 +87,6 @@ def trained(results: Sequence[tuple[str, Path, dict[str, Any]]], as_json: bool) 
 def _facts(path: Path, header: Header) -> dict[str, Any]:
     facts = asdict(header)
     return {"name": facts.pop("name"), "file": str(path), "bytes": path.stat().st_size, **facts}
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_flat(item) for item in value)
-    return str(value)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def _engines() -> list[str]:

@@ -40,6 +40,10 @@ def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, cha
     Raises:
         UsageError: shapes that differ, or nothing left inside the border.
     """
-    a, b = compared(image, truth, border, channel)
+    return of_values(*compared(image, truth, border, channel))
+
+
+def of_values(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """PSNR in dB of values where white is 255."""
     error = float(np.mean((a - b) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

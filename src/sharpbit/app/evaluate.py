@@ -1,0 +1,158 @@
+"""`sharpbit evaluate`: measure models, print the numbers, keep them for tables."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from sharpbit import modelfile, zoo
+from sharpbit.app import aligned, dump
+from sharpbit.app.records import Records
+from sharpbit.app.table import write_tables
+from sharpbit.errors import MissingExtra, SharpbitError, UsageError
+from sharpbit.evaluation import evaluate, expand
+from sharpbit.extras import need
+from sharpbit.measure import bicubic
+from sharpbit.measure.benchmarks import Benchmark, find
+
+PROTOCOL = "PSNR (dB) and SSIM"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What was given to `sharpbit evaluate`; see its help."""
+
+    models: tuple[str, ...]
+    data: tuple[str, ...]
+    scale: tuple[int, ...]
+    crop: int
+    make_lr: bool
+    threads: int | None
+    table: str | None
+    as_json: bool
+    pictures: bool
+    quiet: bool
+
+
+def run_evaluate(given: Evaluate) -> int:
+    """Do it; returns the exit code: 0, or 1 if a model could not be measured."""
+    if not given.data:
+        raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
+    sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
+    todo = list(_todo(given))
+    records = Records(Path(given.table), sets) if given.table else None
+    hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
+    done, failures = [], []
+    with tqdm(total=len(todo) * sum(len(item.large) for item in sets), disable=hidden, desc="measuring") as bar:
+        for model, scale in todo:
+            try:
+                entry = _measured(model, scale, sets, given, records, bar)
+            except SharpbitError as error:
+                if len(todo) == 1:
+                    raise
+                failures.append(str(error) if model in str(error) else f"{model}: {error}")
+                continue
+            done.append(entry)
+            if not given.as_json:
+                with bar.external_write_mode():
+                    _tell(entry, sets, pictures=given.pictures or len(todo) == 1, first=len(done) == 1)
+    if records is not None:
+        for path in write_tables(records.folder, done):
+            click.echo(f"written: {path}", err=True)
+    if given.as_json:
+        click.echo(dump({"models": done, "failed": failures}))
+    for failure in failures:
+        click.echo(f"sharpbit: {failure}", err=True)
+    return 1 if failures else 0
+
+
+def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
+    """Models with the scales to open them with; beside a bicubic, --scale concerns that alone."""
+    models = list(expand(given.models))
+    shared = len(given.scale) > 1 or any(model in bicubic.NAMES for model in models)
+    for model in models:
+        own = shared and model not in bicubic.NAMES
+        for scale in (None,) if own else given.scale or (None,):
+            yield model, scale
+
+
+def _measured(
+    model: str, scale: int | None, sets: Sequence[Benchmark], given: Evaluate, records: Records | None, bar: Any
+) -> dict[str, Any]:
+    known = None if records is None else records.get(model, scale)
+    if known is not None:
+        bar.update(sum(len(item.large) for item in sets))
+        return {**known, "name": name_of(model), "model": model}
+    result = evaluate(model, sets, scale=scale, threads=given.threads, progress=bar.update)
+    entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
+    if records is not None:
+        entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
+        records.add(model, scale, entry)
+    return entry
+
+
+def name_of(model: str) -> str:
+    """What a model is called in tables: its file without folder and ending."""
+    return Path(model).stem if Path(model).suffix else model
+
+
+def _cost(model: str) -> tuple[int | None, int | None]:
+    """Parameters and MACs; None where they are not known."""
+    if model in bicubic.NAMES:
+        return None, None
+    try:
+        need("train", "counting MACs")
+    except MissingExtra:
+        header = modelfile.read(zoo.path_of(model))
+        return (None if header is None else header.parameters), None
+    from sharpbit.inspection import inspect
+
+    facts = inspect(model)
+    return facts.parameters, facts.macs
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for infinite numbers, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, first: bool) -> None:
+    if pictures:
+        click.echo(_card(entry))
+        return
+    if first:
+        protocols = {item["protocol"] for item in entry["sets"]}
+        click.echo(f"{PROTOCOL}: {' / '.join(sorted(protocols))}")
+        click.echo(f"{'model':<32}{'':<6}" + "".join(f"{item.name:<18}" for item in sets))
+    cells = "".join(f"{_number(item['psnr'], 2)} / {_number(item['ssim'], 4)}".ljust(18) for item in entry["sets"])
+    click.echo(f"{entry['name']:<31} x{entry['scale']:<4} {cells}".rstrip())
+    sys.stdout.flush()
+
+
+def _card(entry: dict[str, Any]) -> str:
+    lines = [
+        f"{entry['name']}: x{entry['scale']}, {entry['precision']}, {entry['engine']}, {entry['threads']} threads,"
+        f" {entry['seconds']:.1f} s"
+    ]
+    for item in entry["sets"]:
+        rows = [
+            (f"  {score['name']}", _number(score["psnr"], 4), _number(score["ssim"], 5))
+            for score in [*item["pictures"], {**item, "name": f"mean of {len(item['pictures'])}"}]
+        ]
+        lines += ["", f"{item['name']}; {PROTOCOL}: {item['protocol']}", aligned(rows)]
+    return "\n".join(lines)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "same" if value is None else f"{value:.{digits}f}"

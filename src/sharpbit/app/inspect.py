@@ -1,0 +1,44 @@
+"""What `sharpbit inspect` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sharpbit.app import dump, flat
+from sharpbit.inspection import Inspection
+
+
+def inspected(facts: Inspection, as_json: bool) -> str:
+    """The facts of a model file, a line each."""
+    if as_json:
+        return dump(asdict(facts))
+    lines = [("file", f"{facts.file} ({facts.bytes:,} bytes)"), ("name", facts.name)]
+    if facts.architecture is None:
+        lines.append(("network", "not known: the file has no sharpbit header"))
+    else:
+        assert facts.macs is not None
+        assert facts.parameters is not None
+        assert facts.input_size is not None
+        assert facts.output_size is not None
+        sizes = [f"{width}x{height}" for height, width in (facts.input_size, facts.output_size)]
+        field = facts.receptive_field
+        lines += [
+            ("network", f"{facts.architecture}: {flat(facts.config)}"),
+            ("scale", f"x{facts.scale}"),
+            ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
+            ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}"),
+            ("sees", "the whole picture" if field is None else f"{field}x{field} input pixels for an output pixel"),
+            ("not counted", _uncounted(facts)),
+        ]
+    lines += [
+        ("operators", flat(facts.operators)),
+        *(("history", flat(entry)) for entry in facts.history),
+        *(("metric", f"{m['name']} {m['value']:g} on {m['data']} ({m['protocol']})") for m in facts.metrics),
+        *(("data", facts.data), ("licence", facts.licence), ("precision", facts.precision)),
+    ]
+    return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
+
+
+def _uncounted(facts: Inspection) -> str:
+    operators = [f"operator {name} ({times}x)" for name, times in facts.uncounted_operators.items()]
+    return ", ".join([*operators, *(f"tensor {name}" for name in facts.uncounted_tensors)]) or "nothing"

@@ -1,0 +1,70 @@
+"""Results that were measured, kept in a folder, so that a long table goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sharpbit import zoo
+from sharpbit._version import __version__
+from sharpbit.errors import UsageError
+from sharpbit.measure import bicubic
+from sharpbit.measure.benchmarks import Benchmark
+
+FILE = "results.jsonl"
+
+
+class Records:
+    """One line of JSON for each model, appended when it has been measured.
+
+    A result counts for exactly the bytes of the model file, the names and sizes of the picture files, and this version
+    of sharpbit: what changed is measured again.
+
+    Args:
+        folder: where `results.jsonl` lies; it is made.
+        sets: the pictures that are measured on.
+    """
+
+    def __init__(self, folder: Path, sets: Sequence[Benchmark]) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"tables cannot be written to {folder}: {error.strerror}") from None
+        self.folder = folder
+        self._data = _digest(json.dumps([__version__, *map(_facts, sets)]).encode())
+        self._known: dict[str, dict[str, Any]] = {}
+        path = folder / FILE
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                entry = json.loads(line)
+                self._known[entry.pop("key")] = entry
+            except (ValueError, KeyError, AttributeError):
+                continue  # the last line of a run that was killed
+
+    def get(self, model: str, scale: int | None) -> dict[str, Any] | None:
+        """What was measured of this model on these pictures, if it was."""
+        return self._known.get(self._key(model, scale))
+
+    def add(self, model: str, scale: int | None, entry: dict[str, Any]) -> None:
+        """Keep a result."""
+        line = json.dumps({"key": self._key(model, scale), **entry}, ensure_ascii=False)
+        with (self.folder / FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def _key(self, model: str, scale: int | None) -> str:
+        if model in bicubic.NAMES:
+            return f"{model}-{scale}-{self._data}"
+        path = zoo.path_of(model)
+        return f"{_digest(path.read_bytes()) if path.is_file() else model}-{scale}-{self._data}"
+
+
+def _facts(benchmark: Benchmark) -> list[Any]:
+    files = [(path.name, path.stat().st_size) for path in benchmark.large]
+    return [benchmark.name, benchmark.crop, files, sorted((k, str(v)) for k, v in benchmark.small.items())]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
