@@ -14,6 +14,7 @@ from sharpbit.errors import UsageError
 from sharpbit.runtime import available_cpus
 
 INTERRUPTED = 130
+MOST = 10  # notes that are printed one by one
 
 
 def run_prepare(
@@ -40,8 +41,10 @@ def run_prepare(
     if as_json:
         click.echo(dump({"out": out, "scales": plan.scales, **asdict(done)}))
         return 0
-    for note in () if quiet else done.notes:
+    for note in () if quiet else done.notes[:MOST]:
         click.echo(f"note: {note}", err=True)
+    if len(done.notes) > MOST and not quiet:
+        click.echo(f"note: and so on, for {len(done.notes)} pictures in all; --json lists them", err=True)
     click.echo(
         f"{out}: {done.windows} windows of {done.pictures} pictures, each with small partners for"
         f" {', '.join(f'x{number}' for number in plan.scales)}; {done.written} of them written now"
