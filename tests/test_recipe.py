@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sharpbit import model as models
 from sharpbit import modelfile, recipe, zoo
 from sharpbit.errors import RecipeError, SharpbitError
 from sharpbit.model import load
+from sharpbit.training import Training
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+PUBLISHED = [path for path in sorted((RECIPES[0].parent / "etds").glob("*.toml")) if "bicubic" not in path.stem]
 SMALL = """
 title = "a small one"
 source = "none"
@@ -137,6 +140,66 @@ def test_recipes_of_the_repository_run_two_steps(path, tmp_path):
     assert results[0][0] == "train"
     assert len((out / "log.jsonl").read_text().splitlines()) == 1
     assert json.loads((out / "log.jsonl").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_trainings_are_as_published(path):
+    """Section 4 of the description of the authors' code; `reproduce` tells what came of it."""
+    found = recipe.read(path)
+    training = Training(**next(step.settings for step in found.step if step.verb == "train"))
+    frozen, low = 0, 0.0
+    if found.start.arch == "etds":
+        frozen, low = (1_600_000, 0.0) if "normal-loss" in path.stem else (99_999, 0.5)
+    assert training == Training(
+        steps=1_600_000,
+        batch=32,
+        patch=64,
+        rate=5e-4,
+        last_rate=5e-4,
+        warmup=0,
+        betas=(0.9, 0.99),
+        loss="l1",
+        low_weight=low,
+        frozen_steps=frozen,
+        ema=0.999,
+        precision="float32",
+        seed=10,
+    )
+    assert {training.rate_at(step) for step in (0, 1, 799_999, 1_599_999)} == {5e-4}
+    assert not found.start.config.get("fused", False)  # ECBSR is trained in its form of many branches
+    assert {"Set5", "Set14"} <= set(found.expect)
+    assert found.evaluate
+
+
+def test_every_published_training_has_its_recipe():
+    sizes = {"etds": "tsml", "ecbsr": ("m4c16", "m4c32", "m6c40"), "abpn": ("m4c28", "m6c40")}
+    names = {f"{arch}-{size}-x{scale}" for arch in sizes for size in sizes[arch] for scale in (2, 3, 4)}
+    names |= {f"{arch}-x{scale}" for arch in ("espcn", "fsrcnn") for scale in (2, 3, 4)}
+    names |= {f"etds-{ablation}-x4" for ablation in ("only-et", "only-residual", "advance-residual", "normal-loss")}
+    assert {path.stem for path in PUBLISHED} == names | {"plain-m6c32-x4"}
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_published_recipes_are_carried_out_whole(path, tmp_path):
+    """With two steps of one crop each: the second is the first in which the second stream learns."""
+    text = path.read_text()
+    for long, short in (("1_600_000", "2"), ("99_999", "1"), ("batch = 32", "batch = 1")):
+        text = text.replace(long, short)
+    found = recipe.read(path)
+    side = 64 * found.start.config["scale"] + 12
+    (tmp_path / "pictures").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    out = tmp_path / "out"
+    results = recipe.run(written(tmp_path, text), data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    assert [verb for verb, _, _ in results] == [step.verb for step in found.step]
+    start = models.build(found.start.arch, **found.start.config).net.state_dict()
+    learnt = {
+        key
+        for key, value in load(out / "trained.safetensors").net.state_dict().items()
+        if "residual" in key and "last" in key and not torch.equal(value, start[key])
+    }
+    assert bool(learnt) == ("etds" in path.stem and not path.stem.startswith(("etds-normal", "etds-only-et")))
 
 
 @pytest.mark.parametrize("name", zoo.models())

@@ -1,5 +1,6 @@
 """The training loop: it learns, it resumes exactly, it says what is wrong."""
 
+import copy
 import itertools
 import json
 
@@ -75,6 +76,50 @@ def test_the_first_stage_leaves_the_residual_stream_alone(pairs):
     for name, weight in done.net.state_dict().items():
         same = torch.equal(weight, start.net.state_dict()[name])
         assert same == ("residual" in name), name
+
+
+@pytest.mark.parametrize("advanced", [False, True])
+def test_the_loop_is_that_of_the_authors(pairs, advanced):
+    """Written again as their code has it: the count begins with 1, and the stream is released when it equals N."""
+    torch.manual_seed(1)
+    start = models.build("etds", scale=2, blocks=1, width=12, advanced=advanced)
+    plan = how(steps=9, frozen_steps=4, low_weight=0.5, rate=5e-4, last_rate=5e-4, warmup=0, ema=0.0)
+    done = train(start, pairs, plan, quiet=True)
+    net = copy.deepcopy(start.net)
+    residual = [weight for name, weight in net.named_parameters() if "residual" in name]
+    for weight in residual:
+        weight.requires_grad = False
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-4, betas=(0.9, 0.99))
+    fixed = 5  # fixed_residual_model_iters
+    for count in range(1, 10):
+        if count == fixed:
+            for weight in residual:
+                weight.requires_grad = True
+        small, large = pairs.batch(4, 12, torch.Generator().manual_seed(10 * 1_000_003 + count - 1))
+        optimizer.zero_grad()
+        whole, low = net.streams(small)
+        loss = (whole - large).abs().mean() + 0.5 * (low - large).abs().mean()
+        loss.backward()
+        assert [weight.grad is not None for weight in residual] == [count >= fixed] * len(residual)
+        optimizer.step()
+    for name, weight in done.net.state_dict().items():
+        assert torch.allclose(weight, net.state_dict()[name], atol=2e-5), name  # a step is 5e-4
+
+
+def test_the_second_stream_learns_from_the_step_of_its_release_on(pairs, tmp_path):
+    """After 4 frozen steps it is what it was; one step more, and it is not, and its own loss counts."""
+    start = small_model()
+    plan = how(steps=9, frozen_steps=4, low_weight=0.5, ema=0.0)
+    for steps, same in ((4, True), (1, False)):
+        done = train(start, pairs, plan, out=tmp_path, stop_after=steps, quiet=True)
+        for name, weight in done.net.state_dict().items():
+            if "residual" in name and ("first" in name or "last" in name):
+                assert torch.equal(weight, start.net.state_dict()[name]) == same, name
+    logged = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    plan = how(steps=9, frozen_steps=4, ema=0.0)  # without the second loss
+    train(start, pairs, plan, out=tmp_path / "other", stop_after=4, quiet=True)
+    alone = json.loads((tmp_path / "other" / "log.jsonl").read_text())["loss"]
+    assert logged[0] > alone  # it is in the loss from the start, though nothing learns from it yet
 
 
 def test_another_plan_does_not_go_on_from_the_checkpoint(pairs, tmp_path):

@@ -32,12 +32,13 @@ class Training:
         batch: crops a step.
         patch: side of a crop in small pixels.
         rate: highest learning rate of Adam.
-        last_rate: learning rate at the end of the cosine schedule.
+        last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
         warmup: steps of linear rise at the start.
         betas: Adam's decay rates.
         loss: `l1` or `l2`, mean over all values.
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
-        frozen_steps: steps in which everything called "residual" stays as it is (100,000 in the paper of ETDS).
+        frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
+            counts from 1 and releases it just before step 100,000).
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
         seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.

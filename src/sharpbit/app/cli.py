@@ -141,6 +141,26 @@ def doctor(as_json: bool) -> None:
 
 
 @app.command()
+@click.argument("source", metavar="SOURCE")
+@click.argument("out", metavar="OUT")
+@click.option("--scale", type=click.IntRange(2, 6), multiple=True, help="Scales to prepare.  [default: 2, 3 and 4]")
+@click.option("--lr", multiple=True, type=options.Small(), help="Take small pictures from there, not by bicubic.")
+@click.option("--size", type=click.IntRange(1), default=480, show_default=True, help="Side of a window.")
+@click.option("--step", type=click.IntRange(1), default=240, show_default=True, help="From window to window.")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads that work.  [default: all cores]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def prepare(**given: Any) -> None:
+    """Cut the pictures of SOURCE, such as DIV2K, into windows to train on, with their small partners, in OUT.
+
+    Run again to go on where it stopped, or with another --scale to add one.
+    """
+    from sharpbit.app.prepare import run_prepare
+
+    sys.exit(run_prepare(**given))
+
+
+@app.command()
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option("--data", metavar="DIR", help="Folder of the training pictures (the recipe says which).")
 @click.option("--out", metavar="DIR", help="Folder of results, log and checkpoint [default: runs/NAME].")

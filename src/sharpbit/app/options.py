@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -66,6 +67,19 @@ class Fit(click.ParamType[Any]):
         if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
             self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
         return int(parts[2]), int(parts[1])
+
+
+class Small(click.ParamType[Any]):
+    """`X2=DIR` to (2, Path)."""
+
+    name = "X2=DIR"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, Path]:
+        """See `click.ParamType`."""
+        parts = re.fullmatch(r"[xX]?(\d)=(.+)", str(value))
+        if not parts:
+            self.fail(f"{value!r} is not a scale and its folder such as X2=DIV2K_train_LR_bicubic/X2", param, ctx)
+        return int(parts[1]), Path(parts[2])
 
 
 _SIDE = click.IntRange(1, 1 << 20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sharpbit.data.prepare import LARGE, SMALL
 from sharpbit.errors import UsageError
-from sharpbit.image import is_picture_name, read
+from sharpbit.image import is_picture_name, probe, read
 from sharpbit.image.resize import shrink
 
 
@@ -34,24 +37,51 @@ class Pairs:
 
     @classmethod
     def from_folder(cls, folder: Path, scale: int, *, device: torch.device | str = "cpu", quiet: bool = False) -> Pairs:
-        """Read every picture of `folder` and make its small partner by the benchmarks' bicubic.
+        """Read every picture of `folder` with its small partner.
+
+        The partners are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
+        true pictures in `HR`, small ones with the same names in `LR_bicubic/X2`.
 
         Raises:
-            UsageError: no folder, or no pictures in it.
+            UsageError: no pictures, a partner that is missing or has another size, or more than the memory holds.
         """
-        paths = sorted(path for path in Path(folder).rglob("*") if is_picture_name(path))
+        folder = Path(folder)
+        large = folder / LARGE if (folder / LARGE).is_dir() else folder
+        paths = sorted(path for path in large.rglob("*") if is_picture_name(path))
         if not paths:
             raise UsageError(f"{folder} holds no pictures to train on; give a folder of PNG or JPEG files with --data")
-        return cls.from_pictures(
-            [_rgb(p) for p in tqdm(paths, "reading", disable=quiet, delay=2)], scale, device=device
+        small = _small_folder(folder, scale) if large != folder else None
+        sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "looking", disable=quiet, delay=2)]
+        _check_room(folder, sizes, scale, torch.device(device))
+        pairs = (
+            _pair(path, small / path.relative_to(large) if small else None, scale)
+            for path in tqdm(paths, "reading", disable=quiet, delay=2)
         )
+        return cls._of(pairs, sizes, scale, device)
 
     @classmethod
     def from_pictures(cls, pictures: Sequence[np.ndarray], scale: int, *, device: torch.device | str = "cpu") -> Pairs:
         """The same from `(H, W, 3)` uint8 arrays; each is cut at the right and below to multiples of `scale`."""
-        large = [p[: p.shape[0] // scale * scale, : p.shape[1] // scale * scale] for p in pictures]
-        small = [shrink(picture, scale) for picture in large]
-        return cls(scale, _flat(small).to(device), _flat(large).to(device), torch.tensor([p.shape[:2] for p in small]))
+        sizes = [_cut_size(picture.shape[:2], scale) for picture in pictures]
+        return cls._of((_made(picture, scale) for picture in pictures), sizes, scale, device)
+
+    @classmethod
+    def _of(
+        cls,
+        pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+        sizes: Sequence[tuple[int, int]],
+        scale: int,
+        device: torch.device | str,
+    ) -> Pairs:
+        """Fill two flat arrays with small and large pictures; `sizes` are those of the small ones."""
+        total = sum(height * width for height, width in sizes)
+        small, large = np.empty((total, 3), np.uint8), np.empty((total * scale**2, 3), np.uint8)
+        at = 0
+        for (low, high), (height, width) in zip(pairs, sizes, strict=True):
+            end = at + height * width
+            small[at:end], large[at * scale**2 : end * scale**2] = low.reshape(-1, 3), high.reshape(-1, 3)
+            at = end
+        return cls(scale, torch.from_numpy(small).to(device), torch.from_numpy(large).to(device), torch.tensor(sizes))
 
     def batch(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random crops: `(count, 3, patch, patch)` and `(count, 3, patch * scale, patch * scale)`, float in `[0, 1]`.
@@ -92,12 +122,56 @@ class Pairs:
         return picked[torch.arange(len(which), device=flat.device)[:, None], colours].float() / 255
 
 
-def _flat(pictures: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate([picture.reshape(-1, 3) for picture in pictures]))
+def _cut_size(size: Sequence[int], scale: int) -> tuple[int, int]:
+    return size[0] // scale, size[1] // scale
 
 
-def _rgb(path: Path) -> np.ndarray:
-    pixels = read(path).pixels
-    if pixels.dtype == np.uint16:
-        pixels = (pixels / 257).round().astype(np.uint8)
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+def _made(picture: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = _cut_size(picture.shape, scale)
+    large = picture[: height * scale, : width * scale]
+    return (shrink(large, scale) if large.size else large), large
+
+
+def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """A small and a large picture."""
+    if partner is None:
+        return _made(read(path).rgb8(), scale)
+    if not partner.exists():
+        raise UsageError(f"{path} has no small partner {partner}; prepare the folder again")
+    small, large = read(partner).rgb8(), read(path).rgb8()
+    if large.shape[:2] != (small.shape[0] * scale, small.shape[1] * scale):
+        raise UsageError(
+            f"{partner} has {small.shape[1]}x{small.shape[0]} pixels, which times {scale} is not the size of {path},"
+            f" {large.shape[1]}x{large.shape[0]}"
+        )
+    return small, large
+
+
+def _small_folder(folder: Path, scale: int) -> Path | None:
+    """The small partners of a folder that has some."""
+    small = folder / SMALL.format(scale)
+    if not small.is_dir() and small.parent.is_dir():
+        there = ", ".join(sorted(path.name for path in small.parent.iterdir())) or "nothing"
+        raise UsageError(f"{small.parent} holds {there}, not {small.name}; prepare the folder with --scale {scale} too")
+    return small if small.is_dir() else None
+
+
+def _check_room(folder: Path, sizes: Sequence[tuple[int, int]], scale: int, device: torch.device) -> None:
+    """Refuse what would not fit; the pictures are all held at once."""
+    needed = 3 * (1 + scale**2) * sum(height * width for height, width in sizes)
+    rooms = {"memory": _free_memory()}
+    if device.type == "cuda":
+        rooms[f"memory of {device}"] = torch.cuda.mem_get_info(device)[0]
+    for name, room in rooms.items():
+        if needed > room:
+            raise UsageError(
+                f"the {len(sizes)} pictures of {folder} need {needed / 1e9:.1f} GB of {name}, where {room / 1e9:.1f} GB"
+                " are free; all are held there while training, so give fewer of them or take a larger machine"
+            )
+
+
+def _free_memory() -> float:
+    """Bytes of memory that are free, where the system says so."""
+    info = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", info.read_text()) if info.exists() else None
+    return 1024 * int(found[1]) if found else math.inf

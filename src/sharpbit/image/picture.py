@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from sharpbit.errors import ImageTooLarge
@@ -45,6 +46,11 @@ class Picture:
     metadata: Metadata
     notes: tuple[str, ...]
     format: str
+
+    def rgb8(self) -> npt.NDArray[np.uint8]:
+        """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""
+        pixels = self.pixels if self.pixels.dtype == np.uint8 else np.rint(self.pixels / 257).astype(np.uint8)
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
 def _table(**extensions: str) -> MappingProxyType[str, str]:

@@ -1,0 +1,52 @@
+"""`sharpbit prepare`: cut training pictures, say what came out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from sharpbit.app import dump
+from sharpbit.data.prepare import Plan, prepare
+from sharpbit.errors import UsageError
+from sharpbit.runtime import available_cpus
+
+INTERRUPTED = 130
+MOST = 10  # notes that are printed one by one
+
+
+def run_prepare(
+    source: str,
+    out: str,
+    scale: tuple[int, ...],
+    lr: tuple[tuple[int, Path], ...],
+    size: int,
+    step: int,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Do it; returns the exit code: 0, or 130 if it was interrupted."""
+    small = dict(lr)
+    if len(small) < len(lr):
+        raise UsageError("--lr gives two folders for one scale; give one")
+    plan = Plan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
+    try:
+        done = prepare(plan, workers=workers or available_cpus(), quiet=quiet or as_json or not sys.stderr.isatty())
+    except KeyboardInterrupt:
+        click.echo("interrupted; run the same command again to go on", err=True)
+        return INTERRUPTED
+    if as_json:
+        click.echo(dump({"out": out, "scales": plan.scales, **asdict(done)}))
+        return 0
+    for note in () if quiet else done.notes[:MOST]:
+        click.echo(f"note: {note}", err=True)
+    if len(done.notes) > MOST and not quiet:
+        click.echo(f"note: and so on, for {len(done.notes)} pictures in all; --json lists them", err=True)
+    click.echo(
+        f"{out}: {done.windows} windows of {done.pictures} pictures, each with small partners for"
+        f" {', '.join(f'x{number}' for number in plan.scales)}; {done.written} of them written now"
+    )
+    return 0

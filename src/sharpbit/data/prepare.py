@@ -1,0 +1,235 @@
+"""Training pictures cut into overlapping windows, with their small partners, as files.
+
+The folder that comes out holds `HR/NAME_s001.png` and `LR_bicubic/X2/NAME_s001.png`; it is what `Pairs.from_folder`
+reads, and `prepared.json` says how it was made.
+
+Source: `scripts/data_preparation/extract_subimages.py` of XPixelGroup/BasicSR, with whose sizes (480, every 240, the
+last window at the edge, nothing dropped) the networks of ETDS were trained.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import UsageError
+from sharpbit.image import is_picture_name, open_writer, probe, read
+from sharpbit.image.resize import shrink
+
+Pixels = NDArray[np.uint8]
+
+CUT = 12
+"""Pictures are cut at the right and below to multiples of this, as those of the benchmarks: every scale divides it."""
+LARGE, SMALL, SETTINGS = "HR", "LR_bicubic/X{}", "prepared.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is prepared, and how.
+
+    Attributes:
+        source: folder of the true pictures; those in folders below it keep their place.
+        out: folder of what comes out.
+        scales: for which small partners are made.
+        small: by scale, a folder of small pictures to take them from; where there is none, they are made by bicubic.
+        size: side of a window in pixels of the true pictures.
+        step: from one window to the next.
+    """
+
+    source: Path
+    out: Path
+    scales: tuple[int, ...] = (2, 3, 4)
+    small: Mapping[int, Path] = field(default_factory=dict)
+    size: int = 480
+    step: int = 240
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was done: pictures, windows of them, windows written by this run; and what should be known of pictures."""
+
+    pictures: int
+    windows: int
+    written: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture to cut: its files, and where its windows lie (top, left, height, width), with the name of each."""
+
+    path: Path
+    small: Mapping[int, Path]
+    windows: Mapping[str, tuple[int, int, int, int]]
+
+
+def starts(length: int, size: int, step: int) -> list[int]:
+    """Where windows begin along a side: at every `step`, and at last so that one ends at the edge."""
+    return [*range(0, length - size, step), max(0, length - size)]
+
+
+def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
+    """Write the windows that are not there yet. Files appear complete or not at all, so that a run can be repeated.
+
+    Args:
+        plan: see there.
+        workers: threads, each with one picture in memory.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: sizes that do not fit together, no pictures, a partner that is missing or has another size, or an
+            `out` that was prepared otherwise. It is raised before anything is written.
+        ImageError: a picture that cannot be read or written.
+    """
+    _check(plan)
+    notes: list[str] = []
+    pictures = list(_pictures(plan, notes, quiet))
+    _keep_settings(plan)
+    todo = [(picture, missing) for picture in pictures if (missing := _missing(plan, picture))]
+    windows = sum(len(picture.windows) for picture in pictures)
+    written = 0
+    stop = threading.Event()
+    done = windows - sum(len(missing) for _, missing in todo)
+    with (
+        ThreadPoolExecutor(workers, "prepare") as pool,
+        tqdm(total=windows, initial=done, desc="preparing", unit="window", disable=quiet, delay=1) as bar,
+    ):
+        try:
+            for future in as_completed([pool.submit(_cut, plan, *item, stop) for item in todo]):
+                written += future.result()
+                bar.update(future.result())
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    return Prepared(len(pictures), windows, written, tuple(notes))
+
+
+def _check(plan: Plan) -> None:
+    if not plan.source.is_dir():
+        raise UsageError(f"there is no folder {plan.source}; give one of training pictures, such as DIV2K_train_HR")
+    if plan.out.resolve().is_relative_to(plan.source.resolve()):
+        raise UsageError(f"{plan.out} lies in {plan.source}, whose pictures are read; choose a folder outside")
+    for scale in plan.scales:
+        if scale < 2 or CUT % scale:
+            raise UsageError(f"scale {scale} does not divide {CUT}; choose 2, 3, 4 or 6")
+        if plan.size % scale or plan.step % scale:
+            raise UsageError(f"windows of {plan.size} every {plan.step} pixels cannot be made {scale} times smaller")
+    if plan.size < 1 or not 1 <= plan.step <= plan.size:
+        raise UsageError(f"windows of {plan.size} every {plan.step} pixels would leave gaps; choose a smaller step")
+    for scale, folder in plan.small.items():
+        if scale not in plan.scales:
+            raise UsageError(f"small pictures are given for x{scale}, which is not prepared; add --scale {scale}")
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {folder} of small pictures for x{scale}")
+
+
+def _pictures(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Picture]:
+    """What is to be cut, with all partners; only headers are read."""
+    paths = sorted(path for path in plan.source.rglob("*") if is_picture_name(path) and path.is_file())
+    if not paths:
+        raise UsageError(f"{plan.source} holds no pictures; give a folder of training pictures, such as DIV2K_train_HR")
+    stems: dict[Path, Path] = {}
+    for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="picture"):
+        stem = path.relative_to(plan.source).with_suffix("")
+        if stem in stems:
+            raise UsageError(f"{stems[stem]} and {path} differ in their ending only; rename or remove one of them")
+        stems[stem] = path
+        height, width = probe(path)
+        small = {scale: _partner(folder, stem, path, scale) for scale, folder in plan.small.items()}
+        for scale, partner in small.items():
+            _compare(path, (height, width), partner, probe(partner), scale)
+        height, width = height // CUT * CUT, width // CUT * CUT
+        if not height or not width:
+            notes.append(f"{path} has fewer than {CUT} pixels on a side: left out")
+            continue
+        if min(height, width) < plan.size:
+            notes.append(f"{path} is smaller than a window of {plan.size} pixels: taken whole on that side")
+        corners = [(y, x) for y in starts(height, plan.size, plan.step) for x in starts(width, plan.size, plan.step)]
+        sides = min(plan.size, height), min(plan.size, width)
+        yield _Picture(path, small, {f"{stem}_s{k:03d}.png": (*corner, *sides) for k, corner in enumerate(corners, 1)})
+
+
+def _partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
+    for name in (stem.name, f"{stem.name}x{scale}", f"{stem.name}_x{scale}"):
+        for suffix in dict.fromkeys((path.suffix, ".png")):
+            if (found := folder / stem.parent / f"{name}{suffix}").exists():
+                return found
+    raise UsageError(f"{path} has no small partner {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
+
+
+def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int, int], scale: int) -> None:
+    if any(b not in (a // scale, -(-a // scale)) for a, b in zip(large, small, strict=True)):
+        raise UsageError(
+            f"{partner} has {small[1]}x{small[0]} pixels, which is not {path} ({large[1]}x{large[0]}) made {scale}"
+            " times smaller; are these folders of the same pictures, and of this scale?"
+        )
+
+
+def _keep_settings(plan: Plan) -> None:
+    """Write how this is made; a folder that was made otherwise would become a mixture."""
+    path = plan.out / SETTINGS
+    made = {str(s): str(plan.small[s].resolve()) if s in plan.small else "by bicubic" for s in plan.scales}
+    settings = {"source": str(plan.source.resolve()), "size": plan.size, "step": plan.step, "small": made}
+    if path.exists():
+        try:
+            before = json.loads(path.read_text("utf-8"))
+            small = dict(before["small"])
+            changed = {key: before[key] for key in ("source", "size", "step") if before[key] != settings[key]}
+        except (ValueError, LookupError, TypeError):
+            raise UsageError(f"{path} is not what this command wrote; give another folder") from None
+        changed |= {f"LR x{scale}": old for scale, old in small.items() if made.get(scale, old) != old}
+        if changed:
+            how = ", ".join(f"{key} {value}" for key, value in changed.items())
+            raise UsageError(f"{plan.out} was prepared otherwise ({how}); give another folder")
+        settings["small"] = {**small, **made}  # another scale may be added later
+    elif (plan.out / LARGE).exists():
+        raise UsageError(f"{plan.out / LARGE} is there, and was not made by this command; give another folder")
+    with open_atomic(path, overwrite=True) as file:
+        file.write(json.dumps(settings, indent=2).encode())
+
+
+def _targets(plan: Plan, name: str) -> dict[int, Path]:
+    """The files of a window by scale, the true one (1) last."""
+    small = {scale: plan.out / SMALL.format(scale) / name for scale in plan.scales}
+    return {**small, 1: plan.out / LARGE / name}
+
+
+def _missing(plan: Plan, picture: _Picture) -> list[str]:
+    names = picture.windows
+    return [name for name in names if not all(path.exists() for path in _targets(plan, name).values())]
+
+
+def _cut(plan: Plan, picture: _Picture, names: list[str], stop: threading.Event) -> int:
+    """Write the windows with these names; small ones are cut out of the whole small picture, not made of windows."""
+    if stop.is_set():
+        return 0
+    whole = read(picture.path).rgb8()
+    large = whole[: whole.shape[0] // CUT * CUT, : whole.shape[1] // CUT * CUT]
+    pixels = {1: large}
+    for scale in plan.scales:
+        pixels[scale] = read(picture.small[scale]).rgb8() if scale in picture.small else shrink(large, scale)
+    for number, name in enumerate(names):
+        if stop.is_set():
+            return number
+        for scale, path in _targets(plan, name).items():
+            if not path.exists():
+                top, left, height, width = (value // scale for value in picture.windows[name])
+                _write(path, pixels[scale][top : top + height, left : left + width])
+    return len(names)
+
+
+def _write(path: Path, pixels: Pixels) -> None:
+    height, width = pixels.shape[:2]
+    with open_writer(
+        path, "PNG", height=height, width=width, channels=3, alpha=False, dtype=np.uint8, overwrite=True
+    ) as writer:
+        writer.write(pixels)

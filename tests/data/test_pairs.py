@@ -1,0 +1,77 @@
+"""Pairs from a folder: partners are made, or read where there are some; what does not fit is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sharpbit.data import pairs as module
+from sharpbit.data.pairs import Pairs
+from sharpbit.data.prepare import Plan, prepare
+from sharpbit.errors import UsageError
+from sharpbit.image.resize import shrink
+
+
+def noise(seed, height, width):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, pixels in {"HR/a.png": noise(0, 24, 36), "HR/b.png": noise(1, 12, 12)}.items():
+        for scale in (1, 2):
+            path = tmp_path / "set" / (name if scale == 1 else name.replace("HR", "LR_bicubic/X2"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels if scale == 1 else 255 - pixels[::2, ::2]).save(path)
+    return tmp_path / "set"
+
+
+def test_small_partners_are_read(folder):
+    pairs = Pairs.from_folder(folder, 2, quiet=True)
+    assert pairs.sizes.tolist() == [[12, 18], [6, 6]]
+    small = [255 - noise(0, 24, 36)[::2, ::2], 255 - noise(1, 12, 12)[::2, ::2]]
+    assert np.array_equal(pairs.small.numpy(), np.concatenate([item.reshape(-1, 3) for item in small]))
+    large = [noise(0, 24, 36), noise(1, 12, 12)]
+    assert np.array_equal(pairs.large.numpy(), np.concatenate([item.reshape(-1, 3) for item in large]))
+
+
+def test_without_partners_they_are_made(tmp_path):
+    Image.fromarray(noise(0, 25, 37)).save(tmp_path / "a.png")
+    pairs = Pairs.from_folder(tmp_path, 2, quiet=True)
+    assert np.array_equal(pairs.small.numpy(), shrink(noise(0, 25, 37)[:24, :36], 2).reshape(-1, 3))
+    again = Pairs.from_pictures([noise(0, 25, 37)], 2)
+    assert torch.equal(pairs.small, again.small)
+    assert torch.equal(pairs.large, again.large)
+
+
+def test_what_was_prepared_is_what_is_trained_on(tmp_path):
+    (tmp_path / "source").mkdir()
+    Image.fromarray(noise(0, 24, 36)).save(tmp_path / "source" / "a.png")
+    prepare(Plan(tmp_path / "source", tmp_path / "out", (2,), {}, 24, 12), quiet=True)
+    pairs = Pairs.from_folder(tmp_path / "out", 2, quiet=True)
+    assert pairs.sizes.tolist() == [[12, 12], [12, 12]]
+    whole = shrink(noise(0, 24, 36), 2)
+    assert np.array_equal(pairs.small.numpy(), np.concatenate([whole[:, :12], whole[:, 6:]]).reshape(-1, 3))
+    with pytest.raises(UsageError, match="holds X2, not X3; prepare the folder with --scale 3 too"):
+        Pairs.from_folder(tmp_path / "out", 3, quiet=True)
+
+
+def test_partners_that_do_not_fit(folder):
+    Image.fromarray(noise(0, 6, 5)).save(folder / "LR_bicubic" / "X2" / "b.png")
+    with pytest.raises(UsageError, match=r"has 5x6 pixels, which times 2 is not the size of .*b.png, 12x12"):
+        Pairs.from_folder(folder, 2, quiet=True)
+    (folder / "LR_bicubic" / "X2" / "b.png").unlink()
+    with pytest.raises(UsageError, match=r"b.png has no small partner .*X2.b.png"):
+        Pairs.from_folder(folder, 2, quiet=True)
+
+
+def test_more_than_the_memory_holds(folder, monkeypatch):
+    monkeypatch.setattr(module, "_free_memory", lambda: 3 * 5 * (12 * 18 + 6 * 6) - 1)
+    with pytest.raises(UsageError, match=r"the 2 pictures of .* need 0.0 GB of memory, where 0.0 GB are free"):
+        Pairs.from_folder(folder, 2, quiet=True)
+    monkeypatch.setattr(module, "_free_memory", lambda: 3 * 5 * (12 * 18 + 6 * 6))
+    Pairs.from_folder(folder, 2, quiet=True)
+
+
+def test_free_memory_is_a_number():
+    assert module._free_memory() > 1 << 20
