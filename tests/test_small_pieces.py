@@ -13,7 +13,7 @@ from sharpbit.atomic import open_atomic
 from sharpbit.catalog import Catalog
 from sharpbit.check import Check
 from sharpbit.errors import OutputExists, ResultError, UsageError
-from sharpbit.image.alpha import fill, limits
+from sharpbit.image.alpha import fill
 
 
 @pytest.fixture(params=["unnamed", "named"])
@@ -154,15 +154,6 @@ def test_filling_is_the_same_in_bands_and_types(dtype, monkeypatch):
     whole = fill(pixels, alpha)
     monkeypatch.setattr("sharpbit.image.alpha._BAND", 16)
     assert np.allclose(fill(pixels, alpha), whole, atol=1e-6)
-
-
-def test_limits_hold_alpha():
-    alpha = np.zeros((5, 6), np.float32)
-    alpha[2, 3] = 1
-    low, high = limits(alpha, 2)
-    assert low.max() == 0
-    assert high[2:8, 4:10].min() == 1
-    assert high.sum() == 36
 
 
 def test_the_data_folder_of_the_package_is_complete():

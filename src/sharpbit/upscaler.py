@@ -14,8 +14,8 @@ from sharpbit import tiles, zoo
 from sharpbit.check import Check
 from sharpbit.errors import UsageError
 from sharpbit.image import Picture
-from sharpbit.image.alpha import fill, limits
-from sharpbit.image.resize import resize_rows
+from sharpbit.image.alpha import fill
+from sharpbit.image.resize import enlarge, resize_rows
 from sharpbit.runtime import RUNTIMES, Runtime, Tensor, available_cpus
 from sharpbit.size import Size
 
@@ -152,7 +152,8 @@ class Upscaler:
                 )
                 out[:, columns] = _to_samples(after if channels == 3 else _grey(after), dtype)
                 if alpha is not None and out_alpha is not None:
-                    out_alpha[:, columns] = self._alpha(runtime, tile, alpha)
+                    large = enlarge(_to_float(tile.cut(alpha)), scale)
+                    out_alpha[:, columns] = _to_samples(tile.trim(large, scale), dtype)
                 if progress:
                     progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
             yield out, out_alpha
@@ -167,15 +168,6 @@ class Upscaler:
             whole = max(height, width) <= WHOLE and self.tile is None
             return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
         return self.tile or TILE, halo
-
-    def _alpha(self, runtime: Runtime, tile: tiles.Tile, alpha: Array) -> Array:
-        before = _to_float(tile.cut(alpha))
-        if before.min() == before.max():
-            large = np.full([side * runtime.scale for side in before.shape], before.flat[0], np.float32)
-        else:
-            grey = np.broadcast_to(before[..., None], (*before.shape, 3))
-            large = np.clip(self._network(runtime, grey).mean(-1), *limits(before, runtime.scale))
-        return _to_samples(tile.trim(large, runtime.scale), alpha.dtype)
 
     def _network(self, runtime: Runtime, x: Tensor) -> Tensor:
         if not self.ensemble:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from sharpbit.errors import UsageError
-from sharpbit.image.resize import resize, resize_rows, shrink
+from sharpbit.image.resize import enlarge, resize, resize_rows, shrink
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 
@@ -79,3 +79,11 @@ def test_what_cannot_be_measured():
     with pytest.raises(UsageError, match="11x11"):
         ssim(picture[:14], picture[:14], border=2)
     assert ssim(picture[:15], picture[:15], border=2) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (21, 34)])
+def test_enlarging_by_a_whole_factor_is_resizing(scale, size):
+    source = np.random.default_rng(0).random(size)
+    expected = resize(source, size[0] * scale, size[1] * scale)
+    assert np.abs(enlarge(source, scale) - expected).max() < 1e-12

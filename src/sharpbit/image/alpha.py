@@ -1,4 +1,4 @@
-"""Transparency without fringes: colours for invisible pixels, limits for enlarged alpha."""
+"""Transparency without fringes: colours for invisible pixels."""
 
 from __future__ import annotations
 
@@ -39,21 +39,6 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
             under = np.rint(under)
         out[rows][hidden[rows]] = under[hidden[rows]].astype(out.dtype)
     return out
-
-
-def limits(alpha: NDArray[np.float32], scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The least and the greatest of each pixel's 3x3 neighbourhood, repeated `scale` times on both sides.
-
-    Enlarged alpha that is held between them is exactly opaque or transparent wherever the picture was.
-    """
-    padded = np.pad(alpha, 1, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
-    low, high = windows.min((2, 3)), windows.max((2, 3))
-    return _repeated(low, scale), _repeated(high, scale)
-
-
-def _repeated(x: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
-    return x.repeat(scale, 0).repeat(scale, 1)
 
 
 def _halved(
