@@ -12,7 +12,7 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     """`pixels` `(H, W, C)` with the colour of wholly transparent pixels taken from visible ones nearby.
 
     Whatever an editor left under transparency (often black) would bleed into the visible edge when a network
-    enlarges it. Colours are averaged in a pyramid, weighted by alpha, and handed down to where there are none.
+    enlarges it. Colours come from the eight neighbours, and farther away from a pyramid of means weighted by alpha.
 
     Args:
         pixels: any type of sample.
@@ -34,11 +34,32 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     out = pixels.copy()
     for top in range(0, len(out), _BAND):
         rows = slice(top, top + _BAND)
-        under = _doubled(colour[top // 2 : (top + _BAND) // 2 + 1], hidden[rows].shape)
+        near, weight = _around(pixels, alpha, top, min(len(out), top + _BAND))
+        far = _doubled(colour[top // 2 : (top + _BAND) // 2 + 1], hidden[rows].shape)
+        under = np.where(weight[..., None] > 0, near, far)
         if np.issubdtype(out.dtype, np.integer):
             under = np.rint(under)
         out[rows][hidden[rows]] = under[hidden[rows]].astype(out.dtype)
     return out
+
+
+def _around(
+    pixels: NDArray[np.generic], alpha: NDArray[np.generic], top: int, bottom: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For rows `top` to `bottom`: the mean colour of each 3x3 neighbourhood, weighted by alpha, and that weight."""
+    low, high = max(0, top - 1), min(len(pixels), bottom + 1)
+    missing = ((low - top + 1, bottom + 1 - high), (1, 1))
+    cover = np.pad(alpha[low:high].astype(np.float32), missing)[..., None]
+    covered = np.pad(pixels[low:high].astype(np.float32), (*missing, (0, 0))) * cover
+    shape = (bottom - top, pixels.shape[1])
+    colour, weight = np.zeros((*shape, pixels.shape[2]), np.float32), np.zeros((*shape, 1), np.float32)
+    for dy in range(3):
+        for dx in range(3):
+            part = slice(dy, dy + shape[0]), slice(dx, dx + shape[1])
+            colour += covered[part]
+            weight += cover[part]
+    colour /= np.maximum(weight, np.finfo(np.float32).tiny)
+    return colour, weight[..., 0]
 
 
 def _halved(
