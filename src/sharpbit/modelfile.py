@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +276,3 @@ def operators(path: Path) -> dict[str, int]:
     except (ValueError, IndexError, UnicodeDecodeError):
         raise ModelError(f"{path} is not a complete onnx file; get it again") from None
     return dict(Counter(names).most_common())
-
-
-FIELDS = tuple(item.name for item in fields(Header))

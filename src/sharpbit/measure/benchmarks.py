@@ -173,7 +173,4 @@ def _cut(picture: Pixels, multiple: int) -> Pixels:
 
 
 def _rgb(path: Path) -> Pixels:
-    pixels = read(path).pixels
-    if pixels.dtype == np.uint16:
-        pixels = np.rint(pixels / 257).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    return np.ascontiguousarray(read(path).rgb8())
