@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 PICTURES = {"errors", "atomic", "image"}
-RUNNING = PICTURES | {"catalog", "check", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
+RUNNING = PICTURES | {"catalog", "check", "integer", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
@@ -19,9 +19,10 @@ ALLOWED = {
     "check": {"errors"},
     "tiles": {"errors"},
     "modelfile": {"errors"},
+    "integer": {"errors"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"catalog", "errors", "modelfile"},
+    "runtime": {"catalog", "errors", "integer", "modelfile"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
