@@ -29,18 +29,19 @@ ALLOWED = {
     "evaluation": RUNNING | {"measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
+    "quant": {"catalog", "errors", "nn"},
     "arch": MAKING,
     "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "modelfile"},
-    "cost": {"errors"},
+    "model": MAKING | {"arch", "atomic", "modelfile", "quant"},
+    "cost": {"errors", "quant"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
-    "export": {"atomic", "catalog", "errors", "model", "modelfile"},
+    "export": {"atomic", "catalog", "errors", "model", "modelfile", "quant"},
     "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

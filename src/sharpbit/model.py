@@ -6,7 +6,7 @@ import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.nn import State, receptive_field
+from sharpbit.quant.freeze import weights
+from sharpbit.quant.verbs import replay
 from sharpbit.reparam.chain import chain
 from sharpbit.reparam.receipt import LIMIT, receipt
 
@@ -51,8 +53,8 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
-        return sum(weight.numel() for weight in self.net.parameters())
+        """Number of weights, however they are stored; ranges of quantizers are none."""
+        return weights(self.net)
 
     def header(self) -> Header:
         """What a file of this model says of it (without the sha256, which the file's writer adds)."""
@@ -107,7 +109,7 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"{path} holds another network: {error}") from None
     except TypeError as error:
         raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
-    model = _filled(arch, config, state, str(path))
+    model = _filled(arch, config, state, str(path), header.history)
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=header.history, about=about)
 
@@ -171,10 +173,12 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
 
 
-def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model:
-    """The network with these sizes and exactly these weights."""
+def _filled(
+    arch: Architecture, config: Any, state: State, source: str, history: Iterable[Mapping[str, Any]] = ()
+) -> Model:
+    """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
-        net = arch.build(config)
+        net = replay(arch.build(config), history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -10,6 +10,15 @@ from torch import Tensor, nn
 State = Mapping[str, Tensor]
 
 
+class Site(nn.Identity):
+    """A name for a tensor, for whoever wants to round it, read it or meter it; free, and gone after an export.
+
+    A network puts one in front of each operand of a matrix product (`self.at_q(q) @ self.at_k(k).mT`) and wherever a
+    tensor matters that no convolution or linear layer takes as its input, such as the two sides of an addition. One
+    site stands for one place: a site that is called twice in a forward has one range for both.
+    """
+
+
 def conv(inputs: int, outputs: int, side: int) -> nn.Conv2d:
     """A convolution that keeps the size: stride 1, zero padding, with bias; `side` is odd."""
     return nn.Conv2d(inputs, outputs, side, padding=side // 2)
