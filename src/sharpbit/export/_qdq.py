@@ -1,6 +1,6 @@
-"""The frozen network in ONNX: QuantizeLinear and DequantizeLinear around every operator that an engine can run in integers.
+"""The frozen network in ONNX: QuantizeLinear and DequantizeLinear around what an engine can run in integers.
 
-ONNX Runtime (1.31 and before) has two traps here, both found by comparing with it switched to no optimization:
+ONNX Runtime (seen in 1.31) has two traps here, both found by comparing with it switched to no optimization:
 
 - an integer convolution takes the zero point of the first output channel for all of them, silently;
 - where a convolution has a DequantizeLinear in front and a QuantizeLinear behind it, a weight in float is rounded to
@@ -38,7 +38,7 @@ def prepared(net: nn.Module) -> nn.Module:
         if not isinstance(part, QuantConv2d | QuantLinear | QuantSite):
             continue
         act, kernel = part.act, getattr(part, "kernel", None)
-        integer = _runs_in_integers(act) and (kernel is None or _runs_in_integers(kernel))
+        integer = all(item.integer for item in (act, kernel) if isinstance(item, QDQ | Integers))
         for quantizer in (act, kernel):
             if isinstance(quantizer, QDQ | Integers):
                 quantizer.plain = not integer
@@ -47,13 +47,6 @@ def prepared(net: nn.Module) -> nn.Module:
         if integer and isinstance(kernel, Integers):
             kernel.zero = kernel.zero.to(torch.int8)
     return net
-
-
-def _runs_in_integers(quantizer: nn.Module) -> bool:
-    if isinstance(quantizer, QDQ):
-        inside = BYTE[0] <= int(quantizer.zero.min()) and int(quantizer.zero.max()) <= BYTE[1]
-        return quantizer.bits <= 8 and quantizer.scale.dim() == 0 and inside
-    return isinstance(quantizer, Integers) and quantizer.bits <= 8 and not bool(quantizer.zero.any())
 
 
 def _qdq(x: Any, scale: Any, zero: Any, least: Any, most: Any, axis: int) -> Any:
@@ -75,7 +68,7 @@ def without_idle_clips(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Without the clips of bytes to what a byte can be anyway."""
     graph = proto.graph
     numbers = {item.name: item for item in graph.initializer if item.data_type == onnx.TensorProto.UINT8}
-    renamed = {}
+    renamed: dict[str, str] = {}
     for node in list(graph.node):
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
