@@ -34,7 +34,7 @@ ALLOWED = {
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "modelfile", "quant"},
     "cost": {"errors", "quant"},
-    "inspection": {"cost", "errors", "model", "modelfile", "nn", "zoo"},
+    "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
     "export": {"atomic", "catalog", "errors", "model", "modelfile", "quant"},
