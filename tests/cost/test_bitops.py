@@ -20,7 +20,7 @@ from sharpbit.quant.freeze import freeze
 from sharpbit.quant.plan import Plan, Rule, leave
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "quant"))
-from quant_nets import Attention, Residual, build, calibrated, pictures  # noqa: E402
+from quant_nets import Attention, Residual, build, calibrated, pictures
 
 MINMAX = METHODS["minmax"]
 
