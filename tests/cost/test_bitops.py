@@ -1,14 +1,12 @@
 """Bits metered from outside: who rounded what, who reads it, and the rules of published tables."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import sharpbit
+from quant_nets import Attention, Residual, build, calibrated, pictures
 from sharpbit import model as models
 from sharpbit.app.inspect import inspected
 from sharpbit.cost import bitops, macs
@@ -18,9 +16,6 @@ from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.plan import Plan, Rule, leave
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "quant"))
-from quant_nets import Attention, Residual, build, calibrated, pictures
 
 MINMAX = METHODS["minmax"]
 

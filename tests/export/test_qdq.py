@@ -1,9 +1,7 @@
 """A frozen network in ONNX: in integers where an engine can, and the same picture in any case."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,6 +9,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from quant_nets import Attention, Residual, chain, pictures
 from sharpbit import model as models
 from sharpbit import modelfile
 from sharpbit.export.onnx import export
@@ -18,9 +17,6 @@ from sharpbit.image import read
 from sharpbit.quant import verbs
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.runtime.ort import open_ort
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "quant"))
-from quant_nets import Attention, Residual, chain, pictures
 
 ALL, NONE = ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 WHOLE = {  # what ONNX Runtime makes of each network at 8 bits, of the operators that multiply

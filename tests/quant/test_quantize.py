@@ -1,10 +1,12 @@
 """Plans, the swap, and calibration."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from quant_nets import Attention, Residual, build, calibrated, chain, pictures
 from torch import nn
 
+from quant_nets import Attention, Residual, build, calibrated, chain, pictures
 from sharpbit import model as models
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
@@ -152,9 +154,9 @@ def test_what_was_never_calibrated_shows():
 
 
 def test_ranges_for_each_channel():
-    plan = Plan((Rule("*", act_options={"per_channel": True}, weight_options={"per_channel": False}),))
-    quantized = calibrated(build("attention"), plan=Plan((Rule("*"), *(Rule(n, *(8, 8), *(
-        plan.rules[0].act_options, plan.rules[0].weight_options)) for n in ("qkv", "tail")))))  # fmt: skip
+    options = {"act_options": {"per_channel": True}, "weight_options": {"per_channel": False}}
+    plan = Plan((Rule("*"), Rule("qkv", **options), Rule("tail", **options)))
+    quantized = calibrated(build("attention"), plan=plan)
     assert quantized.qkv.act.range.lo.shape == (12,)
     assert quantized.tail.act.range.lo.shape == (12,)
     assert quantized.qkv.kernel.range.lo.shape == ()
@@ -201,3 +203,21 @@ def test_a_method_of_ones_own_is_a_pair_of_ranges():
     net = quantize(chain(), Plan.uniform(), Method(act=Percentile, weight=MinMax))
     assert isinstance(net[0].act.range, Percentile)
     assert isinstance(net[0].kernel.range, MinMax)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"verb": "quantize"}, "plan"),
+        ({"verb": "quantize", "method": "minmax", "plan": [1]}, "not fit"),
+        ({"verb": "quantize", "method": "minmax", "plan": [{"match": "nothing"}]}, "rule 'nothing' matched no"),
+        ({"verb": "quantize", "method": "os", "plan": [{"match": "*"}]}, "no method called 'os'"),
+        ({"verb": "freeze"}, "no quantizers to freeze"),
+    ],
+)
+def test_a_history_that_cannot_be_replayed_is_one_sentence(entry, message, tmp_path):
+    model = models.build("plain", scale=2, blocks=1, width=4)
+    models.save(replace(model, history=(entry,)), tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match=message) as caught:
+        models.load(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
