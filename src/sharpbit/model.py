@@ -69,7 +69,7 @@ class Model:
 
 
 def build(arch: str, **config: Any) -> Model:
-    """A network of the named architecture with fresh weights.
+    """A network of the named architecture with fresh weights, in the mode of use, not of training.
 
     Raises:
         UsageError: no such architecture, or a size that it does not have.
@@ -80,7 +80,7 @@ def build(arch: str, **config: Any) -> Model:
     except TypeError:
         known = ", ".join(architecture.config.__dataclass_fields__)
         raise UsageError(f"the sizes of {arch} are {known}; given were {', '.join(config) or 'none'}") from None
-    return Model(architecture, sizes, architecture.build(sizes))
+    return Model(architecture, sizes, architecture.build(sizes).eval())
 
 
 def load(path: str | Path) -> Model:
@@ -179,7 +179,7 @@ def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
-    return Model(arch, config, net)
+    return Model(arch, config, net.eval())
 
 
 def _unpickle(path: Path) -> State:

@@ -100,7 +100,7 @@ def train(
     """
     _check(model, pairs, how)
     net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = copy.deepcopy(net)
+    ema = copy.deepcopy(net.train())
     optimizer = torch.optim.Adam(net.parameters(), lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = _resume(out, how, net, ema, optimizer) if out else 0
     loss_of = _LOSSES[how.loss]
@@ -163,6 +163,8 @@ def _freeze(net: nn.Module, *, frozen: bool) -> None:
 @torch.no_grad()
 def _average(ema: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
+    for mean, value in zip(ema.buffers(), net.buffers(), strict=True):  # statistics of normalization, averages already
+        mean.copy_(value)
 
 
 def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) -> None:
