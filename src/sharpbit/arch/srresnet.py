@@ -53,9 +53,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same."""
         x = self.input(x)
-        y: Tensor = self.act(self.bn1(self.conv1(x)))
-        y = self.bn2(self.output(self.conv2(y))) + self.skip(x)
-        return y
+        y = self.act(self.bn1(self.conv1(x)))
+        z: Tensor = self.bn2(self.output(self.conv2(y))) + self.skip(x)
+        return z
 
 
 class SRResNet(nn.Module):
