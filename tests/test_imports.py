@@ -30,6 +30,7 @@ ALLOWED = {
     "evaluation": RUNNING | {"measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
+    "quant": {"catalog", "errors", "nn"},
     "arch": MAKING,
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "modelfile"},
@@ -41,7 +42,7 @@ ALLOWED = {
     "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

@@ -16,7 +16,12 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the training pictures, w
 
 
 class Site(nn.Identity):
-    """A name for a tensor that a quantizer may round, or that distillation reads."""
+    """A name for a tensor, for whoever wants to round it, read it or meter it; free, and gone after an export.
+
+    A network puts one in front of each operand of a matrix product (`self.at_q(q) @ self.at_k(k).mT`) and wherever a
+    tensor matters that no convolution or linear layer takes as its input, such as the two sides of an addition. One
+    site stands for one place: a site that is called twice in a forward has one range for both.
+    """
 
 
 def conv(inputs: int, outputs: int, side: int, *, bias: bool = True, groups: int = 1) -> nn.Conv2d:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,12 +34,14 @@ class Cost:
         size: height and width of the picture that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
+        layers: the operations by the name of the innermost module in which they ran.
     """
 
     macs: int
     size: tuple[int, int]
     operators: Mapping[str, int]
     tensors: tuple[str, ...]
+    layers: Mapping[str, int] = field(default_factory=dict)
 
 
 def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
@@ -49,14 +52,18 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
     """
     shadow = copy.deepcopy(net).to("meta").eval()
     names = {_storage(tensor): name for name, tensor in shadow.state_dict().items()}
-    with torch.no_grad(), _Meter() as meter:
+    meter = _Meter()
+    for name, module in shadow.named_modules():
+        module.register_forward_pre_hook(partial(meter.enter, name))
+        module.register_forward_hook(meter.leave)
+    with torch.no_grad(), meter:
         try:
             shadow(torch.empty(1, 3, *size, device="meta"))
         except (NotImplementedError, RuntimeError) as error:
             reason = str(error).splitlines()[0][:160]
             raise UsageError(f"the cost of {type(net).__name__} cannot be counted without values: {reason}") from None
     unread = tuple(name for storage, name in names.items() if storage not in meter.read)
-    return Cost(meter.macs, size, dict(meter.unknown), unread)
+    return Cost(meter.layers.total(), size, dict(meter.unknown), unread, dict(meter.layers))
 
 
 def _applied(args: tuple[Any, ...], out: Tensor) -> int:
@@ -80,7 +87,16 @@ _FREE = {
     *(_OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute, _OPS.transpose, _OPS.t),
     *(_OPS.expand, _OPS.clone, _OPS.copy_, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes, _OPS.squeeze),
     *(_OPS.unsqueeze, _OPS.repeat, _OPS.repeat_interleave, _OPS.index_select, _OPS.detach, _OPS.alias, _OPS.empty),
-    *(_OPS.constant_pad_nd, _OPS.zeros, _OPS.ones, _OPS.full, _OPS.arange, _OPS.scalar_tensor, _OPS.lift_fresh),
+    *(
+        _OPS.roll,
+        _OPS.constant_pad_nd,
+        _OPS.zeros,
+        _OPS.ones,
+        _OPS.full,
+        _OPS.arange,
+        _OPS.scalar_tensor,
+        _OPS.lift_fresh,
+    ),
 }
 
 
@@ -89,9 +105,18 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.layers: Counter[str] = Counter()
+        self.inside = [""]
         self.unknown: Counter[str] = Counter()
         self.read: set[int] = set()
+
+    def enter(self, name: str, module: nn.Module, args: object) -> None:
+        """The module of this name begins to run."""
+        self.inside.append(name)
+
+    def leave(self, module: nn.Module, args: object, out: object) -> None:
+        """It has run."""
+        self.inside.pop()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -101,7 +126,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         operator = func.overloadpacket
         if operator in _RULES:
-            self.macs += _RULES[operator](args, out)
+            self.layers[self.inside[-1]] += _RULES[operator](args, out)
             self.read |= {_storage(item) for item in args if isinstance(item, Tensor)}
         elif operator not in _FREE:
             self.unknown[str(operator).removeprefix("aten.")] += 1
