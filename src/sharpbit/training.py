@@ -34,11 +34,14 @@ class Training:
         rate: highest learning rate of Adam.
         last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
         warmup: steps of linear rise at the start.
+        halvings: steps at which the rate is halved; where there are any, it is not changed otherwise.
         betas: Adam's decay rates.
+        clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
             counts from 1 and releases it just before step 100,000).
+        colours: whether the colour channels of crops are shuffled.
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
         seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.
@@ -50,10 +53,13 @@ class Training:
     rate: float = 1e-3
     last_rate: float = 1e-6
     warmup: int = 200
+    halvings: tuple[int, ...] = ()
     betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 0.0
     loss: str = "l1"
     low_weight: float = 0.0
     frozen_steps: int = 0
+    colours: bool = True
     ema: float = 0.999
     precision: str = "bf16"
     seed: int = 10
@@ -62,6 +68,8 @@ class Training:
         """Learning rate of the step numbered from 0."""
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
+        if self.halvings:
+            return float(self.rate * 0.5 ** sum(step >= at for at in self.halvings))
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -114,13 +122,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = how.rate_at(step)
             generator.manual_seed(how.seed * 1_000_003 + step)
-            small, large = pairs.batch(how.batch, how.patch, generator)
+            small, large = pairs.batch(how.batch, how.patch, generator, colours=how.colours)
             small, large = small.contiguous(memory_format=torch.channels_last), large
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 loss = _loss(net, small, large, how, loss_of)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if how.clip:
+                nn.utils.clip_grad_norm_(net.parameters(), how.clip)
             optimizer.step()
             _average(ema, net, min(how.ema, (step + 1) / (step + 10)))
             mean, counted = mean + loss.detach(), counted + 1
@@ -191,7 +201,7 @@ def _resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer:
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["how"] != asdict(how):
+    if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
         raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
     net.load_state_dict(state["net"])
     ema.load_state_dict(state["ema"])
