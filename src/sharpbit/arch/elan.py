@@ -91,7 +91,7 @@ class Scores(nn.Module):
     def forward(self, q: Tensor) -> Tensor:
         """`(windows, pixels, channels)` to `(windows, pixels, pixels)`."""
         q = self.query(q)
-        scores: Tensor = self.attention(torch.softmax(q @ q.transpose(1, 2), -1))
+        scores: Tensor = self.attention(torch.softmax(torch.bmm(q, q.transpose(1, 2)), -1))
         return scores
 
 
@@ -104,8 +104,7 @@ class Mix(nn.Module):
 
     def forward(self, scores: Tensor, v: Tensor) -> Tensor:
         """`(windows, pixels, pixels)` and `(windows, pixels, channels)` to the latter's shape."""
-        mixed: Tensor = scores @ self.value(v)
-        return mixed
+        return torch.bmm(scores, self.value(v))
 
 
 class Attention(nn.Module):
