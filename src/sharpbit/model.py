@@ -191,10 +191,12 @@ def _unpickle(path: Path) -> State:
         raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
-    for wrapper in ("params_ema", "params", "state_dict"):
+    for wrapper in ("params_ema", "params", "state_dict", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of tensors")
+    if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)

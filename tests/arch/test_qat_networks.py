@@ -153,6 +153,16 @@ def test_a_shared_prelu_is_one_tensor_of_the_file(tmp_path):
         again.load_state_dict({key: value for key, value in model.net.state_dict().items() if key != "act.weight"})
 
 
+def test_a_checkpoint_of_the_authors_of_elan(published, tmp_path):
+    """The weights lie beside other things, and their names begin as several GPUs leave them."""
+    state = published("elan_light_fp").state
+    torch.save({"epoch": 3, "model_state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "a.pt")
+    model = models.load(tmp_path / "a.pt")
+    assert (model.arch.name, model.scale) == ("elan", 4)
+    key = "body.3.modules_gmsa.gmsa_1.project_out.weight"
+    assert torch.equal(model.net.state_dict()["blocks.3.attention.1.project_out.weight"], state[key])
+
+
 def test_loading_is_strict(published):
     case = published("edsr_fp_x2")
     with pytest.raises(ModelError, match="stray"):
