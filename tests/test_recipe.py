@@ -194,8 +194,8 @@ def test_pretraining_runs_two_steps(path, tmp_path):
     assert done.config == fresh.config
     assert json.loads((out / "log.jsonl").read_text())["step"] == 2
     how = Training(**found.step[0].settings)
-    assert how.rate_at(0) == how.rate == how.rate_at(how.halvings[0] - 1)
-    assert how.rate_at(how.steps - 1) == how.rate / 2 ** len(how.halvings)
+    assert how.rate_at(0) == how.rate == how.rate_at(how.halve[0] - 1)
+    assert how.rate_at(how.steps - 1) == how.rate / 2 ** len(how.halve)
     assert (how.betas, how.loss, how.ema, how.colours) == ([0.9, 0.999], "l1", 0.0, False)
 
 

@@ -123,7 +123,7 @@ def test_the_second_stream_learns_from_the_step_of_its_release_on(pairs, tmp_pat
 
 
 def test_the_rate_is_halved_at_given_steps():
-    plan = how(rate=8e-4, warmup=0, halvings=(3, 6), steps=10)
+    plan = how(rate=8e-4, last_rate=8e-4, warmup=0, halve=(3, 6), steps=10)
     assert [plan.rate_at(step) for step in (0, 2, 3, 5, 6, 9)] == [8e-4, 8e-4, 4e-4, 4e-4, 2e-4, 2e-4]
 
 

@@ -34,8 +34,8 @@ class Training:
         rate: highest learning rate of Adam.
         last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
         warmup: steps of linear rise at the start.
-        halvings: steps at which the rate is halved; where there are any, it is not changed otherwise.
         betas: Adam's decay rates.
+        halve: numbers of steps after which the rate is halved once more.
         clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
@@ -53,8 +53,8 @@ class Training:
     rate: float = 1e-3
     last_rate: float = 1e-6
     warmup: int = 200
-    halvings: tuple[int, ...] = ()
     betas: tuple[float, float] = (0.9, 0.99)
+    halve: tuple[int, ...] = ()
     clip: float = 0.0
     loss: str = "l1"
     low_weight: float = 0.0
@@ -66,10 +66,11 @@ class Training:
 
     def rate_at(self, step: int) -> float:
         """Learning rate of the step numbered from 0."""
+        return self._cosine(step) * 0.5 ** sum(step >= milestone for milestone in self.halve)
+
+    def _cosine(self, step: int) -> float:
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
-        if self.halvings:
-            return float(self.rate * 0.5 ** sum(step >= at for at in self.halvings))
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
 
