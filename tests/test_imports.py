@@ -18,6 +18,7 @@ ALLOWED = {
     "size": {"errors"},
     "check": {"errors"},
     "tiles": {"errors"},
+    "patches": {"errors"},
     "modelfile": {"errors"},
     "integer": {"errors"},
     "image": PICTURES,

@@ -1,6 +1,7 @@
 """Recipes: read strictly, carried out on tiny data, resumed; and those of the repository."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,40 @@ def test_published_trainings_are_as_published(path):
     assert not found.start.config.get("fused", False)  # ECBSR is trained in its form of many branches
     assert {"Set5", "Set14"} <= set(found.expect)
     assert found.evaluate
+
+
+QAT = sorted((RECIPES[0].parent / "qat").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", QAT, ids=lambda path: path.stem)
+def test_pretraining_runs_two_steps(path, tmp_path):
+    """Of a thin network, on one crop each; and the schedule is a whole one."""
+    found = recipe.read(path)
+    text = path.read_text().replace("config = {", "config = { width = 16,")
+    for key, value in (("steps", 2), ("batch", 1), ("patch", 12)):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    (tmp_path / "pictures").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    out = tmp_path / "out"
+    if found.start.arch == "elan":
+        text = text.replace("width = 16,", "width = 15, blocks = 2,")
+    recipe.run(written(tmp_path, text), data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    done = load(out / "trained.safetensors")
+    fresh = models.build(found.start.arch, **recipe.read(tmp_path / "small.toml").start.config)
+    assert done.config == fresh.config
+    assert json.loads((out / "log.jsonl").read_text())["step"] == 2
+    how = Training(**found.step[0].settings)
+    assert how.rate_at(0) == how.rate == how.rate_at(how.halve[0] - 1)
+    assert how.rate_at(how.steps - 1) == how.rate / 2 ** len(how.halve)
+    assert (how.betas, how.loss, how.ema, how.colours) == ([0.9, 0.999], "l1", 0.0, False)
+
+
+def test_every_network_has_its_pretraining():
+    archs = [recipe.read(path).start.arch for path in QAT]
+    assert set(archs) == {"srresnet", "edsr", "carn", "idn", "elan"}
+    scales = {recipe.read(path).start.config["scale"] for path in QAT if path.stem.startswith("edsr")}
+    assert scales == {2, 3, 4}
 
 
 def test_every_published_training_has_its_recipe():

@@ -71,7 +71,7 @@ class Model:
 
 
 def build(arch: str, **config: Any) -> Model:
-    """A network of the named architecture with fresh weights.
+    """A network of the named architecture with fresh weights, in the mode of use, not of training.
 
     Raises:
         UsageError: no such architecture, or a size that it does not have.
@@ -82,7 +82,7 @@ def build(arch: str, **config: Any) -> Model:
     except TypeError:
         known = ", ".join(architecture.config.__dataclass_fields__)
         raise UsageError(f"the sizes of {arch} are {known}; given were {', '.join(config) or 'none'}") from None
-    return Model(architecture, sizes, architecture.build(sizes))
+    return Model(architecture, sizes, architecture.build(sizes).eval())
 
 
 def load(path: str | Path) -> Model:
@@ -183,7 +183,7 @@ def _filled(
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
-    return Model(arch, config, net)
+    return Model(arch, config, net.eval())
 
 
 def _unpickle(path: Path) -> State:
@@ -195,10 +195,12 @@ def _unpickle(path: Path) -> State:
         raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
-    for wrapper in ("params_ema", "params", "state_dict"):
+    for wrapper in ("params_ema", "params", "state_dict", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of tensors")
+    if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from quant_nets import NETS, build, calibrated, pictures
 
+from quant_nets import NETS, build, calibrated, pictures
 from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs

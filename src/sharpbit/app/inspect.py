@@ -7,6 +7,8 @@ from dataclasses import asdict
 from sharpbit.app import aligned, dump, flat
 from sharpbit.inspection import Inspection
 
+SHOWN = 4  # uncounted tensors that are named
+
 
 def inspected(facts: Inspection, as_json: bool) -> str:
     """The facts of a model file, a line each."""
@@ -59,4 +61,7 @@ def _bits(facts: Inspection) -> list[tuple[str, str]]:
 
 def _uncounted(facts: Inspection) -> str:
     operators = [f"operator {name} ({times}x)" for name, times in facts.uncounted_operators.items()]
-    return ", ".join([*operators, *(f"tensor {name}" for name in facts.uncounted_tensors)]) or "nothing"
+    tensors = [f"tensor {name}" for name in facts.uncounted_tensors]
+    if len(tensors) > SHOWN:
+        tensors[SHOWN:] = [f"and {len(tensors) - SHOWN} tensors more (--json names them)"]
+    return ", ".join([*operators, *tensors]) or "nothing"

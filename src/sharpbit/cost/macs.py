@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,12 +36,14 @@ class Cost:
         size: height and width of the picture that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
+        layers: the operations by the name of the innermost module in which they ran.
     """
 
     macs: int
     size: tuple[int, int]
     operators: Mapping[str, int]
     tensors: tuple[str, ...]
+    layers: Mapping[str, int] = field(default_factory=dict)
 
 
 def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
@@ -51,7 +54,7 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
     """
     meter = Meter()
     unread = run(net, size, meter)
-    return Cost(meter.macs, size, dict(meter.unknown), unread)
+    return Cost(meter.spent.total(), size, dict(meter.unknown), unread, dict(meter.spent))
 
 
 def run(net: nn.Module, size: tuple[int, int], meter: Meter) -> tuple[str, ...]:
@@ -67,6 +70,9 @@ def run(net: nn.Module, size: tuple[int, int], meter: Meter) -> tuple[str, ...]:
     inside += [f"{name}.{key}" for name, part in shadow.named_modules() if isinstance(part, Integers) for key in _ASIDE]
     names = {storage(tensor): name for name, tensor in shadow.state_dict().items() if not _under(name, inside)}
     meter.watch(shadow)
+    for name, module in shadow.named_modules():
+        module.register_forward_pre_hook(partial(meter.enter, name))
+        module.register_forward_hook(meter.leave)
     with torch.no_grad(), meter:
         try:
             shadow(torch.empty(1, 3, *size, device="meta"))
@@ -104,7 +110,16 @@ _FREE = {
     *(_OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute, _OPS.transpose, _OPS.t),
     *(_OPS.expand, _OPS.clone, _OPS.copy_, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes, _OPS.squeeze),
     *(_OPS.unsqueeze, _OPS.repeat, _OPS.repeat_interleave, _OPS.index_select, _OPS.detach, _OPS.alias, _OPS.empty),
-    *(_OPS.constant_pad_nd, _OPS.zeros, _OPS.ones, _OPS.full, _OPS.arange, _OPS.scalar_tensor, _OPS.lift_fresh),
+    *(
+        _OPS.roll,
+        _OPS.constant_pad_nd,
+        _OPS.zeros,
+        _OPS.ones,
+        _OPS.full,
+        _OPS.arange,
+        _OPS.scalar_tensor,
+        _OPS.lift_fresh,
+    ),
 }
 
 
@@ -113,12 +128,21 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.spent: Counter[str] = Counter()
+        self.inside = [""]
         self.unknown: Counter[str] = Counter()
         self.read: set[int] = set()
         self._paused = False
         self._source: dict[int, int] = {}  # from the storage of a rounded tensor to that of what was rounded
         self._kept: list[Any] = []  # storages are told apart by address, so none may be freed meanwhile
+
+    def enter(self, name: str, module: nn.Module, args: object) -> None:
+        """The module of this name begins to run."""
+        self.inside.append(name)
+
+    def leave(self, module: nn.Module, args: object, out: object) -> None:
+        """It has run."""
+        self.inside.pop()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -136,7 +160,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
         """An operator that costs something ran."""
-        self.macs += macs
+        self.spent[self.inside[-1]] += macs
         keys = {storage(item) for item in args if isinstance(item, Tensor)}
         self.read |= keys | {self._source[key] for key in keys if key in self._source}
 
