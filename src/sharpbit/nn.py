@@ -10,6 +10,10 @@ from torch import Tensor, nn
 State = Mapping[str, Tensor]
 
 
+class Site(nn.Identity):
+    """A name for a tensor: the place where a quantizer may round it; free, and removed by export."""
+
+
 def conv(inputs: int, outputs: int, side: int) -> nn.Conv2d:
     """A convolution that keeps the size: stride 1, zero padding, with bias; `side` is odd."""
     return nn.Conv2d(inputs, outputs, side, padding=side // 2)
