@@ -63,17 +63,15 @@ def pad(x: Tensor, multiple: int, rule: str = "mirror") -> Tensor:
     if rule == "mirror":
         rows, columns = (height // multiple + 1) * multiple, (width // multiple + 1) * multiple
     else:
-        rows, columns = -(-height // multiple) * multiple, -(-width // multiple) * multiple
+        rows, columns = ((side + multiple - 1) // multiple * multiple for side in (height, width))
     down, right = (_mirrored(side, to, rule, x.device) for side, to in ((height, rows), (width, columns)))
     return x.index_select(2, down).index_select(3, right)
 
 
 def _mirrored(side: int, to: int, rule: str, device: torch.device) -> Tensor:
     """Which of `side` pixels stands at each of `to` places."""
-    place = torch.arange(to, device=device)
-    if rule == "mirror":
-        place = place % (2 * side)
-        return torch.minimum(place, 2 * side - 1 - place)
-    period = max(2 * side - 2, 1)
-    place = place % period
-    return torch.minimum(place, (period - place) % period if side > 1 else place)
+    twice = 1 if rule == "mirror" else 0  # the pixels at both edges
+    period = max(2 * side - 2 + 2 * twice, 1)
+    # a tensor, because the tracer of the ONNX export knows no remainder by a size that is open
+    place = torch.arange(to, device=device) % torch.full((1,), period, device=device)
+    return torch.minimum(place, period - twice - place)

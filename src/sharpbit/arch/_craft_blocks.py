@@ -22,7 +22,7 @@ Window = tuple[int, int]
 class Position(nn.Module):
     """A bias for each offset between two tokens of a window, made of the offset by a small MLP.
 
-    Every published CRAFT has a hidden width of 1, for which LayerNorm gives a constant, so that the bias is the same for
+    Every published CRAFT has a hidden width of 1, of which LayerNorm makes a constant, so that the bias is the same for
     all offsets and softmax does not see it. Then nothing is computed; the weights are there for the sake of files.
     """
 
@@ -57,7 +57,8 @@ class WindowAttention(Attention):
         if down:
             qkv = qkv.roll((-down, -right), (1, 2))
         n, height, width = qkv.shape[:3]
-        windows = split(qkv.unflatten(-1, (self.heads, -1)), self.window)  # N, rows, columns, h, w, 3, heads, d
+        heads = qkv.reshape(n, height, width, 3, self.heads, -1)
+        windows = split(heads, self.window)  # N, rows, columns, h, w, 3, heads, d
         shape = windows.shape
         windows = windows.permute(5, 0, 1, 2, 6, 3, 4, 7)
         q, k, v = windows.reshape(3, -1, self.heads, shape[3] * shape[4], shape[-1]).unbind(0)
@@ -120,12 +121,12 @@ class SRWAB(nn.Module):
     def forward(self, picture: Tensor, offsets: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
         """`offsets`: for each half the table of offsets and the index into it."""
         x = picture.permute(0, 2, 3, 1)
-        qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, 2, -1))
+        qkv = self.qkv(self.norm1(x)).view(*x.shape[:3], 3, 2, -1)
         halves = [attend(qkv[..., k, :], *offsets[k]) for k, attend in enumerate(self.attns)]
         local = self.get_v(qkv[..., 2, :, :].flatten(-2).permute(0, 3, 1, 2))
         x = x + self.proj(torch.cat(halves, -1) + local.permute(0, 2, 3, 1))
-        x = x + self.mlp(self.norm2(x))
-        return x.permute(0, 3, 1, 2)
+        result: Tensor = x + self.mlp(self.norm2(x))
+        return result.permute(0, 3, 1, 2)
 
 
 class HFERB(nn.Module):
@@ -177,13 +178,13 @@ class ChannelAttention(nn.Module):
         q, k, v = (self._heads(x) for x in (self.q_dwconv(self.q(high)), k, v))
         q, k = self.query(F.normalize(q, dim=-1)), self.key(F.normalize(k, dim=-1))
         weight = self.attention((q @ k.transpose(-2, -1) * self.temperature).softmax(-1))
-        out = (weight @ self.value(v)).flatten(1, 2).unflatten(-1, low.shape[2:])
+        out = (weight @ self.value(v)).reshape(low.shape)
         result: Tensor = self.project_out(out.contiguous(memory_format=torch.channels_last))
         return result
 
     def _heads(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, heads, C / heads, H * W)`."""
-        return x.unflatten(1, (len(self.temperature), -1)).flatten(-2)
+        return x.reshape(len(x), len(self.temperature), -1, x.shape[2] * x.shape[3])
 
 
 class GDFN(nn.Module):

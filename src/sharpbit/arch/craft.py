@@ -1,8 +1,8 @@
 """CRAFT: windows of attention for the low frequencies, a branch of convolutions for the high ones.
 
 Source: "Feature Modulation Transformer: Cross-Refinement of Global Representation via High-Frequency Prior for Image
-Super-Resolution", Li et al., ICCV 2023; `basicsr/archs/craft_arch.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-
-EfficientSR, whose names of tensors these are.
+Super-Resolution", Li et al., ICCV 2023; `basicsr/archs/craft_arch.py` of
+AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR, whose names of tensors these are.
 
 Attention between channels and normalising look at the whole picture, so a tile's result is not its part of the whole
 result; `bench/craft_tiles.py` measures by how much.
