@@ -14,32 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch._attention import Attention, merge, split
+from sharpbit.arch._position import Position
 from sharpbit.nn import Site, conv3
 
 Window = tuple[int, int]
-
-
-class Position(nn.Module):
-    """A bias for each offset between two tokens of a window, made of the offset by a small MLP.
-
-    Every published CRAFT has a hidden width of 1, of which LayerNorm makes a constant, so that the bias is the same for
-    all offsets and softmax does not see it. Then nothing is computed; the weights are there for the sake of files.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.pos_proj = nn.Linear(2, width)
-        self.pos1, self.pos2, self.pos3 = (
-            nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, outputs))
-            for outputs in (width, width, heads)
-        )
-
-    def forward(self, offsets: Tensor, index: Tensor) -> Tensor | None:
-        """Offsets `(K, 2)` and which of them lies between two tokens `(T, T)`, to `(heads, T, T)`."""
-        if self.pos_proj.out_features == 1:
-            return None
-        bias: Tensor = self.pos3(self.pos2(self.pos1(self.pos_proj(offsets))))
-        return bias[index].permute(2, 0, 1)
 
 
 class WindowAttention(Attention):
@@ -62,7 +40,7 @@ class WindowAttention(Attention):
         shape = windows.shape
         windows = windows.permute(5, 0, 1, 2, 6, 3, 4, 7)
         q, k, v = windows.reshape(3, -1, self.heads, shape[3] * shape[4], shape[-1]).unbind(0)
-        bias = self.pos(offsets, index)
+        bias = None if self.pos.constant else self.pos(offsets)[index].permute(2, 0, 1)
         if self.mask:
             mask = _mask(height, width, self.window, qkv.device).to(qkv.dtype).repeat(n, 1, 1, 1)
             bias = mask if bias is None else mask + bias

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sharpbit.arch import Architecture
 from sharpbit.arch._attention import PADDINGS, pad
 from sharpbit.arch._craft_blocks import HFB, HFERB, SRWAB, LayerNorm
+from sharpbit.arch._position import offsets
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv3, count, scale_of
 
@@ -111,7 +112,7 @@ class CRAFT(nn.Module):
         self.config = config
         width = config.width
         for name, window in (("h", config.split), ("v", config.split[::-1])):
-            table, index = _offsets(*window)
+            table, index = offsets(*window)
             self.register_buffer(f"biases_{name}", table)
             self.register_buffer(f"relative_position_index_{name}", index)
         self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
@@ -129,7 +130,7 @@ class CRAFT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`, not clamped."""
         height, width = (side * self.config.scale for side in x.shape[2:])
-        offsets = (
+        tables = (
             (self.biases_h, self.relative_position_index_h),
             (self.biases_v, self.relative_position_index_v),
         )
@@ -137,19 +138,10 @@ class CRAFT(nn.Module):
         first = self.conv_first(x.contiguous(memory_format=torch.channels_last))
         y = first
         for layer in self.layers:
-            y = layer(y, offsets)
+            y = layer(y, tables)
         y = self.conv_after_body(self.norm(y)) + first
         result: Tensor = self.output(self.upsample(y)) + self.mean
         return result[..., :height, :width]
-
-
-def _offsets(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """All offsets between two tokens of a window `(K, 2)`, and which of them each pair has `(T, T)`."""
-    rows, columns = torch.arange(1 - height, height), torch.arange(1 - width, width)
-    table = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-    place = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")).flatten(1)
-    down, right = place[:, :, None] - place[:, None, :]
-    return table.float(), (down + height - 1) * (2 * width - 1) + right + width - 1
 
 
 def _infer(state: State) -> Config | None:
