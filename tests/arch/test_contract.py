@@ -20,12 +20,13 @@ CASES = [(name, scale) for name in ARCHITECTURES for scale in (2, 3, 4)]
 # Sizes that shapes do not tell, but trained weights or the header of the file: see the tests of these networks.
 UNTOLD = {"bicubic", "fsrcnn"}
 SIZED = {"blocks": 3, "width": 20}
-# Transformers are tried small: they take long, to trace above all.
+# Large networks are tried small: transformers take long to trace, and the plain form of IMDN is a heavy one.
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
+    "imdn": {"blocks": 1, "width": 8},
     "hitsr": {"width": 24, "groups": 1, "windows": (4, 8, 16), "heads": 2},
 }
-NO_PLAIN_FORM = {"bicubic": "interpolate", "craft": "CRAFT", "espcn": "tanh", "hitsr": "HiTSR", "imdn": "."}
+NO_PLAIN_FORM = {"bicubic": "interpolate", "craft": "CRAFT", "espcn": "tanh", "hitsr": "HiTSR"}
 TRACED = [case for case in CASES if case[0] not in SMALL or case[1] == 2]
 # A pixel of the result depends on all of the picture, or on where in it the grid of the windows lies.
 SEES_EVERYTHING = {"craft", "hitsr"}

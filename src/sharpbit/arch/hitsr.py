@@ -1,7 +1,7 @@
 """HiT-SR: windows that grow from block to block, and correlations without softmax in place of attention.
 
 Source: "HiT-SR: Hierarchical Transformer for Efficient Image Super-Resolution", Zhang et al., ECCV 2024 (HiT-SRF),
-whose names of tensors these are. Windows are not shifted. Squares of a trained mean stand for the pixels of large windows.
+whose names of tensors these are. Windows are not shifted. Trained means of squares stand for the pixels of large ones.
 
 The windows reach over the whole of a small picture, and their grid begins at its corner, so tiles are not exact.
 """
