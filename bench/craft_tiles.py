@@ -2,8 +2,8 @@
 
     python bench/craft_tiles.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5] [--tiles 64 128] [--halos 16]
 
-For each size of tile and halo: PSNR (as in the tables) of whole and of tiled pictures, the largest difference of a value
-in grey levels, and the mean. Pictures that are one tile are left out.
+For each size of tile and halo: PSNR (as in the tables) of whole and of tiled pictures, the largest difference of a
+value in grey levels, and the mean. Pictures that are one tile are left out.
 """
 
 from __future__ import annotations
