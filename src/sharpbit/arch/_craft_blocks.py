@@ -107,13 +107,23 @@ class SRWAB(nn.Module):
         return result.permute(0, 3, 1, 2)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, computed as one matrix product: in channels-last memory that is quicker, and copies nothing."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
 class HFERB(nn.Module):
     """High frequency enhancement residual block: a convolution beside a maximum over neighbours."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.last_fc = nn.Conv2d(width, width, 1)
-        self.fc, self.conv = nn.Conv2d(width // 2, width // 2, 1), conv3(width // 2, width // 2)
+        self.last_fc = Pointwise(width, width)
+        self.fc, self.conv = Pointwise(width // 2, width // 2), conv3(width // 2, width // 2)
         self.peaks = Site()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -143,11 +153,11 @@ class ChannelAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.q = nn.Conv2d(width, width, 1, bias=False)
+        self.q = Pointwise(width, width, bias=False)
         self.q_dwconv = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-        self.kv = nn.Conv2d(width, 2 * width, 1, bias=False)
+        self.kv = Pointwise(width, 2 * width, bias=False)
         self.kv_dwconv = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width, bias=False)
-        self.project_out = nn.Conv2d(width, width, 1, bias=False)
+        self.project_out = Pointwise(width, width, bias=False)
         self.query, self.key, self.attention, self.value = Site(), Site(), Site(), Site()
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
@@ -171,9 +181,9 @@ class GDFN(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         hidden = int(width * 2.66)
-        self.project_in = nn.Conv2d(width, 2 * hidden, 1, bias=False)
+        self.project_in = Pointwise(width, 2 * hidden, bias=False)
         self.dwconv = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=False)
-        self.project_out = nn.Conv2d(hidden, width, 1, bias=False)
+        self.project_out = Pointwise(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, C, H, W)`."""
