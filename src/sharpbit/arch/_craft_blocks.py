@@ -108,7 +108,7 @@ class SRWAB(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution, computed as one matrix product: in channels-last memory that is quicker, and copies nothing."""
+    """A 1x1 convolution as one matrix product: in channels-last memory that is quicker, and copies nothing."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 1, bias=bias)
