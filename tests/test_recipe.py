@@ -237,6 +237,38 @@ def test_published_recipes_are_carried_out_whole(path, tmp_path):
     assert bool(learnt) == ("etds" in path.stem and not path.stem.startswith(("etds-normal", "etds-only-et")))
 
 
+CRAFT = sorted((RECIPES[0].parent / "craft").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CRAFT, ids=lambda path: path.stem)
+def test_recipes_of_craft(path, tmp_path):
+    """As published, but for the size of the network, which is tried small, in two steps of one crop."""
+    found = recipe.read(path)
+    assert found.start.arch == "craft"
+    if not found.step:  # weights whose training was not published
+        assert found.evaluate
+        return
+    plan = Training(**found.step[0].settings)
+    assert (plan.steps, plan.batch, plan.patch, plan.rate, plan.seed) == (500_000, 64, 64, 2e-4, 33)
+    assert list(plan.halve) == [250_000, 400_000, 450_000, 475_000]
+    assert plan.edge_weight == float("edge" in path.stem)
+    text = path.read_text().replace("config = {", "config = { width = 16, depths = [1], heads = 2,")
+    for long, short in (("steps = 500_000", "steps = 2"), ("batch = 64", "batch = 1"), ("patch = 64", "patch = 16")):
+        assert long in text
+        text = text.replace(long, short)
+    config = recipe.read(written(tmp_path, text, path.stem)).start.config
+    if found.start.after:
+        before = models.build("craft", **config)
+        models.save(before, tmp_path / "out" / found.start.after / "trained.safetensors")
+    (tmp_path / "pictures").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (76, 76, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    out = tmp_path / "out" / path.stem
+    results = recipe.run(tmp_path / path.name, data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    assert results == [("train", out / "trained.safetensors", {"steps": 2})]
+    assert load(out / "trained.safetensors").config == models.build("craft", **config).config
+
+
 @pytest.mark.parametrize("name", zoo.models())
 def test_every_embedded_model_has_its_recipe(name):
     """The header of the file says exactly what the recipe says."""

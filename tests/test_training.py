@@ -12,7 +12,7 @@ from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image.resize import shrink
-from sharpbit.training import Training, train
+from sharpbit.training import Training, edge_loss, train
 
 
 def picture(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
@@ -242,3 +242,38 @@ def test_crops_depend_on_the_generator_alone(pairs):
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     assert not torch.equal(one[0], other[0])
+
+
+def test_the_rate_is_halved_at_milestones():
+    """CRAFT: constant, halved after 250,000, 400,000, 450,000 and 475,000 of 500,000 steps."""
+    plan = Training(500_000, rate=2e-4, last_rate=2e-4, warmup=0, halve=(250_000, 400_000, 450_000, 475_000))
+    steps = (0, 249_999, 250_000, 400_000, 450_000, 499_999)
+    assert [plan.rate_at(step) for step in steps] == pytest.approx([2e-4, 2e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5])
+
+
+def test_the_loss_on_edges():
+    """Zero on equal pictures; of one bright pixel, what the pyramid loses of it, written out."""
+    picture_ = torch.rand(2, 3, 12, 10)
+    assert float(edge_loss(picture_, picture_)) == pytest.approx(1e-6)
+    row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05])
+    dot = torch.zeros(1, 3, 16, 16)
+    dot[..., 8, 8] = 1
+    smooth = torch.zeros(16)
+    smooth[6:11] = row
+    again = torch.zeros(16)
+    for place in range(0, 16, 2):
+        for k in range(5):
+            if 0 <= place + k - 2 < 16:
+                again[place + k - 2] += 2 * smooth[place] * row[k]
+    expected = dot - torch.outer(again, again)
+    assert float(edge_loss(dot, torch.zeros_like(dot))) == pytest.approx(float(expected.abs().mean()), abs=2e-6)
+
+
+def test_the_loss_on_edges_is_added(pairs, tmp_path):
+    logged = []
+    for weight in (0.0, 1.0):
+        train(small_model(), pairs, how(steps=1, edge_weight=weight), out=tmp_path / str(weight), quiet=True)
+        logged.append(json.loads((tmp_path / str(weight) / "log.jsonl").read_text())["loss"])
+    assert logged[1] > logged[0] + 1e-3
+    with pytest.raises(UsageError, match="edge_weight"):
+        train(small_model(), pairs, how(edge_weight=1.0, low_weight=0.5), quiet=True)

@@ -38,6 +38,7 @@ class Training:
         halve: numbers of steps after which the rate is halved once more.
         clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
+        edge_weight: weight of `edge_loss`, which is added (1 in the second training of CRAFT at x4).
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
             counts from 1 and releases it just before step 100,000).
@@ -57,6 +58,7 @@ class Training:
     halve: tuple[int, ...] = ()
     clip: float = 0.0
     loss: str = "l1"
+    edge_weight: float = 0.0
     low_weight: float = 0.0
     frozen_steps: int = 0
     colours: bool = True
@@ -73,6 +75,29 @@ class Training:
             return self.rate * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def edge_loss(result: Tensor, large: Tensor) -> Tensor:
+    """How far the edges of two pictures `(N, 3, H, W)` are apart: Charbonnier distance of their Laplacians.
+
+    A Laplacian is what a picture loses by a step of the Gaussian pyramid down and up. Source: `EdgeLoss` in
+    `basicsr/losses/basic_loss.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR.
+    """
+    difference = _laplacian(result - large)  # it is linear
+    return (difference.square() + 1e-12).sqrt().mean()
+
+
+def _laplacian(x: Tensor) -> Tensor:
+    smooth = _blurred(x)
+    even = torch.zeros_like(smooth)
+    even[..., ::2, ::2] = 4 * smooth[..., ::2, ::2]
+    return x - _blurred(even)
+
+
+def _blurred(x: Tensor) -> Tensor:
+    row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05], dtype=x.dtype, device=x.device)
+    kernel = torch.outer(row, row).repeat(x.shape[1], 1, 1, 1)
+    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
 
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -149,7 +174,9 @@ def train(
 
 def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
     if not how.low_weight:
-        return loss_of(net(small).float(), large)
+        result = net(small).float()
+        loss = loss_of(result, large)
+        return loss + how.edge_weight * edge_loss(result, large) if how.edge_weight else loss
     whole, low = net.streams(small)  # type: ignore[operator]
     return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
 
@@ -161,6 +188,8 @@ def _check(model: Model, pairs: Pairs, how: Training) -> None:
         raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
+    if how.low_weight and how.edge_weight:
+        raise UsageError("edge_weight is for networks of one stream; leave out low_weight or edge_weight")
     if how.low_weight and not hasattr(model.net, "streams"):
         raise UsageError(f"low_weight is for networks of two streams, which {model.arch.name} is not; leave it out")
 
