@@ -11,14 +11,20 @@
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) __asm__ volatile("" : "+x"(x))
+#define SB_OPAQUE(x) SB_HIDE("+x", x)
 
 #include "simd256.h"
 
 struct Simd : Simd256 {
   static constexpr Activation activation = Activation::s16;
+  static constexpr int registers = 14;  // products need some as well
+  static constexpr int pixels(int blocks) { return 4 / blocks; }
 
-  static Sum dot(Sum sum, Vector a, Vector w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w)); }
+  static Sum dot(Sum sum, Vector a, Vector w) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, w));
+    SB_OPAQUE(sum);  // else compilers add products to products first, and lack registers for them
+    return sum;
+  }
 
   template <int P, int N>
   static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {

@@ -11,14 +11,14 @@
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) __asm__ volatile("" : "+v"(x))
+#define SB_OPAQUE(x) SB_HIDE("+v", x)
 
 struct Simd {
   using Vector = __m512i;
   using Sum = __m512i;
   static constexpr int lanes = 16, registers = 32;
   static constexpr Activation activation = Activation::u8;
-  static constexpr int pixels(int blocks) { return 24 / blocks; }
+  static constexpr int pixels(int blocks) { return blocks == 3 ? 7 : 24 / blocks; }
   static constexpr int pass(int blocks) { return blocks; }
 
   static Sum load(const int32_t *from) { return _mm512_loadu_si512(from); }

@@ -11,7 +11,7 @@
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) __asm__ volatile("" : "+x"(x))
+#define SB_OPAQUE(x) SB_HIDE("+x", x)
 
 #include "simd256.h"
 

@@ -12,7 +12,7 @@ static_assert(FLT_EVAL_METHOD == 0, "compile with strict float arithmetic, on 32
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) __asm__ volatile("" : : "r"(&(x)) : "memory")
+#define SB_OPAQUE(x) SB_HIDE("+m", x)
 
 struct Simd {
   struct Sum {

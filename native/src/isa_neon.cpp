@@ -11,7 +11,7 @@
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) __asm__ volatile("" : "+w"(x))
+#define SB_OPAQUE(x) SB_HIDE("+w", x)
 
 struct Simd {
   using Vector = int8x16_t;

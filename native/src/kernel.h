@@ -43,11 +43,23 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
         }
       } else {
         SB_UNROLL for (int k = 0; k < 3; k++) {
-          typename Simd::Vector w[N];
-          SB_UNROLL for (int n = 0; n < N; n++) w[n] = Simd::weights(weights + (k * N + n) * bytes);
-          SB_UNROLL for (int p = 0; p < P; p++) {
-            const typename Simd::Vector a = Simd::broadcast(row + (p + k) * G * 4);
-            SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[n]);
+          SB_FORGET;  // else compilers keep activations for the next column, and lack registers for sums
+          const uint8_t *const column = row + k * G * 4;
+          const uint8_t *const wk = weights + k * N * bytes;
+          if constexpr (N <= P) {
+            typename Simd::Vector w[N];
+            SB_UNROLL for (int n = 0; n < N; n++) w[n] = Simd::weights(wk + n * bytes);
+            SB_UNROLL for (int p = 0; p < P; p++) {
+              const typename Simd::Vector a = Simd::broadcast(column + p * G * 4);
+              SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[n]);
+            }
+          } else {
+            typename Simd::Vector a[P];
+            SB_UNROLL for (int p = 0; p < P; p++) a[p] = Simd::broadcast(column + p * G * 4);
+            SB_UNROLL for (int n = 0; n < N; n++) {
+              const typename Simd::Vector w = Simd::weights(wk + n * bytes);
+              SB_UNROLL for (int p = 0; p < P; p++) sums[p][n] = Simd::dot(sums[p][n], a[p], w);
+            }
           }
         }
       }

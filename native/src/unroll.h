@@ -1,7 +1,10 @@
-// How compilers are told to keep the loops over registers out of the binary, and to inline.
+// How compilers are told to unroll the loops over registers, to inline, and not to know too much: SB_FORGET what was
+// loaded, SB_HIDE where a value comes from.
 #pragma once
 
-#if defined(__clang__)
+#if defined(SB_NO_UNROLL)  // for sanitizers, which would compile for minutes
+#define SB_UNROLL
+#elif defined(__clang__)
 #define SB_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define SB_UNROLL _Pragma("GCC unroll 32")
@@ -10,6 +13,10 @@
 #endif
 #if defined(__GNUC__)
 #define SB_INLINE inline __attribute__((always_inline))
+#define SB_FORGET __asm__ volatile("" : : : "memory")
+#define SB_HIDE(constraint, x) __asm__ volatile("" : constraint(x))
 #else
+#define SB_FORGET
+#define SB_HIDE(constraint, x)
 #define SB_INLINE __forceinline
 #endif
