@@ -99,7 +99,7 @@ def _reason(error: Exception) -> str:
 
 
 def _platform() -> str:
-    """The platform tag of what a plain build gives: as the interpreter's, and on macOS as old as CMakeLists.txt says."""
+    """The platform tag: that of the interpreter, but on macOS as old as CMakeLists.txt and the processor allow."""
     if sys.platform == "darwin":
         machine = os.uname().machine
         return f"macosx_{'11_0' if machine == 'arm64' else '10_15'}_{machine}"

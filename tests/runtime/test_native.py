@@ -117,7 +117,15 @@ def test_rows_that_lie_apart():
     large, frame = random_picture(40, 50), np.full((60, 90, 3), 7, np.uint8)
     part = large[5:25, 10:40]
     wanted = chain.run(part)
-    for picture in (part, part[:1], part[::2], part[::-1], part[:, ::2], part.transpose(1, 0, 2), np.asfortranarray(part)):
+    for picture in (
+        part,
+        part[:1],
+        part[::2],
+        part[::-1],
+        part[:, ::2],
+        part.transpose(1, 0, 2),
+        np.asfortranarray(part),
+    ):
         assert np.array_equal(runtime.run(picture), chain.run(picture))
     out = frame[10:50, 20:80]
     assert runtime.run(part, out) is out
@@ -145,7 +153,7 @@ def test_what_cannot_be_enlarged():
     for threads in (0, -1, 257):
         with pytest.raises(UsageError, match="1 to 256 threads"):
             NativeRuntime(random_chain([16], 2), threads=threads)
-    with pytest.raises(UsageError, match="no instruction set 'mmx' here; there are: .*c$"):
+    with pytest.raises(UsageError, match=r"no instruction set 'mmx' here; there are: .*c$"):
         NativeRuntime(random_chain([16], 2), instruction_set="mmx")
 
 
@@ -205,7 +213,9 @@ def test_several_callers_at_once():
 
     def call(number):
         runtime = shared if number % 2 else NativeRuntime(chain, threads=3)
-        right.extend(np.array_equal(runtime.run(p), w) for _ in range(20) for p, w in zip(pictures, wanted, strict=True))
+        right.extend(
+            np.array_equal(runtime.run(p), w) for _ in range(20) for p, w in zip(pictures, wanted, strict=True)
+        )
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     for caller in callers:
@@ -229,18 +239,20 @@ def run_script(code, *, send=None, **environment):
         return process.returncode, first + out, error, time.perf_counter() - began
 
 
-PRELUDE = """
+PRELUDE = f"""
     import os, sys, time
     import numpy as np
-    sys.path.insert(0, {folder!r})
+    sys.path.insert(0, {str(Path(__file__).parent)!r})
     from test_native import random_chain, random_picture
     from sharpbit.runtime.native import NativeRuntime
-""".format(folder=str(Path(__file__).parent))
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_after_a_fork():
-    code = PRELUDE + """
+    code = (
+        PRELUDE
+        + """
     chain, picture = random_chain([16], 2), random_picture(20, 20)
     runtime, wanted = NativeRuntime(chain, threads=2), chain.run(picture)
     assert np.array_equal(runtime.run(picture), wanted)
@@ -250,17 +262,21 @@ def test_a_child_after_a_fork():
         os._exit(0 if right else 1)
     print(right, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
+    )
     assert run_script(code)[:2] == (0, "True 0\n")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_control_c_ends_it(threads):
-    code = PRELUDE + f"""
+    code = (
+        PRELUDE
+        + f"""
     runtime = NativeRuntime(random_chain([64] * 62, 1), threads={threads}, instruction_set="c")
     picture = random_picture(3000, 3000)
     print("begins", flush=True)
     runtime.run(picture)  # hours
     """
+    )
     status, _, error, seconds = run_script(code, send=signal.SIGINT)
     assert error.strip().endswith("KeyboardInterrupt")
     assert status == -signal.SIGINT
@@ -279,7 +295,9 @@ def test_other_threads_of_python_go_on():
 
 
 def test_it_needs_little_memory():
-    code = PRELUDE + """
+    code = (
+        PRELUDE
+        + """
     import resource
     runtime, picture = NativeRuntime(random_chain([32] * 7, 3), threads=2), random_picture(360, 640)
     out = np.ones((1080, 1920, 3), np.uint8)
@@ -288,6 +306,7 @@ def test_it_needs_little_memory():
         runtime.run(picture, out)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
+    )
     status, out, _, _ = run_script(code)
     assert status == 0
     assert int(out) < 10_000  # kilobytes

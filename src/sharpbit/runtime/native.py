@@ -99,7 +99,9 @@ class NativeRuntime:
         if out is None:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape or out.dtype != np.uint8 or not _rows(out) or not out.flags.writeable:
-            raise UsageError(f"out must be {shape} uint8, writable, with contiguous rows; it is {out.shape} {out.dtype}")
+            raise UsageError(
+                f"out must be {shape} uint8, writable, with contiguous rows; it is {out.shape} {out.dtype}"
+            )
         elif np.may_share_memory(picture, out):
             raise UsageError("out must not share memory with the picture")
         if not _rows(picture):
