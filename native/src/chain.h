@@ -1,4 +1,4 @@
-// A chain that has been read, checked and packed for one instruction set, and how a region of a picture goes through it.
+// A chain that has been read, checked and packed for one instruction set, and how a region of a picture is enlarged.
 #pragma once
 
 #include <atomic>
@@ -55,7 +55,7 @@ struct Region {
 // Memory that a region of this width needs.
 size_t scratch_bytes(const Chain &chain, int width);
 
-// Enlarges a region; looks at `cancel` once a row. What it does not need of the rest of the picture it does not compute.
+// Enlarges a region, with what it needs of the picture around it; looks at `cancel` once a row.
 void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel);
 

@@ -15,7 +15,9 @@
 using Bytes = std::vector<uint8_t>;
 using Random = std::mt19937_64;
 
-inline int uniform(Random &random, int low, int high) { return int(low + int64_t(random() % uint64_t(int64_t(high) - low + 1))); }
+inline int uniform(Random &random, int low, int high) {
+  return int(low + int64_t(random() % uint64_t(int64_t(high) - low + 1)));
+}
 
 struct PlainLayer {
   int outputs, inputs;
@@ -127,8 +129,9 @@ inline int32_t run_to_end(sb_chain *chain, const Bytes &picture, int height, int
                           Bytes &out) {
   out.assign(picture.size() * size_t(scale) * size_t(scale), 0);
   sb_job *job = nullptr;
-  const int32_t started = sb_start(chain, picture.data(), ptrdiff_t(width) * 3, out.data(), ptrdiff_t(width) * 3 * scale,
-                                   height, width, threads, &job);
+  const ptrdiff_t row = ptrdiff_t(width) * 3;
+  const int32_t started =
+      sb_start(chain, picture.data(), row, out.data(), row * scale, height, width, threads, &job);
   if (started != SB_DONE) return started;
   const int32_t state = sb_wait(job, -1);
   sb_free(job);

@@ -105,7 +105,7 @@ def test_what_it_says_of_itself():
     runtime = NativeRuntime(random_chain([16] * 6, 3), threads=2)
     assert (runtime.scale, runtime.halo, runtime.tile, runtime.threads) == (3, 7, None, 2)
     assert (runtime.precision, runtime.samples, runtime.notes) == ("int8", np.uint8, ())
-    assert runtime.engine.startswith("sharpbit native")
+    assert runtime.engine == "sharpbit native"
     assert {native._NAMES[name] for name in SETS} >= {runtime.instruction_set}
     tiles = [random_picture(8, 9), random_picture(3, 5)]
     assert [tile.shape for tile in runtime(iter(tiles))] == [(24, 27, 3), (9, 15, 3)]
@@ -321,6 +321,23 @@ def test_peak_of_the_fastest_is_the_highest():
     if len(SETS) > 2:
         assert native.peak(1, 0.1) > native.peak(1, 0.1, "avx2" if "avx2" in SETS else "c")
     assert native.peak(1, 0.05, "mmx") == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of address space that holds")
+def test_no_memory_for_threads():
+    code = (
+        PRELUDE
+        + """
+    import resource
+    runtime, picture = NativeRuntime(random_chain([16], 2)), random_picture(20, 20)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
+    try:
+        runtime.run(picture)
+    except MemoryError as error:
+        print(error)
+    """
+    )
+    assert run_script(code)[1] == "no memory to enlarge 20x20 pixels\n"
 
 
 WHY = "from sharpbit.runtime import native; print(native.available(), native.why_not(), native.instruction_sets())"

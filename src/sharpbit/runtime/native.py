@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit._version import __version__
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.integer import Bytes, IntegerChain
 from sharpbit.runtime import available_cpus
@@ -61,7 +60,7 @@ class NativeRuntime:
         self.threads = min(available_cpus(), MAX_THREADS) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise UsageError(f"the native engine takes 1 to {MAX_THREADS} threads, not {self.threads}")
-        self.engine = f"sharpbit native {__version__}"
+        self.engine = "sharpbit native"
         self.instruction_set = _NAMES[instruction_set or names[0]]
         self.scale = chain.scale
         self.halo = len(chain.layers) if halo is None else halo
