@@ -95,6 +95,7 @@ static uint64_t peak(uint64_t rounds) {
   constexpr int count = Simd::registers >= 24 ? 16 : 10;
   static const uint8_t operand[64] = {1, 1, 1, 1};
   typename Simd::Vector a = Simd::broadcast(operand), w = Simd::weights(operand);
+  SB_OPAQUE(w);
   static const int32_t zeros[16] = {};
   typename Simd::Sum sums[count];
   SB_UNROLL for (int i = 0; i < count; i++) sums[i] = Simd::load(zeros);
