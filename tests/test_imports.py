@@ -7,7 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 PICTURES = {"errors", "atomic", "image"}
-RUNNING = PICTURES | {"catalog", "check", "integer", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
+RUNNING = PICTURES | {
+    "catalog",
+    "check",
+    "integer",
+    "modelfile",
+    "runtime",
+    "samples",
+    "size",
+    "tiles",
+    "upscaler",
+    "zoo",
+}
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
@@ -17,6 +28,7 @@ ALLOWED = {
     "atomic": {"errors"},
     "size": {"errors"},
     "check": {"errors"},
+    "samples": set(),
     "tiles": {"errors"},
     "modelfile": {"errors"},
     "integer": {"errors"},

@@ -75,10 +75,10 @@ def _umask():
 
 def test_the_catalog_finds_modules_and_says_what_is_near():
     runtimes = Catalog("sharpbit.runtime", "RUNTIME")
-    assert "ort" in runtimes
-    assert callable(runtimes["ort"])
-    with pytest.raises(UsageError, match="no runtime called 'orrt'; near it: ort"):
-        runtimes["orrt"]
+    assert "onnx" in runtimes
+    assert callable(runtimes["onnx"])
+    with pytest.raises(UsageError, match="no runtime called 'onx'; near it: onnx"):
+        runtimes["onx"]
 
 
 def test_the_catalog_takes_other_distributions(tmp_path):

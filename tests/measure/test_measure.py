@@ -74,7 +74,7 @@ def test_no_other_bicubic():
 def test_large_pictures_go_in_tiles(monkeypatch):
     picture = np.random.default_rng(0).integers(0, 256, (70, 41, 3), np.uint8)
     name = next(iter(zoo.models()))
-    enlarge = by(RUNTIMES["ort"](zoo.path_of(name), threads=1))
+    enlarge = by(RUNTIMES["onnx"](zoo.path_of(name), threads=1))
     whole = enlarge(picture)
     monkeypatch.setattr(core, "WHOLE", 100)
     monkeypatch.setattr(core, "_TILE", 16)

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import INTERRUPTED, aligned, dump
+from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
@@ -35,6 +35,8 @@ class Evaluate:
     crop: int
     make_lr: bool
     threads: int | None
+    engine: str
+    device: str | None
     table: str | None
     as_json: bool
     pictures: bool
@@ -95,7 +97,15 @@ def _measured(
     if known is not None:
         bar.update(sum(len(item.large) for item in sets))
         return {**known, "name": name_of(model), "model": model}
-    result = evaluate(model, sets, scale=scale, threads=given.threads, progress=bar.update)
+    result = evaluate(
+        model,
+        sets,
+        scale=scale,
+        threads=given.threads,
+        engine=given.engine,
+        device=given.device,
+        progress=bar.update,
+    )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
     if records is not None:
         entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
@@ -146,10 +156,7 @@ def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, f
 
 
 def _card(entry: dict[str, Any]) -> str:
-    lines = [
-        f"{entry['name']}: x{entry['scale']}, {entry['precision']}, {entry['engine']}, {entry['threads']} threads,"
-        f" {entry['seconds']:.1f} s"
-    ]
+    lines = [f"{entry['name']}: x{entry['scale']}, {ran(entry)}, {entry['seconds']:.1f} s"]
     for item in entry["sets"]:
         rows = [
             (f"  {score['name']}", _number(score["psnr"], 4), _number(score["ssim"], 5))

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from sharpbit.runtime import AUTO, ENGINES
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -35,6 +37,8 @@ class Upscale:
     dry_run: bool
     as_json: bool
     threads: int | None
+    engine: str
+    device: str | None
     strip_metadata: bool
     name_template: str | None
     compression: int
@@ -82,6 +86,14 @@ class Small(click.ParamType[Any]):
         return int(parts[1]), Path(parts[2])
 
 
+ENGINE = click.option(
+    "--engine",
+    default=AUTO,
+    show_default=True,
+    metavar="NAME",
+    help=f"{', '.join(ENGINES)}, or auto: the fastest that is exact.",
+)
+DEVICE = click.option("--device", metavar="NAME", help="cpu, or cuda, directml, coreml where it is.  [default: cpu]")
 _SIDE = click.IntRange(1, 1 << 20)
 _OPTIONS = (
     click.argument("inputs", nargs=-1, metavar="INPUT..."),
@@ -102,6 +114,8 @@ _OPTIONS = (
     click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome of each picture as JSON."),
     click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
     click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays)."),
     click.option("--name-template", metavar="TEXT", help="Names of results: {stem} {ext} {model} {scale}."),
     click.option("--compression", type=click.IntRange(0, 9), default=3, show_default=True, help="Of PNG and TIFF."),
@@ -125,6 +139,8 @@ _EVALUATE = (
     click.option("--crop", type=click.IntRange(1, 96), default=12, show_default=True, help="Cut HR to multiples of."),
     click.option("--make-lr", is_flag=True, help="Make small pictures even where a folder holds them."),
     click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
     click.option("--table", metavar="OUT", help="Folder for table.md, table.csv, plot.svg; goes on where it stopped."),
     click.option("--pictures", is_flag=True, help="Each picture's values, also for several models."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),

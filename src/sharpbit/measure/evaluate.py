@@ -12,7 +12,7 @@ import numpy as np
 from sharpbit import tiles
 from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark, Pixels
-from sharpbit.runtime import Runtime, Tensor
+from sharpbit.runtime import Runtime, Samples
 
 Enlarge = Callable[[Pixels], Pixels]
 
@@ -86,9 +86,9 @@ def by(runtime: Runtime) -> Enlarge:
     """What an engine makes of a picture, clamped and rounded to 8 bits."""
 
     def enlarge(small: Pixels) -> Pixels:
-        x = small.astype(np.float32) / np.float32(255)
+        x = small if runtime.samples == np.uint8 else small.astype(np.float32) / np.float32(255)
         height, width = x.shape[:2]
-        if runtime.tile is None and (runtime.halo is None or height * width <= WHOLE):
+        if runtime.tile is None and (runtime.wide or runtime.halo is None or height * width <= WHOLE):
             return _eight_bits(next(iter(runtime([x]))))
         side, halo = _tiling(runtime)
         scale = runtime.scale
@@ -112,7 +112,9 @@ def _tiling(runtime: Runtime) -> tuple[int, int]:
     return runtime.tile - 2 * halo, halo
 
 
-def _eight_bits(x: Tensor) -> Pixels:
+def _eight_bits(x: Samples) -> Pixels:
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x)
     out = np.clip(x, 0, 1)
     out *= 255
     return np.ascontiguousarray(np.rint(out, out=out).astype(np.uint8))

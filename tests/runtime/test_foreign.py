@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, ResultError, SharpbitError
-from sharpbit.runtime.ort import OrtRuntime
+from sharpbit.runtime.onnx import OnnxRuntime
 
 
 def upscaler(
@@ -54,7 +54,7 @@ def smooth(height=70, width=50):
 
 
 def test_scale_range_and_reach_are_found(tmp_path):
-    runtime = OrtRuntime(upscaler(tmp_path / "a.onnx", weight=blurred(3, 5), scale=3))
+    runtime = OnnxRuntime(upscaler(tmp_path / "a.onnx", weight=blurred(3, 5), scale=3))
     assert (runtime.scale, runtime.tile) == (3, None)
     assert 5 <= runtime.halo <= 9
     assert "x3" in runtime.notes[0]
@@ -75,25 +75,25 @@ def test_values_to_255(tmp_path):
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Add", ["b", "white"], ["y"]),
     ]
-    runtime = OrtRuntime(upscaler(tmp_path / "a.onnx", after=offset, white=20.0))
+    runtime = OnnxRuntime(upscaler(tmp_path / "a.onnx", after=offset, white=20.0))
     assert "0 to 255" in runtime.notes[0]
     source = smooth()
     out = sharpbit.upscale(source, model=tmp_path / "a.onnx")
     assert np.abs(out[::2, ::2].astype(int) - np.maximum(source, 20)).max() <= 1
-    assert "0 to 1" in OrtRuntime(upscaler(tmp_path / "b.onnx", after=after)).notes[0]
+    assert "0 to 1" in OnnxRuntime(upscaler(tmp_path / "b.onnx", after=after)).notes[0]
 
 
 @pytest.mark.parametrize("height", [10, 64, 70])
 def test_fixed_size(tmp_path, height):
     path = upscaler(tmp_path / "a.onnx", sides=(64, 64))
-    assert OrtRuntime(path).tile == 64
+    assert OnnxRuntime(path).tile == 64
     source = smooth(height, 90)
     assert np.array_equal(sharpbit.upscale(source, model=path), source.repeat(2, 0).repeat(2, 1))
 
 
 def test_half_precision(tmp_path):
     path = upscaler(tmp_path / "a.onnx", kind=np.float16)
-    assert OrtRuntime(path).precision == "float16"
+    assert OnnxRuntime(path).precision == "float16"
     assert np.abs(sharpbit.upscale(smooth(), model=path)[::2, ::2].astype(int) - smooth()).max() <= 1
 
 
@@ -113,7 +113,7 @@ REFUSED = {
 def test_what_is_no_upscaler(tmp_path, name):
     options, words = REFUSED[name]
     with pytest.raises(ModelError) as caught:
-        OrtRuntime(upscaler(tmp_path / "a.onnx", **options))
+        OnnxRuntime(upscaler(tmp_path / "a.onnx", **options))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -169,6 +169,6 @@ def test_other_files(tmp_path):
     for name, content in {"a.onnx": b"", "b.onnx": b"hello there", "c.onnx": bytes(100), "d.txt": b"x"}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelError):
-            OrtRuntime(tmp_path / name)
+            OnnxRuntime(tmp_path / name)
     with pytest.raises(ModelError, match="folder"):
-        OrtRuntime(tmp_path)
+        OnnxRuntime(tmp_path)
