@@ -39,6 +39,7 @@ ALLOWED = {
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
     "evaluation": RUNNING | {"measure"},
+    "benching": RUNNING | {"extras", "measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
     "arch": MAKING,

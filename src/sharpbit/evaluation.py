@@ -11,7 +11,8 @@ from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
-from sharpbit.measure.evaluate import SetScore, by
+from sharpbit.measure.enlarge import by
+from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus, open_engine
 

@@ -7,10 +7,11 @@ from safetensors.numpy import load_file
 
 from sharpbit import zoo
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.measure import evaluate as core
+from sharpbit.measure import enlarge as core
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.bicubic import NAMES, Bicubic
-from sharpbit.measure.evaluate import by, evaluate
+from sharpbit.measure.enlarge import by
+from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 from sharpbit.runtime import RUNTIMES

@@ -153,3 +153,40 @@ def evaluate(command: Command) -> Command:
     for option in reversed(_EVALUATE):
         command = option(command)
     return command
+
+
+class Sides(click.ParamType[Any]):
+    """`360x640` to (360, 640)."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """See `click.ParamType`."""
+        parts = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", str(value))
+        if not parts or not all(1 <= int(part) <= 1 << 14 for part in parts.groups()):
+            self.fail(f"{value!r} is not a height and a width such as 360x640", param, ctx)
+        return int(parts[1]), int(parts[2])
+
+
+_BENCH = (
+    click.argument("model", metavar="MODEL"),
+    click.option("--size", multiple=True, type=Sides(), help="Of the picture that goes in.  [default: 360x640]"),
+    click.option("--threads", type=click.IntRange(1, 256), help="Threads of each engine.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
+    click.option("--compare", metavar="E,E,...", help="Several engines, in turn."),
+    click.option("--seconds", type=click.FloatRange(0, 3600), help="Of samples, for each engine.  [default: 3, or 60]"),
+    click.option("--single-stream", is_flag=True, help="As MLPerf Mobile: 1024 pictures, 60 s, 90th percentile."),
+    click.option("--data", multiple=True, metavar="DIR...", help="Also PSNR on these sets of test pictures."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
+    click.option("--plot", metavar="FILE.svg", help="Also draw the medians."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def bench(command: Command) -> Command:
+    """Give `command` the options of `sharpbit bench`."""
+    for option in reversed(_BENCH):
+        command = option(command)
+    return command

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class GraphRuntime(ABC):
         self.notes = (f"{self.path.name} has no sharpbit header; {found.words}",)
 
     def _check_input(self, name: str, kind: DTypeLike | None, shape: Sequence[object]) -> None:
-        whole = _is_integer(self.header)
+        whole = is_integer(self.header)
         channels = -1 if whole else 1
         if kind is None or (kind == np.uint8) != whole or len(shape) != 4 or shape[channels] != 3 or _other(shape[0]):
             form = "one picture of bytes (1, height, width, 3)" if whole else "one float picture (1, 3, height, width)"
@@ -131,7 +132,18 @@ def first_line(error: Exception) -> str:
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def _is_integer(header: Header | None) -> bool:
+def engine_precision(layers: Mapping[str, int], otherwise: str) -> str:
+    """In words, from the number of layers in each precision; `otherwise` where there are none."""
+    counts = Counter(layers)
+    ranked = [(name, count) for name, count in counts.most_common() if count]
+    if not ranked:
+        return otherwise
+    others = [f"{count} of {counts.total()} layers in {name}" for name, count in ranked[1:]]
+    return f"{ranked[0][0]} ({', '.join(others)})" if others else ranked[0][0]
+
+
+def is_integer(header: Header | None) -> bool:
+    """Whether a file is one of our integer networks."""
     return header is not None and header.precision == "int8" and header.range == (0, 255)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from sharpbit.errors import MissingExtra, ModelError
 from sharpbit.runtime import available_cpus, checked_device
-from sharpbit.runtime._graph import Array, GraphRuntime, first_line
+from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line
 
 if find_spec("openvino") is None:
     raise MissingExtra("the engine openvino", "openvino")
@@ -95,9 +96,9 @@ def _executed(compiled: Any, otherwise: str) -> tuple[str, str]:
         facts = {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision", "primitiveType")}
         if facts["layerType"] in _HEAVY:
             heavy.append(facts)
-    precisions = sorted({_NAMES.get(name, name) for name in (facts["runtimePrecision"] for facts in heavy)})
-    kernels = sorted({facts["primitiveType"].rsplit("_", 1)[0].partition("_")[2] for facts in heavy})
-    return " and ".join(precisions) or otherwise, " and ".join(name for name in kernels if name)
+    precisions = Counter(_NAMES.get(name, name) for name in (facts["runtimePrecision"] for facts in heavy))
+    kernels = Counter(facts["primitiveType"].rsplit("_", 1)[0].partition("_")[2] for facts in heavy)
+    return engine_precision(precisions, otherwise), kernels.most_common(1)[0][0] if heavy else ""
 
 
 def _reason(error: Exception) -> str:
