@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from sharpbit import export, model
 from sharpbit.app.bench import machine, markdown, told
 from sharpbit.atomic import open_atomic
 from sharpbit.benching import Candidate, Row, Rules, bench
@@ -89,6 +88,8 @@ def candidates(name: str, floats: Path, weights: Path, integers: Path | None) ->
 
 def files(checkpoint: Path, folder: Path, calibrate: str | None) -> tuple[Path, Path, Path | None]:
     """The network in plain form: float ONNX, float weights, and, where it can be quantized here, integers."""
+    from sharpbit import export, model  # not at the top: processes of their own would pay for it
+
     plain = model.reparameterize(model.load(checkpoint))
     floats, weights, integers = (folder / f"{checkpoint.stem}{end}" for end in (".onnx", ".safetensors", "_int8.onnx"))
     export.EXPORTS["onnx"](plain, floats, overwrite=True)
@@ -128,9 +129,7 @@ def main() -> None:
     rules = Rules(threads=given.threads, seconds=given.seconds, data=tuple(given.data))
     for net in given.net.split(","):
         for scale in map(int, given.scale.split(",")):
-            found = sorted(
-                path for path in given.weights.rglob(f"{NETS[net]}_x{scale}.*") if path.suffix in model_endings()
-            )
+            found = sorted(given.weights.rglob(f"{NETS[net]}_x{scale}.pth"))
             if not found:
                 raise SystemExit(f"{given.weights} holds no {NETS[net]}_x{scale}")
             with tempfile.TemporaryDirectory() as folder:

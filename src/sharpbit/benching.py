@@ -23,7 +23,7 @@ from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
 
 WARM = 3  # calls before the first sample
 SHORT = 3.0  # seconds of samples, where it is no single stream
-PEAK_SECONDS = 0.5
+PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of the limit, before and after the engines
 Progress = Callable[[str], object]
 
 
@@ -128,8 +128,7 @@ def bench(
         SharpbitError: the only candidate cannot run.
     """
     tell = progress or (lambda word: None)
-    limit = _limit(rules.threads or available_cpus(), tell)
-    rows = [row for size in sizes for row in _at(candidates, size, rules, limit, tell)]
+    rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]
     if not rules.data:
         return rows
     sets = [found for folder in rules.data for found in find(folder)]
@@ -137,9 +136,7 @@ def bench(
     return [replace(row, psnr=quality[item]) for row, item in zip(rows, [*candidates] * len(sizes), strict=True)]
 
 
-def _at(
-    candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, limit: float | None, tell: Progress
-) -> list[Row]:
+def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Progress) -> list[Row]:
     source = picture(size)
     rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
     for number, item in enumerate(candidates):
@@ -157,14 +154,16 @@ def _at(
                 raise
             calls.pop(number, None)
             rows[number] = replace(rows[number], error=str(error))
+    limits = [_limit(rules)]
     tell(f"{size[0]}x{size[1]}, {'one after the other' if rules.stream else 'in turn'}")
     if rules.stream:
         seconds = SECONDS if rules.seconds is None else rules.seconds
         found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}
     else:
         found = interleaved(calls, seconds=SHORT if rules.seconds is None else rules.seconds)
+    limits.append(_limit(rules))
     for number, latency in found.items():
-        rows[number] = _with_cost(replace(rows[number], latency=latency), limit)
+        rows[number] = _with_cost(replace(rows[number], latency=latency), max(limits))
     return list(rows.values())
 
 
@@ -174,7 +173,7 @@ def _told(row: Row, runtime: Runtime) -> Row:
     return replace(row, **{name: getattr(runtime, name) for name in names})
 
 
-def _with_cost(row: Row, limit: float | None) -> Row:
+def _with_cost(row: Row, limit: float) -> Row:
     assert row.latency is not None
     seconds, gmac = row.latency.median_ms / 1e3, _gmac(row)
     gmacs = None if gmac is None else gmac / seconds
@@ -197,15 +196,17 @@ def _gmac(row: Row) -> float | None:
     return None
 
 
-def _limit(threads: int, tell: Progress) -> float | None:
-    """10^9 multiply-accumulate operations of bytes that the processor can do in a second; None: not measured."""
+def _limit(rules: Rules) -> float:
+    """10^9 multiply-accumulate operations of bytes that the processor can do in a second; 0: not measured.
+
+    The most of a few short measurements: other processes can only make it less.
+    """
     if find_spec("sharpbit.runtime.native") is None:
-        return None
+        return 0.0
     native = importlib.import_module("sharpbit.runtime.native")
     if not native.available():
-        return None
-    tell("the limit of the processor")
-    return float(native.peak(threads, PEAK_SECONDS)) or None
+        return 0.0
+    return max(float(native.peak(rules.threads or available_cpus(), PEAK_SECONDS)) for _ in range(PEAKS))
 
 
 def _quality(item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Progress) -> tuple[tuple[str, float], ...]:

@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import click
 
-from sharpbit.runtime import AUTO, ENGINES
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -88,10 +86,10 @@ class Small(click.ParamType[Any]):
 
 ENGINE = click.option(
     "--engine",
-    default=AUTO,
+    default="auto",  # names as in sharpbit.runtime, which would import numpy
     show_default=True,
     metavar="NAME",
-    help=f"{', '.join(ENGINES)}, or auto: the fastest that is exact.",
+    help="native, onnx, openvino, torch, or auto: the fastest that is exact.",
 )
 DEVICE = click.option("--device", metavar="NAME", help="cpu, or cuda, directml, coreml where it is.  [default: cpu]")
 _SIDE = click.IntRange(1, 1 << 20)
