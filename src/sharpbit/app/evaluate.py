@@ -49,7 +49,7 @@ def run_evaluate(given: Evaluate) -> int:
         raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
-    records = Records(Path(given.table), sets) if given.table else None
+    records = Records(Path(given.table), sets, (given.engine, given.device)) if given.table else None
     hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
     done: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -64,8 +64,7 @@ class OpenvinoRuntime(GraphRuntime):
         kinds = [port.get_element_type().get_type_name() for port in inputs]
         kind = _TYPES.get(kinds[0]) if len(inputs) == 1 else None
         self.precision = self.header.precision if self.header else np.dtype(kind).name
-        shape = [side.get_length() if side.is_static else str(side) for side in inputs[0].get_partial_shape()]
-        self._settle(", ".join(kinds), kind, shape)
+        self._settle(", ".join(kinds), kind, _shape(inputs[0]) if inputs else [])
 
     def infer(self, x: Array) -> object:
         """See `GraphRuntime`."""
@@ -87,6 +86,14 @@ class OpenvinoRuntime(GraphRuntime):
                 self._compiled[key] = self._core.compile_model(model, "CPU", self._settings)
                 self.precision, self.instruction_set = _executed(self._compiled[key], self.precision)
             return self._compiled[key]
+
+
+def _shape(port: Any) -> list[int | str]:
+    """The sides of an input, free ones as text; empty where even their number is free."""
+    sides = port.get_partial_shape()
+    if sides.rank.is_dynamic:
+        return []
+    return [side.get_length() if side.is_static else str(side) for side in sides]
 
 
 def _executed(compiled: Any, otherwise: str) -> tuple[str, str]:
