@@ -135,9 +135,9 @@ def expand(models: Sequence[str]) -> Iterator[str]:
         if not folder.is_dir():
             yield model
             continue
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx"))
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx", ".sharpbit"))
         if not files:
-            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx)")
+            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx, .sharpbit)")
         yield from map(str, files)
 
 
