@@ -44,13 +44,13 @@ def write(network: IntegerChain, path: Path, **facts: object) -> Path:
 
     one, zero, current = const("one", np.float32(1)), const("zero", np.uint8(0)), "q0"
     for k, layer in enumerate(network.layers):
-        step = const(f"{k}.multiplier", layer.multiplier)
-        weight, bias = const(f"{k}.weight", layer.weight), const(f"{k}.bias", layer.bias)
+        step = const(f"layers.{k}.multiplier", layer.multiplier)
+        weight, bias = const(f"layers.{k}.weight", layer.weight), const(f"layers.{k}.bias", layer.bias)
         nodes += [
             helper.make_node("DequantizeLinear", [current, one, zero], [f"x{k}"]),
             helper.make_node(
                 "DequantizeLinear",
-                [weight, step, const(f"{k}.zero", np.zeros(layer.outputs, np.int8))],
+                [weight, step, const(f"layers.{k}.zero", np.zeros(layer.outputs, np.int8))],
                 [f"w{k}"],
                 axis=0,
             ),
@@ -76,7 +76,7 @@ def write(network: IntegerChain, path: Path, **facts: object) -> Path:
     header: dict[str, object] = {
         "name": "integer",
         "architecture": "integer",
-        "config": {},
+        "config": {"scale": network.scale, "hidden": [layer.outputs for layer in network.layers[:-1]]},
         "scale": network.scale,
         "receptive_field": 2 * len(network.layers) + 1,
         "parameters": network.macs,

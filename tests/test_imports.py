@@ -34,7 +34,7 @@ ALLOWED = {
     "integer": {"errors"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"catalog", "errors", "integer", "modelfile"},
+    "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
