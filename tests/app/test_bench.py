@@ -47,6 +47,7 @@ def test_json(tmp_path):
     assert report["machine"]["threads"] == 1
     assert "Bytes in, bytes out" in report["note"]
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert "a.svg" in run(X2, *QUICK, "--plot", tmp_path / "a.svg", code=1).stderr  # and nothing was measured
 
 
 def test_several_in_turn_and_one_that_cannot(integers):

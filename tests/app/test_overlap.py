@@ -85,6 +85,21 @@ def test_a_picture_is_written_while_the_network_runs_on_the_next(jobs, pictures,
     assert batch.spent.encode == pytest.approx(3)
 
 
+def test_large_pictures_go_through_one_at_a_time(jobs, pictures, monkeypatch):
+    monkeypatch.setattr(batches, "READ_AHEAD", 15)
+    upscaler = Upscaler(3)
+    begun = []
+
+    def write(strips, upscaler_, picture, target, how):
+        list(strips)
+        begun.append([event.is_set() for event in upscaler.began])
+        return Written((), 0.0)
+
+    monkeypatch.setattr(batches, "write", write)
+    assert [o.status for o in Batch(upscaler, Target()).run(jobs, lambda share: None)] == ["done"] * 3
+    assert begun == [[True, False, False], [True, True, False], [True, True, True]]
+
+
 def test_what_goes_wrong_in_writing_ends_that_picture_alone(jobs, pictures, monkeypatch):
     def write(strips, upscaler_, picture, target, how):
         if Path(target).stem.startswith("1"):

@@ -23,7 +23,7 @@ from sharpbit.image import Picture
 from sharpbit.upscaler import BICUBIC, Upscaler
 from sharpbit.upscaling import Target, Written, write
 
-READ_AHEAD = 16 << 20  # pixels; larger pictures are read one at a time, to bound the memory
+READ_AHEAD = 16 << 20  # pixels; larger pictures go through one at a time, to bound the memory
 
 
 @dataclass
@@ -109,6 +109,9 @@ class Batch:
                     if before is not None:
                         yield self._end(before)
                     before = begun
+                    if _is_large(begun.outcome):  # two of them need not be in memory at a time
+                        before = None
+                        yield self._end(begun)
                 if before is not None:
                     yield self._end(before)
             except KeyboardInterrupt:
@@ -254,6 +257,10 @@ def _told(outcome: Outcome) -> Iterator[None]:
         outcome.error = f"{outcome.output} cannot be written: {error.strerror or error}"
     except MemoryError:
         outcome.error = f"{outcome.input} does not fit into the memory; close other programs or shrink it first"
+
+
+def _is_large(outcome: Outcome) -> bool:
+    return outcome.size is not None and outcome.size[0] * outcome.size[1] > READ_AHEAD
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

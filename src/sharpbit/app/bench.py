@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sharpbit._version import __version__
 from sharpbit.app import aligned, dump, ran
 from sharpbit.app.bars import Bar, bars
-from sharpbit.atomic import open_atomic
+from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.benching import Candidate, Row, Rules, bench
 from sharpbit.errors import UsageError
 from sharpbit.runtime import available_cpus
@@ -44,6 +44,8 @@ def run_bench(
         raise UsageError("--engine and --compare exclude each other; name all engines with --compare")
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other; give one of them")
+    if plot:
+        refuse_existing(Path(plot))
     names = [name.strip() for name in compare.split(",")] if compare else [engine]
     candidates = [Candidate(name, model, name) for name in names]
     rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data)
@@ -51,7 +53,7 @@ def run_bench(
     with tqdm(disable=hidden, bar_format="measuring [{elapsed}] {desc}", leave=False) as bar:
         rows = bench(candidates, size or ((360, 640),), rules, bar.set_description_str)
     if plot:
-        with open_atomic(Path(plot), overwrite=True) as file:
+        with open_atomic(Path(plot)) as file:
             file.write(drawing(rows, model).encode())
     facts = machine(threads)
     if as_json:
