@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def golden_path(request) -> Callable[[str], Path]:
+    """Where the golden file of a name is: beside the tests, or with the data that is not in the repository."""
+
+    def find(name: str) -> Path:
+        path = Path(__file__).parent / "golden" / f"{name}.safetensors"
+        return path if path.exists() else request.getfixturevalue("shared") / "golden" / path.name
+
+    return find

@@ -13,6 +13,8 @@ PAGE = (ROOT / "docs" / "extend.md").read_text()
 FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
 SNIPPET = PAGE.split("## Reparameterize a network of your own")[1].split("```python\n")[1].split("```")[0]
 
+METHOD_SNIPPET = PAGE.split("## Add a quantization method")[1].split("```python\n")[2].split("```")[0]
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
@@ -36,7 +38,7 @@ def run(environment, *arguments, cwd=ROOT):
 
 
 def test_the_page_has_the_files():
-    assert set(FILES) == {"twin.py", "test_twin.py", "pyproject.toml"}
+    assert set(FILES) == {"twin.py", "test_twin.py", "pyproject.toml", "sigma.py"}
 
 
 def test_the_example_passes_its_test(environment):
@@ -52,3 +54,8 @@ def test_the_example_passes_the_contract(environment):
 def test_the_second_example_runs(environment, tmp_path):
     run(environment, "-W", "error", "-c", SNIPPET, cwd=tmp_path)
     assert (tmp_path / "plain.safetensors").exists()
+
+
+def test_the_method_runs(environment, tmp_path):
+    (tmp_path / "sigma.py").write_text(FILES["sigma.py"])
+    assert run(environment, "-W", "error", "-c", METHOD_SNIPPET, cwd=tmp_path).startswith("tensor(")

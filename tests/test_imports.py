@@ -30,6 +30,7 @@ ALLOWED = {
     "check": {"errors"},
     "samples": set(),
     "tiles": {"errors"},
+    "patches": {"errors"},
     "modelfile": {"errors"},
     "integer": {"errors"},
     "image": PICTURES,
@@ -42,18 +43,19 @@ ALLOWED = {
     "benching": RUNNING | {"extras", "measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
+    "quant": {"catalog", "errors", "nn"},
     "arch": MAKING,
     "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "modelfile"},
-    "cost": {"errors"},
-    "inspection": {"cost", "errors", "model", "modelfile", "nn", "zoo"},
+    "model": MAKING | {"arch", "atomic", "modelfile", "quant"},
+    "cost": {"errors", "quant"},
+    "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
-    "export": {"atomic", "catalog", "errors", "model", "modelfile"},
+    "export": {"atomic", "catalog", "errors", "model", "modelfile", "quant"},
     "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

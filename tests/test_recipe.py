@@ -1,6 +1,7 @@
 """Recipes: read strictly, carried out on tiny data, resumed; and those of the repository."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,40 @@ def test_published_trainings_are_as_published(path):
     assert found.evaluate
 
 
+QAT = sorted((RECIPES[0].parent / "qat").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", QAT, ids=lambda path: path.stem)
+def test_pretraining_runs_two_steps(path, tmp_path):
+    """Of a thin network, on one crop each; and the schedule is a whole one."""
+    found = recipe.read(path)
+    text = path.read_text().replace("config = {", "config = { width = 16,")
+    for key, value in (("steps", 2), ("batch", 1), ("patch", 12)):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    (tmp_path / "pictures").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    out = tmp_path / "out"
+    if found.start.arch == "elan":
+        text = text.replace("width = 16,", "width = 15, blocks = 2,")
+    recipe.run(written(tmp_path, text), data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    done = load(out / "trained.safetensors")
+    fresh = models.build(found.start.arch, **recipe.read(tmp_path / "small.toml").start.config)
+    assert done.config == fresh.config
+    assert json.loads((out / "log.jsonl").read_text())["step"] == 2
+    how = Training(**found.step[0].settings)
+    assert how.rate_at(0) == how.rate == how.rate_at(how.halve[0] - 1)
+    assert how.rate_at(how.steps - 1) == how.rate / 2 ** len(how.halve)
+    assert (how.betas, how.loss, how.ema, how.colours) == ([0.9, 0.999], "l1", 0.0, False)
+
+
+def test_every_network_has_its_pretraining():
+    archs = [recipe.read(path).start.arch for path in QAT]
+    assert set(archs) == {"srresnet", "edsr", "carn", "idn", "elan"}
+    scales = {recipe.read(path).start.config["scale"] for path in QAT if path.stem.startswith("edsr")}
+    assert scales == {2, 3, 4}
+
+
 def test_every_published_training_has_its_recipe():
     sizes = {"etds": "tsml", "ecbsr": ("m4c16", "m4c32", "m6c40"), "abpn": ("m4c28", "m6c40")}
     names = {f"{arch}-{size}-x{scale}" for arch in sizes for size in sizes[arch] for scale in (2, 3, 4)}
@@ -200,6 +235,38 @@ def test_published_recipes_are_carried_out_whole(path, tmp_path):
         if "residual" in key and "last" in key and not torch.equal(value, start[key])
     }
     assert bool(learnt) == ("etds" in path.stem and not path.stem.startswith(("etds-normal", "etds-only-et")))
+
+
+CRAFT = sorted((RECIPES[0].parent / "craft").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CRAFT, ids=lambda path: path.stem)
+def test_recipes_of_craft(path, tmp_path):
+    """As published, but for the size of the network, which is tried small, in two steps of one crop."""
+    found = recipe.read(path)
+    assert found.start.arch == "craft"
+    if not found.step:  # weights whose training was not published
+        assert found.evaluate
+        return
+    plan = Training(**found.step[0].settings)
+    assert (plan.steps, plan.batch, plan.patch, plan.rate, plan.seed) == (500_000, 64, 64, 2e-4, 33)
+    assert list(plan.halve) == [250_000, 400_000, 450_000, 475_000]
+    assert plan.edge_weight == float("edge" in path.stem)
+    text = path.read_text().replace("config = {", "config = { width = 16, depths = [1], heads = 2,")
+    for long, short in (("steps = 500_000", "steps = 2"), ("batch = 64", "batch = 1"), ("patch = 64", "patch = 16")):
+        assert long in text
+        text = text.replace(long, short)
+    config = recipe.read(written(tmp_path, text, path.stem)).start.config
+    if found.start.after:
+        before = models.build("craft", **config)
+        models.save(before, tmp_path / "out" / found.start.after / "trained.safetensors")
+    (tmp_path / "pictures").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (76, 76, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    out = tmp_path / "out" / path.stem
+    results = recipe.run(tmp_path / path.name, data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    assert results == [("train", out / "trained.safetensors", {"steps": 2})]
+    assert load(out / "trained.safetensors").config == models.build("craft", **config).config
 
 
 @pytest.mark.parametrize("name", zoo.models())

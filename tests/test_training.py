@@ -12,7 +12,7 @@ from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image.resize import shrink
-from sharpbit.training import Training, train
+from sharpbit.training import Training, edge_loss, train
 
 
 def picture(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
@@ -122,6 +122,60 @@ def test_the_second_stream_learns_from_the_step_of_its_release_on(pairs, tmp_pat
     assert logged[0] > alone  # it is in the loss from the start, though nothing learns from it yet
 
 
+def test_the_rate_is_halved_at_given_steps():
+    plan = how(rate=8e-4, last_rate=8e-4, warmup=0, halve=(3, 6), steps=10)
+    assert [plan.rate_at(step) for step in (0, 2, 3, 5, 6, 9)] == [8e-4, 8e-4, 4e-4, 4e-4, 2e-4, 2e-4]
+
+
+def test_long_gradients_are_clipped(pairs):
+    seen = []
+    for clip in (0.0, 1e-3):
+        start = small_model()
+        lengths = []
+        original = torch.optim.Adam.step
+
+        def step(self, *args, lengths=lengths, original=original):
+            grads = [weight.grad for group in self.param_groups for weight in group["params"]]
+            lengths.append(float(torch.stack([grad.norm() for grad in grads]).norm()))
+            return original(self, *args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.optim.Adam, "step", step)
+            train(start, pairs, how(steps=3, clip=clip), quiet=True)
+        seen.append(lengths)
+    assert min(seen[0]) > 1e-2
+    assert max(seen[1]) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_statistics_of_normalization_are_trained(pairs):
+    """Also those of the averaged weights; and a stopped run goes on with them."""
+    torch.manual_seed(1)
+    start = models.build("srresnet", scale=2, blocks=1, width=8)
+    done = train(start, pairs, how(steps=6), quiet=True)
+    before, after = start.net.blocks[0].bn1, done.net.blocks[0].bn1
+    assert int(after.num_batches_tracked) == 6
+    assert not torch.equal(after.running_var, before.running_var)
+    assert not done.net.training
+
+
+def test_a_stopped_run_with_normalization_ends_the_same(pairs, tmp_path):
+    torch.manual_seed(1)
+    start = models.build("srresnet", scale=2, blocks=1, width=8, shared=True)
+    whole = train(start, pairs, how(steps=6), quiet=True)
+    train(start, pairs, how(steps=6), out=tmp_path, stop_after=3, quiet=True)
+    parts = train(start, pairs, how(steps=6), out=tmp_path, quiet=True)
+    assert torch.equal(weights(whole), weights(parts))
+
+
+def test_colours_can_stay_in_their_order():
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[..., 0] = 200
+    pairs = Pairs.from_pictures([red], 2)
+    for colours in (True, False):
+        small, large = pairs.batch(16, 8, torch.Generator().manual_seed(3), colours=colours)
+        assert bool((small[:, 1:] == 0).all() and (large[:, 1:] == 0).all()) != colours
+
+
 def test_another_plan_does_not_go_on_from_the_checkpoint(pairs, tmp_path):
     train(small_model(), pairs, how(), out=tmp_path, stop_after=2, quiet=True)
     with pytest.raises(UsageError, match="another plan"):
@@ -188,3 +242,38 @@ def test_crops_depend_on_the_generator_alone(pairs):
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     assert not torch.equal(one[0], other[0])
+
+
+def test_the_rate_is_halved_at_milestones():
+    """CRAFT: constant, halved after 250,000, 400,000, 450,000 and 475,000 of 500,000 steps."""
+    plan = Training(500_000, rate=2e-4, last_rate=2e-4, warmup=0, halve=(250_000, 400_000, 450_000, 475_000))
+    steps = (0, 249_999, 250_000, 400_000, 450_000, 499_999)
+    assert [plan.rate_at(step) for step in steps] == pytest.approx([2e-4, 2e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5])
+
+
+def test_the_loss_on_edges():
+    """Zero on equal pictures; of one bright pixel, what the pyramid loses of it, written out."""
+    picture_ = torch.rand(2, 3, 12, 10)
+    assert float(edge_loss(picture_, picture_)) == pytest.approx(1e-6)
+    row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05])
+    dot = torch.zeros(1, 3, 16, 16)
+    dot[..., 8, 8] = 1
+    smooth = torch.zeros(16)
+    smooth[6:11] = row
+    again = torch.zeros(16)
+    for place in range(0, 16, 2):
+        for k in range(5):
+            if 0 <= place + k - 2 < 16:
+                again[place + k - 2] += 2 * smooth[place] * row[k]
+    expected = dot - torch.outer(again, again)
+    assert float(edge_loss(dot, torch.zeros_like(dot))) == pytest.approx(float(expected.abs().mean()), abs=2e-6)
+
+
+def test_the_loss_on_edges_is_added(pairs, tmp_path):
+    logged = []
+    for weight in (0.0, 1.0):
+        train(small_model(), pairs, how(steps=1, edge_weight=weight), out=tmp_path / str(weight), quiet=True)
+        logged.append(json.loads((tmp_path / str(weight) / "log.jsonl").read_text())["loss"])
+    assert logged[1] > logged[0] + 1e-3
+    with pytest.raises(UsageError, match="edge_weight"):
+        train(small_model(), pairs, how(edge_weight=1.0, low_weight=0.5), quiet=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
+from sharpbit.cost import bitops
 from sharpbit.cost.macs import INPUT, count
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model, build, load
 from sharpbit.modelfile import Header
 from sharpbit.nn import receptive_field
+from sharpbit.quant.freeze import QDQ
+from sharpbit.quant.grid import Fixed
+from sharpbit.quant.verbs import replay
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class Inspection:
         output_size: height and width.
         receptive_field: side in input pixels of what one output pixel sees; None also where it sees everything.
         operators: of an ONNX file, with how often each occurs.
+        bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`).
+        bytes_at_width: of a quantized network, what its numbers take at their widths.
+        layers: of a quantized network, each operator that multiplies: name, operator, macs, act and weight (bits).
         uncounted_operators: calls of each operator that no rule counts.
         uncounted_tensors: stored tensors that no counted operator reads.
         name: from the header, as all that follow.
@@ -51,6 +58,9 @@ class Inspection:
     output_size: tuple[int, int] | None = None
     receptive_field: int | None = None
     operators: dict[str, int] = field(default_factory=dict)
+    bitops: int | None = None
+    bytes_at_width: int | None = None
+    layers: tuple[dict[str, Any], ...] = ()
     uncounted_operators: dict[str, int] = field(default_factory=dict)
     uncounted_tensors: tuple[str, ...] = ()
     name: str | None = None
@@ -83,7 +93,7 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
     if path.suffix.lower() == ".onnx":
         header = modelfile.read(path, verify=True)
         facts["operators"] = modelfile.operators(path)
-        opened = None if header is None else build(header.architecture, **header.config)
+        opened = None if header is None else _described(header)
     else:
         opened = load(path)
         if path.suffix.lower() == ".safetensors":
@@ -92,7 +102,15 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
         facts |= _said(header)
     if opened is not None:
         facts |= _counted(opened, output_size)
+        if path.suffix.lower() == ".onnx" and header is not None:
+            facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     return Inspection(**facts)
+
+
+def _described(header: Header) -> Model:
+    """The network that a header tells of, without its weights."""
+    model = build(header.architecture, **header.config)
+    return replace(model, net=replay(model.net, header.history))
 
 
 def _said(header: Header) -> dict[str, Any]:
@@ -106,7 +124,8 @@ def _counted(model: Model, output_size: tuple[int, int] | None) -> dict[str, Any
     if height % scale or width % scale:
         raise UsageError(f"an x{scale} network makes no picture of {width}x{height}; give multiples of {scale}")
     cost = count(model.net, (height // scale, width // scale))
-    return {
+    facts = _rounded(model, cost.size) if any(isinstance(part, Fixed | QDQ) for part in model.net.modules()) else {}
+    return facts | {
         "architecture": model.arch.name,
         "config": asdict(model.config),
         "scale": scale,
@@ -117,4 +136,13 @@ def _counted(model: Model, output_size: tuple[int, int] | None) -> dict[str, Any
         "receptive_field": receptive_field(model.net, scale),
         "uncounted_operators": dict(cost.operators),
         "uncounted_tensors": cost.tensors,
+    }
+
+
+def _rounded(model: Model, size: tuple[int, int]) -> dict[str, Any]:
+    cost = bitops.count(model.net, size)
+    return {
+        "bitops": cost.bitops,
+        "bytes_at_width": cost.bytes,
+        "layers": tuple(asdict(layer) for layer in cost.layers),
     }

@@ -6,7 +6,7 @@ import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.nn import State, receptive_field
+from sharpbit.quant.freeze import weights
+from sharpbit.quant.verbs import replay
 from sharpbit.reparam.chain import chain
 from sharpbit.reparam.receipt import LIMIT, receipt
 
@@ -51,8 +53,8 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
-        return sum(weight.numel() for weight in self.net.parameters())
+        """Number of weights, however they are stored; ranges of quantizers are none."""
+        return weights(self.net)
 
     def header(self) -> Header:
         """What a file of this model says of it (without the sha256, which the file's writer adds)."""
@@ -69,7 +71,7 @@ class Model:
 
 
 def build(arch: str, **config: Any) -> Model:
-    """A network of the named architecture with fresh weights.
+    """A network of the named architecture with fresh weights, in the mode of use, not of training.
 
     Raises:
         UsageError: no such architecture, or a size that it does not have.
@@ -80,7 +82,7 @@ def build(arch: str, **config: Any) -> Model:
     except TypeError:
         known = ", ".join(architecture.config.__dataclass_fields__)
         raise UsageError(f"the sizes of {arch} are {known}; given were {', '.join(config) or 'none'}") from None
-    return Model(architecture, sizes, architecture.build(sizes))
+    return Model(architecture, sizes, architecture.build(sizes).eval())
 
 
 def load(path: str | Path) -> Model:
@@ -107,7 +109,7 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"{path} holds another network: {error}") from None
     except TypeError as error:
         raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
-    model = _filled(arch, config, state, str(path))
+    model = _filled(arch, config, state, str(path), header.history)
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=header.history, about=about)
 
@@ -171,15 +173,17 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
 
 
-def _filled(arch: Architecture, config: Any, state: State, source: str) -> Model:
-    """The network with these sizes and exactly these weights."""
+def _filled(
+    arch: Architecture, config: Any, state: State, source: str, history: Iterable[Mapping[str, Any]] = ()
+) -> Model:
+    """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
-        net = arch.build(config)
+        net = replay(arch.build(config), history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
-    return Model(arch, config, net)
+    return Model(arch, config, net.eval())
 
 
 def _unpickle(path: Path) -> State:
@@ -191,10 +195,12 @@ def _unpickle(path: Path) -> State:
         raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
-    for wrapper in ("params_ema", "params", "state_dict"):
+    for wrapper in ("params_ema", "params", "state_dict", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no table of tensors")
+    if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from sharpbit.errors import ModelError, UsageError
+
 State = Mapping[str, Tensor]
 
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the training pictures, which EDSR, CARN and ELAN subtract
 
-def conv(inputs: int, outputs: int, side: int) -> nn.Conv2d:
-    """A convolution that keeps the size: stride 1, zero padding, with bias; `side` is odd."""
-    return nn.Conv2d(inputs, outputs, side, padding=side // 2)
+
+class Site(nn.Identity):
+    """A name for a tensor, for whoever wants to round it, read it or meter it; free, and gone after an export.
+
+    A network puts one in front of each operand of a matrix product (`self.at_q(q) @ self.at_k(k).mT`) and wherever a
+    tensor matters that no convolution or linear layer takes as its input, such as the two sides of an addition. One
+    site stands for one place: a site that is called twice in a forward has one range for both.
+    """
+
+
+def conv(inputs: int, outputs: int, side: int, *, bias: bool = True, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the size: stride 1, zero padding; `side` is odd."""
+    return nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=bias, groups=groups)
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
@@ -42,20 +56,95 @@ def scale_of(rows: int, channels: int = 3) -> int | None:
     return scale if scale * scale * channels == rows else None
 
 
-@torch.no_grad()
-def response_to_grey(net: nn.Module, scale: int, side: int = 25) -> float:
-    """The mean colour of the middle of what `net` makes of a flat picture of 0.5, of `side` pixels.
+def factors(scale: int) -> tuple[int, ...]:
+    """The pixel shuffles, one after the other, by which EDSR and its kin enlarge `scale` times.
 
-    It tells apart networks whose weights have the same names and shapes: a trained one gives about 0.5.
+    Raises:
+        UsageError: a scale that is neither 3 nor a power of 2.
+    """
+    if scale == 3:
+        return (3,)
+    if scale < 2 or scale & (scale - 1):
+        raise UsageError(f"this network enlarges 2, 3, 4 or 8 times, not {scale}")
+    return (2,) * (scale.bit_length() - 1)
+
+
+def scale_by(state: State, pattern: str, step: int, width: int) -> int:
+    """The upscaling factor of such pixel shuffles.
+
+    Args:
+        state: weights.
+        pattern: key of the convolutions before them, with `{}` for their numbers 0, `step`, `2 * step`...
+        step: distance of these numbers.
+        width: channels after each.
+    """
+    scale, number = 1, 0
+    while (key := pattern.format(number)) in state:
+        scale *= scale_of(state[key].shape[0], width) or 1
+        number += step
+    return scale
+
+
+def mean_buffer(mean: tuple[float, float, float] = DIV2K_MEAN) -> Tensor:
+    """A mean colour, `(1, 3, 1, 1)`, RGB in `[0, 1]`."""
+    return torch.tensor(mean).view(1, 3, 1, 1)
+
+
+def with_mean(state: State, suffix: str = "", white: float = 255.0) -> dict[str, Tensor]:
+    """`state` with the published pair of frozen layers `sub_mean` and `add_mean` replaced by the tensor `mean`.
+
+    Args:
+        state: published weights.
+        suffix: of the layers' names, such as `.shifter`.
+        white: the network's own value of white.
+
+    Raises:
+        ModelError: the two do not undo each other, or do more than add.
+    """
+    ours = {key: value for key, value in state.items() if not key.startswith(("sub_mean.", "add_mean."))}
+    before, after = f"sub_mean{suffix}", f"add_mean{suffix}"
+    if f"{after}.bias" not in state:
+        return ours
+    unit = torch.eye(3).view(3, 3, 1, 1)
+    weights = [state[f"{name}.weight"].float() for name in (before, after)]
+    shift = state[f"{after}.bias"].float()
+    if not all(torch.allclose(weight, unit) for weight in weights) or not torch.allclose(
+        shift, -state[f"{before}.bias"].float()
+    ):
+        raise ModelError(f"{before} and {after} of these weights are no shift by a mean colour and back")
+    return {**ours, "mean": (shift / white).view(1, 3, 1, 1)}
+
+
+def renamed(state: State, rules: Mapping[str, str]) -> dict[str, Tensor]:
+    """`state` with the beginning of each key replaced by the first rule (pattern to replacement) that matches it."""
+    ours = {}
+    for key, value in state.items():
+        rule = next((rule for rule in rules.items() if re.match(rule[0], key)), None)
+        ours[re.sub(f"^{rule[0]}", rule[1], key) if rule else key] = value
+    return ours
+
+
+@torch.no_grad()
+def enlarged_grey(net: nn.Module, scale: int, side: int = 25) -> Tensor:
+    """What `net` makes of the middle pixel of a flat picture of 0.5, of `side` pixels: `(3, scale, scale)`.
+
+    A trained network gives about 0.5. That tells networks apart whose weights have the same names and shapes.
     """
     middle = slice(side // 2 * scale, (side // 2 + 1) * scale)
-    return float(net(torch.full((1, 3, side, side), 0.5))[..., middle, middle].mean())
+    picture: Tensor = net(torch.full((1, 3, side, side), 0.5))
+    return picture[0, :, middle, middle]
+
+
+def response_to_grey(net: nn.Module, scale: int, side: int = 25) -> float:
+    """The mean of `enlarged_grey`."""
+    return float(enlarged_grey(net, scale, side).mean())
 
 
 def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
     """The side in input pixels of the square that one output pixel can see; odd, because the square is centred.
 
-    Found by marking one input pixel with NaN, which no layer can hide, and looking where it comes out.
+    Found by marking one input pixel with NaN, which no layer can hide, and looking where it comes out; twice, because a
+    network with windows at fixed places does not see equally far from everywhere.
 
     Args:
         net: maps `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
@@ -63,18 +152,23 @@ def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
         limit: give up beyond this side.
 
     Returns:
-        None where a pixel reaches the edge of a `limit` sized picture: the network sees everything.
+        None where a pixel reaches the edge of a `limit` sized picture, or reaches differently from its neighbour: no
+        halo makes tiles exact.
     """
     like = next(net.parameters(), torch.zeros(()))
-    picture = torch.full((1, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
+    picture = torch.full((2, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
     centre = limit // 2
-    picture[..., centre, centre] = torch.nan
+    for k in range(2):
+        picture[k, :, centre + k, centre + k] = torch.nan
     training = net.training
     try:
         with torch.no_grad():
-            seen = torch.isnan(net.eval()(picture))[0].any(0)
+            seen = torch.isnan(net.eval()(picture)).any(1)
     finally:
         net.train(training)
-    rows, columns = seen.any(1).nonzero() // scale - centre, seen.any(0).nonzero() // scale - centre
-    radius = int(max(rows.abs().max(), columns.abs().max()))
-    return None if radius >= centre else 2 * radius + 1
+    reach = []
+    for k in range(2):
+        lines = (seen[k].any(1), seen[k].any(0))
+        reach.append([int(end) // scale - centre - k for line in lines for end in line.nonzero()[[0, -1], 0]])
+    radius = max(map(abs, reach[0]))
+    return None if radius >= centre or reach[0] != reach[1] else 2 * radius + 1

@@ -35,10 +35,14 @@ class Training:
         last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
         warmup: steps of linear rise at the start.
         betas: Adam's decay rates.
+        halve: numbers of steps after which the rate is halved once more.
+        clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
+        edge_weight: weight of `edge_loss`, which is added (1 in the second training of CRAFT at x4).
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
             counts from 1 and releases it just before step 100,000).
+        colours: whether the colour channels of crops are shuffled.
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
         seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.
@@ -51,19 +55,49 @@ class Training:
     last_rate: float = 1e-6
     warmup: int = 200
     betas: tuple[float, float] = (0.9, 0.99)
+    halve: tuple[int, ...] = ()
+    clip: float = 0.0
     loss: str = "l1"
+    edge_weight: float = 0.0
     low_weight: float = 0.0
     frozen_steps: int = 0
+    colours: bool = True
     ema: float = 0.999
     precision: str = "bf16"
     seed: int = 10
 
     def rate_at(self, step: int) -> float:
         """Learning rate of the step numbered from 0."""
+        return self._cosine(step) * 0.5 ** sum(step >= milestone for milestone in self.halve)
+
+    def _cosine(self, step: int) -> float:
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def edge_loss(result: Tensor, large: Tensor) -> Tensor:
+    """How far the edges of two pictures `(N, 3, H, W)` are apart: Charbonnier distance of their Laplacians.
+
+    A Laplacian is what a picture loses by a step of the Gaussian pyramid down and up. Source: `EdgeLoss` in
+    `basicsr/losses/basic_loss.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR.
+    """
+    difference = _laplacian(result - large)  # it is linear
+    return (difference.square() + 1e-12).sqrt().mean()
+
+
+def _laplacian(x: Tensor) -> Tensor:
+    smooth = _blurred(x)
+    even = torch.zeros_like(smooth)
+    even[..., ::2, ::2] = 4 * smooth[..., ::2, ::2]
+    return x - _blurred(even)
+
+
+def _blurred(x: Tensor) -> Tensor:
+    row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05], dtype=x.dtype, device=x.device)
+    kernel = torch.outer(row, row).repeat(x.shape[1], 1, 1, 1)
+    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
 
 
 _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -100,7 +134,7 @@ def train(
     """
     _check(model, pairs, how)
     net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = copy.deepcopy(net)
+    ema = copy.deepcopy(net.train())
     optimizer = torch.optim.Adam(net.parameters(), lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = _resume(out, how, net, ema, optimizer) if out else 0
     loss_of = _LOSSES[how.loss]
@@ -114,13 +148,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = how.rate_at(step)
             generator.manual_seed(how.seed * 1_000_003 + step)
-            small, large = pairs.batch(how.batch, how.patch, generator)
+            small, large = pairs.batch(how.batch, how.patch, generator, colours=how.colours)
             small, large = small.contiguous(memory_format=torch.channels_last), large
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 loss = _loss(net, small, large, how, loss_of)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if how.clip:
+                nn.utils.clip_grad_norm_(net.parameters(), how.clip)
             optimizer.step()
             _average(ema, net, min(how.ema, (step + 1) / (step + 10)))
             mean, counted = mean + loss.detach(), counted + 1
@@ -138,7 +174,9 @@ def train(
 
 def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
     if not how.low_weight:
-        return loss_of(net(small).float(), large)
+        result = net(small).float()
+        loss = loss_of(result, large)
+        return loss + how.edge_weight * edge_loss(result, large) if how.edge_weight else loss
     whole, low = net.streams(small)  # type: ignore[operator]
     return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
 
@@ -150,6 +188,8 @@ def _check(model: Model, pairs: Pairs, how: Training) -> None:
         raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
+    if how.low_weight and how.edge_weight:
+        raise UsageError("edge_weight is for networks of one stream; leave out low_weight or edge_weight")
     if how.low_weight and not hasattr(model.net, "streams"):
         raise UsageError(f"low_weight is for networks of two streams, which {model.arch.name} is not; leave it out")
 
@@ -163,6 +203,8 @@ def _freeze(net: nn.Module, *, frozen: bool) -> None:
 @torch.no_grad()
 def _average(ema: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
+    for mean, value in zip(ema.buffers(), net.buffers(), strict=True):  # statistics of normalization, averages already
+        mean.copy_(value)
 
 
 def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) -> None:
@@ -189,7 +231,7 @@ def _resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer:
     if not path.exists():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["how"] != asdict(how):
+    if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
         raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
     net.load_state_dict(state["net"])
     ema.load_state_dict(state["ema"])

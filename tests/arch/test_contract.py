@@ -18,18 +18,49 @@ from sharpbit.reparam.chain import FORMS
 SIZES = [(1, 1), (1, 7), (13, 8), (31, 45)]
 CASES = [(name, scale) for name in ARCHITECTURES for scale in (2, 3, 4)]
 # Sizes that shapes do not tell, but trained weights or the header of the file: see the tests of these networks.
-UNTOLD = {"bicubic", "fsrcnn"}
-SMALL = {"blocks": 3, "width": 20}
-NO_PLAIN_FORM = {"bicubic": "interpolate", "espcn": "tanh"}
+UNTOLD = {"bicubic", "fsrcnn", "idn"}
+SIZED = {"blocks": 3, "width": 20}
+# Large networks are tried small.
+SMALL = {
+    "carn": {"width": 8},
+    "craft": {"width": 16, "depths": (1,), "heads": 2},
+    "edsr": {"blocks": 2, "width": 8},
+    "elan": {"blocks": 2, "width": 15},
+    "hitsr": {"width": 24, "groups": 1, "windows": (4, 8, 16), "heads": 2},
+    "idn": {"blocks": 2, "width": 16},
+    "imdn": {"blocks": 1, "width": 8},
+    "srresnet": {"blocks": 2, "width": 8},
+}
+NO_PLAIN_FORM = {
+    "bicubic": "interpolate",
+    "carn": "mean",
+    "craft": "CRAFT",
+    "edsr": "mean",
+    "elan": "forward of ELAN",
+    "espcn": "tanh",
+    "hitsr": "HiTSR",
+    "idn": "interpolate",
+    "srresnet": "pixel shuffle",
+}
+SLOW = {"carn", "craft", "elan", "hitsr", "imdn"}  # to export; their scale is in the last layers alone
+TRACED = [(name, scale) for name, scale in CASES if name not in SLOW or scale == 3]
+# A pixel of the result depends on all of the picture, or on where in it the grid of the windows lies.
+SEES_EVERYTHING = {"craft", "elan", "hitsr"}
 
 
 def random_model(name: str, scale: int) -> models.Model:
     """A model whose every weight is random, so that nothing is zero or one by its start."""
     torch.manual_seed(scale)
-    model = models.build(name, scale=scale)
+    model = models.build(name, scale=scale, **SMALL.get(name, {}))
     with torch.no_grad():
         for weight in model.net.parameters():
             weight.add_(0.03 * torch.randn_like(weight))
+        norms = [layer for layer in model.net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        for layer in norms:
+            layer.momentum = None  # the statistics of one batch, as a trained network has them
+        if norms:
+            model.net.train()(torch.rand(4, 3, 32, 32))
+            model.net.eval()
     return model
 
 
@@ -58,7 +89,8 @@ def test_save_and_load_give_the_same_network(name, scale, tmp_path):
 @pytest.mark.parametrize(("name", "scale"), [case for case in CASES if case[0] not in UNTOLD])
 def test_sizes_are_read_out_of_the_weights(name, scale):
     kind = ARCHITECTURES[name].config
-    config = kind(scale=scale, **{key: size for key, size in SMALL.items() if key in kind.__dataclass_fields__})
+    sizes = SMALL.get(name, {key: size for key, size in SIZED.items() if key in kind.__dataclass_fields__})
+    config = kind(scale=scale, **sizes)
     state = ARCHITECTURES[name].build(config).state_dict()
     model = models.from_state(state, "weights")
     assert (model.arch.name, model.config) == (name, config)
@@ -68,13 +100,13 @@ def test_sizes_are_read_out_of_the_weights(name, scale):
 def test_every_option_comes_back_from_a_file(name, tmp_path):
     """Also those that weights cannot tell: the header has them."""
     kind = ARCHITECTURES[name].config
-    base = kind(scale=2)
-    others = {bool: lambda value: not value, int: lambda value: value + 1}
+    sizes = SMALL.get(name, {})
+    base = kind(scale=2, **sizes)
     for key, field in kind.__dataclass_fields__.items():
-        change = others.get(type(getattr(base, key)))
-        if change is None or key == "scale":
+        value = getattr(base, key)
+        if not isinstance(value, int) or key == "scale":
             continue
-        model = models.build(name, scale=2, **{key: change(getattr(base, key))})
+        model = models.build(name, scale=2, **{**sizes, key: not value if isinstance(value, bool) else 2 * value})
         models.save(model, tmp_path / f"{field.name}.safetensors")
         assert models.load(tmp_path / f"{field.name}.safetensors").config == model.config
 
@@ -82,7 +114,7 @@ def test_every_option_comes_back_from_a_file(name, tmp_path):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_globs_name_modules(name):
     arch = ARCHITECTURES[name]
-    modules = [path for path, _ in arch.build(arch.config(scale=2)).named_modules()]
+    modules = [path for path, _ in arch.build(arch.config(scale=2, **SMALL.get(name, {}))).named_modules()]
     for glob in arch.sites:
         assert fnmatch.filter(modules, glob), glob
 
@@ -105,7 +137,7 @@ def test_the_plain_forms_are_equal_borders_included(name, scale, form):
     assert plain.history[-1] == {"verb": "reparameterize", "from": name, "form": form}
 
 
-@pytest.mark.parametrize(("name", "scale"), CASES)
+@pytest.mark.parametrize(("name", "scale"), TRACED)
 def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
     model = random_model(name, scale)
     path = tmp_path / "model.onnx"
@@ -116,13 +148,17 @@ def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
         with torch.no_grad():
             expected = model.net(x).numpy()
         (out,) = session.run(None, {"picture": x.numpy()})
-        assert np.abs(out - expected).max() < 1e-5
+        # of the largest value, where random weights give more than a picture has
+        assert np.abs(out - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_receptive_field_is_what_a_change_reaches(name):
     model = random_model(name, 2)
     side = receptive_field(model.net, 2)
+    if name in SEES_EVERYTHING:
+        assert side is None
+        return
     assert side is not None
     size = side + 12
     x = torch.rand(1, 3, size, size, dtype=torch.float64)

@@ -75,6 +75,13 @@ class Odd(nn.Module):
         return F.conv2d(x, self.weight) * self.gain
 
 
+def test_each_module_has_its_own_share():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Sequential(nn.PReLU(), nn.Conv2d(4, 3, 1)), Odd())
+    cost = count(net, (4, 5))
+    assert cost.layers == {"0": 20 * 4 * 27, "1.0": 20 * 4, "1.1": 20 * 12, "2": 20 * 9}
+    assert sum(cost.layers.values()) == cost.macs
+
+
 def test_nothing_is_silently_zero():
     cost = count(Odd(), (4, 5))
     assert cost.macs == 20 * 9

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sharpbit.app import dump, flat
+from sharpbit.app import aligned, dump, flat
 from sharpbit.inspection import Inspection
+
+SHOWN = 4  # uncounted tensors that are named
 
 
 def inspected(facts: Inspection, as_json: bool) -> str:
@@ -27,6 +29,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             ("scale", f"x{facts.scale}"),
             ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}"),
+            *_bits(facts),
             ("sees", "the whole picture" if field is None else f"{field}x{field} input pixels for an output pixel"),
             ("not counted", _uncounted(facts)),
         ]
@@ -39,6 +42,26 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
+def _bits(facts: Inspection) -> list[tuple[str, str]]:
+    """What rounding makes of the cost; nothing for a network in float."""
+    if facts.bitops is None or facts.bytes_at_width is None or not facts.macs:
+        return []
+    same = facts.bitops / facts.macs
+    rows = [("layer", "operator", "MACs", "weight", "input")]
+    for layer in facts.layers:
+        bits = (f"{layer['weight']} bits", f"{layer['act']} bits")
+        rows.append((layer["name"] or "-", layer["operator"], f"{layer['macs'] / 1e9:.3f} G", *bits))
+    indent = "\n" + " " * 14
+    return [
+        ("BitOPs", f"{facts.bitops / 1e9:,.1f} G: {same:.1f} for each MAC, in float {32 * 32}; every layer counted"),
+        ("at width", f"{facts.bytes_at_width:,} bytes"),
+        ("bits", indent.join(aligned(rows).splitlines())),
+    ]
+
+
 def _uncounted(facts: Inspection) -> str:
     operators = [f"operator {name} ({times}x)" for name, times in facts.uncounted_operators.items()]
-    return ", ".join([*operators, *(f"tensor {name}" for name in facts.uncounted_tensors)]) or "nothing"
+    tensors = [f"tensor {name}" for name in facts.uncounted_tensors]
+    if len(tensors) > SHOWN:
+        tensors[SHOWN:] = [f"and {len(tensors) - SHOWN} tensors more (--json names them)"]
+    return ", ".join([*operators, *tensors]) or "nothing"

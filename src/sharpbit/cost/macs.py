@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sharpbit.errors import UsageError
+from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.grid import Fixed
 
 INPUT = (360, 640)  # height and width of the small picture of the published tables, at every scale
 _OPS = torch.ops.aten
@@ -33,12 +36,14 @@ class Cost:
         size: height and width of the picture that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
+        layers: the operations by the name of the innermost module in which they ran.
     """
 
     macs: int
     size: tuple[int, int]
     operators: Mapping[str, int]
     tensors: tuple[str, ...]
+    layers: Mapping[str, int] = field(default_factory=dict)
 
 
 def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
@@ -47,16 +52,41 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
     Raises:
         UsageError: the network cannot run on tensors without values.
     """
+    meter = Meter()
+    unread = run(net, size, meter)
+    return Cost(meter.spent.total(), size, dict(meter.unknown), unread, dict(meter.spent))
+
+
+def run(net: nn.Module, size: tuple[int, int], meter: Meter) -> tuple[str, ...]:
+    """Let `meter` watch one picture; returns the names of stored tensors that no counted operator reads.
+
+    Quantizers are not part of the network: what they compute is not counted, what they store is not asked for.
+
+    Raises:
+        UsageError: see `count`.
+    """
     shadow = copy.deepcopy(net).to("meta").eval()
-    names = {_storage(tensor): name for name, tensor in shadow.state_dict().items()}
-    with torch.no_grad(), _Meter() as meter:
+    inside = [name for name, part in shadow.named_modules() if isinstance(part, Fixed | QDQ)]
+    inside += [f"{name}.{key}" for name, part in shadow.named_modules() if isinstance(part, Integers) for key in _ASIDE]
+    names = {storage(tensor): name for name, tensor in shadow.state_dict().items() if not _under(name, inside)}
+    meter.watch(shadow)
+    for name, module in shadow.named_modules():
+        module.register_forward_pre_hook(partial(meter.enter, name))
+        module.register_forward_hook(meter.leave)
+    with torch.no_grad(), meter:
         try:
             shadow(torch.empty(1, 3, *size, device="meta"))
         except (NotImplementedError, RuntimeError) as error:
             reason = str(error).splitlines()[0][:160]
             raise UsageError(f"the cost of {type(net).__name__} cannot be counted without values: {reason}") from None
-    unread = tuple(name for storage, name in names.items() if storage not in meter.read)
-    return Cost(meter.macs, size, dict(meter.unknown), unread)
+    return tuple(name for key, name in names.items() if key not in meter.read)
+
+
+_ASIDE = ("scale", "zero")
+
+
+def _under(name: str, prefixes: list[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def _applied(args: tuple[Any, ...], out: Tensor) -> int:
@@ -80,34 +110,88 @@ _FREE = {
     *(_OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute, _OPS.transpose, _OPS.t),
     *(_OPS.expand, _OPS.clone, _OPS.copy_, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes, _OPS.squeeze),
     *(_OPS.unsqueeze, _OPS.repeat, _OPS.repeat_interleave, _OPS.index_select, _OPS.detach, _OPS.alias, _OPS.empty),
-    *(_OPS.constant_pad_nd, _OPS.zeros, _OPS.ones, _OPS.full, _OPS.arange, _OPS.scalar_tensor, _OPS.lift_fresh),
+    *(
+        _OPS.roll,
+        _OPS.constant_pad_nd,
+        _OPS.zeros,
+        _OPS.ones,
+        _OPS.full,
+        _OPS.arange,
+        _OPS.scalar_tensor,
+        _OPS.lift_fresh,
+    ),
 }
 
 
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator that runs, in modules or not."""
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator that runs, in modules or not, but for those inside quantizers."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.spent: Counter[str] = Counter()
+        self.inside = [""]
         self.unknown: Counter[str] = Counter()
         self.read: set[int] = set()
+        self._paused = False
+        self._source: dict[int, int] = {}  # from the storage of a rounded tensor to that of what was rounded
+        self._kept: list[Any] = []  # storages are told apart by address, so none may be freed meanwhile
+
+    def enter(self, name: str, module: nn.Module, args: object) -> None:
+        """The module of this name begins to run."""
+        self.inside.append(name)
+
+    def leave(self, module: nn.Module, args: object, out: object) -> None:
+        """It has run."""
+        self.inside.pop()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # otherwise counting loads the compiler of torch, which takes seconds
 
+    def watch(self, net: nn.Module) -> None:
+        """Look away while a quantizer of `net` runs, and note what comes out."""
+        for part in net.modules():
+            if isinstance(part, Fixed | QDQ | Integers):
+                part.register_forward_pre_hook(self._pause)
+                part.register_forward_hook(self._resume)
+
+    def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
+        """`out` came out of `quantizer`."""
+
+    def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
+        """An operator that costs something ran."""
+        self.spent[self.inside[-1]] += macs
+        keys = {storage(item) for item in args if isinstance(item, Tensor)}
+        self.read |= keys | {self._source[key] for key in keys if key in self._source}
+
+    def free(self, operator: Any, args: tuple[Any, ...], out: Any) -> None:
+        """An operator that costs nothing ran."""
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        self._kept.append(out)
         operator = func.overloadpacket
+        if self._paused:
+            return out
         if operator in _RULES:
-            self.macs += _RULES[operator](args, out)
-            self.read |= {_storage(item) for item in args if isinstance(item, Tensor)}
-        elif operator not in _FREE:
+            self.counted(operator, args, _RULES[operator](args, out))
+        elif operator in _FREE:
+            self.free(operator, args, out)
+        else:
             self.unknown[str(operator).removeprefix("aten.")] += 1
         return out
 
+    def _pause(self, quantizer: nn.Module, args: Any) -> None:
+        self._paused = True
 
-def _storage(tensor: Tensor) -> int:
+    def _resume(self, quantizer: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+        self._paused = False
+        taken = quantizer.values if isinstance(quantizer, Integers) else args[0]
+        if out is not taken:
+            self._source[storage(out)] = storage(taken)
+            self.rounded(quantizer, out)
+
+
+def storage(tensor: Tensor) -> int:
     """What views of one tensor have in common."""
     return int(tensor.untyped_storage()._cdata)

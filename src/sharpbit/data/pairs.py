@@ -83,16 +83,19 @@ class Pairs:
             at = end
         return cls(scale, torch.from_numpy(small).to(device), torch.from_numpy(large).to(device), torch.tensor(sizes))
 
-    def batch(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, count: int, patch: int, generator: torch.Generator, *, colours: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Random crops: `(count, 3, patch, patch)` and `(count, 3, patch * scale, patch * scale)`, float in `[0, 1]`.
 
         Every position of every picture is equally likely. Each pair is turned or mirrored to one of its eight
-        orientations and its colour channels are shuffled (as in the training of ETDS).
+        orientations.
 
         Args:
             count: crops.
             patch: side in small pixels.
             generator: of the CPU; it alone decides what is cut.
+            colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
         """
         room = (self.sizes - patch + 1).clamp(min=0)
         weights = room.prod(1).double()
@@ -103,8 +106,9 @@ class Pairs:
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
         where = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room[which]).long()
         flips = torch.randint(2, (count, 3), generator=generator)
-        colours = torch.rand(count, 3, generator=generator).argsort(1)
-        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), colours)]
+        order = torch.rand(count, 3, generator=generator)
+        order = order.argsort(1) if colours else torch.arange(3).expand(count, 3)
+        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
 
     def _cut(

@@ -1,4 +1,4 @@
-"""ONNX: float32, `(1, 3, H, W)` RGB in `[0, 1]` in and out, any height and width."""
+"""ONNX: float32, `(1, 3, H, W)` RGB in `[0, 1]` in and out, any height and width; a frozen network as QDQ."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from sharpbit import modelfile
 from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
+from sharpbit.export._qdq import TRANSLATIONS, prepared, without_idle_clips
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
 
@@ -43,18 +44,19 @@ def _trace(model: Model) -> onnx.ModelProto:
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            model.net.eval(),
+            prepared(model.net.eval()),
             (torch.zeros(1, 3, 24, 20),),
             input_names=["picture"],
             output_names=["result"],
             opset_version=OPSET,
             dynamic_shapes=(axes,),
             dynamo=True,
+            custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
         logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
-    proto = _tidied(program.model_proto)
+    proto = without_idle_clips(_tidied(program.model_proto))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

@@ -85,7 +85,7 @@ def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, d
     """Open a model file with the engine that was asked for.
 
     `auto` is the fastest engine that runs the file exactly: the native one for integer chains, PyTorch for weights,
-    ONNX Runtime for all else (docs/decisions/0008-engines.md).
+    ONNX Runtime for all else (docs/decisions/0010-engines.md).
 
     Args:
         path: of the file.

@@ -1,0 +1,174 @@
+"""What a quantized network costs in bit operations, metered from outside.
+
+A tensor that a quantizer gave has the bits of that quantizer, also behind operators that only move values (views,
+concatenations, padding with zeros, pixel shuffles) and behind ReLU; each convolution and matrix product looks its
+two operands up. A tensor that nobody rounded has 32 bits. Nothing is left out: first and last layers count, and what no
+rule counts is listed. Adaptive networks are not counted here: their bits depend on the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sharpbit.cost.macs import INPUT, Meter, run, storage
+from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.grid import FLOAT, Fixed
+from sharpbit.quant.layers import QuantConv2d, QuantLinear
+
+_OPS = torch.ops.aten
+_OPERANDS = {
+    _OPS.convolution: (0, 1),
+    _OPS.mm: (0, 1),
+    _OPS.bmm: (0, 1),
+    _OPS.addmm: (1, 2),
+    _OPS._prelu_kernel: (0, 1),
+}
+
+_KEEP = {  # what comes out lies on the grid of what went in
+    *(_OPS.relu, _OPS.relu_, _OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute),
+    *(_OPS.transpose, _OPS.t, _OPS.expand, _OPS.clone, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes),
+    *(_OPS.squeeze, _OPS.unsqueeze, _OPS.repeat, _OPS.repeat_interleave, _OPS.index_select, _OPS.detach, _OPS.alias),
+    _OPS.constant_pad_nd,
+}
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """One operator that multiplies.
+
+    Attributes:
+        name: of the module that it runs in.
+        operator: such as `convolution` or `bmm`.
+        macs: multiply-accumulate operations.
+        act: bits of the first operand.
+        weight: bits of the second: a weight, or in attention an activation too.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    act: int
+    weight: int
+
+    @property
+    def bitops(self) -> int:
+        """MACs times both widths."""
+        return self.macs * self.act * self.weight
+
+
+@dataclass(frozen=True)
+class BitCost:
+    """What one picture costs.
+
+    Attributes:
+        layers: in the order in which they run.
+        size: height and width of the picture that goes in.
+        operators: calls of each operator that no rule counts.
+        tensors: names of stored tensors that no counted operator reads.
+        bytes: of the model: weights at their widths, and every other number that it needs, one scale a grid included,
+            at 32 bits.
+    """
+
+    layers: tuple[LayerBits, ...]
+    size: tuple[int, int]
+    operators: Mapping[str, int]
+    tensors: tuple[str, ...]
+    bytes: int
+
+    @property
+    def bitops(self) -> int:
+        """The honest rule: the sum over all layers of MACs x bits x bits."""
+        return sum(layer.bitops for layer in self.layers)
+
+    def published(self, body: Iterable[str]) -> float:
+        """The rule of CADyQ, CABM and RefQSR: `2 MACs x bits x bits / 32^2` over the modules that `body` names.
+
+        Heads, tails and whatever else the papers leave out are left out. Its unit is a 32-bit operation.
+
+        Args:
+            body: globs over names of modules.
+        """
+        globs = tuple(body)
+        chosen = [layer for layer in self.layers if any(fnmatchcase(layer.name, glob) for glob in globs)]
+        return 2 * sum(layer.bitops for layer in chosen) / FLOAT**2
+
+
+def count(net: nn.Module, size: tuple[int, int] = INPUT) -> BitCost:
+    """Count one picture of `size` (height, width) through `net`, which maps `(1, 3, H, W)`; nothing is computed.
+
+    Raises:
+        UsageError: the network cannot run on tensors without values.
+    """
+    meter = _BitMeter()
+    unread = run(net, size, meter)
+    return BitCost(tuple(meter.layers), size, dict(meter.unknown), unread, model_bytes(net))
+
+
+def model_bytes(net: nn.Module) -> int:
+    """See `BitCost.bytes`."""
+    inside = {id(part) for part in net.modules() if isinstance(part, Fixed | QDQ | Integers) for part in part.modules()}
+    total = 0.0
+    seen: set[int] = set()
+    for part in net.modules():
+        if isinstance(part, Fixed) and part.bits != FLOAT:
+            total += 4 * (part.range.channels or 1)
+        elif isinstance(part, QDQ):
+            total += 4 * part.scale.numel()
+        elif isinstance(part, Integers):
+            total += ceil(part.values.numel() * part.bits / 8) + 4 * part.scale.numel()
+        for own in () if id(part) in inside else part.parameters(recurse=False):
+            kernel = getattr(part, "kernel", None)
+            rounded = isinstance(part, QuantConv2d | QuantLinear) and own is part.weight
+            bits = kernel.bits if rounded and isinstance(kernel, Fixed) else FLOAT
+            total += 0 if id(own) in seen else ceil(own.numel() * bits / 8)
+            seen.add(id(own))
+    return int(total)
+
+
+class _BitMeter(Meter):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers: list[LayerBits] = []
+        self._bits: dict[int, int] = {}
+        self._inside: list[str] = []
+
+    def watch(self, net: nn.Module) -> None:
+        super().watch(net)
+        for name, part in net.named_modules():
+            part.register_forward_pre_hook(lambda part, args, name=name: self._inside.append(name))
+            part.register_forward_hook(lambda part, args, out: self._leave())
+
+    def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
+        bits = quantizer.bits
+        assert isinstance(bits, int)
+        self._note(out, bits)
+
+    def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
+        super().counted(operator, args, macs)
+        first, second = (self._of(args[place]) for place in _OPERANDS[operator])
+        name = str(operator).removeprefix("aten.")
+        self.layers.append(LayerBits(self._inside[-1] if self._inside else "", name, macs, first, second))
+
+    def free(self, operator: Any, args: tuple[Any, ...], out: Any) -> None:
+        for result in out if isinstance(out, list | tuple) else (out,):
+            if operator in _KEEP:
+                taken = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else (arg,))]
+                self._note(result, max((self._of(item) for item in taken if isinstance(item, Tensor)), default=FLOAT))
+            elif str(operator).endswith("_"):  # in place, such as a sum into a rounded tensor
+                self._note(result, FLOAT)
+
+    def _note(self, tensor: Tensor, bits: int) -> None:
+        self._bits[storage(tensor)] = bits
+
+    def _of(self, tensor: Tensor) -> int:
+        return self._bits.get(storage(tensor), FLOAT)
+
+    def _leave(self) -> None:
+        self._inside.pop()

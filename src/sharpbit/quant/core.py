@@ -1,0 +1,149 @@
+"""Quantizing a float network from outside: swap its modules, let ranges see it, keep its code as it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sharpbit.catalog import Catalog
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.nn import Site
+from sharpbit.quant.grid import FLOAT, Fixed, Range
+from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
+from sharpbit.quant.plan import Plan, Rule
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a paper puts on an activation, on a weight, and what it adds to the loss.
+
+    Attributes:
+        act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
+        weight: makes the range of one weight; the same signature.
+        loss: of the quantized network, the term that training adds to the loss of the picture; None if there is none.
+    """
+
+    act: Callable[..., Range]
+    weight: Callable[..., Range]
+    loss: Callable[[nn.Module], Tensor] | None = None
+
+
+METHODS: Mapping[str, Method] = Catalog("sharpbit.quant.method", "METHOD")
+
+
+def quantize(net: nn.Module, plan: Plan, method: Method) -> nn.Module:
+    """A copy of `net` in which the modules of the plan round their input and weight.
+
+    The keys of the float network keep their names; each quantizer adds its range beside them (`body.0.act.range.lo`),
+    so a state of the float network loads and leaves only ranges missing.
+
+    Raises:
+        UsageError: a rule matches nothing, or has an option that the method's range does not know.
+    """
+    net = copy.deepcopy(net)
+    swapped = {part: _swap(part, rule, method) for part, rule in plan.resolve(net).items()}
+    for path, part in list(net.named_modules(remove_duplicate=False)):
+        if part in swapped:
+            if not path:
+                return swapped[part]
+            net.set_submodule(path, swapped[part])
+    return net
+
+
+def _swap(part: nn.Module, rule: Rule, method: Method) -> nn.Module:
+    if isinstance(part, nn.Conv2d):
+        act = _fixed(method.act, rule.act, part.in_channels, 1, rule.act_options)
+        return QuantConv2d(part, act, _kernel(part.weight, rule, method)).to(part.weight.device)
+    if isinstance(part, nn.Linear):
+        act = _fixed(method.act, rule.act, part.in_features, -1, rule.act_options)
+        return QuantLinear(part, act, _kernel(part.weight, rule, method)).to(part.weight.device)
+    assert isinstance(part, Site)
+    return QuantSite(part, _fixed(method.act, rule.act, None, 1, rule.act_options))
+
+
+def _kernel(weight: Tensor, rule: Rule, method: Method) -> Fixed:
+    options = {"per_channel": True, **rule.weight_options}
+    return _fixed(method.weight, rule.weight, len(weight), 0, options).to(weight.dtype)
+
+
+def _fixed(make: Callable[..., Range], bits: int, channels: int | None, axis: int, options: Mapping[str, Any]) -> Fixed:
+    given = dict(options)
+    per_channel = given.pop("per_channel", False)
+    if per_channel and channels is None:
+        raise UsageError("a site has one grid: how many channels its tensor has is not known before it runs")
+    try:
+        return Fixed(make(channels if per_channel else None, axis, **given), bits)
+    except TypeError:
+        if not given:
+            raise
+        name = getattr(make, "__name__", str(make))
+        raise UsageError(f"the range {name} does not take the options {', '.join(given)} of this plan") from None
+
+
+def quantizers(net: nn.Module) -> Iterator[tuple[str, Fixed]]:
+    """Every quantizer that rounds, with its name."""
+    for name, part in net.named_modules():
+        if isinstance(part, Fixed) and part.bits != FLOAT:
+            yield name, part
+
+
+@torch.no_grad()
+def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Let every range observe the network as it is in float, batch by batch; `net` is changed in place.
+
+    A hook on each quantizer observes and gives back the quantizer's input, so that nothing is rounded meanwhile, and
+    weights are observed as often as activations.
+
+    Args:
+        net: quantized.
+        batches: pictures `(N, 3, H, W)` in `[0, 1]`. Whoever wants to show progress wraps them.
+
+    Returns:
+        How many batches there were.
+
+    Raises:
+        UsageError: no batch, or nothing is quantized.
+        ModelError: a batch holds, or becomes, something that is not a number.
+    """
+    training, count = net.training, 0
+    net.eval()
+    try:
+        with observing(net):
+            for count, batch in enumerate(batches, 1):
+                if not torch.isfinite(batch).all():
+                    raise ModelError(f"calibration batch {count} holds values that are not finite numbers")
+                if not torch.isfinite(net(batch)).all():
+                    raise ModelError(
+                        f"the float network turns calibration batch {count} into values that are not finite numbers;"
+                        " its weights are damaged"
+                    )
+    finally:
+        net.train(training)
+    if not count:
+        raise UsageError("there is nothing to calibrate with: not one batch of pictures came")
+    return count
+
+
+@contextmanager
+def observing(net: nn.Module) -> Iterator[None]:
+    """Within, every quantizer of `net` observes what it is given and passes it on unrounded."""
+
+    def hook(fixed: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        assert isinstance(fixed, Fixed)
+        fixed.range.observe(args[0].detach())
+        return args[0]
+
+    handles = [fixed.register_forward_hook(hook) for _, fixed in quantizers(net)]
+    if not handles:
+        raise UsageError(f"{type(net).__name__} has no quantizers; quantize it first")
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

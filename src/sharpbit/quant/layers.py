@@ -1,0 +1,72 @@
+"""Layers that round what they take: the float layer's very weight and bias, and quantizers beside them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharpbit.nn import Site
+
+
+class QuantConv2d(nn.Conv2d):
+    """A convolution with rounded input and weight. The bias is never rounded.
+
+    Args:
+        conv: the float layer; its parameters are taken over, not copied, under the names that they have.
+        act: quantizer of the input.
+        kernel: quantizer of the weight.
+    """
+
+    def __init__(self, conv: nn.Conv2d, act: nn.Module, kernel: nn.Module) -> None:
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            conv.padding,  # type: ignore[arg-type]
+            conv.dilation,  # type: ignore[arg-type]
+            conv.groups,
+            conv.bias is not None,
+            conv.padding_mode,
+            device="meta",
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        self.act, self.kernel = act, kernel
+        self.train(conv.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the float layer, of rounded numbers."""
+        y: Tensor = self._conv_forward(self.act(x), self.kernel(self.weight), self.bias)
+        return y
+
+
+class QuantLinear(nn.Linear):
+    """A linear layer with rounded input and weight. See `QuantConv2d`."""
+
+    def __init__(self, linear: nn.Linear, act: nn.Module, kernel: nn.Module) -> None:
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.act, self.kernel = act, kernel
+        self.train(linear.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the float layer, of rounded numbers."""
+        y: Tensor = F.linear(self.act(x), self.kernel(self.weight), self.bias)
+        return y
+
+
+class QuantSite(Site):
+    """A named tensor, rounded."""
+
+    def __init__(self, site: Site, act: nn.Module) -> None:
+        super().__init__()
+        self.act = act
+        self.train(site.training)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """`input`, rounded."""
+        rounded: Tensor = self.act(input)
+        return rounded
+
+
+Weighted = QuantConv2d | QuantLinear

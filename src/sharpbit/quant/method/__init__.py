@@ -1,0 +1,1 @@
+"""Quantization methods, one file a paper: each defines `METHOD`."""

@@ -1,0 +1,56 @@
+"""Percentile: activations are clipped where hardly any value lies; weights as in min-max."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.core import Method
+from sharpbit.quant.method.minmax import MinMax
+
+
+class Percentile(Bounds):
+    """Bounds at two quantiles of the first batch, drawn a little towards those of each further one.
+
+    Args:
+        channels: see `Range`.
+        axis: see `Range`.
+        symmetric: see `Bounds`.
+        tail: share of the values that is cut off at each end.
+        rate: how far each further batch draws the bounds.
+
+    Source: `models/ptq/observer/percentile.py` of FQ-ViT, where `tail` is 1e-5 and `rate` 0.01. Quantiles lie between
+    two values linearly, as `numpy.quantile` has them.
+    """
+
+    def __init__(
+        self,
+        channels: int | None = None,
+        axis: int = 1,
+        *,
+        symmetric: bool = False,
+        tail: float = 1e-5,
+        rate: float = 0.01,
+    ) -> None:
+        super().__init__(channels, axis, symmetric=symmetric)
+        self.tail = tail
+        self.rate = rate
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Move the bounds by one batch."""
+        rows = self.rows(x)
+        for bound, seen in ((self.lo, _low(rows, self.tail)), (self.hi, -_low(-rows, self.tail))):
+            bound.copy_(torch.where(bound.isnan(), seen, bound + self.rate * (seen - bound)))
+
+
+def _low(rows: Tensor, share: float) -> Tensor:
+    """The quantile at a small `share`; `torch.quantile` sorts everything and refuses more than 16 million values."""
+    last = rows.shape[-1] - 1
+    below = int(share * last)
+    lowest = rows.topk(min(below + 1, last) + 1, largest=False, sorted=True).values
+    return torch.lerp(lowest[..., below], lowest[..., -1], share * last - below)
+
+
+METHOD = Method(act=Percentile, weight=MinMax)

@@ -1,0 +1,95 @@
+"""Quantizing as verbs of a model: what was done is written into its history, and done again when its file is read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from sharpbit.quant import core
+from sharpbit.quant.core import METHODS
+from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.freeze import freeze as freeze_net
+from sharpbit.quant.plan import Plan
+
+Entry = Mapping[str, Any]
+
+
+class Recorded(Protocol):
+    """What these verbs need of a model (`sharpbit.model.Model` lies above this folder)."""
+
+    @property
+    def net(self) -> nn.Module:
+        """The network."""
+
+    @property
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """One entry a verb."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Fields of the file header."""
+
+
+M = TypeVar("M", bound=Recorded)
+
+
+def quantize(model: M, plan: Plan | None = None, method: str = "minmax") -> M:
+    """The model with quantizers in it; those of most methods must be calibrated or trained next.
+
+    Args:
+        model: a float model; it stays as it is.
+        plan: what is rounded, and how finely; by default everything to 8 bits.
+        method: name of the method catalog.
+
+    Raises:
+        UsageError: a rule matches nothing, or there is no such method.
+    """
+    plan = plan or Plan.uniform()
+    net = core.quantize(model.net, plan, METHODS[method])
+    return _grown(model, net, {"verb": "quantize", "method": method, "plan": plan.tables()})
+
+
+def calibrate(model: M, batches: Iterable[Tensor]) -> M:
+    """The quantized model with ranges that saw these pictures. See `sharpbit.quant.core.calibrate`."""
+    net = copy.deepcopy(model.net)
+    count = core.calibrate(net, batches)
+    return _grown(model, net, {"verb": "calibrate", "batches": count})
+
+
+def freeze(model: M) -> M:
+    """The quantized model with numbers for ranges and integers for weights. See `sharpbit.quant.freeze.freeze`."""
+    net = freeze_net(model.net)
+    model = _grown(model, net, {"verb": "freeze"})
+    return replace(model, about={**model.about, "precision": precision(net)})  # type: ignore[type-var]
+
+
+def precision(net: nn.Module) -> str:
+    """Widths of weights and activations of a frozen network, the widest first, such as `W8A8` or `W8A8 W4A4`."""
+    pairs = set()
+    for part in net.modules():
+        kernel, act = getattr(part, "kernel", None), getattr(part, "act", None)
+        if isinstance(kernel, Integers | nn.Identity) and isinstance(act, QDQ | nn.Identity):
+            pairs.add((getattr(kernel, "bits", 32), getattr(act, "bits", 32)))
+    return " ".join(f"W{weight}A{act}" for weight, act in sorted(pairs, reverse=True))
+
+
+_STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
+    "quantize": lambda net, entry: core.quantize(net, Plan.read(entry["plan"]), METHODS[entry["method"]]),
+    "freeze": lambda net, entry: freeze_net(net, check=False),
+}
+
+
+def replay(net: nn.Module, history: Iterable[Entry]) -> nn.Module:
+    """The float network with the structure that the verbs of `history` gave it; its numbers mean nothing yet."""
+    for entry in history:
+        if entry["verb"] in _STRUCTURE:
+            net = _STRUCTURE[entry["verb"]](net, entry)
+    return net
+
+
+def _grown(model: M, net: nn.Module, entry: dict[str, Any]) -> M:
+    return replace(model, net=net, history=(*model.history, entry))  # type: ignore[type-var]
