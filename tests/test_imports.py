@@ -7,7 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 PICTURES = {"errors", "atomic", "image"}
-RUNNING = PICTURES | {"catalog", "check", "integer", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
+RUNNING = PICTURES | {
+    "catalog",
+    "check",
+    "integer",
+    "modelfile",
+    "runtime",
+    "samples",
+    "size",
+    "tiles",
+    "upscaler",
+    "zoo",
+}
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
@@ -17,17 +28,19 @@ ALLOWED = {
     "atomic": {"errors"},
     "size": {"errors"},
     "check": {"errors"},
+    "samples": set(),
     "tiles": {"errors"},
     "patches": {"errors"},
     "modelfile": {"errors"},
     "integer": {"errors"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"catalog", "errors", "integer", "modelfile"},
+    "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
     "evaluation": RUNNING | {"measure"},
+    "benching": RUNNING | {"extras", "measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
     "quant": {"catalog", "errors", "nn"},

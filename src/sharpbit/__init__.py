@@ -12,6 +12,7 @@ from sharpbit._version import __version__
 from sharpbit.errors import MissingExtra, SharpbitError
 
 if TYPE_CHECKING:
+    from sharpbit.benching import bench as bench
     from sharpbit.evaluation import evaluate as evaluate
     from sharpbit.inspection import inspect as inspect
     from sharpbit.model import Model as Model
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from sharpbit.upscaler import Upscaler as Upscaler
     from sharpbit.upscaling import upscale as upscale
 
-_RUNNING = {"evaluate": "evaluation", "upscale": "upscaling", "Upscaler": "upscaler", "Size": "size"}
+_RUNNING = {
+    "bench": "benching",
+    "evaluate": "evaluation",
+    "upscale": "upscaling",
+    "Upscaler": "upscaler",
+    "Size": "size",
+}
 _MAKING = {
     "Model": "model",
     "build": "model",

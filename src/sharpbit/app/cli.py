@@ -94,6 +94,18 @@ def evaluate(**given: Any) -> None:
     sys.exit(run_evaluate(Evaluate(**given)))
 
 
+@app.command(cls=ManyFolders)
+@options.bench
+def bench(**given: Any) -> None:
+    """Measure how fast MODEL runs: milliseconds a picture, memory, first result, and what really ran.
+
+    Engines run in turn, after warming up. Bytes go in and bytes come out. How to measure well: docs/bench.md.
+    """
+    from sharpbit.app.bench import run_bench
+
+    sys.exit(run_bench(**given))
+
+
 @app.command()
 @click.argument("model")
 @click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
