@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpbit import integer
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.integer import Bytes, IntegerChain
-from sharpbit.runtime import available_cpus
+from sharpbit.runtime import available_cpus, checked_device
 
 ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below
 MAX_SIDE, MAX_THREADS = 65535, 256
@@ -65,6 +66,7 @@ class NativeRuntime:
         self.scale = chain.scale
         self.halo = len(chain.layers) if halo is None else halo
         self.tile: int | None = None
+        self.wide = True
         self.precision = "int8"
         self.samples = np.uint8
         self.device = "cpu"
@@ -162,11 +164,10 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
     return float(_library().sb_peak(name, threads, seconds)) / 1e9
 
 
-def open_native(path: Path, *, threads: int | None = None) -> NativeRuntime:
+def open_native(path: Path, *, threads: int | None = None, device: str | None = None) -> NativeRuntime:
     """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`."""
-    from sharpbit import integer
-
-    chain, header = integer.read(path)  # type: ignore[attr-defined]
+    checked_device("the native engine", device, ("cpu",))
+    chain, header = integer.read(path)
     return NativeRuntime(chain, threads=threads, halo=header.halo)
 
 
