@@ -1,0 +1,1 @@
+"""Networks with rounded numbers: any float network, its modules swapped from outside, none written twice."""
