@@ -19,7 +19,7 @@ ALLOWED = {
     "check": {"errors"},
     "tiles": {"errors"},
     "modelfile": {"errors"},
-    "integer": {"errors"},
+    "integer": {"errors", "modelfile"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
     "runtime": {"catalog", "errors", "integer", "modelfile"},
@@ -29,18 +29,20 @@ ALLOWED = {
     "evaluation": RUNNING | {"measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
-    "arch": MAKING,
+    "quant": MAKING | {"integer"},
+    "quantization": MAKING | PICTURES | {"arch", "integer", "measure", "model", "quant", "reparam"},
+    "arch": MAKING | {"integer"},
     "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "modelfile"},
+    "model": MAKING | {"arch", "atomic", "integer", "modelfile"},
     "cost": {"errors"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
-    "export": {"atomic", "catalog", "errors", "model", "modelfile"},
-    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
+    "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile"},
+    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "quantization", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "quantization", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

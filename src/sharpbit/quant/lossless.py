@@ -4,11 +4,11 @@ Four ideas, in the order in which they are applied; `bench/lossless.py` prints w
 
 1. A scale per channel. After a ReLU it is free: it is folded into the weights before and after.
 2. The picture is carried, not filtered. Such networks pass the picture through all layers in three channels, and to
-   round these again in every layer is nearly all that is lost. Here they hold the bytes themselves, copied exactly, and
-   what the float network did to them on the way is left to the other weights.
-3. Every layer is fitted by least squares to what the float layer gives, from the rounded inputs that it really gets; then
-   all are tuned together to the result of the float network, with the activations rounded (straight-through estimator,
-   Bengio et al., 2013) and in coordinates in which each layer's inputs are white.
+   round these again in every layer is nearly all that is lost. Here they hold the bytes themselves, copied exactly,
+   and what the float network did to them on the way is left to the other weights.
+3. Every layer is fitted by least squares to what the float layer gives, from the rounded inputs that it really gets;
+   then all are tuned together to the result of the float network, with the activations rounded (straight-through
+   estimator, Bengio et al., 2013) and in coordinates in which each layer's inputs are white.
 4. Weights are rounded one after the other, each error made up by those that follow (OPTQ/GPTQ, Frantar et al., 2023).
 """
 
@@ -30,8 +30,9 @@ from sharpbit.reparam.chain import Chain
 Progress = Callable[[str, int, int], object]
 TOP = 255.0
 LIMIT = 127  # of a weight
+QUIET = 100.0  # the mean square of an input of ten bytes: weights of what is quieter must not grow
 FEW = 100  # pictures that least squares see
-WHITE = 1e-2
+WHITE = 3e-3  # the same where inputs are made white: directions with less than this are followed less
 RIDGE = 1e-4  # how strongly least squares hold on to what they start from, of each input's own mean square
 
 
@@ -53,7 +54,7 @@ class Settings:
     carry: bool = True
     fit: bool = True
     compensate: bool = True
-    steps: int = 400
+    steps: int = 200
     batch: int = 8
     rate: float = 0.004
     samples: int = 20000
@@ -77,7 +78,7 @@ class Stage:
     @property
     def weight(self) -> Tensor:
         """`(out, in, 3, 3)`."""
-        return self.kernel[:, :-1].unflatten(1, (-1, 3, 3))
+        return self.kernel[:, :-1].reshape(len(self.kernel), -1, 3, 3)
 
     @property
     def bias(self) -> Tensor:
@@ -151,7 +152,9 @@ def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
                 f" {MAX_CHANNELS}"
             )
         if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            raise QuantizeError(f"{where} has weights that are not numbers; the model is damaged, get or train it again")
+            raise QuantizeError(
+                f"{where} has weights that are not numbers; the model is damaged, get or train it again"
+            )
         if number < len(chain.stages) - 1 and bool(stage.slope.any()):
             raise QuantizeError(f"{where} is followed by something else than a ReLU; make it one (relu_chain)")
         layers.append((F.pad(weight, (1, 1, 1, 1)) if weight.shape[-1] == 1 else weight, bias))
@@ -162,13 +165,15 @@ def _check_pictures(pictures: Tensor) -> None:
     if pictures.dtype != torch.uint8 or pictures.dim() != 4 or pictures.shape[1] != 3 or not len(pictures):
         raise QuantizeError(f"calibration takes (N, 3, h, w) bytes, not {tuple(pictures.shape)} {pictures.dtype}")
     if float(pictures.float().std()) < 1:
-        raise QuantizeError("the calibration pictures are flat, and tell nothing of what the network will see; give photographs")
+        raise QuantizeError(
+            "the calibration pictures are flat, and tell nothing of what the network will see; give photographs"
+        )
 
 
 def _ranges(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
     """The largest value of every channel after each hidden layer of the float network."""
     tops = [torch.zeros(len(bias), dtype=torch.float64) for _, bias in layers[:-1]]
-    for part in x.split(8):
+    for part in torch.split(x, 8):
         y = part / TOP
         for top, (weight, bias) in zip(tops, layers, strict=False):
             y = F.relu(F.conv2d(y, weight.float(), bias.float(), padding=1))
@@ -235,9 +240,14 @@ def _mixture(real: Tensor, picture: Tensor) -> Tensor:
 
 def _nearest(kernel: Tensor, moments: Tensor, targets: Tensor) -> Tensor:
     """The kernel that comes nearest to the targets; where these leave it free, the one that is given."""
-    damped = moments + torch.diag(RIDGE * moments.diagonal() + 1e-9)
+    damped = _damped(moments, RIDGE)
     fitted: Tensor = kernel + torch.linalg.solve(damped, targets - moments @ kernel.T).T
     return fitted
+
+
+def _damped(moments: Tensor, share: float) -> Tensor:
+    """Moments with a share of each input's mean square, and of `QUIET`, added to it."""
+    return moments + torch.diag(share * (moments.diagonal() + QUIET))
 
 
 def _copying(kernel: Tensor, carried: tuple[int, ...], before: tuple[int, ...]) -> Tensor:
@@ -291,7 +301,7 @@ def _tuned(
             y = batch
             for number, (kernel, move, basis, mask) in enumerate(zip(kernels, moves, white, free, strict=True)):
                 moved = kernel + mask * (move @ basis)
-                y = F.conv2d(y, moved[:, :-1].unflatten(1, (-1, 3, 3)), moved[:, -1] * TOP, padding=1)
+                y = F.conv2d(y, moved[:, :-1].reshape(len(moved), -1, 3, 3), moved[:, -1] * TOP, padding=1)
                 if number < len(kernels) - 1:
                     y = y.clamp(0, TOP)
                     y = y + (y.round() - y).detach()
@@ -306,7 +316,7 @@ def _tuned(
 
 def _whitening(moments: Tensor) -> Tensor:
     """The matrix that makes inputs with these moments white: a step along each of its rows changes outputs alike."""
-    damped = moments + torch.diag(WHITE * moments.diagonal().clamp(min=1e-3))
+    damped = _damped(moments, WHITE)
     one = torch.eye(len(moments), dtype=moments.dtype)
     return torch.linalg.solve_triangular(torch.linalg.cholesky(damped), one, upper=False).float()
 
@@ -368,7 +378,7 @@ def _layer(whole: Tensor, step: Tensor, carried: tuple[int, ...], before: tuple[
     step[rows] = 1
     bias = (whole[:, -1] * TOP).round().clamp_(-MAX_BIAS, MAX_BIAS)
     return IntegerLayer(
-        whole[:, :-1].unflatten(1, (-1, 3, 3)).to(torch.int8).numpy(),
+        whole[:, :-1].reshape(len(whole), -1, 3, 3).to(torch.int8).numpy(),
         bias.to(torch.int32).numpy(),
         step.float().numpy(),
     )
