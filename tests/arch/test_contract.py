@@ -19,8 +19,8 @@ SIZES = [(1, 1), (1, 7), (13, 8), (31, 45)]
 CASES = [(name, scale) for name in ARCHITECTURES for scale in (2, 3, 4)]
 # Sizes that shapes do not tell, but trained weights or the header of the file: see the tests of these networks.
 UNTOLD = {"bicubic", "fsrcnn"}
-SMALL = {"blocks": 3, "width": 20}
-NO_PLAIN_FORM = {"bicubic": "interpolate", "espcn": "tanh"}
+SMALL = {"blocks": 3, "width": 20, "hidden": (20, 12)}
+NO_PLAIN_FORM = {"bicubic": "interpolate", "espcn": "tanh", "integer": "round"}
 
 
 def random_model(name: str, scale: int) -> models.Model:
@@ -30,6 +30,11 @@ def random_model(name: str, scale: int) -> models.Model:
     with torch.no_grad():
         for weight in model.net.parameters():
             weight.add_(0.03 * torch.randn_like(weight))
+        if name == "integer":  # what it has are bytes
+            for layer in model.net.layers:
+                layer.weight.add_(torch.randint(-3, 4, layer.weight.shape, dtype=torch.int8))
+                layer.bias.copy_(torch.randint(-300, 900, layer.bias.shape))
+                layer.multiplier.fill_(0.3)
     return model
 
 
@@ -111,6 +116,9 @@ def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
     path = tmp_path / "model.onnx"
     EXPORTS["onnx"](model, path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    if name == "integer":  # bytes in and out: see tests/export/test_integer_export.py
+        assert session.get_inputs()[0].type == session.get_outputs()[0].type == "tensor(uint8)"
+        return
     for height, width in SIZES:
         x = torch.rand(1, 3, height, width)
         with torch.no_grad():

@@ -326,8 +326,9 @@ def _float(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     y = x / TOP
     for number, (weight, bias) in enumerate(layers):
         y = F.conv2d(y, weight.float(), bias.float(), padding=1)
-        y = F.relu_(y) if number < len(layers) - 1 else y * TOP
-    return y
+        if number < len(layers) - 1:
+            y = F.relu_(y)
+    return y * TOP
 
 
 def _rounded(stages: list[Stage], x: Tensor, scale: int, settings: Settings, progress: Progress) -> IntegerChain:
