@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
@@ -142,6 +143,16 @@ def with_receipt(
     entry = {"verb": "quantize", "from": model.arch.name, "method": method, "bits": bits, "crops": len(crops)}
     about = {**model.about, "metrics": (), "precision": f"int{bits}"}  # numbers were those of the float model
     return replace(after, history=(*model.history, entry), about=about), receipt
+
+
+def shown(bar: tqdm[Any]) -> Progress:
+    """Progress as one line of a bar, whatever is being done."""
+
+    def tell(word: str, done: int, total: int) -> None:
+        bar.desc, bar.total = f"{word}: ", total
+        bar.update(done - bar.n)
+
+    return tell
 
 
 @torch.no_grad()

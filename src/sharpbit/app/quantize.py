@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
 from sharpbit import model as models
@@ -20,7 +18,7 @@ from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
-from sharpbit.quantization import Receipt, enlarged, with_receipt
+from sharpbit.quantization import Receipt, enlarged, shown, with_receipt
 
 WRITERS: Mapping[str, Callable[..., Any]] = {
     ".safetensors": models.save,
@@ -54,8 +52,9 @@ def run_quantize(
         refuse_existing(path)
     before = models.load(zoo.path_of(model))
     sets = [item for folder in data for item in find(folder)]
-    with _Bar(hidden=quiet or as_json or not sys.stderr.isatty()) as progress:
-        after, receipt = with_receipt(before, calibrate, method=method, bits=bits, progress=progress)
+    hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
+    with tqdm(disable=hidden, delay=1, leave=False) as bar:
+        after, receipt = with_receipt(before, calibrate, method=method, bits=bits, progress=shown(bar))
         scores: dict[str, tuple[float, float]] = {}
         for item in sets:
             values = [evaluate(_by(net), item, before.scale).psnr for net in (before.net, after.net)]
@@ -81,7 +80,7 @@ def _check_suffix(path: Path) -> None:
         raise UsageError(f"the result can be {' or '.join(WRITERS)}, not {path.name!r}")
 
 
-def _by(net: nn.Module) -> Callable[[Any], Any]:
+def _by(net: Any) -> Callable[[Any], Any]:
     return lambda small: enlarged(net, small)
 
 
@@ -96,20 +95,3 @@ def _lines(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:
     for name, (a, b) in scores.items():
         facts[name] = f"{a:.3f} -> {b:.3f} dB ({b - a:+.3f}), Y channel"
     return "\n".join(f"{key:<20}{value}" for key, value in facts.items())
-
-
-class _Bar:
-    """One line for whatever is being done."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._bar = tqdm(disable=hidden, delay=1, leave=False)
-
-    def __enter__(self) -> Callable[[str, int, int], object]:
-        return self._tell
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def _tell(self, word: str, done: int, total: int) -> None:
-        self._bar.desc, self._bar.total = f"{word}: ", total
-        self._bar.update(done - self._bar.n)

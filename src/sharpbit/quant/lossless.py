@@ -328,7 +328,8 @@ def _float(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
         y = F.conv2d(y, weight.float(), bias.float(), padding=1)
         if number < len(layers) - 1:
             y = F.relu_(y)
-    return y * TOP
+    result: Tensor = y * TOP
+    return result
 
 
 def _rounded(stages: list[Stage], x: Tensor, scale: int, settings: Settings, progress: Progress) -> IntegerChain:
