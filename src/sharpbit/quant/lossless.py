@@ -318,7 +318,8 @@ def _whitening(moments: Tensor) -> Tensor:
     """The matrix that makes inputs with these moments white: a step along each of its rows changes outputs alike."""
     damped = _damped(moments, WHITE)
     one = torch.eye(len(moments), dtype=moments.dtype)
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(damped), one, upper=False).float()
+    basis: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(damped), one, upper=False)
+    return basis.float()
 
 
 def _float(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
@@ -328,8 +329,7 @@ def _float(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
         y = F.conv2d(y, weight.float(), bias.float(), padding=1)
         if number < len(layers) - 1:
             y = F.relu_(y)
-    result: Tensor = y * TOP
-    return result
+    return y * TOP
 
 
 def _rounded(stages: list[Stage], x: Tensor, scale: int, settings: Settings, progress: Progress) -> IntegerChain:
