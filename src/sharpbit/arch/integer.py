@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sharpbit.arch import Architecture
 from sharpbit.integer import IntegerChain
 from sharpbit.integer import Layer as IntegerLayer
-from sharpbit.nn import State, count, scale_of
+from sharpbit.nn import State, byte_layer, count, scale_of
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ class Layer(nn.Module):
         self.register_buffer("multiplier", torch.ones(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Exact: a sum that float32 might round is taken in float64."""
-        largest = self.weight.double().abs().sum((1, 2, 3)) * 255 + self.bias.double().abs()
-        kind = torch.float32 if float(largest.max()) < 2**24 else torch.float64
-        total = F.conv2d(x.to(kind), self.weight.to(kind), self.bias.to(kind), padding=1).float()
-        return torch.round(total * self.multiplier.float()[:, None, None]).clamp(0, 255)
+        """See `sharpbit.nn.byte_layer`."""
+        return byte_layer(x, self.weight, self.bias, self.multiplier)
 
 
 class Integer(nn.Module):

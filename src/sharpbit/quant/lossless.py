@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from sharpbit.errors import QuantizeError
 from sharpbit.integer import MAX_BIAS, MAX_CHANNELS, MAX_LAYERS, IntegerChain
 from sharpbit.integer import Layer as IntegerLayer
+from sharpbit.nn import byte_layer
 from sharpbit.reparam.chain import Chain
 
 Progress = Callable[[str, int, int], object]
@@ -117,21 +118,14 @@ def quantize_chain(
 
 @torch.no_grad()
 def run(chain: IntegerChain, x: Tensor) -> Tensor:
-    """What `chain.run` gives before the pixel shuffle, in torch and quicker: `(N, 3, h, w)` bytes in float32.
-
-    Exact: a sum that float32 might round is taken in float64.
-    """
+    """What `chain.run` gives before the pixel shuffle, in torch and quicker: `(N, 3, h, w)` bytes in float32."""
     for layer in chain.layers:
         x = _byte_layer(x, layer)
     return x
 
 
 def _byte_layer(x: Tensor, layer: IntegerLayer) -> Tensor:
-    weight, bias = torch.from_numpy(layer.weight.copy()), torch.from_numpy(layer.bias.copy())
-    largest = weight.double().abs().sum((1, 2, 3)) * TOP + bias.double().abs()
-    kind = torch.float32 if float(largest.max()) < 2**24 else torch.float64
-    total = F.conv2d(x.to(kind), weight.to(kind), bias.to(kind), padding=1).float()
-    return (total * torch.from_numpy(layer.multiplier.copy())[:, None, None]).round_().clamp_(0, TOP)
+    return byte_layer(x, *(torch.from_numpy(part.copy()) for part in (layer.weight, layer.bias, layer.multiplier)))
 
 
 def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
