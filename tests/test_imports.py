@@ -32,7 +32,7 @@ ALLOWED = {
     "tiles": {"errors"},
     "patches": {"errors"},
     "modelfile": {"errors"},
-    "integer": {"errors"},
+    "integer": {"errors", "modelfile"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
     "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
@@ -43,19 +43,20 @@ ALLOWED = {
     "benching": RUNNING | {"extras", "measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
-    "quant": {"catalog", "errors", "nn"},
-    "arch": MAKING,
+    "quant": MAKING | {"integer"},
+    "quantization": MAKING | PICTURES | {"arch", "data", "integer", "measure", "model", "quant", "reparam"},
+    "arch": MAKING | {"integer"},
     "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "modelfile", "quant"},
+    "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
     "cost": {"errors", "quant"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
-    "export": {"atomic", "catalog", "errors", "model", "modelfile", "quant"},
-    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
+    "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
+    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "quantization", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "quant", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "quantization", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

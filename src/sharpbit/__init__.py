@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sharpbit.model import load as load
     from sharpbit.model import reparameterize as reparameterize
     from sharpbit.model import save as save
+    from sharpbit.quantization import quantize as quantize
     from sharpbit.size import Size as Size
     from sharpbit.training import Training as Training
     from sharpbit.training import train as train
@@ -39,6 +40,7 @@ _MAKING = {
     "load": "model",
     "save": "model",
     "reparameterize": "model",
+    "quantize": "quantization",
     "Training": "training",
     "train": "training",
     "inspect": "inspection",
