@@ -257,10 +257,11 @@ class Kitchen:
         return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
 
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Write the model for an engine."""
-        format = settings.get("format", "onnx")  # noqa: A001
-        path = self.folder / f"{self.recipe.name}{SUFFIXES.get(format, f'.{format}')}"
-        header = EXPORTS[format](model, path, overwrite=self.overwrite)
+        """Write the model for an engine, under the name of the recipe or another one."""
+        format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
+        path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
+        named = replace(model, about={**model.about, "name": name})
+        header = EXPORTS[format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
 
 
