@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from memory import draw, machine
+from PIL import Image
 
 from sharpbit import __version__
 
@@ -28,7 +29,8 @@ def main() -> None:
         source, target = Path(folder) / "in.png", Path(folder) / "out.png"
         draw(source, 64, 64)
         larger = Path(folder) / "larger.png"
-        draw(larger, 640, 360)
+        demo = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
+        Image.open(demo).resize((640, 360), Image.Resampling.LANCZOS).save(larger)
         cases: dict[str, list[str | Path]] = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "import sharpbit": [sys.executable, "-c", "import sharpbit"],

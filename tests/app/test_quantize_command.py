@@ -77,6 +77,22 @@ def test_an_embedded_name(photos, tmp_path):
     assert integer.read(tmp_path / "a.sharpbit")[1].name == "x2-clean-float"
 
 
+def test_a_general_method_keeps_the_network(photos, tmp_path):
+    """Any network takes it: here one with residual connections, which is no chain."""
+    path, out = tmp_path / "edsr.safetensors", tmp_path / "out.safetensors"
+    models.save(models.build("edsr", scale=2, blocks=1, width=4), path)
+    refused = call("quantize", path, "--calibrate", photos, "-o", out)
+    assert refused.exit_code == 1
+    assert "the methods minmax and percentile take any network" in refused.output
+    done = call("quantize", path, "--calibrate", photos, "-o", out, "--method", "minmax", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["psnr"] > 25
+    again = models.load(out)
+    assert again.arch.name == "edsr"
+    assert [entry["verb"] for entry in again.history] == ["quantize", "calibrate", "freeze"]
+    assert again.header().precision == "W8A8"
+
+
 def test_export_of_integers_both_ways(model, photos, tmp_path):
     call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx")
     assert call("export", tmp_path / "a.onnx", "--format", "native", "-o", tmp_path / "b.sharpbit").exit_code == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from sharpbit import image as images
 from sharpbit.app import INTERRUPTED, dump, ran
@@ -34,15 +34,13 @@ def run_upscale(given: Upscale) -> int:
         raise UsageError("the picture comes from standard input, which holds none; redirect a file or a pipe to it")
     outcomes: list[Outcome] = []
     interrupted = False
-    hidden = True if given.quiet or given.as_json or to_stream else None  # None: hidden unless on a terminal
-    form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
-    delay = 0 if given.verbose else 1  # a bar that shows itself early, for a line above it, is not cleared at the end
-    with tqdm(total=len(todo), disable=hidden, delay=delay, leave=False, bar_format=form, desc="upscaling") as bar:
+    hidden = given.quiet or given.as_json or to_stream or not sys.stderr.isatty()
+    with contextlib.nullcontext() if hidden else _bar(len(todo), given.verbose) as bar:
         try:
-            for outcome in batch.run(todo, bar.update):
+            for outcome in batch.run(todo, bar.update if bar else lambda share: None):
                 outcomes.append(outcome)
                 if given.verbose and not given.quiet:
-                    bar.write(_line(outcome), file=sys.stderr)
+                    (bar.write if bar else print)(_line(outcome), file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = True
     seconds = time.monotonic() - started
@@ -50,6 +48,15 @@ def run_upscale(given: Upscale) -> int:
     if interrupted:
         return INTERRUPTED
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _bar(total: int, verbose: bool) -> Any:
+    """A bar of progress; what draws it takes a tenth of a cold start to load, so only where it is seen."""
+    from tqdm import tqdm
+
+    form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+    delay = 0 if verbose else 1  # a bar that shows itself early, for a line above it, is not cleared at the end
+    return tqdm(total=total, delay=delay, leave=False, bar_format=form, desc="upscaling")
 
 
 def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
