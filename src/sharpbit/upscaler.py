@@ -194,7 +194,8 @@ class Upscaler:
             whole = max(height, width) <= WHOLE and self.tile is None
             return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
         if runtime.wide and self.tile is None:
-            return (min(HIGH, max(LOW, WIDE // (width * runtime.scale**2))), width), halo
+            quarter = -(-height // 4)  # so that small pictures are written by several threads, too
+            return (min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2)))), width), halo
         return self.tile or TILE, halo
 
     def _network(self, runtime: Runtime, x: Samples) -> Samples:
