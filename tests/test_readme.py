@@ -60,7 +60,10 @@ def test_python(code, folder):
 
 def test_files_that_the_readme_names_exist():
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / link).exists(), link
+        name, _, anchor = link.partition("#")
+        assert (ROOT / name).exists(), link
+        headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
     for name in re.findall(r"`((?:scripts|recipes|docs|bench)/[^`* ]+)`", README):
         assert (ROOT / name).exists(), name
 
