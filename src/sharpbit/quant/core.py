@@ -26,12 +26,16 @@ class Method:
     Attributes:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
-        loss: of the quantized network, the term that training adds to the loss of the picture; None if there is none.
+        loss: of the quantized network after a forward, the term that training adds to the loss of the picture; None if
+            there is none.
+        stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
+            are alike.
     """
 
     act: Callable[..., Range]
     weight: Callable[..., Range]
     loss: Callable[[nn.Module], Tensor] | None = None
+    stage: Callable[[nn.Module, int], None] | None = None
 
 
 METHODS: Mapping[str, Method] = Catalog("sharpbit.quant.method", "METHOD")
@@ -67,12 +71,16 @@ def _swap(part: nn.Module, rule: Rule, method: Method) -> nn.Module:
     return QuantSite(part, _fixed(method.act, rule.act, None, 1, rule.act_options))
 
 
-def _kernel(weight: Tensor, rule: Rule, method: Method) -> Fixed:
+def _kernel(weight: Tensor, rule: Rule, method: Method) -> nn.Module:
     options = {"per_channel": True, **rule.weight_options}
     return _fixed(method.weight, rule.weight, len(weight), 0, options).to(weight.dtype)
 
 
-def _fixed(make: Callable[..., Range], bits: int, channels: int | None, axis: int, options: Mapping[str, Any]) -> Fixed:
+def _fixed(
+    make: Callable[..., Range], bits: int, channels: int | None, axis: int, options: Mapping[str, Any]
+) -> nn.Module:
+    if bits == FLOAT:
+        return nn.Identity()  # a range that nobody asks would be in every file
     given = dict(options)
     per_channel = given.pop("per_channel", False)
     if per_channel and channels is None:
