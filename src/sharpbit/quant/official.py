@@ -29,6 +29,8 @@ _LEAVES = {
     r"net_small\.0\.": "selector.linear.",
 }
 
+_OWN = (".batches", ".extremes", "context.scores", "context.options")  # what published files do not hold
+
 # Quantizers to ours, and convolutions that they have moved to where those are in published float weights.
 _NAMES = {
     "edsr": {
@@ -105,10 +107,12 @@ def load_official(net: nn.Module, state: State, arch: str, rename: Rename) -> No
         name = name_of(key, arch, net)
         if name is not None:
             ours[name] = value
-    ours = dict(rename(ours))
     own = net.state_dict()
+    ours = {
+        key: value for key, value in rename(ours).items() if ".selector." not in key or key in own
+    }  # unused in CABM
     for key, value in own.items():
-        if key.endswith((".batches", ".extremes")):  # notes of a calibration, which published files do not hold
+        if key.endswith(_OWN):
             ours[key] = value
         elif key in ours and value.numel() == 1 and ours[key].numel() == 1:
             ours[key] = ours[key].reshape(value.shape)

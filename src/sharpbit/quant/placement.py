@@ -9,14 +9,16 @@ from sharpbit.errors import UsageError
 from sharpbit.quant.grid import FLOAT
 from sharpbit.quant.plan import Plan, Rule
 
+EIGHT = 8
 ONE = {"per_channel": False}  # the weights of a layer have one grid
 
 
 def placement(
     arch: str,
-    act: int,
+    act: int | tuple[int, ...],
     weight: int,
     *,
+    width: int = 64,
     legacy_conv1_float: bool = False,
     fixed: int | None = None,
     options: dict[str, Any] | None = None,
@@ -28,12 +30,13 @@ def placement(
 
     Args:
         arch: `edsr`, `srresnet`, `carn`, `idn` or `elan`.
-        act: bits of activations.
+        act: bits of activations, or those that CADyQ and CABM choose from.
         weight: bits of weights.
+        width: channels of the network's blocks, of which sites know nothing.
         legacy_conv1_float: of EDSR (in PAMS and DDTB) and SRResNet (in PAMS and CADyQ), as published: the shortcut of a
             block is rounded, the input of its first convolution is not.
         fixed: bits of what CADyQ leaves no choice, the results of EDSR's blocks and what the first convolutions of IDN
-            take; by default those of activations.
+            take; by default those of activations, 8 where these are chosen.
         options: of the ranges of activations.
 
     Raises:
@@ -46,44 +49,49 @@ def placement(
     plain = legacy_conv1_float
     given = options or {}
 
-    def rule(match: str, bits: int = act, weights: int = FLOAT) -> Rule:
-        return Rule(match, bits, weights, given, ONE if weights != FLOAT else {})
+    gradient = {"gradient": 1.0} if arch == "carn" else {}
 
-    return Plan(_PLACES[arch](rule, weight, plain, act if fixed is None else fixed))
+    def rule(match: str, bits: int | tuple[int, ...] = act, weights: int = FLOAT, features: int | None = None) -> Rule:
+        select = {} if isinstance(bits, int) else {**gradient, **({"features": features} if features else {})}
+        return Rule(match, bits, weights, given, ONE if weights != FLOAT else {}, select)
+
+    if fixed is None:
+        fixed = act if isinstance(act, int) else EIGHT
+    return Plan(_PLACES[arch](rule, weight, plain, fixed, width))
 
 
 _Make = Callable[..., Rule]
 
 
-def _edsr(rule: _Make, weight: int, plain: bool, fixed: int) -> tuple[Rule, ...]:
+def _edsr(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
     return (
-        rule(f"blocks.*.{'skip' if plain else 'input'}"),
+        rule(f"blocks.*.{'skip' if plain else 'input'}", features=width),
         rule("blocks.*.conv1", FLOAT, weight),  # the site before it, or nothing, rounds what it takes
         rule("blocks.*.conv2", weights=weight),
         rule("blocks.*.output", fixed),
     )
 
 
-def _srresnet(rule: _Make, weight: int, plain: bool, fixed: int) -> tuple[Rule, ...]:
+def _srresnet(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
     second = rule("blocks.*.conv2", weights=weight)
     if plain:
-        return rule("blocks.*.skip"), rule("blocks.*.conv1", FLOAT, weight), second
+        return rule("blocks.*.skip", features=width), rule("blocks.*.conv1", FLOAT, weight), second
     return rule("blocks.*.conv1", weights=weight), second
 
 
-def _carn(rule: _Make, weight: int, plain: bool, fixed: int) -> tuple[Rule, ...]:
+def _carn(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
     return tuple(rule(f"body.blocks.*.blocks.*.conv{k}", weights=weight) for k in (1, 2))
 
 
-def _idn(rule: _Make, weight: int, plain: bool, fixed: int) -> tuple[Rule, ...]:
+def _idn(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
     body = tuple(rule(f"blocks.*.{half}.[024]", weights=weight) for half in ("top", "bottom"))
     return rule("head.[02]", fixed, weight), *body
 
 
-def _elan(rule: _Make, weight: int, plain: bool, fixed: int) -> tuple[Rule, ...]:
+def _elan(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
     convs = ("blocks.*.pointwise", "blocks.*.project_in", "blocks.*.project_out")
     sites = ("blocks.*.query", "blocks.*.value")
-    return *(rule(match, weights=weight) for match in convs), *(rule(match) for match in sites)
+    return *(rule(match, weights=weight) for match in convs), *(rule(match, features=width // 3) for match in sites)
 
 
 _PLACES = {"edsr": _edsr, "srresnet": _srresnet, "carn": _carn, "idn": _idn, "elan": _elan}
