@@ -65,7 +65,7 @@ def test_from_float_by_pams_and_cadyq_to_a_table(srresnet, pairs, tmp_path):
     cadyq = quantized(srresnet, "cadyq", pairs, pams)
     assert [entry["verb"] for entry in cadyq.history] == ["quantize"], "every range came from the PAMS model"
     cadyq = train(cadyq, pairs, how(distill=1000.0, selector_rate=1e-3), teacher=pams, quiet=True)
-    cabm = tabulate(quantized(srresnet, "cabm", pairs, cadyq), cadyq, batches(pairs), WIDTHS)
+    cabm = tabulate(quantized(srresnet, "cabm", pairs, cadyq), cadyq, batches(pairs))
     cabm = train(cabm, pairs, how(distill=1000.0), teacher=pams, quiet=True)
     models.save(cabm, tmp_path / "cabm.safetensors")
     again = models.load(tmp_path / "cabm.safetensors")
@@ -98,4 +98,6 @@ def test_what_does_not_go_together(srresnet, pairs):
     with pytest.raises(UsageError, match="1 ranges, the first blocks"):
         train(bare, pairs, how(), quiet=True)
     with pytest.raises(UsageError, match="for a model of method cabm"):
-        tabulate(srresnet, srresnet, batches(pairs), WIDTHS)
+        tabulate(srresnet, srresnet, batches(pairs))
+    with pytest.raises(UsageError, match="from a model of method cadyq"):
+        tabulate(quantized(srresnet, "cabm", pairs), srresnet, batches(pairs))

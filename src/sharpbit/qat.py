@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import inherit
+from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
 from sharpbit.quant.plan import Plan
 
@@ -42,14 +42,13 @@ def uncalibrated(model: Model) -> list[str]:
     return [name for name, own in model.net.named_parameters() if not bool(torch.isfinite(own).all())]
 
 
-def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], widths: Sequence[int], limit: float = OFF) -> Model:
+def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float = OFF) -> Model:
     """The CABM model with the table that a trained CADyQ model gives.
 
     Args:
         model: of method `cabm`, changed in place and returned with the step in its history.
         cadyq: the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
-        widths: to choose from.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
 
     Raises:
@@ -58,6 +57,9 @@ def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], widths: Sequ
     context = getattr(model.net, "context", None)
     if not isinstance(context, TableContext):
         raise UsageError(f"a table of bits is for a model of method cabm, which {model.arch.name} here is not")
+    widths = next((part.bits for part in cadyq.net.modules() if isinstance(part, Mixed)), ())
+    if not widths:
+        raise UsageError(f"a table of bits comes from a model of method cadyq, which {cadyq.arch.name} here is not")
     table = Table.build((sample for batch in patches for sample in samples(cadyq.net, batch)), widths)
     context.fill(table, limit)
     entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit}
