@@ -100,4 +100,4 @@ def test_what_does_not_go_together(srresnet, pairs):
     with pytest.raises(UsageError, match="for a model of method cabm"):
         tabulate(srresnet, srresnet, batches(pairs))
     with pytest.raises(UsageError, match="from a model of method cadyq"):
-        tabulate(quantized(srresnet, "cabm", pairs), srresnet, batches(pairs))
+        tabulate(quantized(srresnet, "cabm", pairs, quantized(srresnet, "pams", pairs)), srresnet, batches(pairs))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sharpbit import model as models
+from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
 from sharpbit.quant.adaptive import Context, Mixed, Switch, chosen_bits, inherit, spent
@@ -160,6 +161,15 @@ def test_the_bit_loss_falls_where_fewer_bits_are_likelier():
     assert all(slope[0] <= 0 <= slope[2] for slope in slopes)
     assert any(slope.any() for slope in slopes)
     assert all(torch.equal(choice.share > 0, torch.ones(3, dtype=torch.bool)) for choice in spent(net))
+
+
+@pytest.mark.parametrize("make", [edsr, lambda: table_model()[1]], ids=["cadyq", "cabm"])
+def test_the_cost_is_counted_at_the_widest(make):
+    layers = {layer.name: layer for layer in bitops.count(make().net, (24, 20)).layers}
+    for k in range(2):
+        for name in (f"blocks.{k}.conv1", f"blocks.{k}.conv2"):
+            assert (layers[name].act, layers[name].weight) == (8, 8), name
+    assert layers["head"].act == 32
 
 
 def test_what_has_no_choice_and_what_is_not_frozen():

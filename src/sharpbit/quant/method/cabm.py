@@ -133,6 +133,9 @@ class TableContext(Context):
         self.spent = {}
         if not len(self.scores):
             raise UsageError("this network has no table of bits yet; fill one from a trained CADyQ network")
+        if picture.is_meta:  # a picture without values, whose operations are counted
+            self.give(self.options[:1].expand(len(picture), -1))
+            return
         bytes_ = (picture * 255).round().clamp(0, 255).nan_to_num().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         keys = self.scores.tolist()
         places = [keys.index(_at_or_below(keys, _key(edge_score(one)))) for one in bytes_]
