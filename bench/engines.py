@@ -86,14 +86,17 @@ def candidates(name: str, floats: Path, weights: Path, integers: Path | None) ->
     return found
 
 
-def files(checkpoint: Path, folder: Path, calibrate: str | None) -> tuple[Path, Path, Path | None]:
+def files(checkpoint: Path, folder: Path, calibrate: str | None, kept: Path | None) -> tuple[Path, Path, Path | None]:
     """The network in plain form: float ONNX, float weights, and, where it can be quantized here, integers."""
     from sharpbit import export, model  # not at the top: processes of their own would pay for it
 
     plain = model.reparameterize(model.load(checkpoint))
-    floats, weights, integers = (folder / f"{checkpoint.stem}{end}" for end in (".onnx", ".safetensors", "_int8.onnx"))
+    floats, weights = (folder / f"{checkpoint.stem}{end}" for end in (".onnx", ".safetensors"))
+    integers = (kept or folder) / f"{checkpoint.stem}_int8.onnx"
     export.EXPORTS["onnx"](plain, floats, overwrite=True)
     model.save(plain, weights, overwrite=True)
+    if integers.exists():
+        return floats, weights, integers
     if calibrate is None:
         told("no integer rows: give pictures to quantize with, by --calibrate")
         return floats, weights, None
@@ -116,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="folder of published checkpoints")
     parser.add_argument("--calibrate", help="folder of pictures to quantize with")
+    parser.add_argument("--integers", type=Path, help="folder that keeps the integer files for the next run")
     parser.add_argument("--data", nargs="*", default=[], help="sets of test pictures, for the quality")
     parser.add_argument("--net", default="T,S,M,L")
     parser.add_argument("--scale", default="2,3,4")
@@ -134,7 +138,9 @@ def main() -> None:
                 raise SystemExit(f"{given.weights} holds no {NETS[net]}_x{scale}")
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    every = candidates(f"{net} x{scale}", *files(found[0], Path(folder), given.calibrate))
+                    every = candidates(
+                        f"{net} x{scale}", *files(found[0], Path(folder), given.calibrate, given.integers)
+                    )
                     some = [item for item in every if any(word in item.label for word in given.only.split(","))]
                     size = tuple(map(int, given.size.split("x"))) if given.size else SIZES[scale]
                     rows += bench(some, [(size[0], size[1])], rules, told)

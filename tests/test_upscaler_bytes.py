@@ -134,8 +134,7 @@ def test_wrong_bytes_are_caught(chain, path, monkeypatch):
 def two_models(path, tmp_path, monkeypatch):
     """A zoo of an integer and a float model of one scale."""
     (tmp_path / "x2-clean-balanced.onnx").write_bytes(path.read_bytes())
-    float_name = next(name for name, header in zoo.models().items() if header.precision == "float32")
-    (tmp_path / "x2-clean-float.onnx").write_bytes(zoo.path_of(float_name).read_bytes())
+    (tmp_path / "x2-clean-float.onnx").write_bytes(zoo.path_of("x2-clean-float").read_bytes())
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     zoo.models.cache_clear()
     yield
@@ -159,8 +158,16 @@ def test_deep_pictures_take_the_float_model(two_models):
     assert sharpbit.upscale(source.pixels, engine="onnx").dtype == np.uint16
 
 
-def test_one_model_for_all_where_there_is_no_other():
+def test_one_model_for_all_where_there_is_no_other(two_models, tmp_path):
+    (tmp_path / "x2-clean-float.onnx").unlink()
+    zoo.models.cache_clear()
     assert zoo.for_scale(2, True) == zoo.for_scale(2) == "x2-clean-balanced"
+
+
+def test_each_scale_has_both_models():
+    for scale in zoo.scales():
+        names = zoo.for_scale(scale), zoo.for_scale(scale, True)
+        assert [zoo.models()[name].precision for name in names] == ["int8", "float32"]
 
 
 def test_engines_that_are_none():

@@ -186,7 +186,9 @@ def _filled(
 ) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
-        net = replay(arch.build(config), history)
+        net = arch.build(config)
+        if arch.name != integer.ARCHITECTURE:  # what that is has its structure by itself
+            net = replay(net, history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -25,6 +25,7 @@ from sharpbit.quant.plan import Plan
 from sharpbit.reparam.chain import relu_chain
 
 Progress = Callable[[str, int, int], object]
+OTHERS = "the methods minmax and percentile take any network"
 BATCH = 8  # small pictures that are calibrated on at once
 HELD_OUT = 10  # every tenth crop is kept to measure on
 
@@ -49,9 +50,13 @@ def lossless(model: Model, crops: Tensor, bits: int, progress: Progress | None) 
         chain = relu_chain(model.net)
     except ReparameterizeError as error:
         raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and ReLU, which the method lossless takes: {error}"
+            f"{model.arch.name} is no chain of convolutions and ReLU, which the method lossless takes: {error};"
+            f" {OTHERS}"
         ) from None
-    net = of_chain(quantize_chain(chain, crops, progress=progress))
+    try:
+        net = of_chain(quantize_chain(chain, crops, progress=progress))
+    except QuantizeError as error:
+        raise QuantizeError(f"{error}; {OTHERS}") from None
     entry = {"verb": "quantize", "from": model.arch.name, "method": "lossless", "bits": bits, "crops": len(crops)}
     history = (*model.history, entry)
     about = {**model.about, "precision": "int8"}

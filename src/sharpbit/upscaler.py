@@ -25,7 +25,7 @@ Strip = tuple[Array, Array | None]
 Progress = Callable[[float], None]
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
-WIDE, LOW, HIGH = 1 << 19, 128, 1024  # an engine that takes whole rows gets so many pixels, in so many rows
+WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
 WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 BICUBIC = "bicubic"  # what runs where no network is needed
@@ -194,7 +194,7 @@ class Upscaler:
             whole = max(height, width) <= WHOLE and self.tile is None
             return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
         if runtime.wide and self.tile is None:
-            return (min(HIGH, max(LOW, WIDE // width)), width), halo
+            return (min(HIGH, max(LOW, WIDE // (width * runtime.scale**2))), width), halo
         return self.tile or TILE, halo
 
     def _network(self, runtime: Runtime, x: Samples) -> Samples:

@@ -38,7 +38,7 @@ def test_json(tmp_path):
     (row,) = report["rows"]
     assert (row["size"], row["scale"], row["threads"], row["device"]) == ([12, 20], 2, 1, "cpu")
     assert row["engine"].startswith("ONNX Runtime")
-    assert row["precision"] == "float32"
+    assert row["precision"] == "int8"
     assert 0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
     assert row["fps"] == pytest.approx(1000 / row["median_ms"])
     assert row["gmac"] == pytest.approx(row["gmacs"] * row["median_ms"] / 1e3)

@@ -70,3 +70,15 @@ def test_a_taker_that_never_began():
     handover.leave()
     assert not handover.put(strip(1))
     handover.end()
+
+
+def test_the_end_is_told_without_waiting():
+    """A maker that ends while its strip still waits for a taker, as Ctrl-C may have it, keeps neither waiting."""
+    handover = Handover()
+    assert handover.put(strip(7))
+    started = time.monotonic()
+    handover.end()
+    assert time.monotonic() - started < 1
+    thread, taken, errors = taking(handover)
+    thread.join(5)
+    assert (taken, errors, thread.is_alive()) == ([7], [], False)

@@ -60,7 +60,7 @@ def test_what_goes_wrong_is_one_sentence(source, tmp_path, monkeypatch):
     models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
     cases = [
         ((path, tmp_path / "mine.safetensors"), "exists"),
-        ((path, tmp_path / "out.gif"), r".safetensors or .onnx"),
+        ((path, tmp_path / "out.gif"), ".safetensors or .onnx"),
         ((tmp_path / "espcn.safetensors", tmp_path / "out.onnx"), "tanh in the forward of ESPCN is not known"),
         ((tmp_path / "none.pth", tmp_path / "out.onnx"), "none.pth"),
     ]

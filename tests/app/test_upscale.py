@@ -11,6 +11,7 @@ from PIL import Image
 
 from sharpbit import zoo
 from sharpbit.app.cli import app
+from sharpbit.runtime import native
 
 
 def pixels(height=20, width=28, channels=3, seed=0, top=255):
@@ -47,8 +48,8 @@ def test_beside_the_input_with_the_scale_in_its_name(folder):
     done = run(folder / "in" / "a.png")
     assert opened(folder / "in" / "a_x2.png").size == (56, 40)
     assert "a_x2.png (28x20 -> 56x40)" in done.stderr
-    assert "ONNX Runtime" in done.stderr
-    assert "x2-clean-balanced" in done.stderr
+    assert "x2-clean-balanced, int8" in done.stderr
+    assert ("sharpbit native" if native.available() else "ONNX Runtime") in done.stderr
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -110,7 +111,7 @@ def test_json_is_all_that_stdout_holds(folder):
     assert by_name["a.png"]["status"] == "done"
     assert "does not exist" in by_name["missing.png"]["error"]
     assert found["summary"]["ran"][0]["model"] == "x2-clean-balanced"
-    assert found["summary"]["ran"][0]["precision"] == "float32"
+    assert found["summary"]["ran"][0]["precision"] == "int8"
 
 
 def test_standard_input_and_output(folder):
@@ -233,7 +234,7 @@ MISTAKES = {
     "text file": (["{d}/in/notes.txt"], "not a picture"),
     "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
     "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
-    "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx or .safetensors"),
+    "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx, .sharpbit or .safetensors"),
     "scale without model": (["{d}/in/a.png", "-s", "5"], "2, 3, 4"),
     "scale against model": (["{d}/in/a.png", "-n", "x3-clean-balanced", "-s", "2"], "x3 model"),
     "scale and width": (["{d}/in/a.png", "-s", "2", "--width", "50"], "one of scale, fit"),

@@ -51,7 +51,7 @@ def test_the_integers_follow_the_float_network(scale):
 
 
 def test_each_idea_lessens_the_error():
-    model = models.load(zoo.path_of("x2-clean-balanced"))
+    model = models.load(zoo.path_of("x2-clean-float"))
     layers = relu_chain(model.net)
     errors = [
         apart(model.net, quantize_chain(layers, photos(), settings), photos(8, seed=1))

@@ -1,13 +1,15 @@
 """Which engine opens a file: the fastest that is exact, or the one asked for, or a sentence."""
 
+import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from test_contract_runtime import installed
 
 import integer_files
 import sharpbit
-from sharpbit import zoo
+from sharpbit import modelfile, zoo
 from sharpbit.app.options import ENGINE
 from sharpbit.errors import MissingExtra, ModelError, UsageError
 from sharpbit.evaluation import open_model
@@ -33,10 +35,29 @@ def has_native():
 
 
 def test_auto(integers, weights):
-    float_name = next(name for name, header in zoo.models().items() if header.precision == "float32")
-    assert "ONNX Runtime" in open_engine(zoo.path_of(float_name)).engine
+    assert "ONNX Runtime" in open_engine(zoo.path_of("x2-clean-float")).engine
     assert "PyTorch" in open_engine(weights).engine
     assert ("native" if has_native() else "ONNX Runtime") in open_engine(integers).engine
+
+
+def test_auto_leaves_plain_c_aside(integers, monkeypatch):
+    native = installed("native")
+    chain = integer_files.chain()
+    monkeypatch.setattr(sys.modules["sharpbit.runtime.native"], "instruction_sets", lambda: ("c",))
+    assert native and "ONNX Runtime" in open_engine(integers).engine
+    path = integers.with_suffix(".sharpbit")
+    path.write_bytes(modelfile.native(modelfile.read(integers), chain.payload())[1])
+    assert open_engine(path).instruction_set == "plain C++"  # nothing else takes such a file
+
+
+def test_onnx_runtime_is_exact_without_vnni(integers, monkeypatch):
+    """The slower way that it takes on older processors."""
+    import sharpbit.runtime.onnx as module
+
+    monkeypatch.setattr(module, "_saturates", lambda: True)
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    (out,) = open_engine(integers, "onnx", threads=1)([picture])
+    np.testing.assert_array_equal(out, integer_files.chain().run(picture))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -47,14 +68,11 @@ def test_the_one_asked_for(integers, engine):
 
 
 def test_one_that_cannot(integers, weights, tmp_path):
-    floats = tmp_path / "f.onnx"
-    floats.write_bytes(zoo.path_of("x3-clean-balanced").read_bytes())
     cases = {
         (weights, "onnx"): "the engine onnx cannot run w.safetensors: it takes .onnx files; --engine torch can",
         (integers, "torch"): "--engine onnx or --engine openvino can",
+        (zoo.path_of("x3-clean-float"), "native"): "it takes integer networks",
     }
-    if sharpbit.modelfile.read(floats).precision == "float32":
-        cases[floats, "native"] = "it takes integer networks"
     for (path, engine), words in cases.items():
         with pytest.raises(ModelError) as caught:
             open_engine(path, engine)

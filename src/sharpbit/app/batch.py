@@ -164,10 +164,10 @@ class Batch:
     ) -> None:
         begun.stream = io.BytesIO() if job.target == STREAM else None
         strips = Handover()
-        begun.written = writer.submit(self._write, strips, picture, begun.stream or job.target)
         error: BaseException | None = None
         made = self.upscaler.strips(picture, str(job.source), progress)
         try:
+            begun.written = writer.submit(self._write, strips, picture, begun.stream or job.target)
             while True:
                 started = time.perf_counter()
                 strip = next(made, None)

@@ -20,7 +20,7 @@ def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bo
             form, or the two differ.
     """
     path = Path(target)
-    writers = {".safetensors": models.save, **{f".{name}": EXPORTS[name] for name in EXPORTS}}
+    writers = {".safetensors": models.save, ".onnx": EXPORTS["onnx"]}
     if path.suffix.lower() not in writers:
         raise UsageError(f"the result can be {' or '.join(writers)}, not {path.name!r}")
     before = models.load(source)

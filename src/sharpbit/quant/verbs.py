@@ -84,12 +84,9 @@ _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
 
 
 def replay(net: nn.Module, history: Iterable[Entry]) -> nn.Module:
-    """The float network with the structure that the verbs of `history` gave it; its numbers mean nothing yet.
-
-    A `quantize` without a plan made another network of it (an integer chain), which has that structure by itself.
-    """
+    """The float network with the structure that the verbs of `history` gave it; its numbers mean nothing yet."""
     for entry in history:
-        if entry["verb"] in _STRUCTURE and (entry["verb"] != "quantize" or "plan" in entry):
+        if entry["verb"] in _STRUCTURE:
             net = _STRUCTURE[entry["verb"]](net, entry)
     return net
 

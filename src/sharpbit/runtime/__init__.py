@@ -84,8 +84,8 @@ def available_cpus() -> int:
 def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, device: str | None = None) -> Runtime:
     """Open a model file with the engine that was asked for.
 
-    `auto` is the fastest engine that runs the file exactly: the native one for integer chains, PyTorch for weights,
-    ONNX Runtime for all else (docs/decisions/0010-engines.md).
+    `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
+    instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else (docs/decisions/0010-engines.md).
 
     Args:
         path: of the file.
@@ -111,13 +111,18 @@ def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, d
 def _fastest(path: Path, threads: int | None, device: str | None) -> Runtime:
     if path.suffix.lower() in WEIGHTS:
         return RUNTIMES["torch"](path, threads=threads, device=device)
-    if device in (None, "cpu") and not _cannot("native", path):
+    if device in (None, "cpu") and not _cannot("native", path) and (path.suffix.lower() != ".onnx" or _quick()):
         try:
             return RUNTIMES["native"](path, threads=threads)
         except ModelError:  # integers, but no chain; or damaged, which the next engine finds as well
             if path.suffix.lower() != ".onnx":
                 raise
     return RUNTIMES["onnx"](path, threads=threads, device=device)
+
+
+def _quick() -> bool:
+    """Whether the native engine has more than plain C++ for this processor, which ONNX Runtime beats."""
+    return bool(importlib.import_module("sharpbit.runtime.native").instruction_sets()[0] != "c")
 
 
 def _cannot(engine: str, path: Path) -> str:

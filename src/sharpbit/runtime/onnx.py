@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import tempfile
 from pathlib import Path
@@ -73,6 +74,8 @@ def _session(path: Path, threads: int, device: str, plan: Path | None) -> ort.In
     options.log_severity_level = 4
     if plan is not None:
         options.optimized_model_filepath = os.fspath(plan)
+        if _saturates():
+            options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that wait by spinning gain nothing here and cost much where other programs want the cores too.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -84,6 +87,20 @@ def _session(path: Path, threads: int, device: str, plan: Path | None) -> ort.In
     if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
         raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
     return session
+
+
+def _saturates() -> bool:
+    """Whether products of bytes may be cut off at 16 bits, as on x86 before VNNI; true where the system does not say.
+
+    ONNX Runtime has a slower way without that (2.5 times slower on a processor that does not need it).
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return not {"avx512_vnni", "avx_vnni"} & set(flags.split())
 
 
 def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime:

@@ -72,9 +72,9 @@ def test_words(model, photos, tmp_path):
 
 
 def test_an_embedded_name(photos, tmp_path):
-    done = call("quantize", "x2-clean-balanced", "--calibrate", photos, "-o", tmp_path / "a.sharpbit")
+    done = call("quantize", "x2-clean-float", "--calibrate", photos, "-o", tmp_path / "a.sharpbit")
     assert done.exit_code == 0, done.output
-    assert integer.read(tmp_path / "a.sharpbit")[1].name == "x2-clean-balanced"
+    assert integer.read(tmp_path / "a.sharpbit")[1].name == "x2-clean-float"
 
 
 def test_export_of_integers_both_ways(model, photos, tmp_path):
