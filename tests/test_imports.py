@@ -51,12 +51,27 @@ ALLOWED = {
     "cost": {"errors", "quant"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
-    "training": {"atomic", "data", "errors", "measure", "model"},
+    "training": {"atomic", "data", "errors", "measure", "model", "quant"},
+    "qat": {"errors", "model", "quant"},
     "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
-    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "quantization", "training"},
+    "recipe": MAKING
+    | {"arch", "atomic", "data", "export", "model", "modelfile", "qat", "quant", "quantization", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "quant", "quantization", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {
+    "nn",
+    "reparam",
+    "quant",
+    "quantization",
+    "arch",
+    "cost",
+    "data",
+    "model",
+    "qat",
+    "training",
+    "export",
+    "recipe",
+}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

@@ -172,7 +172,9 @@ def test_published_trainings_are_as_published(path):
     assert found.evaluate
 
 
-QAT = sorted((RECIPES[0].parent / "qat").glob("*.toml"))
+QAT_ALL = sorted((RECIPES[0].parent / "qat").glob("*.toml"))
+QAT = [path for path in QAT_ALL if not recipe.read(path).start.after]
+QAT_ROWS = [path for path in QAT_ALL if path not in QAT]
 
 
 @pytest.mark.parametrize("path", QAT, ids=lambda path: path.stem)
@@ -197,6 +199,54 @@ def test_pretraining_runs_two_steps(path, tmp_path):
     assert how.rate_at(0) == how.rate == how.rate_at(how.halve[0] - 1)
     assert how.rate_at(how.steps - 1) == how.rate / 2 ** len(how.halve)
     assert (how.betas, how.loss, how.ema, how.colours) == ([0.9, 0.999], "l1", 0.0, False)
+
+
+def thin(path, folder):
+    """Run a recipe, and first those that it goes on from, with two steps of a thin network."""
+    out = folder / path.stem
+    found = recipe.read(path)
+    if (out / "trained.safetensors").exists():
+        return found, out
+    for name in {found.start.after, *(step.settings.get("teacher") for step in found.step)} - {None}:
+        thin(path.with_name(f"{name}.toml"), folder)
+    width = "width = 15, blocks = 2," if found.start.arch == "elan" else "width = 16,"
+    text = path.read_text().replace("config = {", f"config = {{ {width}").replace("gate = 64", "gate = 16")
+    for key, value in (("steps", 2), ("batch", 2), ("patch", 12), ("batches", 2)):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(pictures / "a.png")
+    recipe.run(written(folder, text, path.stem), data=str(pictures), out=str(out), quiet=True)
+    return found, out
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return tmp_path_factory.mktemp("rows")
+
+
+@pytest.mark.parametrize("path", QAT_ROWS, ids=lambda path: path.stem)
+def test_quantization_aware_training_takes_two_steps(path, rows):
+    """From the float network through all that comes before; files bring back what was trained."""
+    found, out = thin(path, rows)
+    done = load(out / "trained.safetensors")
+    settings = found.step[0].settings
+    assert [entry["method"] for entry in done.history if "method" in entry] == [settings["method"]]
+    assert json.loads((out / "log.jsonl").read_text())["step"] == 2
+    with torch.no_grad():
+        assert torch.isfinite(done.net(torch.rand(1, 3, 12, 12))).all()
+    how = Training(**{key: value for key, value in found.step[1].settings.items() if key != "teacher"})
+    assert how.rate_at(0) == how.rate == how.rate_at(how.halve[0] - 1)
+    assert (how.white, how.distill, how.range_rate, how.epoch) == (255, 1000, 1e-2, 1000)
+
+
+def test_every_network_has_a_row_of_each_method():
+    names = {path.stem for path in QAT_ROWS}
+    for arch in ("srresnet", "edsr", "carn", "idn", "elan"):
+        assert {f"{arch}-{method}-x4" for method in ("pams8", "pams4", "cadyq", "cabm")} <= names
+    assert {f"{arch}-ddtb{bits}-x4" for arch in ("srresnet", "edsr") for bits in (2, 3, 4)} <= names
+    assert len(names) == 26
 
 
 def test_every_network_has_its_pretraining():

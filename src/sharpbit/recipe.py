@@ -18,6 +18,8 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
+from sharpbit.qat import fake_quantize, tabulate
+from sharpbit.quant.placement import placement
 from sharpbit.quantization import shown, with_receipt
 from sharpbit.reparam.receipt import receipt
 from sharpbit.training import Training, train
@@ -49,6 +51,35 @@ class Step:
 
     verb: str
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FakeQuantize:
+    """Settings of the verb that puts quantizers into a network which is then trained.
+
+    Attributes:
+        method: of the catalog of methods.
+        act: bits of activations, or those to choose from.
+        weight: bits of weights.
+        legacy_conv1_float: see `sharpbit.quant.placement`.
+        fixed: see there; 0 is its default.
+        options: of the ranges of activations.
+        batches: random crops from the training pictures on which ranges begin, so many batches.
+        batch: crops in each.
+        patch: side of a crop in small pixels.
+        limit: of a table of CABM, made from the recipe's start on these crops: mean bits of an entry, see `tabulate`.
+    """
+
+    method: str
+    act: int | tuple[int, ...] = 8
+    weight: int = 8
+    legacy_conv1_float: bool = False
+    fixed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    batches: int = 1
+    batch: int = 16
+    patch: int = 48
+    limit: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +167,9 @@ def read(path: str | Path) -> Recipe:
         if verb not in VERBS:
             raise RecipeError(f"{path}: step {number} has the verb {verb!r}; known are {', '.join(VERBS)}")
         if verb == "train":
-            _checked(Training, settings, f"{path}: step {number}")
+            _checked(Training, {key: settings[key] for key in settings if key != "teacher"}, f"{path}: step {number}")
+        if verb == "fake_quantize":
+            _checked(FakeQuantize, settings, f"{path}: step {number}")
         steps.append(Step(verb, settings))
     start = _checked(Start, table.get("start", {}), f"{path}: [start]")
     expect = {name: _expected(item, f"{path}: [expect] {name}") for name, item in table.get("expect", {}).items()}
@@ -208,26 +241,67 @@ class Kitchen:
         model = replace(model, about=about)
         if begin.after is None:
             return model
-        path = self.folder.parent / begin.after / "trained.safetensors"
-        if not path.exists():
-            raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {begin.after} first")
-        before = models.load(path).net.state_dict()
+        before = self.other(begin.after).net.state_dict()
         own = model.net.state_dict()
         fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
         model.net.load_state_dict({**own, **fitting})
         entry = {"verb": "start", "after": begin.after, "tensors": len(fitting), "of": len(own)}
         return replace(model, history=(entry,))
 
-    def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Train, or go on training."""
+    def other(self, name: str) -> Model:
+        """What another recipe of the same folder has trained."""
+        path = self.folder.parent / name / "trained.safetensors"
+        if not path.exists():
+            raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {name} first")
+        return models.load(path)
+
+    def pairs(self, model: Model) -> Pairs:
+        """The training pictures."""
         if self.data is None:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
+        return Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
+
+    def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Put quantizers into the network, with the ranges of the recipe's start or begun on training pictures."""
+        how = _checked(FakeQuantize, settings, self.recipe.name)
+        act = how.act if isinstance(how.act, int) else tuple(how.act)
+        plan = placement(
+            model.arch.name,
+            act,
+            how.weight,
+            width=model.config.width,
+            legacy_conv1_float=how.legacy_conv1_float,
+            fixed=how.fixed or None,
+            options=how.options,
+        )
+        source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        pairs, generator = self.pairs(model), torch.Generator().manual_seed(self.recipe.start.seed)
+        crops = (pairs.batch(how.batch, how.patch, generator, colours=False)[0].cpu() for _ in range(how.batches))
+        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
+        if how.method == "cabm":
+            model = tabulate(model, source, shown, how.limit)
+        path = self.folder / "fake_quantized.safetensors"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        models.save(model, path, overwrite=True)
+        return model, ("fake_quantize", path, {"method": how.method})
+
+    def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Train, or go on training; `teacher` is the name of a recipe of the same folder."""
+        settings = dict(settings)
+        name = settings.pop("teacher", None)
         how = _checked(Training, settings, self.recipe.name)
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
-        pairs = Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
         model = train(
-            model, pairs, how, out=self.folder, device=self.device, stop_after=self.stop_after, quiet=self.quiet
+            model,
+            self.pairs(model),
+            how,
+            out=self.folder,
+            teacher=self.other(name) if name else None,
+            device=self.device,
+            stop_after=self.stop_after,
+            quiet=self.quiet,
         )
         done = int(model.history[-1]["steps"])
         if done < how.steps:
@@ -268,6 +342,7 @@ class Kitchen:
 VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
     "train": Kitchen.train,
     "reparameterize": Kitchen.reparameterize,
+    "fake_quantize": Kitchen.fake_quantize,
     "quantize": Kitchen.quantize,
     "export": Kitchen.export,
 }

@@ -7,7 +7,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from sharpbit.atomic import open_atomic
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
+from sharpbit.quant.adaptive import Selector
+from sharpbit.quant.core import METHODS, Method
+from sharpbit.quant.distill import reading, transfer
+from sharpbit.quant.grid import Range
+
+FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,13 @@ class Training:
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
             counts from 1 and releases it just before step 100,000).
+        white: what the loss of the picture takes white for; the papers on quantization-aware training have 255, and
+            the weights of the other terms are meant for that.
+        distill: weight of `attention_transfer` from the teacher, of the feature before the picture is enlarged.
+        distill_blocks: the same of the result of every block.
+        range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
+        selector_rate: of what chooses bits; 0 is that of the weights.
+        epoch: steps after which a quantization method's next epoch begins.
         colours: whether the colour channels of crops are shuffled.
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
@@ -61,6 +75,12 @@ class Training:
     edge_weight: float = 0.0
     low_weight: float = 0.0
     frozen_steps: int = 0
+    white: float = 1.0
+    distill: float = 0.0
+    distill_blocks: float = 0.0
+    range_rate: float = 0.0
+    selector_rate: float = 0.0
+    epoch: int = 1000
     colours: bool = True
     ema: float = 0.999
     precision: str = "bf16"
@@ -110,6 +130,7 @@ def train(
     how: Training,
     *,
     out: Path | None = None,
+    teacher: Model | None = None,
     device: str = "cpu",
     checkpoint_seconds: float = 60.0,
     stop_after: int | None = None,
@@ -123,6 +144,7 @@ def train(
         how: the plan.
         out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
             on from, exactly: the weights at the end are those of an uninterrupted run.
+        teacher: what `distill` compares with; it stays as it is.
         device: `cpu`, `cuda` or `cuda:N`.
         checkpoint_seconds: time between checkpoints.
         stop_after: stop, with a checkpoint, after this many steps of this call.
@@ -132,27 +154,37 @@ def train(
         UsageError: a plan that cannot work, or a checkpoint of another plan.
         ModelError: the loss is not a number any more.
     """
-    _check(model, pairs, how)
+    _check(model, pairs, how, teacher)
+    method = _method(model)
     net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = copy.deepcopy(net.train())
-    optimizer = torch.optim.Adam(net.parameters(), lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
+    groups, shares = _groups(net, how)
+    optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = _resume(out, how, net, ema, optimizer) if out else 0
     loss_of = _LOSSES[how.loss]
     generator = torch.Generator()
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
-    with tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet, delay=2, unit="step") as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet, delay=2, unit="step")
+        )
+        taught = stack.enter_context(_lesson(net, teacher, how, device))
         for step in range(start, end):
+            if method and method.stage and (step == start or step % how.epoch == 0):
+                method.stage(net, step // how.epoch + 1)
             _freeze(net, frozen=step < how.frozen_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = how.rate_at(step)
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["lr"] = share * how.rate_at(step)
             generator.manual_seed(how.seed * 1_000_003 + step)
             small, large = pairs.batch(how.batch, how.patch, generator, colours=how.colours)
             small, large = small.contiguous(memory_format=torch.channels_last), large
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
-                loss = _loss(net, small, large, how, loss_of)
+                loss = _loss(net, small, large, how, loss_of) + taught(small)
+                if method and method.loss:
+                    loss = loss + method.loss(net)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             if how.clip:
@@ -175,17 +207,65 @@ def train(
 def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
     if not how.low_weight:
         result = net(small).float()
-        loss = loss_of(result, large)
+        loss = loss_of(how.white * result, how.white * large)
         return loss + how.edge_weight * edge_loss(result, large) if how.edge_weight else loss
     whole, low = net.streams(small)  # type: ignore[operator]
     return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
 
 
-def _check(model: Model, pairs: Pairs, how: Training) -> None:
+def _method(model: Model) -> Method | None:
+    """What the model was last quantized by."""
+    names = [entry["method"] for entry in model.history if entry["verb"] == "quantize" and "plan" in entry]
+    return METHODS[names[-1]] if names else None
+
+
+def _groups(net: nn.Module, how: Training) -> tuple[list[dict[str, Any]], list[float]]:
+    """Parameters of the optimiser in groups, and their learning rates as multiples of the weights'."""
+    ranges = [own for part in net.modules() if isinstance(part, Range) for own in part.parameters(recurse=False)]
+    selectors = [own for part in net.modules() if isinstance(part, Selector) for own in part.parameters()]
+    special = {id(own) for own in (*ranges, *selectors)}
+    weights = [own for own in net.parameters() if id(own) not in special]
+    rates = ((weights, how.rate), (ranges, how.range_rate or how.rate), (selectors, how.selector_rate or how.rate))
+    found = [(group, rate / how.rate) for group, rate in rates if group]
+    return [{"params": group} for group, _ in found], [share for _, share in found]
+
+
+@contextmanager
+def _lesson(net: nn.Module, teacher: Model | None, how: Training, device: str) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The loss by what the teacher makes of the small pictures that `net` has just seen; 0 without one."""
+    if teacher is None:
+        yield lambda small: small.new_zeros(())
+        return
+    shown = copy.deepcopy(teacher.net).to(device).eval()
+    globs = [FEATURE, *([BLOCKS] if how.distill_blocks else [])]
+    with reading(net, globs) as own, reading(shown, globs) as theirs:
+
+        def loss(small: Tensor) -> Tensor:
+            with torch.no_grad():
+                shown(small)
+            return transfer(own, theirs, how.distill, how.distill_blocks, FEATURE)
+
+        yield loss
+
+
+def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> None:
     if how.loss not in _LOSSES:
         raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(_LOSSES)}")
     if how.precision not in _PRECISIONS:
         raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
+    if bool(how.distill or how.distill_blocks) != (teacher is not None):
+        raise UsageError("distill and distill_blocks go with a teacher, and a teacher with one of them")
+    if teacher is not None and teacher.arch.name != model.arch.name:
+        raise UsageError(f"the teacher is a {teacher.arch.name}, and the network that learns a {model.arch.name}")
+    ranges = [
+        (name, own)
+        for name, part in model.net.named_modules()
+        if isinstance(part, Range)
+        for own in part.parameters(recurse=False)
+    ]
+    bad = [name for name, own in ranges if not bool(torch.isfinite(own).all())]
+    if bad:
+        raise UsageError(f"{len(bad)} ranges, the first {bad[0]}, saw nothing yet; calibrate the network first")
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
     if how.low_weight and how.edge_weight:

@@ -3,7 +3,8 @@
 A tensor that a quantizer gave has the bits of that quantizer, also behind operators that only move values (views,
 concatenations, padding with zeros, pixel shuffles) and behind ReLU; each convolution and matrix product looks its
 two operands up. A tensor that nobody rounded has 32 bits. Nothing is left out: first and last layers count, and what no
-rule counts is listed. Adaptive networks are not counted here: their bits depend on the picture.
+rule counts is listed. Where patches choose their bits, the widest are counted, and what chooses; what they took on
+average tells `sharpbit.cost.fqr`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.cost.macs import INPUT, Meter, run, storage
+from sharpbit.quant.adaptive import Mixed
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
@@ -144,6 +146,8 @@ class _BitMeter(Meter):  # type: ignore[no-untyped-call]
         for name, part in net.named_modules():
             part.register_forward_pre_hook(lambda part, args, name=name: self._inside.append(name))
             part.register_forward_hook(lambda part, args, out: self._leave())
+            if isinstance(part, Mixed):
+                part.register_forward_hook(lambda part, args, out: self._note(out, max(part.bits)))
 
     def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
         bits = quantizer.bits

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sharpbit.catalog import Catalog
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
+from sharpbit.quant.adaptive import Context, Mixed, Selector, attach
 from sharpbit.quant.grid import FLOAT, Fixed, Range
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan, Rule
@@ -26,12 +27,21 @@ class Method:
     Attributes:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
-        loss: of the quantized network, the term that training adds to the loss of the picture; None if there is none.
+        loss: of the quantized network after a forward, the term that training adds to the loss of the picture; None if
+            there is none.
+        stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
+            are alike.
+        selector: makes what chooses, where the plan has a choice of bits: `selector(features, options, **options)`;
+            None if the method has no choice.
+        context: makes what selectors may look at.
     """
 
     act: Callable[..., Range]
     weight: Callable[..., Range]
     loss: Callable[[nn.Module], Tensor] | None = None
+    stage: Callable[[nn.Module, int], None] | None = None
+    selector: Callable[..., Selector] | None = None
+    context: Callable[[], Context] = Context
 
 
 METHODS: Mapping[str, Method] = Catalog("sharpbit.quant.method", "METHOD")
@@ -46,33 +56,55 @@ def quantize(net: nn.Module, plan: Plan, method: Method) -> nn.Module:
     Raises:
         UsageError: a rule matches nothing, or has an option that the method's range does not know.
     """
-    net = copy.deepcopy(net)
-    swapped = {part: _swap(part, rule, method) for part, rule in plan.resolve(net).items()}
+    net, context = copy.deepcopy(net), method.context()
+    swapped = {part: _swap(part, rule, method, context) for part, rule in plan.resolve(net).items()}
     for path, part in list(net.named_modules(remove_duplicate=False)):
         if part in swapped:
             if not path:
-                return swapped[part]
+                net = swapped[part]
+                break
             net.set_submodule(path, swapped[part])
+    attach(net, context)
     return net
 
 
-def _swap(part: nn.Module, rule: Rule, method: Method) -> nn.Module:
+def _swap(part: nn.Module, rule: Rule, method: Method, context: Context) -> nn.Module:
     if isinstance(part, nn.Conv2d):
-        act = _fixed(method.act, rule.act, part.in_channels, 1, rule.act_options)
+        act = _act(rule, method, context, part.in_channels, 1)
         return QuantConv2d(part, act, _kernel(part.weight, rule, method)).to(part.weight.device)
     if isinstance(part, nn.Linear):
-        act = _fixed(method.act, rule.act, part.in_features, -1, rule.act_options)
+        act = _act(rule, method, context, part.in_features, -1)
         return QuantLinear(part, act, _kernel(part.weight, rule, method)).to(part.weight.device)
     assert isinstance(part, Site)
-    return QuantSite(part, _fixed(method.act, rule.act, None, 1, rule.act_options))
+    return QuantSite(part, _act(rule, method, context, None, 1))
 
 
-def _kernel(weight: Tensor, rule: Rule, method: Method) -> Fixed:
+def _act(rule: Rule, method: Method, context: Context, channels: int | None, axis: int) -> nn.Module:
+    made = [_fixed(method.act, bits, channels, axis, rule.act_options) for bits in rule.widths]
+    if not isinstance(rule.act, tuple):
+        return made[0]
+    if method.selector is None:
+        raise UsageError(f"rule {rule.match!r} has a choice of bits, {rule.act}, which this method does not make")
+    given = {"features": channels, **rule.selector_options}
+    features = given.pop("features")
+    if features is None:
+        raise UsageError(
+            f"rule {rule.match!r} has a choice of bits at a site; add selector_options = {{ features = ... }}"
+        )
+    fixed = [part for part in made if isinstance(part, Fixed)]
+    return Mixed(fixed, method.selector(features, len(fixed), **given), context)
+
+
+def _kernel(weight: Tensor, rule: Rule, method: Method) -> nn.Module:
     options = {"per_channel": True, **rule.weight_options}
     return _fixed(method.weight, rule.weight, len(weight), 0, options).to(weight.dtype)
 
 
-def _fixed(make: Callable[..., Range], bits: int, channels: int | None, axis: int, options: Mapping[str, Any]) -> Fixed:
+def _fixed(
+    make: Callable[..., Range], bits: int, channels: int | None, axis: int, options: Mapping[str, Any]
+) -> nn.Module:
+    if bits == FLOAT:
+        return nn.Identity()  # a range that nobody asks would be in every file
     given = dict(options)
     per_channel = given.pop("per_channel", False)
     if per_channel and channels is None:

@@ -148,7 +148,10 @@ def _frozen(name: str, part: nn.Module, weight: Tensor | None, check: bool) -> n
     if isinstance(part, QDQ | Integers | nn.Identity):
         return part
     if not isinstance(part, Fixed):
-        raise UsageError(f"{name} decides picture by picture ({type(part).__name__}); such a network is not frozen")
+        raise UsageError(
+            f"{name} chooses its bits picture by picture; such a network is not frozen: its cost is counted, and no"
+            " engine runs it. To run one, train it with a fixed width"
+        )
     if part.bits == FLOAT:
         return nn.Identity()
     if part.range.dynamic:

@@ -72,6 +72,7 @@ class Range(nn.Module):
     """
 
     dynamic = False  # whether the grid depends on the tensor even when the network is frozen; such a net is not frozen
+    following = False  # whether it is to observe each batch in training; ranges of other methods take no notice
 
     def __init__(self, channels: int | None = None, axis: int = 1) -> None:
         super().__init__()

@@ -23,7 +23,8 @@ class Rule:
 
     Attributes:
         match: glob over the names of `Conv2d`, `Linear` and `Site` modules; `*` also stands for dots.
-        act: bits of a module's *input*; 32 leaves it alone.
+        act: bits of a module's *input*; 32 leaves it alone. Several, such as `(4, 6, 8)`, are a choice that is made for
+            each patch.
         weight: bits of its weight, where it has one; 32 leaves it alone.
         act_options: what the method's range of an activation is told besides (`{"symmetric": True}`); the key
             `per_channel` is everyone's: a grid for each input channel.
@@ -31,16 +32,26 @@ class Rule:
     """
 
     match: str
-    act: int = 8
+    act: int | tuple[int, ...] = 8
     weight: int = 8
     act_options: Mapping[str, Any] = field(default_factory=dict)
     weight_options: Mapping[str, Any] = field(default_factory=dict)
+    selector_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, str):
             raise UsageError(f"a rule names modules by a text such as 'body.*', not {self.match!r}")
-        for bits in (self.act, self.weight):
+        if isinstance(self.act, list):  # as files have it
+            object.__setattr__(self, "act", tuple(self.act))
+        for bits in (*self.widths, self.weight):
             checked_bits(bits)
+        if isinstance(self.act, tuple) and not 1 < len(set(self.act) - {FLOAT}) == len(self.act):
+            raise UsageError(f"a choice of bits is between two or more different widths, not {self.act}")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The bits of the input: one number, or those to choose from."""
+        return self.act if isinstance(self.act, tuple) else (self.act,)
 
     @property
     def idle(self) -> bool:
@@ -83,7 +94,11 @@ class Plan:
 
     def tables(self) -> list[dict[str, Any]]:
         """What `read` reads, without empty options."""
-        return [{key: value for key, value in asdict(rule).items() if value != {}} for rule in self.rules]
+        tables = [{key: value for key, value in asdict(rule).items() if value != {}} for rule in self.rules]
+        return [
+            {**table, "act": rule.act if isinstance(rule.act, int) else list(rule.act)}
+            for table, rule in zip(tables, self.rules, strict=True)
+        ]
 
     def resolve(self, net: nn.Module) -> dict[nn.Module, Rule]:
         """The rule of each module that is to be swapped; one that stands under several names goes by all of them.

@@ -1,0 +1,66 @@
+"""Quantization-aware training, the steps around the training itself: quantizers put in, ranges begun, tables made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sharpbit.errors import UsageError
+from sharpbit.model import Model
+from sharpbit.quant import verbs
+from sharpbit.quant.adaptive import Mixed, inherit
+from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
+from sharpbit.quant.plan import Plan
+
+
+def fake_quantize(
+    model: Model, plan: Plan, method: str, batches: Iterable[Tensor], *, source: Model | None = None
+) -> Model:
+    """The float model with quantizers in it, ready to be trained.
+
+    Args:
+        model: in float.
+        plan: what is rounded; that of a paper comes from `sharpbit.quant.placement`.
+        method: name of the method catalog.
+        batches: pictures `(N, 3, H, W)` in `[0, 1]`, on which ranges begin that `source` does not have.
+        source: a trained model of the same network, in float or with other quantizers, whose numbers it begins with.
+
+    Raises:
+        UsageError: the plan does not fit the network, or there are no pictures.
+    """
+    quantized = verbs.quantize(model, plan, method)
+    if source is not None:
+        inherit(quantized.net, source.net.state_dict())
+    return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
+
+
+def uncalibrated(model: Model) -> list[str]:
+    """Names of parameters that are not numbers: ranges that saw nothing yet."""
+    return [name for name, own in model.net.named_parameters() if not bool(torch.isfinite(own).all())]
+
+
+def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float = OFF) -> Model:
+    """The CABM model with the table that a trained CADyQ model gives.
+
+    Args:
+        model: of method `cabm`, changed in place and returned with the step in its history.
+        cadyq: the same network with trained selectors.
+        patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
+        limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
+
+    Raises:
+        UsageError: one of them is no such model.
+    """
+    context = getattr(model.net, "context", None)
+    if not isinstance(context, TableContext):
+        raise UsageError(f"a table of bits is for a model of method cabm, which {model.arch.name} here is not")
+    widths = next((part.bits for part in cadyq.net.modules() if isinstance(part, Mixed)), ())
+    if not widths:
+        raise UsageError(f"a table of bits comes from a model of method cadyq, which {cadyq.arch.name} here is not")
+    table = Table.build((sample for batch in patches for sample in samples(cadyq.net, batch)), widths)
+    context.fill(table, limit)
+    entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit}
+    return replace(model, history=(*model.history, entry))

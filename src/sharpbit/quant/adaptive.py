@@ -1,0 +1,196 @@
+"""Quantizers that decide patch by patch how many bits a tensor gets, and what they may look at.
+
+Each picture of a batch is a patch. Such a network is trained and its cost is counted; no engine runs it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharpbit.errors import UsageError
+from sharpbit.nn import State
+from sharpbit.quant.context import image_gradient
+from sharpbit.quant.grid import Fixed
+
+
+class Spent(NamedTuple):
+    """What one quantizer chose for the patches of a batch.
+
+    Attributes:
+        option: `(N,)`, the number of the option.
+        bits: `(N,)`, its width.
+        share: `(N,)`, `bits` divided by the expected width, whose gradient is that of the expected width: the published
+            measure for a loss.
+    """
+
+    option: Tensor
+    bits: Tensor
+    share: Tensor
+
+
+class Context(nn.Module):
+    """What the quantizers of a network may look at besides their tensor, and what they chose; one for a network.
+
+    Attributes:
+        gradient: `(N, 2)`, see `image_gradient`, of the picture that the network is given.
+        option: which option every `Switch` takes in this pass.
+        bit_weight: of the loss that methods have for bits.
+        place: number of the `Mixed` that is running, in the order of the network's modules.
+        spent: what each `Mixed` chose in the last forward, by its number; more than once where it ran more than once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gradient: Tensor | None = None
+        self.option = 0
+        self.bit_weight = 0.0
+        self.place = 0
+        self.spent: dict[int, list[Spent]] = {}
+
+    def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """Look at the pictures `(N, 3, H, W)` in `[0, 1]`, before the network does; a hook."""
+        self.spent = {}
+        self.gradient = image_gradient(args[0].detach())
+
+    @property
+    def patches(self) -> int:
+        """How many patches the network was given."""
+        if self.gradient is None:
+            raise UsageError("the network has not seen a picture yet; call the network, not a part of it")
+        return len(self.gradient)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: nothing of the last forward."""
+        return {**self.__dict__, "gradient": None, "spent": {}}
+
+
+class Selector(nn.Module):
+    """Which option each patch takes. Abstract."""
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        """How likely each option is, `(N, options)`: the largest is taken, all are trained."""
+        raise NotImplementedError
+
+
+class Mixed(nn.Module):
+    """Rounds each patch to one of several widths.
+
+    Forward it is the likeliest option, backward the mean of all, weighed by how likely they are.
+
+    Args:
+        options: the quantizers, each with a range of its own.
+        selector: decides.
+        context: of the network; not part of this module.
+    """
+
+    def __init__(self, options: Sequence[Fixed], selector: Selector, context: Context) -> None:
+        super().__init__()
+        self.options = nn.ModuleList(options)
+        self.selector = selector
+        self.__dict__["context"] = context  # a module of the network already
+        self.place = 0
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """The widths to choose from."""
+        return tuple(option.bits for option in self.options)  # type: ignore[misc]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, rounded; `(N, C, H, W)`, or `(N * windows, pixels, C)` with the windows of a patch one after another."""
+        context: Context = self.__dict__["context"]
+        context.place = self.place
+        likely = self.selector(x, context)
+        option = likely.argmax(1)
+        taken = F.one_hot(option, len(self.options)).to(likely.dtype)
+        taken = taken + (likely - likely).detach()  # what is not a number stays so, and is seen
+        ways = [way(x) for way in self.options]
+        hard = _blend(ways, taken)
+        width = torch.tensor(self.bits, dtype=likely.dtype, device=likely.device)
+        bits, expected = taken @ width, likely @ width
+        share = (expected + (bits - expected).detach()) / expected.detach()
+        context.spent.setdefault(self.place, []).append(Spent(option, bits, share))
+        if not likely.requires_grad:
+            return hard
+        soft = _blend(ways, likely)
+        return soft + (hard - soft).detach()
+
+
+class Switch(nn.Module):
+    """Rounds everything to one of several widths, which the context names for each pass.
+
+    Args:
+        options: the quantizers.
+        context: see `Mixed`.
+    """
+
+    def __init__(self, options: Sequence[Fixed], context: Context) -> None:
+        super().__init__()
+        self.options = nn.ModuleList(options)
+        self.__dict__["context"] = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, rounded."""
+        y: Tensor = self.options[self.__dict__["context"].option](x)
+        return y
+
+
+def _blend(ways: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """The sum of `ways`, each sample weighed by the row of `weights` of its patch."""
+    rows = weights.repeat_interleave(len(ways[0]) // len(weights), 0)
+    rows = rows.view(*rows.shape, *(1,) * (ways[0].dim() - 1))
+    return torch.stack([rows[:, k] * way for k, way in enumerate(ways)]).sum(0)
+
+
+def spent(net: nn.Module) -> list[Spent]:
+    """What each adaptive quantizer chose in the last forward, in the order of the network's modules.
+
+    Raises:
+        UsageError: none is adaptive.
+    """
+    context = next((part for part in net.modules() if isinstance(part, Context)), None)
+    if context is None:
+        raise UsageError(f"{type(net).__name__} has no quantizers that choose their bits")
+    return [choice for place in sorted(context.spent) for choice in context.spent[place]]
+
+
+def attach(net: nn.Module, context: Context) -> None:
+    """Number the adaptive quantizers of `net`, if it has any, and let `context` see every picture; in place."""
+    mixed = [part for part in net.modules() if isinstance(part, Mixed)]
+    for place, part in enumerate(mixed):
+        part.place = place
+    if mixed:
+        net.add_module("context", context)
+        net.register_forward_pre_hook(context.look)
+
+
+def chosen_bits(net: nn.Module) -> Tensor:
+    """The bits that each patch got in the last forward, `(N, quantizers)`, as `sharpbit.cost.fqr` takes them."""
+    return torch.stack([choice.bits.detach() for choice in spent(net)], 1)
+
+
+def inherit(net: nn.Module, state: State) -> list[str]:
+    """Let a network begin with the numbers of another one that has other quantizers; changed in place.
+
+    Every option of a choice begins with the range of the single quantizer that stood there.
+
+    Args:
+        net: the new network.
+        state: of the old one.
+
+    Returns:
+        The names in `net` that the old network says nothing of.
+    """
+    own, left = net.state_dict(), []
+    for name, value in own.items():
+        source = name if name in state else re.sub(r"\.options\.\d+\.", ".", name)
+        if source in state and state[source].shape == value.shape:
+            value.copy_(state[source])
+        else:
+            left.append(name)
+    return left

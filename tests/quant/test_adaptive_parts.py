@@ -1,0 +1,213 @@
+"""Networks that choose their bits: files, copies, what they start from, and what is not asked of them."""
+
+import copy
+
+import pytest
+import torch
+
+from sharpbit import model as models
+from sharpbit.cost import bitops
+from sharpbit.errors import UsageError
+from sharpbit.quant import verbs
+from sharpbit.quant.adaptive import Context, Mixed, Switch, chosen_bits, inherit, spent
+from sharpbit.quant.context import edge_score
+from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant.distill import reading, transfer
+from sharpbit.quant.freeze import freeze
+from sharpbit.quant.grid import Fixed
+from sharpbit.quant.method.cabm import Table, samples
+from sharpbit.quant.method.pams import MaxScale
+from sharpbit.quant.placement import placement
+from sharpbit.quant.plan import Plan, Rule
+
+WIDTHS = (4, 6, 8)
+
+
+def pictures(count=3, size=12):
+    """From flat to noisy, so that the choices differ."""
+    x = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
+    return x * torch.linspace(0.01, 1, count).view(-1, 1, 1, 1)
+
+
+def edsr(method="cadyq", widths=WIDTHS):
+    torch.manual_seed(0)
+    model = models.build("edsr", scale=2, blocks=2, width=8)
+    plan = placement("edsr", widths, 8, width=8)
+    return verbs.calibrate(verbs.quantize(model, plan, method), [pictures()])
+
+
+def lively(model):
+    """Selectors that do not all say the same."""
+    for part in model.net.modules():
+        if isinstance(part, Mixed):
+            part.selector.linear.weight.data.normal_(generator=torch.Generator().manual_seed(part.place))
+    return model
+
+
+def table_model():
+    cadyq = lively(edsr())
+    model = verbs.quantize(
+        models.build("edsr", scale=2, blocks=2, width=8), placement("edsr", WIDTHS, 8, width=8), "cabm"
+    )
+    inherit(model.net, cadyq.net.state_dict())
+    table = Table.build(samples(cadyq.net, pictures(6)), WIDTHS)
+    model.net.context.fill(table)
+    return cadyq, model, table
+
+
+def test_a_selector_starts_at_the_last_option_where_nothing_happens():
+    model = edsr()
+    with torch.no_grad():
+        model.net(torch.zeros(1, 3, 12, 12))
+    assert chosen_bits(model.net)[0].tolist() == [8] * 4
+
+
+def test_each_patch_is_as_if_it_were_alone():
+    net = lively(edsr()).net
+    with torch.no_grad():
+        whole, bits = net(pictures()), chosen_bits(net)
+        assert len(set(map(tuple, bits.tolist()))) > 1
+        for k, one in enumerate(pictures()):
+            torch.testing.assert_close(net(one[None]), whole[k : k + 1], rtol=0, atol=1e-5)
+            assert torch.equal(chosen_bits(net)[0], bits[k])
+
+
+def test_a_copy_looks_with_eyes_of_its_own():
+    net = lively(edsr()).net.train()
+    net(pictures()).sum().backward()
+    twin = copy.deepcopy(net)
+    assert twin.context is not net.context
+    assert not twin.context.spent
+    twin(pictures(5))
+    assert len(chosen_bits(twin)) == 5
+    assert len(chosen_bits(net)) == 3
+
+
+@pytest.mark.parametrize("make", [lambda: lively(edsr()), lambda: table_model()[1]], ids=["cadyq", "cabm"])
+def test_a_file_brings_back_the_choices(make, tmp_path):
+    model = make()
+    models.save(model, tmp_path / "a.safetensors")
+    again = models.load(tmp_path / "a.safetensors")
+    assert again.history == model.history
+    with torch.no_grad():
+        assert torch.equal(again.net(pictures()), model.net.eval()(pictures()))
+    assert torch.equal(chosen_bits(again.net), chosen_bits(model.net))
+    assert model.header().receptive_field is None, "choices are made of the whole patch: no tile is exact"
+
+
+def test_a_table_gives_each_patch_the_bits_of_its_score():
+    cadyq, model, table = table_model()
+    x = pictures(6)
+    with torch.no_grad():
+        model.net(x)
+    bytes_ = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    expected = [[WIDTHS[k] for k in table.at(edge_score(one)).options] for one in bytes_]
+    assert chosen_bits(model.net).tolist() == expected
+    with torch.no_grad():
+        cadyq.net(x)
+    assert chosen_bits(cadyq.net).tolist() == expected, "each score was seen, and they differ"
+    fewer = verbs.quantize(
+        models.build("edsr", scale=2, blocks=3, width=8), placement("edsr", WIDTHS, 8, width=8), "cabm"
+    )
+    fewer.net.context.fill(table)
+    with pytest.raises(UsageError, match="the table is for 4 quantizers"):
+        fewer.net(x)
+    fewer.net.context.scores = torch.zeros(0)
+    with pytest.raises(UsageError, match="no table of bits yet"):
+        fewer.net(x)
+
+
+def test_every_option_begins_with_the_range_of_the_single_quantizer():
+    teacher, student = edsr("pams", 8), edsr("cadyq")
+    left = inherit(student.net, teacher.net.state_dict())
+    assert left
+    assert all(".selector." in name for name in left)
+    state = student.net.state_dict()
+    for name, value in teacher.net.state_dict().items():
+        if name.endswith("conv2.act.range.alpha"):
+            for k in range(3):
+                assert torch.equal(state[name.replace(".range", f".options.{k}.range")], value)
+
+
+def test_tokens_of_a_patch_share_its_choice():
+    torch.manual_seed(1)
+    model = models.build("elan", scale=2, blocks=1, width=15)
+    model = verbs.quantize(model, placement("elan", WIDTHS, 8, width=15), "cadyq")
+    model = lively(verbs.calibrate(model, [pictures(2, 16)]))
+    with torch.no_grad():
+        model.net(pictures(4, 20))
+    assert chosen_bits(model.net).shape == (4, 17)
+    query = model.net.blocks[0].attention[0].scores[0].query.act
+    assert query.selector.linear.in_features == 5 + 2
+
+
+def test_training_reaches_selectors_and_every_range():
+    net = lively(edsr()).net.train()
+    METHODS["cadyq"].stage(net, 2)
+    (net(pictures()).square().sum() + METHODS["cadyq"].loss(net)).backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    assert all(part.selector.linear.weight.grad.any() for part in net.modules() if isinstance(part, Mixed))
+
+
+def test_the_bit_loss_falls_where_fewer_bits_are_likelier():
+    net = lively(edsr()).net.train()
+    METHODS["cadyq"].stage(net, 100)
+    assert net.context.bit_weight == pytest.approx(2e-4)
+    net(pictures())
+    METHODS["cadyq"].loss(net).backward()
+    slopes = [part.selector.linear.bias.grad for part in net.modules() if isinstance(part, Mixed)]
+    assert all(slope[0] <= 0 <= slope[2] for slope in slopes)
+    assert any(slope.any() for slope in slopes)
+    assert all(torch.equal(choice.share > 0, torch.ones(3, dtype=torch.bool)) for choice in spent(net))
+
+
+@pytest.mark.parametrize("make", [edsr, lambda: table_model()[1]], ids=["cadyq", "cabm"])
+def test_the_cost_is_counted_at_the_widest(make):
+    layers = {layer.name: layer for layer in bitops.count(make().net, (24, 20)).layers}
+    for k in range(2):
+        for name in (f"blocks.{k}.conv1", f"blocks.{k}.conv2"):
+            assert (layers[name].act, layers[name].weight) == (8, 8), name
+    assert layers["head"].act == 32
+
+
+def test_what_has_no_choice_and_what_is_not_frozen():
+    with pytest.raises(UsageError, match=r"chooses its bits picture by picture.*no engine runs it"):
+        freeze(edsr().net)
+    net = models.build("edsr", scale=2, blocks=1, width=8).net
+    plan = Plan((Rule("blocks.*.conv1", WIDTHS),))
+    with pytest.raises(UsageError, match="choice of bits, \\(4, 6, 8\\), which this method does not make"):
+        quantize(net, plan, METHODS["pams"])
+    with pytest.raises(UsageError, match="at a site; add selector_options"):
+        quantize(net, Plan((Rule("blocks.*.skip", WIDTHS),)), METHODS["cadyq"])
+    for widths in ((4,), (4, 4), (4, 32), ()):
+        with pytest.raises(UsageError, match="two or more different widths"):
+            Rule("*", widths)
+    with pytest.raises(UsageError, match="choose their bits"):
+        spent(net)
+
+
+def test_a_switch_does_what_the_context_says():
+    context = Context()
+    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)], context)
+    x = torch.linspace(0, 1, 50)[None]
+    for option in switch.options:
+        option.range.observe(x)
+    counts = []
+    for context.option in (0, 1):
+        counts.append(len(switch(x).unique()))
+    assert counts == [2, 50]
+
+
+def test_what_is_read_of_a_network():
+    net = models.build("edsr", scale=2, blocks=2, width=8).net
+    with reading(net, ["feature", "blocks.*.output"]) as seen, torch.no_grad():
+        net(pictures())
+    assert list(seen) == ["blocks.0.output", "blocks.1.output", "feature"]
+    other = {name: value + 1 for name, value in seen.items()}
+    assert float(transfer(seen, seen, 1000, 100)) == 0
+    last, both = float(transfer(seen, other, 1000)), float(transfer(seen, other, 1000, 100))
+    assert 0 < last < both
+    with pytest.raises(UsageError, match="'body' names no site of EDSR"), reading(net, ["body"]):
+        pass
