@@ -78,8 +78,8 @@ class Range(nn.Module):
         self.channels = channels
         self.axis = axis
 
-    def observe(self, x: Tensor) -> None:
-        """Take note of a tensor of the float network; called once a batch."""
+    def observe(self, x: Tensor, bits: int) -> None:
+        """Take note of a tensor of the float network that will have `bits` bits; called once a batch."""
 
     def forward(self, x: Tensor, bits: int) -> Grid:
         """The grid for `x` at a width of 2 to 16 bits, not yet spread along `axis`."""

@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from sharpbit.errors import UsageError
-from sharpbit.nn import Site
+from sharpbit.nn import Rounding, Site
 from sharpbit.quant.grid import FLOAT, checked_bits
 
 KINDS = (nn.Conv2d, nn.Linear, Site)
+ENDS = 8  # bits of the pictures at both ends of a network, at least
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,26 @@ class Plan:
         """
         options = {"symmetric": True}
         return cls(tuple(Rule(glob, bits, weight or bits, weight_options=options) for glob in match))
+
+    @classmethod
+    def after_training(cls, rounding: Rounding, bits: int, maps: Mapping[str, Any], weight: int | None = None) -> Plan:
+        """The plan of quantizing after training.
+
+        Args:
+            rounding: of the network's architecture.
+            bits: of activations; the picture that comes in and the one that goes out have 8 at least.
+            maps: options of the ranges of maps of features: those of the method (`Method.maps`).
+            weight: bits of weights, by default as many as activations have.
+        """
+        width = weight or bits
+        return cls(
+            (
+                Rule("*", bits, width),
+                *(Rule(glob, bits, width, maps) for glob in rounding.maps),
+                *(Rule(glob, max(bits, ENDS), width, maps) for glob in rounding.ends),
+                *map(leave, rounding.left),
+            )
+        )
 
     @classmethod
     def read(cls, rules: Iterable[Mapping[str, Any]]) -> Plan:
