@@ -182,7 +182,7 @@ def _round_bias(bias: Tensor | None, act: QDQ, kernel: Integers) -> None:
 
 def _numbers(fixed: Fixed, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Step, smallest and largest integer of a grid."""
-    lo, hi, step, _ = fixed.range(x, fixed.bits)
+    lo, hi, step, *_ = fixed.range(x, fixed.bits)
     least, most = ((bound / step).round().nan_to_num().to(torch.int32) for bound in (lo, hi))
     return step.detach().clone(), least, most
 

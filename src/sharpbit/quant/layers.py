@@ -32,11 +32,12 @@ class QuantConv2d(nn.Conv2d):
         )
         self.weight, self.bias = conv.weight, conv.bias
         self.act, self.kernel = act, kernel
+        self._product = type(conv)._conv_forward
         self.train(conv.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer, of rounded numbers."""
-        y: Tensor = self._conv_forward(self.act(x), self.kernel(self.weight), self.bias)
+        y: Tensor = self._product(self, self.act(x), self.kernel(self.weight), self.bias)
         return y
 
 

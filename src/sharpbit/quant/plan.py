@@ -14,7 +14,7 @@ from sharpbit.errors import UsageError
 from sharpbit.nn import Rounding, Site
 from sharpbit.quant.grid import FLOAT, checked_bits
 
-KINDS = (nn.Conv2d, nn.Linear, Site)
+KINDS = (nn.Conv2d, nn.Linear, Site)  # or a Conv2d that only computes its product in another way
 ENDS = 8  # bits of the pictures at both ends of a network, at least
 
 
@@ -112,7 +112,7 @@ class Plan:
         Raises:
             UsageError: a rule matches nothing.
         """
-        names = [(name, part) for name, part in net.named_modules(remove_duplicate=False) if type(part) in KINDS]
+        names = [(name, part) for name, part in net.named_modules(remove_duplicate=False) if _swappable(part)]
         chosen: dict[nn.Module, Rule] = {}
         for rule in self.rules:
             parts = [part for name, part in names if fnmatchcase(name, rule.match)]
@@ -120,6 +120,10 @@ class Plan:
                 raise UsageError(_nothing(rule.match, net, [name for name, _ in names]))
             chosen |= dict.fromkeys(parts, rule)
         return {part: rule for part, rule in chosen.items() if not rule.idle}
+
+
+def _swappable(part: nn.Module) -> bool:
+    return type(part) in KINDS or (isinstance(part, nn.Conv2d) and type(part).forward is nn.Conv2d.forward)
 
 
 def _nothing(match: str, net: nn.Module, names: list[str]) -> str:

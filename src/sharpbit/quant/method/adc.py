@@ -83,8 +83,7 @@ def clipped(low: Tensor, high: Tensor, bits: int, cost: Cost) -> tuple[Tensor, T
     left, right = torch.zeros_like(low), torch.full_like(low, bins)
     best, going = torch.full_like(low, torch.inf), torch.ones_like(low, dtype=torch.bool)
     for _ in range(bins - 1):
-        lefts, rights = torch.stack((left + 1, left), 1), torch.stack((right, right - 1), 1)
-        lo = low[:, None] + lefts * width[:, None]
+        lo = low[:, None] + torch.stack((left + 1, left), 1) * width[:, None]
         span = ((right - left - 1) * width)[:, None]  # of both candidates; exactly, so that equal grids cost the same
         errors = cost(*grid_of(lo, lo + span, bits))
         cut_left = errors[:, 0] < errors[:, 1]
@@ -142,7 +141,8 @@ def of_frequencies(x: Tensor, bits: int) -> Cost:
 
 def _magnitudes(lines: Tensor) -> Tensor:
     """`(N, H, W)` to `(H, W // 2 + 1)`."""
-    return torch.fft.rfft(lines, dim=-1).abs().sum(0)
+    result: Tensor = torch.fft.rfft(lines, dim=-1).abs().sum(0)
+    return result
 
 
 METHOD = Method(act=DualClip, weight=DualClip, maps={"objective": "frequency"})
