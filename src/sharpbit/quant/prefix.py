@@ -38,27 +38,33 @@ class Prefix:
         self._squares: Tensor | None = None
         self.low, self.high = self._values[:, 0].double(), self._values[:, -1].double()
 
-    def absolute(self, step: Tensor, zero: Tensor, bits: int) -> Tensor:
-        """Mean absolute errors `(R, k)` of `k` grids a row, given as steps and zero points `(R, k)`, float64."""
-        values, count, total = self._between(step, zero, bits)
+    def absolute(self, step: Tensor, zero: Tensor, most: int) -> Tensor:
+        """Mean absolute errors `(R, k)`, float64, of `k` grids a row.
+
+        Args:
+            step: `(R, k)`.
+            zero: `(R, k)`, zero points.
+            most: largest number of the grids, the smallest being 0.
+        """
+        values, count, total = self._between(step, zero, most)
         # below a grid value errors are v - x, above it x - v
         below, above = count[..., 0::2], count[..., 1::2]
         error = (values * (below - above)).sum(-1) - (total[..., 0::2] - total[..., 1::2]).sum(-1)
         return error.reshape(step.shape) / self._values.shape[1]
 
-    def square(self, step: Tensor, zero: Tensor, bits: int) -> Tensor:
+    def square(self, step: Tensor, zero: Tensor, most: int) -> Tensor:
         """Mean square errors, as `absolute`."""
-        values, count, total = self._between(step, zero, bits)
+        values, count, total = self._between(step, zero, most)
         if self._squares is None:
             self._squares = self._values.double().square().mean(-1, keepdim=True)
         each, sums = (pair[..., 0::2] + pair[..., 1::2] for pair in (count, total))
         shift = (values * (values * each - 2 * sums)).sum(-1).reshape(step.shape) / self._values.shape[1]
         return self._squares + shift
 
-    def _between(self, step: Tensor, zero: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _between(self, step: Tensor, zero: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
         """Grid values `(R, k, n)`, and between neighbouring points number and sum of the row's values `(R, k, 2n)`."""
         last = self._values.shape[1]
-        halves = torch.arange(2 ** (bits + 1) - 1, dtype=torch.float64) / 2
+        halves = torch.arange(2 * most + 1, dtype=torch.float64) / 2
         points = (halves - zero[..., None]) * step[..., None]  # value, middle, value, middle, ..., value
         at = torch.searchsorted(self._values, points.flatten(1).float())
         total = self._sums.gather(1, at).view(points.shape)

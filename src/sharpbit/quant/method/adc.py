@@ -100,7 +100,7 @@ def clipped(low: Tensor, high: Tensor, bits: int, cost: Cost) -> tuple[Tensor, T
 def of_values(rows: Tensor, bits: int) -> Cost:
     """Mean absolute error of each row `(R, n)`."""
     prefix = Prefix(rows)
-    return lambda step, zero: prefix.absolute(step, zero, bits)
+    return lambda step, zero: prefix.absolute(step, zero, 2**bits - 1)
 
 
 def of_frequencies(x: Tensor, bits: int) -> Cost:
