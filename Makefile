@@ -1,13 +1,16 @@
 # The README's two commands, each with its own set-up in .venv:
 #   make demo   installs the core and enlarges a picture of the repository
 #   make test   installs the rest and runs lint, types and tests
+# Also:
+#   make wheel  a wheel with the native engine, in dist/
+#   make native builds the engine again after a change of native/ (installing builds it as well)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := pyproject.toml constraints.txt
+SOURCES := pyproject.toml constraints.txt hatch_build.py native/CMakeLists.txt $(wildcard native/src/* native/include/*)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench wheel native clean
 
 demo: $(VENV)/core
 	@mkdir -p build
@@ -24,6 +27,12 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/memory.py
+
+wheel: | $(BIN)/python
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+native: $(VENV)/core
+	$(PIP) install --no-deps --editable .
 
 $(VENV)/core: $(SOURCES) | $(BIN)/python
 	$(PIP) install --constraint constraints.txt --editable .

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--halos", nargs="*", type=int, default=[16, 32])
     parser.add_argument("--threads", type=int, default=available_cpus())
     given = parser.parse_args()
-    name = "torch" if given.weights.suffix in (".pth", ".safetensors") else "ort"
+    name = "torch" if given.weights.suffix in (".pth", ".safetensors") else "onnx"
     runtime = RUNTIMES[name](given.weights, threads=given.threads)
     scale = runtime.scale
     print(f"{given.weights.name} x{scale}, {runtime.engine}; the pictures that have more than one tile, of all\n")

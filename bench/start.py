@@ -27,11 +27,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.png", Path(folder) / "out.png"
         draw(source, 64, 64)
+        larger = Path(folder) / "larger.png"
+        draw(larger, 640, 360)
         cases: dict[str, list[str | Path]] = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "import sharpbit": [sys.executable, "-c", "import sharpbit"],
             "sharpbit --version": [command, "--version"],
             "sharpbit upscale, 64x64 at x2": [command, "upscale", source, "-o", target, "--overwrite"],
+            "sharpbit upscale, 640x360 at x3": [command, "upscale", larger, "-s", "3", "-o", target, "--overwrite"],
         }
         times: dict[str, list[float]] = {name: [] for name in cases}
         for turn in range(given.rounds + 1):

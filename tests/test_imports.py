@@ -7,7 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 PICTURES = {"errors", "atomic", "image"}
-RUNNING = PICTURES | {"catalog", "check", "integer", "modelfile", "runtime", "size", "tiles", "upscaler", "zoo"}
+RUNNING = PICTURES | {
+    "catalog",
+    "check",
+    "integer",
+    "modelfile",
+    "runtime",
+    "samples",
+    "size",
+    "tiles",
+    "upscaler",
+    "zoo",
+}
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
@@ -17,32 +28,35 @@ ALLOWED = {
     "atomic": {"errors"},
     "size": {"errors"},
     "check": {"errors"},
+    "samples": set(),
     "tiles": {"errors"},
     "patches": {"errors"},
     "modelfile": {"errors"},
-    "integer": {"errors"},
+    "integer": {"errors", "modelfile"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"catalog", "errors", "integer", "modelfile"},
+    "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
     "evaluation": RUNNING | {"measure"},
+    "benching": RUNNING | {"extras", "measure"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
-    "quant": {"catalog", "errors", "nn"},
-    "arch": MAKING,
+    "quant": MAKING | {"integer"},
+    "quantization": MAKING | PICTURES | {"arch", "data", "integer", "measure", "model", "quant", "reparam"},
+    "arch": MAKING | {"integer"},
     "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "modelfile", "quant"},
+    "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
     "cost": {"errors", "quant"},
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model"},
-    "export": {"atomic", "catalog", "errors", "model", "modelfile", "quant"},
-    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "training"},
+    "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
+    "recipe": MAKING | {"arch", "atomic", "data", "export", "model", "modelfile", "quantization", "training"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {"nn", "reparam", "quant", "arch", "cost", "data", "model", "training", "export", "recipe"}
+WITH_TORCH = {"nn", "reparam", "quant", "quantization", "arch", "cost", "data", "model", "training", "export", "recipe"}
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +76,19 @@ def _umask():
 
 def test_the_catalog_finds_modules_and_says_what_is_near():
     runtimes = Catalog("sharpbit.runtime", "RUNTIME")
-    assert "ort" in runtimes
-    assert callable(runtimes["ort"])
-    with pytest.raises(UsageError, match="no runtime called 'orrt'; near it: ort"):
-        runtimes["orrt"]
+    assert "onnx" in runtimes
+    assert callable(runtimes["onnx"])
+    with pytest.raises(UsageError, match="no runtime called 'onx'; near it: onnx"):
+        runtimes["onx"]
+
+
+def test_a_library_beside_the_modules_is_no_member(tmp_path, monkeypatch):
+    package = tmp_path / "somewhere"
+    package.mkdir()
+    for name in ("__init__.py", "one.py", "_hidden.py", f"libtwo{EXTENSION_SUFFIXES[-1]}"):
+        (package / name).write_text("X = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(Catalog("somewhere", "X")) == ["one"]
 
 
 def test_the_catalog_takes_other_distributions(tmp_path):

@@ -12,6 +12,7 @@ from sharpbit._version import __version__
 from sharpbit.errors import MissingExtra, SharpbitError
 
 if TYPE_CHECKING:
+    from sharpbit.benching import bench as bench
     from sharpbit.evaluation import evaluate as evaluate
     from sharpbit.inspection import inspect as inspect
     from sharpbit.model import Model as Model
@@ -19,19 +20,27 @@ if TYPE_CHECKING:
     from sharpbit.model import load as load
     from sharpbit.model import reparameterize as reparameterize
     from sharpbit.model import save as save
+    from sharpbit.quantization import quantize as quantize
     from sharpbit.size import Size as Size
     from sharpbit.training import Training as Training
     from sharpbit.training import train as train
     from sharpbit.upscaler import Upscaler as Upscaler
     from sharpbit.upscaling import upscale as upscale
 
-_RUNNING = {"evaluate": "evaluation", "upscale": "upscaling", "Upscaler": "upscaler", "Size": "size"}
+_RUNNING = {
+    "bench": "benching",
+    "evaluate": "evaluation",
+    "upscale": "upscaling",
+    "Upscaler": "upscaler",
+    "Size": "size",
+}
 _MAKING = {
     "Model": "model",
     "build": "model",
     "load": "model",
     "save": "model",
     "reparameterize": "model",
+    "quantize": "quantization",
     "Training": "training",
     "train": "training",
     "inspect": "inspection",

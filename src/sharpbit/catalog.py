@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from sharpbit.errors import UsageError
@@ -54,4 +55,6 @@ class Catalog(Mapping[str, T], Generic[T]):
 
     def _own(self) -> list[str]:
         path = importlib.import_module(self.package).__path__
-        return [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")]
+        names = [module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_")]
+        # A compiled library that lies beside the modules would count as one.
+        return [name for name in names if any((Path(folder) / f"{name}.py").exists() for folder in path)]

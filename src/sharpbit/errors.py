@@ -11,7 +11,8 @@
     ├── ResultError           a picture came out wrong (not a number, black, another colour)   (1)
     ├── ModelError            a model file, header or set of weights is not what it should be  (1)
     ├── RecipeError           a recipe has a wrong key, value or step                          (2)
-    └── ReparameterizeError   a network has no exact plain form                                (1)
+    ├── ReparameterizeError   a network has no exact plain form                                (1)
+    └── QuantizeError         a network cannot be quantized, or not with these pictures        (1)
 
 Every message is one sentence (or two) for the person at the keyboard: it names the thing, its value, what was
 expected and the way out. A programming mistake inside sharpbit raises Python's own exceptions, never these.
@@ -69,3 +70,7 @@ class RecipeError(SharpbitError):
 
 class ReparameterizeError(SharpbitError):
     """A network has no exact plain form."""
+
+
+class QuantizeError(SharpbitError):
+    """A network cannot be quantized this way, or not with these pictures."""

@@ -11,11 +11,10 @@ from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
-from sharpbit.measure.evaluate import SetScore, by
+from sharpbit.measure.enlarge import by
+from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
-from sharpbit.runtime import RUNTIMES, Runtime, available_cpus
-
-WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors")
+from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus, open_engine
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Evaluation:
         scale: upscaling factor.
         engine: what ran it.
         precision: of the arithmetic that really ran.
+        instruction_set: that ran it; empty where the engine does not say.
+        device: that ran it.
         threads: that worked.
         seconds: that it took, reading and measuring included.
         sets: the scores.
@@ -36,6 +37,8 @@ class Evaluation:
     scale: int
     engine: str
     precision: str
+    instruction_set: str
+    device: str
     threads: int
     seconds: float
     sets: tuple[SetScore, ...]
@@ -49,6 +52,8 @@ def evaluate(
     crop: int = CROP,
     make_small: bool = False,
     threads: int | None = None,
+    engine: str = AUTO,
+    device: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test pictures.
@@ -61,6 +66,8 @@ def evaluate(
         crop: true pictures are cut to multiples of this.
         make_small: make the small pictures even where a folder holds them.
         threads: that work; None takes every core that the process may use.
+        engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
+        device: such as `cpu` or `cuda`, where the engine has it.
         progress: called with 1 after each picture.
 
     Raises:
@@ -72,7 +79,7 @@ def evaluate(
         raise UsageError("nothing to measure on; give folders of test pictures with --data")
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
-    runtime = open_model(str(model), scale, threads // workers)
+    runtime = open_model(str(model), scale, threads // workers, engine, device)
     enlarge = by(runtime)
     scores = [measure(enlarge, item, runtime.scale, workers=workers, progress=progress) for item in sets]
     return Evaluation(
@@ -80,31 +87,38 @@ def evaluate(
         scale=runtime.scale,
         engine=runtime.engine,
         precision=runtime.precision,
+        instruction_set=runtime.instruction_set,
+        device=runtime.device,
         threads=threads,
         seconds=time.monotonic() - started,
         sets=tuple(scores),
     )
 
 
-def open_model(model: str, scale: int | None = None, threads: int | None = None) -> Runtime:
-    """The engine that suits a model, with the model opened.
+def open_model(
+    model: str,
+    scale: int | None = None,
+    threads: int | None = None,
+    engine: str = AUTO,
+    device: str | None = None,
+) -> Runtime:
+    """A model opened by the engine that was asked for, or by the one that suits it.
 
     Raises:
         UsageError: `bicubic` without a scale, or another scale than the model's.
-        ModelError: no such file, or not a model.
-        MissingExtra: weights, and no PyTorch.
+        ModelError: no such file, not a model, or not one that this engine runs.
+        MissingExtra: the engine is not installed.
     """
     if model in bicubic.NAMES:
         if scale is None:
             raise UsageError(f"{model} has no scale of its own; say which with --scale")
         return bicubic.Bicubic(model, scale)
     path = Path(model)
-    if path.suffix.lower() in WEIGHTS:
-        if not path.is_file():
-            raise ModelError(f"there is no model file {model}")
-        runtime = RUNTIMES["torch"](path, threads=threads)
-    else:
-        runtime = RUNTIMES["ort"](zoo.path_of(model), threads=threads)
+    if path.suffix.lower() in WEIGHTS and not path.is_file():
+        raise ModelError(f"there is no model file {model}")
+    if path.suffix.lower() not in WEIGHTS:
+        path = zoo.path_of(model)
+    runtime = open_engine(path, engine, threads=threads, device=device)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
     return runtime
@@ -121,9 +135,9 @@ def expand(models: Sequence[str]) -> Iterator[str]:
         if not folder.is_dir():
             yield model
             continue
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx"))
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx", ".sharpbit"))
         if not files:
-            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx)")
+            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx, .sharpbit)")
         yield from map(str, files)
 
 

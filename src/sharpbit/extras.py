@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sharpbit.errors import MissingExtra
 
-EXTRAS = {"train": ("torch", "safetensors", "onnx", "onnxscript")}
+EXTRAS = {"train": ("torch", "safetensors", "onnx", "onnxscript"), "openvino": ("openvino",)}
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpbit import modelfile
 from sharpbit.errors import ModelError
+from sharpbit.modelfile import Header
 
 Bytes = NDArray[np.uint8]
+
+ARCHITECTURE = "integer"  # in the header of a file
 
 MAX_LAYERS = 64
 MAX_CHANNELS = 64
@@ -128,6 +133,59 @@ class IntegerChain:
         height, width = picture.shape[:2]
         s = self.scale
         return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
+
+
+def read(path: str | Path) -> tuple[IntegerChain, Header]:
+    """The chain in an integer file, `.onnx` or `.sharpbit`, and its header.
+
+    Raises:
+        ModelError: not an integer file of sharpbit, damaged, or its header tells of another chain.
+    """
+    path = Path(path)
+    header = modelfile.read(path, verify=True)
+    if header is None:
+        raise ModelError(f"{path} has no sharpbit header; an integer file is written by 'sharpbit quantize'")
+    if header.architecture != ARCHITECTURE:
+        raise ModelError(
+            f"{path} holds {header.architecture} in {header.precision}, not an integer chain; 'sharpbit quantize'"
+            " makes one"
+        )
+    if path.suffix.lower() == ".safetensors":
+        raise ModelError(f"{path} holds weights to work on; 'sharpbit export' writes .onnx or .sharpbit to run")
+    native = path.suffix.lower() == ".sharpbit"
+    chain = IntegerChain.from_payload(modelfile.payload(path), str(path)) if native else _of_onnx(path, header)
+    hidden = [layer.outputs for layer in chain.layers[:-1]]
+    if header.scale != chain.scale or header.config != {"scale": chain.scale, "hidden": hidden}:
+        raise ModelError(f"{path}: its header tells of another chain than the one that it holds; get it again")
+    return chain, header
+
+
+def _of_onnx(path: Path, header: Header) -> IntegerChain:
+    """The chain in the initializers of an ONNX file that `sharpbit export` wrote."""
+    tensors = modelfile.initializers(path)
+    kinds = {"weight": (3, "<i1"), "bias": (6, "<i4"), "multiplier": (1, "<f4")}  # numbers of TensorProto.DataType
+    depth = sum(name.endswith(".multiplier") for name in tensors)
+    layers = []
+    try:
+        if depth > MAX_LAYERS:
+            raise ValueError(f"{depth} layers")
+        for number in range(depth):
+            values = {}
+            for key, (kind, code) in kinds.items():
+                tensor = tensors[f"layers.{number}.{key}"]
+                if tensor.kind != kind:
+                    raise ValueError(f"{key} of layer {number} is of the ONNX type {tensor.kind}")
+                values[key] = np.frombuffer(tensor.data, code).reshape(tensor.shape)
+            if values["weight"].ndim != 4 or not values["weight"].size or not values["bias"].size:
+                raise ValueError(f"layer {number} has weights of {values['weight'].shape}")
+            layers.append(Layer(**values))
+        return IntegerChain(tuple(layers), header.scale)
+    except KeyError as error:
+        raise ModelError(f"{path}: its integer chain lacks {error}; get it again") from None
+    except (ValueError, OverflowError) as error:
+        raise ModelError(f"{path}: its integer chain is damaged ({error}); get it again") from None
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
 
 
 def _convolved(x: Bytes, layer: Layer) -> Bytes:

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
-from sharpbit import modelfile
+from sharpbit import integer, modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
+from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.arch.plain import of_chain
 from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
@@ -53,8 +55,11 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Number of weights, however they are stored; ranges of quantizers are none."""
-        return weights(self.net)
+        """Number of weights, however they are stored; ranges of quantizers are none.
+
+        Of an integer chain, whose weights are no parameters, it is the number of stored values.
+        """
+        return weights(self.net) or sum(value.numel() for value in self.net.buffers())
 
     def header(self) -> Header:
         """What a file of this model says of it (without the sha256, which the file's writer adds)."""
@@ -86,18 +91,21 @@ def build(arch: str, **config: Any) -> Model:
 
 
 def load(path: str | Path) -> Model:
-    """Read a model from `.safetensors`, or published weights from `.pth`; sizes come from the file alone.
+    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`).
+
+    Sizes come from the file alone.
 
     Raises:
         ModelError: unreadable, damaged, not a network that sharpbit knows, or a pickle that holds more than tensors.
     """
     path = Path(path)
-    if path.suffix.lower() == ".onnx":
-        raise ModelError(f"{path} is a graph for an engine; weights are read from .safetensors or .pth")
     state: State
-    if path.suffix.lower() == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         header = modelfile.read(path, verify=True)
         state = safetensors.torch.load_file(path)
+    elif suffix in (".onnx", ".sharpbit"):
+        header, state = _exported(path)
     else:
         header, state = None, _unpickle(path)
     if header is None:
@@ -184,6 +192,31 @@ def _filled(
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
     return Model(arch, config, net.eval())
+
+
+def _exported(path: Path) -> tuple[Header, State]:
+    """What a file for engines was written from, if we wrote it."""
+    header = modelfile.read(path, verify=True)
+    if header is None:
+        raise ModelError(
+            f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
+        )
+    if header.architecture == integer.ARCHITECTURE:
+        return header, of_integer_chain(integer.read(path)[0]).state_dict()
+    kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
+    tensors = modelfile.initializers(path)
+    try:
+        names = (
+            ARCHITECTURES[header.architecture]
+            .build(ARCHITECTURES[header.architecture].config(**header.config))
+            .state_dict()
+        )
+        arrays = {
+            name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
+        }
+    except (LookupError, ValueError, TypeError, UsageError) as error:
+        raise ModelError(f"{path} holds no weights that can be read back ({error}); use the .safetensors") from None
+    return header, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 
 def _unpickle(path: Path) -> State:

@@ -1,7 +1,7 @@
 """The header that every model file carries, read and checked without torch (the format: docs/format.md).
 
 A safetensors file holds it under the key `sharpbit` of `__metadata__`, an ONNX file under the same key of
-`metadata_props`; both as one JSON object.
+`metadata_props`, a native file at its start; all as one JSON object.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from sharpbit.errors import ModelError
 
 FORMAT = 1
 KEY = "sharpbit"
+MAGIC = b"SHARPBIT"
+NATIVE = 1  # version of the native file
 _MAX_HEADER = 1 << 24
 
 
@@ -113,7 +115,7 @@ def read(path: Path, *, verify: bool = False) -> Header | None:
     """The header of a model file, or None if it is a safetensors or ONNX file of somebody else.
 
     Args:
-        path: `.safetensors` or `.onnx`.
+        path: `.safetensors`, `.onnx` or `.sharpbit`.
         verify: also compare the payload with the sha256 of the header.
 
     Raises:
@@ -191,9 +193,11 @@ def _split(data: bytes, path: Path) -> tuple[str | None, list[bytes | memoryview
             return _split_onnx(memoryview(data))
         if suffix == ".safetensors":
             return _split_safetensors(data)
+        if suffix == ".sharpbit":
+            return _split_native(data)
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise ModelError(f"{path} is not a complete {suffix[1:]} file; get it again") from None
-    raise ModelError(f"{path}: a model file ends in .onnx or .safetensors, not {suffix or 'nothing'!r}")
+    raise ModelError(f"{path}: a model file ends in .onnx, .sharpbit or .safetensors, not {suffix or 'nothing'!r}")
 
 
 def _split_safetensors(data: bytes) -> tuple[str | None, list[bytes | memoryview]]:
@@ -207,6 +211,37 @@ def _split_safetensors(data: bytes) -> tuple[str | None, list[bytes | memoryview
             raise ValueError("data is cut off")
     canonical = json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
     return metadata.get(KEY), [canonical, memoryview(data)[8 + size :]]
+
+
+def _split_native(data: bytes) -> tuple[str, list[bytes | memoryview]]:
+    version, size = (int.from_bytes(data[at : at + 4], "little") for at in (8, 12))
+    start = 16 + size + -(16 + size) % 64
+    if (
+        data[:8] != MAGIC
+        or version != NATIVE
+        or size > _MAX_HEADER
+        or start > len(data)
+        or any(data[16 + size : start])
+    ):
+        raise ValueError("start")
+    return data[16 : 16 + size].decode(), [memoryview(data)[start:]]
+
+
+def native(header: Header, payload: bytes) -> tuple[Header, bytes]:
+    """A native file: the header, now with the sha256 of the payload, and all bytes of the file (docs/format.md)."""
+    header = replace(header, sha256=digest([payload]))
+    text = header.to_json().encode()
+    start = MAGIC + NATIVE.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+    return header, start + bytes(-len(start) % 64) + payload
+
+
+def payload(path: Path) -> bytes:
+    """The payload of a native file.
+
+    Raises:
+        ModelError: not such a file.
+    """
+    return b"".join(_split(_bytes(path), path)[1])
 
 
 def _split_onnx(data: memoryview) -> tuple[str | None, list[bytes | memoryview]]:
@@ -248,6 +283,50 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
             raise ValueError("field is cut off")
         yield tag >> 3, data[start:end], data[position:end]
         position = end
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A tensor of an ONNX file: its number in TensorProto.DataType, its shape, its bytes (little endian)."""
+
+    kind: int
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def initializers(path: Path) -> dict[str, Initializer]:
+    """The tensors of an ONNX file by name, those with raw data (GraphProto.initializer).
+
+    Raises:
+        ModelError: not a complete ONNX file.
+    """
+    found = {}
+    try:
+        graphs = [content for number, _, content in _fields(memoryview(_bytes(path))) if number == 7]
+        for tensor in (tensor for graph in graphs for number, _, tensor in _fields(graph) if number == 5):
+            name, kind, shape, data = "", 0, [], b""
+            for number, _, content in _fields(tensor):
+                match number:
+                    case 1:
+                        shape += _varints(content)
+                    case 2:
+                        kind = _varint(content, 0)[0]
+                    case 8:
+                        name = bytes(content).decode()
+                    case 9:
+                        data = bytes(content)
+            found[name] = Initializer(kind, tuple(shape), data)
+    except (ValueError, IndexError):
+        raise ModelError(f"{path} is not a complete onnx file; get it again") from None
+    return found
+
+
+def _varints(data: memoryview) -> list[int]:
+    values, position = [], 0
+    while position < len(data):
+        value, position = _varint(data, position)
+        values.append(value)
+    return values
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

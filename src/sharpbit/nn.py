@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
 
@@ -62,6 +63,21 @@ def anchored(y: Tensor, x: Tensor, scale: int) -> Tensor:
     After a pixel shuffle that is a sum with `x` enlarged by nearest neighbours.
     """
     return y + x.repeat_interleave(scale * scale, dim=1)
+
+
+def byte_layer(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
+    """One layer of an integer chain (`sharpbit.integer`), exactly: whole numbers from 0 to 255 in and out.
+
+    Args:
+        x: `(N, C, H, W)` of a float type.
+        weight: `(out, C, 3, 3)` int8, from -127.
+        bias: `(out,)` int32.
+        multiplier: `(out,)` float32.
+    """
+    largest = 255 * 127 * weight[0].numel()  # of a sum of products; float32 holds whole numbers up to 2**24
+    kind = torch.float32 if largest < 2**24 else torch.float64
+    total = F.conv2d(x.to(kind), weight.to(kind), padding=1).double() + bias.double()[:, None, None]
+    return torch.round(total.float() * multiplier.float()[:, None, None]).clamp(0, 255)
 
 
 def count(state: State, pattern: str) -> int:

@@ -11,12 +11,14 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
+from tqdm import tqdm
 
 from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
-from sharpbit.export import EXPORTS
+from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
+from sharpbit.quantization import shown, with_receipt
 from sharpbit.reparam.receipt import receipt
 from sharpbit.training import Training, train
 
@@ -243,17 +245,30 @@ class Kitchen:
         models.save(plain, path, overwrite=True)
         return plain, ("reparameterize", path, {"largest difference": f"{proof.difference:.2g}"})
 
+    def quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn the network into integers, calibrated on the training pictures."""
+        if self.data is None:
+            raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
+        method, bits = settings.get("method", "lossless"), settings.get("bits", 8)
+        with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
+            model, receipt = with_receipt(model, self.data, method=method, bits=bits, progress=shown(bar))
+        path = self.folder / "quantized.safetensors"
+        models.save(model, path, overwrite=True)
+        return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
+
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Write the model for an engine."""
-        format = settings.get("format", "onnx")  # noqa: A001
-        path = self.folder / f"{self.recipe.name}.{format}"
-        header = EXPORTS[format](model, path, overwrite=self.overwrite)
+        """Write the model for an engine, under the name of the recipe or another one."""
+        format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
+        path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
+        named = replace(model, about={**model.about, "name": name})
+        header = EXPORTS[format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
 
 
 VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
     "train": Kitchen.train,
     "reparameterize": Kitchen.reparameterize,
+    "quantize": Kitchen.quantize,
     "export": Kitchen.export,
 }
 

@@ -44,21 +44,23 @@ class Tile:
         return slice(max(0, low), min(size, high)), max(0, -low), max(0, high - size)
 
 
-def rows(height: int, width: int, tile: int, halo: int) -> Iterator[list[Tile]]:
+def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Iterator[list[Tile]]:
     """All tiles of a picture, one list a row of tiles, from top to bottom and left to right.
 
     Args:
         height: of the picture.
         width: of the picture.
-        tile: largest side of a tile without its halo; tiles of one picture differ by at most one pixel.
+        tile: largest side of a tile without its halo, or height and width; tiles of one picture differ by at most one
+            pixel.
         halo: surroundings that a tile needs on each side.
 
     Raises:
         UsageError: an empty picture or tile.
     """
-    if min(height, width, tile) < 1 or halo < 0:
-        raise UsageError(f"a picture of {width}x{height} cannot be cut into tiles of {tile} pixels")
-    ys, xs = _bounds(height, tile), _bounds(width, tile)
+    high, wide = (tile, tile) if isinstance(tile, int) else tile
+    if min(height, width, high, wide) < 1 or halo < 0:
+        raise UsageError(f"a picture of {width}x{height} cannot be cut into tiles of {wide}x{high} pixels")
+    ys, xs = _bounds(height, high), _bounds(width, wide)
     for top, bottom in pairwise(ys):
         yield [Tile(top, left, bottom, right, halo) for left, right in pairwise(xs)]
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import tiles, zoo
 from sharpbit.check import Check
-from sharpbit.errors import UsageError
+from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import Picture
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import enlarge, resize_rows
-from sharpbit.runtime import RUNTIMES, Runtime, Tensor, available_cpus
+from sharpbit.runtime import AUTO, WEIGHTS, Runtime, Samples, Tensor, open_engine
+from sharpbit.samples import grey, to_float, to_samples
 from sharpbit.size import Size
 
 Array = NDArray[Any]
@@ -24,10 +25,10 @@ Strip = tuple[Array, Array | None]
 Progress = Callable[[float], None]
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
+WIDE, LOW, HIGH = 1 << 19, 128, 1024  # an engine that takes whole rows gets so many pixels, in so many rows
 WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 BICUBIC = "bicubic"  # what runs where no network is needed
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
 
 
 class Upscaler:
@@ -39,10 +40,13 @@ class Upscaler:
         tile: side of tiles in input pixels without the halo; None chooses.
         ensemble: run all eight orientations of each tile and take the mean: slower, slightly better.
         threads: of the engine; None takes every core that the process may use.
+        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
+        device: such as `cpu` or `cuda`, where the engine has it.
 
     Raises:
-        UsageError: no such model, a scale that it does not have.
-        ModelError: the file is no upscaler.
+        UsageError: no such model, engine or device, a scale that the model does not have.
+        ModelError: the file is no upscaler, or not one that this engine runs.
+        MissingExtra: the engine is not installed.
     """
 
     def __init__(
@@ -53,9 +57,12 @@ class Upscaler:
         tile: int | None = None,
         ensemble: bool = False,
         threads: int | None = None,
+        engine: str = AUTO,
+        device: str | None = None,
     ) -> None:
         self.size = size or Size()
         self.tile, self.ensemble, self.threads = tile, ensemble, threads
+        self.engine, self.device = engine, device
         self._model = None if model is None else str(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
@@ -66,8 +73,11 @@ class Upscaler:
             known = ", ".join(map(str, zoo.scales()))
             raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
 
-    def plan(self, height: int, width: int) -> tuple[str, int, int]:
-        """The model (`BICUBIC` where the result is not larger), height and width for a picture of this size."""
+    def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
+        """The model (`BICUBIC` where the result is not larger), height and width for a picture of this size.
+
+        Where no model was named, a picture of more than 8 bits (its `dtype`) gets one that has them too.
+        """
         default = self.size.scale or 2
         if self._model is not None:
             default = self._runtime(self._model).scale
@@ -78,7 +88,8 @@ class Upscaler:
         if self._model is not None:
             return self._model, out_height, out_width
         scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        return zoo.for_scale(scale) or BICUBIC, out_height, out_width
+        deep = dtype != np.uint8 and self.engine != "native"
+        return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
 
     def strips(self, picture: Picture, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the picture's sample type.
@@ -92,7 +103,7 @@ class Upscaler:
             ResultError: the result cannot be right (see `sharpbit.check`).
         """
         height, width = picture.pixels.shape[:2]
-        model, out_height, out_width = self.plan(height, width)
+        model, out_height, out_width = self.plan(height, width, picture.pixels.dtype)
         if model == BICUBIC:
             yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width, (height, width))
             if progress:
@@ -106,22 +117,39 @@ class Upscaler:
         else:
             yield from _resized(native, picture, out_height, out_width, size)
 
+    def losses(self, picture: Picture) -> tuple[str, ...]:
+        """What the model cannot keep of a picture, as notes for the user."""
+        height, width = picture.pixels.shape[:2]
+        model, _, _ = self.plan(height, width, picture.pixels.dtype)
+        if model == BICUBIC or picture.pixels.dtype == np.uint8 or self._runtime(model).samples != np.uint8:
+            return ()
+        return (f"{model} has 8 bits per sample: so has the result",)
+
     def describe(self, model: str) -> dict[str, Any]:
-        """What runs: model, engine, precision, threads; for people and for `--json`."""
+        """What runs: model, engine, precision, instruction set, threads, device; for people and for `--json`."""
         if model == BICUBIC:
-            return {"model": BICUBIC, "engine": "numpy", "precision": "float32", "threads": 1, "notes": ()}
+            facts = {"engine": "numpy", "precision": "float32", "instruction_set": "", "threads": 1, "device": "cpu"}
+            return {"model": BICUBIC, **facts, "notes": ()}
         runtime = self._runtime(model)
         return {
             "model": model,
             "engine": runtime.engine,
             "precision": runtime.precision,
-            "threads": self.threads or available_cpus(),
+            "instruction_set": runtime.instruction_set,
+            "threads": runtime.threads,
+            "device": runtime.device,
             "notes": runtime.notes,
         }
 
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
-            self._open[model] = RUNTIMES["ort"](zoo.path_of(model), threads=self.threads)
+            path = zoo.path_of(model)
+            if self.engine == AUTO and path.suffix.lower() in WEIGHTS:
+                raise ModelError(
+                    f"{path} holds weights to train with; to enlarge pictures export it as .onnx first, or run it as"
+                    " it is with --engine torch"
+                )
+            self._open[model] = open_engine(path, self.engine, threads=self.threads, device=self.device)
         return self._open[model]
 
     def _check_scale(self, scale: int) -> None:
@@ -134,32 +162,30 @@ class Upscaler:
     def _native(self, picture: Picture, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         height, width, channels = picture.pixels.shape
         scale, dtype = runtime.scale, picture.pixels.dtype
-        side, halo = self._tiling(runtime, height, width)
+        tile_size, halo = self._tiling(runtime, height, width)
         alpha = picture.alpha
         pixels = picture.pixels if alpha is None else fill(picture.pixels, alpha)
         check = Check(name, scale)
-        for row in tiles.rows(height, width, side, halo):
+        for row in tiles.rows(height, width, tile_size, halo):
             high = (row[0].bottom - row[0].top) * scale
             out = np.empty((high, width * scale, channels), dtype)
             out_alpha = None if alpha is None else np.empty((high, width * scale), dtype)
             for tile in row:
                 columns = slice(tile.left * scale, tile.right * scale)
-                before = _to_float(tile.cut(pixels))
-                after = self._network(runtime, np.broadcast_to(before, (*before.shape[:2], 3)))
-                after = tile.trim(after, scale)
-                check.add(
-                    np.broadcast_to(tile.trim(before, 1), (tile.bottom - tile.top, tile.right - tile.left, 3)), after
-                )
-                out[:, columns] = _to_samples(after if channels == 3 else _grey(after), dtype)
+                before = _for_network(tile.cut(pixels), runtime)
+                after = tile.trim(self._network(runtime, before), scale)
+                check.add(tile.trim(before, 1), after)
+                out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
                 if alpha is not None and out_alpha is not None:
-                    large = enlarge(_to_float(tile.cut(alpha)), scale)
-                    out_alpha[:, columns] = _to_samples(tile.trim(large, scale), dtype)
+                    large = enlarge(to_float(tile.cut(alpha)), scale)
+                    out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
                 if progress:
                     progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
             yield out, out_alpha
         check.finish()
 
-    def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int, int]:
+    def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int | tuple[int, int], int]:
+        """Side, or height and width, of tiles without their halo; and the halo."""
         halo = runtime.halo
         if runtime.tile is not None:
             halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
@@ -167,43 +193,33 @@ class Upscaler:
         if halo is None:
             whole = max(height, width) <= WHOLE and self.tile is None
             return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
+        if runtime.wide and self.tile is None:
+            return (min(HIGH, max(LOW, WIDE // width)), width), halo
         return self.tile or TILE, halo
 
-    def _network(self, runtime: Runtime, x: Tensor) -> Tensor:
+    def _network(self, runtime: Runtime, x: Samples) -> Samples:
         if not self.ensemble:
-            return next(runtime([x]))
+            return next(iter(runtime([x])))
         turned = (_turn(x, k) for k in range(8))
-        total = sum(_turn_back(y, k) for k, y in enumerate(runtime(turned)))
-        return np.asarray(total / np.float32(8), np.float32)
+        total = sum(_turn_back(y, k).astype(np.float32) for k, y in enumerate(runtime(turned)))
+        mean = np.asarray(total / np.float32(8), np.float32)
+        return np.rint(mean).astype(np.uint8) if runtime.samples == np.uint8 else mean
 
 
-def _turn(x: Tensor, k: int) -> Tensor:
+def _for_network(x: Array, runtime: Runtime) -> Samples:
+    """A tile as RGB in the samples of a network."""
+    x = to_samples(x, np.uint8) if runtime.samples == np.uint8 else to_float(x)
+    return np.broadcast_to(x, (*x.shape[:2], 3))
+
+
+def _turn(x: Samples, k: int) -> Samples:
     x = x.swapaxes(0, 1) if k & 4 else x
     return np.ascontiguousarray(x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1])
 
 
-def _turn_back(x: Tensor, k: int) -> Tensor:
+def _turn_back(x: Samples, k: int) -> Samples:
     x = x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1]
     return x.swapaxes(0, 1) if k & 4 else x
-
-
-def _grey(x: Tensor) -> Tensor:
-    """Luma `(h, w, 1)`, summed pixel by pixel: a matrix product may round by where a pixel lies in its tile."""
-    return np.asarray(x[..., 0:1] * GREY[0] + x[..., 1:2] * GREY[1] + x[..., 2:3] * GREY[2])
-
-
-def _to_float(x: Array) -> Tensor:
-    if np.issubdtype(x.dtype, np.integer):
-        return x.astype(np.float32) / np.float32(np.iinfo(x.dtype).max)
-    return x.astype(np.float32, copy=False)
-
-
-def _to_samples(x: Tensor, dtype: np.dtype[Any]) -> Array:
-    x = np.clip(x, 0, 1)
-    if np.issubdtype(dtype, np.integer):
-        x *= np.iinfo(dtype).max
-        np.rint(x, out=x)
-    return x.astype(dtype)
 
 
 def _resized(
@@ -216,13 +232,13 @@ def _resized(
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
         if picture.alpha is None:
-            colour = resize_rows(lambda part: _to_float(window(part)[0]), size, target, rows)
-            yield _to_samples(colour, picture.pixels.dtype), None
+            colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
+            yield to_samples(colour, picture.pixels.dtype), None
             continue
-        cover = resize_rows(lambda part: _to_float(window(part)[1]), size, target, rows)
+        cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield _to_samples(colour, picture.pixels.dtype), _to_samples(cover, picture.pixels.dtype)
+        yield to_samples(colour, picture.pixels.dtype), to_samples(cover, picture.pixels.dtype)
     window.finish()
 
 
@@ -257,4 +273,4 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def _covered(pixels: Array, alpha: Array) -> Tensor:
-    return _to_float(pixels) * _to_float(alpha)[..., None]
+    return to_float(pixels) * to_float(alpha)[..., None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from sharpbit import image as images
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import MAX_PIXELS, Metadata, Picture, WriteOptions
+from sharpbit.runtime import AUTO
 from sharpbit.size import Size
-from sharpbit.upscaler import Upscaler
+from sharpbit.upscaler import Strip, Upscaler
 
 Array = NDArray[Any]
 
@@ -50,6 +52,8 @@ def upscale(
     tile: int | None = None,
     ensemble: bool = False,
     threads: int | None = None,
+    engine: str = AUTO,
+    device: str | None = None,
     overwrite: bool = False,
     strip_metadata: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -70,10 +74,12 @@ def upscale(
         tile: side of tiles in pixels of the picture; the result does not depend on it.
         ensemble: mean of eight orientations: eight times slower, slightly better.
         threads: of the engine.
+        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
+        device: such as `cpu` or `cuda`, where the engine has it.
         overwrite: replace `output` if it exists.
         strip_metadata: write no EXIF, XMP or resolution.
         max_pixels: refuse larger pictures.
-        upscaler: one that was opened before, instead of model, size, tile, ensemble and threads.
+        upscaler: one that was opened before, instead of all that concerns the model.
 
     Returns:
         the `Path` that was written, a Pillow image, or an array of the type and number of dimensions of `image`.
@@ -83,7 +89,9 @@ def upscale(
     """
     if upscaler is None:
         size = Size(scale, width, height, None if fit is None else (fit[1], fit[0]))
-        upscaler = Upscaler(model, size=size, tile=tile, ensemble=ensemble, threads=threads)
+        upscaler = Upscaler(
+            model, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device
+        )
     if isinstance(image, str | Path):
         source = Path(image)
         picture = images.read(source, max_pixels=max_pixels)
@@ -91,7 +99,7 @@ def upscale(
             _, large, _ = upscaler.plan(*picture.pixels.shape[:2])
             output = source.with_name(f"{source.stem}_x{large / picture.pixels.shape[0]:.3g}.png")
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        write(upscaler, picture, Path(output), target, name=str(source))
+        write(upscaler.strips(picture, str(source)), upscaler, picture, Path(output), target)
         return Path(output)
     if output is not None:
         raise UsageError("output is for pictures given by their path; an array or image is returned")
@@ -106,31 +114,31 @@ def upscale(
     raise UsageError(f"a picture is a path, a Pillow image or a numpy array, not {type(image).__name__}")
 
 
-def write(
-    upscaler: Upscaler,
-    picture: Picture,
-    target: Any,
-    how: Target,
-    *,
-    name: str,
-    progress: Callable[[float], None] | None = None,
-) -> tuple[str, ...]:
-    """Enlarge `picture` into a file or stream, strip by strip; returns what the user should hear.
+@dataclass(frozen=True)
+class Written:
+    """What came of writing: what the user should hear, and the seconds that it took, without waiting for strips."""
+
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def write(strips: Iterable[Strip], upscaler: Upscaler, picture: Picture, target: Any, how: Target) -> Written:
+    """Write an enlarged picture to a file or stream, strip by strip.
 
     Args:
+        strips: of `upscaler.strips(picture)`.
         upscaler: the opened model.
-        picture: what to enlarge.
+        picture: what is enlarged.
         target: a path, which appears complete or not at all, or a binary stream.
         how: format and options.
-        name: of the picture, for errors.
-        progress: called with shares of the picture as they are done.
     """
     height, width, channels = picture.pixels.shape
-    _, out_height, out_width = upscaler.plan(height, width)
+    _, out_height, out_width = upscaler.plan(height, width, picture.pixels.dtype)
     format = how.format or format_of(target)  # noqa: A001
     alpha, dtype = picture.alpha is not None, picture.pixels.dtype
     notes = images.losses(format, dtype=dtype, alpha=alpha, height=out_height, width=out_width)
     metadata = Metadata(icc=picture.metadata.icc) if how.strip_metadata else picture.metadata
+    started, waited = time.perf_counter(), 0.0
     with images.open_writer(
         target,
         format,
@@ -144,9 +152,14 @@ def write(
         overwrite=how.overwrite,
         threads=how.threads,
     ) as writer:
-        for rows, rows_alpha in upscaler.strips(picture, name, progress):
+        asked = time.perf_counter()
+        for rows, rows_alpha in strips:
+            waited += time.perf_counter() - asked
             writer.write(rows, rows_alpha)
-    return (*picture.notes, *notes, *writer.notes)
+            asked = time.perf_counter()
+        waited += time.perf_counter() - asked
+    notes = (*picture.notes, *upscaler.losses(picture), *notes, *writer.notes)
+    return Written(notes, time.perf_counter() - started - waited)
 
 
 def format_of(target: Any) -> str:

@@ -1,7 +1,6 @@
 """Golden files of networks."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,14 +9,12 @@ from safetensors import safe_open
 from sharpbit import model as models
 from sharpbit.arch import ARCHITECTURES
 
-FOLDER = Path(__file__).parents[1] / "golden"
-
 
 class Golden:
     """What the authors' code gave: tensors under `state/`, `input/`, `output/`, `grad/`, and how near we must come."""
 
-    def __init__(self, name):
-        with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
+    def __init__(self, path):
+        with safe_open(path, "pt") as file:
             self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             self.tolerance = json.loads(file.metadata()["meta"])["tolerance"]
 
@@ -57,5 +54,6 @@ class Golden:
 
 
 @pytest.fixture
-def golden():
-    return Golden
+def golden(golden_path):
+    """The golden file of a name."""
+    return lambda name: Golden(golden_path(name))

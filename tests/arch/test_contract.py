@@ -19,7 +19,7 @@ SIZES = [(1, 1), (1, 7), (13, 8), (31, 45)]
 CASES = [(name, scale) for name in ARCHITECTURES for scale in (2, 3, 4)]
 # Sizes that shapes do not tell, but trained weights or the header of the file: see the tests of these networks.
 UNTOLD = {"bicubic", "fsrcnn", "idn"}
-SIZED = {"blocks": 3, "width": 20}
+SIZED = {"blocks": 3, "width": 20, "hidden": (20, 12)}
 # Large networks are tried small.
 SMALL = {
     "carn": {"width": 8},
@@ -40,6 +40,7 @@ NO_PLAIN_FORM = {
     "espcn": "tanh",
     "hitsr": "HiTSR",
     "idn": "interpolate",
+    "integer": "round",
     "srresnet": "pixel shuffle",
 }
 SLOW = {"carn", "craft", "elan", "hitsr", "imdn"}  # to export; their scale is in the last layers alone
@@ -61,6 +62,11 @@ def random_model(name: str, scale: int) -> models.Model:
         if norms:
             model.net.train()(torch.rand(4, 3, 32, 32))
             model.net.eval()
+        if name == "integer":  # what it has are bytes
+            for layer in model.net.layers:
+                layer.weight.add_(torch.randint(-3, 4, layer.weight.shape, dtype=torch.int8))
+                layer.bias.copy_(torch.randint(-300, 900, layer.bias.shape))
+                layer.multiplier.fill_(0.3)
     return model
 
 
@@ -143,6 +149,9 @@ def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
     path = tmp_path / "model.onnx"
     EXPORTS["onnx"](model, path)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    if name == "integer":  # bytes in and out: see tests/export/test_integer_export.py
+        assert session.get_inputs()[0].type == session.get_outputs()[0].type == "tensor(uint8)"
+        return
     for height, width in SIZES:
         x = torch.rand(1, 3, height, width)
         with torch.no_grad():

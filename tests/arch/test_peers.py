@@ -11,7 +11,7 @@ from sharpbit.measure.benchmarks import find
 
 
 def test_imdn(shared):
-    """Its published PSNR on Set5 at x4, as the baseline of the challenge, is about 32.2 dB."""
+    """What these weights gave when the network was written (docs/reproduce.md); a wrong layer costs decibels."""
     path = shared / "weights" / "peers" / "imdn_x4_ntire2022.pth"
     model = models.load(path)
     assert (model.arch.name, model.parameters) == ("imdn", 893936)
@@ -20,7 +20,7 @@ def test_imdn(shared):
 
 
 def test_hitsr(shared):
-    """On the smallest picture of Set5; the whole set gives 32.55 dB, as the paper says, and takes half a minute."""
+    """On the smallest picture of Set5; the whole set gives 32.55 dB and takes half a minute."""
     model = models.load(shared / "weights" / "peers" / "hitsr_x4_ntire2025.pth")
     assert (model.arch.name, model.parameters) == ("hitsr", 866420)
     assert model.config.windows == (4, 8, 16, 32, 48, 64)

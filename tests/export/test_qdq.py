@@ -16,7 +16,7 @@ from sharpbit.export.onnx import export
 from sharpbit.image import read
 from sharpbit.quant import verbs
 from sharpbit.quant.plan import Plan, Rule
-from sharpbit.runtime.ort import open_ort
+from sharpbit.runtime.onnx import open_onnx
 
 ALL, NONE = ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 WHOLE = {  # what ONNX Runtime makes of each network at 8 bits, of the operators that multiply
@@ -124,7 +124,7 @@ def test_etds_within_a_grey_level(name, share, beyond, shared, tmp_path):
     model = verbs.freeze(verbs.calibrate(verbs.quantize(model), map(opened, crops[:8])))
     header = export(model, tmp_path / "a.onnx")
     assert header.precision == "W8A8"
-    runtime = open_ort(tmp_path / "a.onnx", threads=1)
+    runtime = open_onnx(tmp_path / "a.onnx", threads=1)
     assert runtime.precision == "W8A8"
     levels = []
     for path in crops[8:14]:

@@ -7,10 +7,11 @@ from safetensors.numpy import load_file
 
 from sharpbit import zoo
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.measure import evaluate as core
+from sharpbit.measure import enlarge as core
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.bicubic import NAMES, Bicubic
-from sharpbit.measure.evaluate import by, evaluate
+from sharpbit.measure.enlarge import by
+from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 from sharpbit.runtime import RUNTIMES
@@ -74,7 +75,7 @@ def test_no_other_bicubic():
 def test_large_pictures_go_in_tiles(monkeypatch):
     picture = np.random.default_rng(0).integers(0, 256, (70, 41, 3), np.uint8)
     name = next(iter(zoo.models()))
-    enlarge = by(RUNTIMES["ort"](zoo.path_of(name), threads=1))
+    enlarge = by(RUNTIMES["onnx"](zoo.path_of(name), threads=1))
     whole = enlarge(picture)
     monkeypatch.setattr(core, "WHOLE", 100)
     monkeypatch.setattr(core, "_TILE", 16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
@@ -27,3 +27,10 @@ def flat(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(flat(item) for item in value)
     return str(value)
+
+
+def ran(facts: Mapping[str, Any]) -> str:
+    """What ran, in one line: precision, engine, instruction set, threads, device."""
+    engine = f"{facts['engine']} ({facts['instruction_set']})" if facts["instruction_set"] else facts["engine"]
+    threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
+    return f"{facts['precision']}, {engine}, {threads}, {facts['device']}"

@@ -94,6 +94,18 @@ def evaluate(**given: Any) -> None:
     sys.exit(run_evaluate(Evaluate(**given)))
 
 
+@app.command(cls=ManyFolders)
+@options.bench
+def bench(**given: Any) -> None:
+    """Measure how fast MODEL runs: milliseconds a picture, memory, first result, and what really ran.
+
+    Engines run in turn, after warming up. Bytes go in and bytes come out. How to measure well: docs/bench.md.
+    """
+    from sharpbit.app.bench import run_bench
+
+    sys.exit(run_bench(**given))
+
+
 @app.command()
 @click.argument("model")
 @click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
@@ -198,6 +210,45 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
     from sharpbit.app.convert import convert
 
     click.echo(convert(source, target, form, overwrite=overwrite, as_json=as_json))
+
+
+@app.command(cls=ManyFolders)
+@click.argument("model")
+@click.option("--calibrate", required=True, metavar="DIR", help="Folder of ordinary pictures, some ten or more.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The result: .onnx, .sharpbit or .safetensors.")
+@click.option("--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights and activations.")
+@click.option("--method", default="lossless", show_default=True, help="How; see docs/quantize.md.")
+@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures to measure before and after on.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def quantize(**given: Any) -> None:
+    """Turn MODEL, an embedded name or a file, into integers, and say what that cost.
+
+    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes).
+    """
+    from sharpbit.extras import need
+
+    need("train", "quantizing")
+    from sharpbit.app.quantize import run_quantize
+
+    click.echo(run_quantize(**given))
+
+
+@app.command()
+@click.argument("model")
+@click.option("--format", "form", type=click.Choice(["onnx", "native"]), default="onnx", show_default=True)
+@click.option("-o", "--output", metavar="FILE", help="The result.  [default: the name of MODEL, here]")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(**given: Any) -> None:
+    """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
+    from sharpbit.extras import need
+
+    need("train", "exporting")
+    from sharpbit.app.quantize import run_export
+
+    click.echo(run_export(**given))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import INTERRUPTED, aligned, dump
+from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
@@ -35,6 +35,8 @@ class Evaluate:
     crop: int
     make_lr: bool
     threads: int | None
+    engine: str
+    device: str | None
     table: str | None
     as_json: bool
     pictures: bool
@@ -47,7 +49,7 @@ def run_evaluate(given: Evaluate) -> int:
         raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
-    records = Records(Path(given.table), sets) if given.table else None
+    records = Records(Path(given.table), sets, (given.engine, given.device)) if given.table else None
     hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
     done: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -95,7 +97,15 @@ def _measured(
     if known is not None:
         bar.update(sum(len(item.large) for item in sets))
         return {**known, "name": name_of(model), "model": model}
-    result = evaluate(model, sets, scale=scale, threads=given.threads, progress=bar.update)
+    result = evaluate(
+        model,
+        sets,
+        scale=scale,
+        threads=given.threads,
+        engine=given.engine,
+        device=given.device,
+        progress=bar.update,
+    )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
     if records is not None:
         entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
@@ -146,10 +156,7 @@ def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, f
 
 
 def _card(entry: dict[str, Any]) -> str:
-    lines = [
-        f"{entry['name']}: x{entry['scale']}, {entry['precision']}, {entry['engine']}, {entry['threads']} threads,"
-        f" {entry['seconds']:.1f} s"
-    ]
+    lines = [f"{entry['name']}: x{entry['scale']}, {ran(entry)}, {entry['seconds']:.1f} s"]
     for item in entry["sets"]:
         rows = [
             (f"  {score['name']}", _number(score["psnr"], 4), _number(score["ssim"], 5))

@@ -35,6 +35,8 @@ class Upscale:
     dry_run: bool
     as_json: bool
     threads: int | None
+    engine: str
+    device: str | None
     strip_metadata: bool
     name_template: str | None
     compression: int
@@ -82,6 +84,14 @@ class Small(click.ParamType[Any]):
         return int(parts[1]), Path(parts[2])
 
 
+ENGINE = click.option(
+    "--engine",
+    default="auto",  # names as in sharpbit.runtime, which would import numpy
+    show_default=True,
+    metavar="NAME",
+    help="native, onnx, openvino, torch, or auto: the fastest that is exact.",
+)
+DEVICE = click.option("--device", metavar="NAME", help="cpu, or cuda, directml, coreml where it is.  [default: cpu]")
 _SIDE = click.IntRange(1, 1 << 20)
 _OPTIONS = (
     click.argument("inputs", nargs=-1, metavar="INPUT..."),
@@ -102,6 +112,8 @@ _OPTIONS = (
     click.option("--dry-run", is_flag=True, help="Say what would be done, write nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome of each picture as JSON."),
     click.option("--threads", type=click.IntRange(1, 256), help="Threads of the engine.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
     click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays)."),
     click.option("--name-template", metavar="TEXT", help="Names of results: {stem} {ext} {model} {scale}."),
     click.option("--compression", type=click.IntRange(0, 9), default=3, show_default=True, help="Of PNG and TIFF."),
@@ -125,6 +137,8 @@ _EVALUATE = (
     click.option("--crop", type=click.IntRange(1, 96), default=12, show_default=True, help="Cut HR to multiples of."),
     click.option("--make-lr", is_flag=True, help="Make small pictures even where a folder holds them."),
     click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
     click.option("--table", metavar="OUT", help="Folder for table.md, table.csv, plot.svg; goes on where it stopped."),
     click.option("--pictures", is_flag=True, help="Each picture's values, also for several models."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
@@ -135,5 +149,42 @@ _EVALUATE = (
 def evaluate(command: Command) -> Command:
     """Give `command` the options of `sharpbit evaluate`."""
     for option in reversed(_EVALUATE):
+        command = option(command)
+    return command
+
+
+class Sides(click.ParamType[Any]):
+    """`360x640` to (360, 640)."""
+
+    name = "HEIGHTxWIDTH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """See `click.ParamType`."""
+        parts = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", str(value))
+        if not parts or not all(1 <= int(part) <= 1 << 14 for part in parts.groups()):
+            self.fail(f"{value!r} is not a height and a width such as 360x640", param, ctx)
+        return int(parts[1]), int(parts[2])
+
+
+_BENCH = (
+    click.argument("model", metavar="MODEL"),
+    click.option("--size", multiple=True, type=Sides(), help="Of the picture that goes in.  [default: 360x640]"),
+    click.option("--threads", type=click.IntRange(1, 256), help="Threads of each engine.  [default: all cores]"),
+    ENGINE,
+    DEVICE,
+    click.option("--compare", metavar="E,E,...", help="Several engines, in turn."),
+    click.option("--seconds", type=click.FloatRange(0, 3600), help="Of samples, for each engine.  [default: 3, or 60]"),
+    click.option("--single-stream", is_flag=True, help="As MLPerf Mobile: 1024 pictures, 60 s, 90th percentile."),
+    click.option("--data", multiple=True, metavar="DIR...", help="Also PSNR on these sets of test pictures."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
+    click.option("--plot", metavar="FILE.svg", help="Also draw the medians."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def bench(command: Command) -> Command:
+    """Give `command` the options of `sharpbit bench`."""
+    for option in reversed(_BENCH):
         command = option(command)
     return command

@@ -20,21 +20,22 @@ FILE = "results.jsonl"
 class Records:
     """One line of JSON for each model, appended when it has been measured.
 
-    A result counts for exactly the bytes of the model file, the names and sizes of the picture files, and this version
-    of sharpbit: what changed is measured again.
+    A result counts for exactly the bytes of the model file, the names and sizes of the picture files, the engine, and
+    this version of sharpbit: what changed is measured again.
 
     Args:
         folder: where `results.jsonl` lies; it is made.
         sets: the pictures that are measured on.
+        how: what else the numbers depend on, such as the engine that was asked for.
     """
 
-    def __init__(self, folder: Path, sets: Sequence[Benchmark]) -> None:
+    def __init__(self, folder: Path, sets: Sequence[Benchmark], how: Sequence[str | None] = ()) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"tables cannot be written to {folder}: {error.strerror}") from None
         self.folder = folder
-        self._data = _digest(json.dumps([__version__, *map(_facts, sets)]).encode())
+        self._data = _digest(json.dumps([__version__, *how, *map(_facts, sets)]).encode())
         self._known: dict[str, dict[str, Any]] = {}
         path = folder / FILE
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():

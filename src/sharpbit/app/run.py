@@ -11,8 +11,8 @@ import click
 from tqdm import tqdm
 
 from sharpbit import image as images
-from sharpbit.app import INTERRUPTED, dump
-from sharpbit.app.batch import Batch, Outcome, as_json
+from sharpbit.app import INTERRUPTED, dump, ran
+from sharpbit.app.batch import Batch, Outcome, Spent, as_json
 from sharpbit.app.options import Upscale
 from sharpbit.app.plan import STREAM, Job, jobs
 from sharpbit.errors import UsageError
@@ -26,7 +26,7 @@ from sharpbit.upscaling import Target
 def run_upscale(given: Upscale) -> int:
     """Do it; returns the exit code: 0, 1 if anything failed, 130 if it was interrupted."""
     started = time.monotonic()
-    upscaler, todo, batch = _prepare(given)
+    todo, batch = _prepare(given)
     to_stream = any(job.target == STREAM for job in todo)
     if to_stream and (given.as_json or not sys.stdout or sys.stdout.isatty()):
         raise UsageError("the picture goes to standard output; redirect it to a file or a pipe, and leave --json out")
@@ -46,13 +46,13 @@ def run_upscale(given: Upscale) -> int:
         except KeyboardInterrupt:
             interrupted = True
     seconds = time.monotonic() - started
-    _report(given, upscaler, todo, outcomes, seconds, interrupted)
+    _report(given, batch, todo, outcomes, seconds, interrupted)
     if interrupted:
         return INTERRUPTED
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
-def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
+def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
     suffix = f".{(given.format or 'png').lower().lstrip('.')}"
@@ -66,7 +66,15 @@ def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
     threads = given.threads or proc
     size = Size(given.scale, given.width, given.height, given.fit)
     tile = given.tile_size or None
-    upscaler = Upscaler(given.model, size=size, tile=tile, ensemble=given.ensemble, threads=threads)
+    upscaler = Upscaler(
+        given.model,
+        size=size,
+        tile=tile,
+        ensemble=given.ensemble,
+        threads=threads,
+        engine=given.engine,
+        device=given.device,
+    )
     model, out = given.model or "auto", 0
     if not size.in_pixels:
         model, out, _ = upscaler.plan(1000, 1000)
@@ -86,7 +94,6 @@ def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
         threads=save or available_cpus(),
     )
     return (
-        upscaler,
         todo,
         Batch(
             upscaler=upscaler,
@@ -100,18 +107,25 @@ def _prepare(given: Upscale) -> tuple[Upscaler, list[Job], Batch]:
 
 
 def _report(
-    given: Upscale, upscaler: Upscaler, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
+    given: Upscale, batch: Batch, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
 ) -> None:
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES}
-    used = [upscaler.describe(model) for model in dict.fromkeys(o.model for o in outcomes if o.model)]
+    used = [batch.upscaler.describe(model) for model in dict.fromkeys(o.model for o in outcomes if o.model)]
     if given.as_json:
-        summary: dict[str, Any] = {**counts, "interrupted": interrupted, "seconds": round(seconds, 3), "ran": used}
+        spent = {stage: round(value, 3) for stage, value in vars(batch.spent).items()}
+        summary: dict[str, Any] = {
+            **counts,
+            "interrupted": interrupted,
+            "seconds": round(seconds, 3),
+            "spent": spent,
+            "ran": used,
+        }
         click.echo(dump({"pictures": [as_json(outcome) for outcome in outcomes], "summary": summary}))
         return
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not given.quiet:
         _tell_notes(given, outcomes, used)
-        found = _summary(counts, outcomes, used, seconds) if todo else "nothing to do: no pictures found"
+        found = _summary(counts, outcomes, used, seconds, batch.spent) if todo else "nothing to do: no pictures found"
         click.echo(found, err=True)
     for outcome in failed:
         click.echo(f"sharpbit: {outcome.error}", err=True)
@@ -124,8 +138,8 @@ STATUSES = ("done", "planned", "skipped", "failed")
 
 
 def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, Any]]) -> None:
-    for ran in used:
-        for note in ran["notes"]:
+    for facts in used:
+        for note in facts["notes"]:
             click.echo(f"note: {note}", err=True)
     if given.dry_run:
         for outcome in outcomes:
@@ -141,18 +155,19 @@ def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, An
         click.echo(f"note: {names[0]}{more}: {note}", err=True)
 
 
-def _summary(counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float) -> str:
+def _summary(
+    counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float, spent: Spent
+) -> str:
     text = ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "nothing done"
     if len(outcomes) == 1 and outcomes[0].status == "done":
         outcome = outcomes[0]
         assert outcome.size and outcome.result_size
         text = f"{outcome.output} ({_size(outcome.size)} -> {_size(outcome.result_size)})"
-    ran = "; ".join(f"{u['model']}, {u['precision']}, {u['engine']}, {_threads(u['threads'])}" for u in used)
-    return f"{text} in {seconds:.2f} s" + (f" [{ran}]" if ran else "")
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
+    text += f" in {seconds:.2f} s"
+    if counts["done"]:
+        text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
+    models = "; ".join(f"{facts['model']}, {ran(facts)}" for facts in used)
+    return text + (f" [{models}]" if used else "")
 
 
 def _line(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ from sharpbit._version import __version__
 from sharpbit.app import aligned as _aligned
 from sharpbit.app import dump
 from sharpbit.app import flat as _flat
-from sharpbit.errors import ModelError
+from sharpbit.errors import ModelError, SharpbitError
 from sharpbit.extras import EXTRAS, versions
 from sharpbit.modelfile import Header
-from sharpbit.runtime import RUNTIMES, available_cpus
+from sharpbit.runtime import ENGINES, RUNTIMES, available_cpus
 
 _FLAGS = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")
 _ARM_FLAGS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
@@ -69,7 +70,8 @@ def doctor_report(as_json: bool) -> str:
     }
     if as_json:
         return dump(facts)
-    lines = [f"{key:<18}{_flat(value)}" for key, value in facts.items() if key != "extras"]
+    lines = [f"{key:<18}{_flat(value)}" for key, value in facts.items() if key not in ("engines", "extras")]
+    lines += [f"{'engine ' + name:<18}{value}" for name, value in facts["engines"].items()]
     for extra, found in facts["extras"].items():
         missing = [name for name, number in found.items() if number is None]
         state = f"missing {', '.join(missing)}; run: pip install 'sharpbit[{extra}]'" if missing else _flat(found)
@@ -89,16 +91,25 @@ def _facts(path: Path, header: Header) -> dict[str, Any]:
     return {"name": facts.pop("name"), "file": str(path), "bytes": path.stat().st_size, **facts}
 
 
-def _engines() -> list[str]:
-    found = []
-    for name in RUNTIMES:
+def _engines() -> dict[str, str]:
+    """Each engine's version, or why it is not there."""
+    found = {}
+    for name in dict.fromkeys((*ENGINES, *RUNTIMES)):
         try:
-            RUNTIMES[name]
-        except ImportError:
-            found.append(f"{name} (not installed)")
-        else:
-            found.append(name)
+            found[name] = "not part of this installation" if name not in RUNTIMES else _version(name)
+        except (ImportError, SharpbitError) as error:
+            found[name] = str(error)
     return found
+
+
+def _version(name: str) -> str:
+    """The version of an engine; opens nothing."""
+    RUNTIMES[name]
+    if name == "native":
+        module = importlib.import_module("sharpbit.runtime.native")
+        return ", ".join(module.instruction_sets()) if module.available() else str(module.why_not())
+    package = {"onnx": "onnxruntime"}.get(name, name)
+    return versions((package,))[package] or "installed"
 
 
 def _instruction_sets() -> list[str]:

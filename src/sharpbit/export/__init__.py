@@ -19,3 +19,4 @@ class Export(Protocol):
 
 
 EXPORTS: Mapping[str, Export] = Catalog("sharpbit.export", "EXPORT")
+SUFFIXES = {"onnx": ".onnx", "native": ".sharpbit"}

@@ -1,17 +1,23 @@
-"""ONNX: float32, `(1, 3, H, W)` RGB in `[0, 1]` in and out, any height and width; a frozen network as QDQ."""
+"""ONNX: float32, `(1, 3, H, W)` RGB in `[0, 1]` in and out, any height and width; frozen networks in QDQ form.
+
+A network in integers takes and gives bytes instead (`_integer.py`).
+"""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import torch
 
 from sharpbit import modelfile
+from sharpbit.arch.integer import Integer, chain_of
 from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
+from sharpbit.export import _integer
 from sharpbit.export._qdq import TRANSLATIONS, prepared, without_idle_clips
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
@@ -28,8 +34,12 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
     """
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"an ONNX model is saved as .onnx, not {path.name!r}")
-    proto = _trace(model)
-    header = modelfile.stamp(model.header(), proto.SerializeToString(), path)
+    header = model.header()
+    if isinstance(model.net, Integer):
+        proto, header = _integer.graph(chain_of(model.net)), replace(header, range=(0.0, 255.0))
+    else:
+        proto = _trace(model)
+    header = modelfile.stamp(header, proto.SerializeToString(), path)
     entry = proto.metadata_props.add()
     entry.key, entry.value = modelfile.KEY, header.to_json()
     with open_atomic(path, overwrite=overwrite) as file:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from sharpbit.errors import UsageError
 from sharpbit.image.resize import resize
-from sharpbit.runtime import Tensor
+from sharpbit.runtime import Samples, Tensor
 
 NAMES = ("bicubic", "bicubic-matlab")
 _A = np.float32(-0.75)
@@ -30,9 +31,12 @@ class Bicubic:
         self.engine, self.precision = f"numpy {np.__version__}", "float32"
         self.halo: int | None = 3
         self.tile: int | None = None
+        self.wide = False
+        self.samples: DTypeLike = np.float32
+        self.instruction_set, self.device, self.threads = "", "cpu", 1
         self.notes: tuple[str, ...] = ()
 
-    def __call__(self, tiles: Iterable[Tensor]) -> Iterator[Tensor]:
+    def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
         """Tiles enlarged, one after the other."""
         for tile in tiles:
             if self.name == "bicubic":

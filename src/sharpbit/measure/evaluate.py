@@ -9,15 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sharpbit import tiles
 from sharpbit.measure import psnr, ssim
-from sharpbit.measure.benchmarks import Benchmark, Pixels
-from sharpbit.runtime import Runtime, Tensor
-
-Enlarge = Callable[[Pixels], Pixels]
-
-WHOLE = 1 << 20  # input pixels that a network gets in one piece; larger pictures go through it in tiles
-_TILE, _HALO = 512, 32
+from sharpbit.measure.benchmarks import Benchmark
+from sharpbit.measure.enlarge import Enlarge
 
 
 @dataclass(frozen=True)
@@ -80,39 +74,3 @@ def evaluate(
         ssim=float(np.mean([score.ssim for score in scores])),
         pictures=scores,
     )
-
-
-def by(runtime: Runtime) -> Enlarge:
-    """What an engine makes of a picture, clamped and rounded to 8 bits."""
-
-    def enlarge(small: Pixels) -> Pixels:
-        x = small.astype(np.float32) / np.float32(255)
-        height, width = x.shape[:2]
-        if runtime.tile is None and (runtime.halo is None or height * width <= WHOLE):
-            return _eight_bits(next(iter(runtime([x]))))
-        side, halo = _tiling(runtime)
-        scale = runtime.scale
-        out = np.empty((height * scale, width * scale, 3), np.uint8)
-        for tile in (tile for row in tiles.rows(height, width, side, 0) for tile in row):
-            top, left = max(0, tile.top - halo), max(0, tile.left - halo)  # the network pads at the edges, as if whole
-            result = next(iter(runtime([x[top : tile.bottom + halo, left : tile.right + halo]])))
-            rows, columns = slice(tile.top * scale, tile.bottom * scale), slice(tile.left * scale, tile.right * scale)
-            own = result[(tile.top - top) * scale :, (tile.left - left) * scale :]
-            out[rows, columns] = _eight_bits(own[: rows.stop - rows.start, : columns.stop - columns.start])
-        return out
-
-    return enlarge
-
-
-def _tiling(runtime: Runtime) -> tuple[int, int]:
-    halo = _HALO if runtime.halo is None else runtime.halo
-    if runtime.tile is None:
-        return _TILE, halo
-    halo = min(halo, runtime.tile // 4)
-    return runtime.tile - 2 * halo, halo
-
-
-def _eight_bits(x: Tensor) -> Pixels:
-    out = np.clip(x, 0, 1)
-    out *= 255
-    return np.ascontiguousarray(np.rint(out, out=out).astype(np.uint8))

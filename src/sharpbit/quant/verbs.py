@@ -84,9 +84,12 @@ _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
 
 
 def replay(net: nn.Module, history: Iterable[Entry]) -> nn.Module:
-    """The float network with the structure that the verbs of `history` gave it; its numbers mean nothing yet."""
+    """The float network with the structure that the verbs of `history` gave it; its numbers mean nothing yet.
+
+    A `quantize` without a plan made another network of it (an integer chain), which has that structure by itself.
+    """
     for entry in history:
-        if entry["verb"] in _STRUCTURE:
+        if entry["verb"] in _STRUCTURE and (entry["verb"] != "quantize" or "plan" in entry):
             net = _STRUCTURE[entry["verb"]](net, entry)
     return net
 

@@ -61,6 +61,25 @@ def chain(net: nn.Module, form: str = "plain") -> Chain:
     """
     if form not in FORMS:
         raise UsageError(f"there is no form {form!r}; known are {', '.join(FORMS)}")
+    result = _result(net)
+    if form == "et":
+        return _clipped(_stages(result, ALIGNED), result.shuffle)
+    inner = _without_skip(result)
+    return Chain(_stages(inner or result, 1), result.shuffle, skip=inner is not None, clamp=True)
+
+
+def relu_chain(net: nn.Module) -> Chain:
+    """The same function as convolutions and ReLU alone, still to be clipped: for arithmetic that clips by itself.
+
+    Raises:
+        ReparameterizeError: a piece of `net` that has no exact form; it is named.
+    """
+    result = _result(net)
+    return without_prelu(Chain(_stages(result, 1), result.shuffle, clamp=True))
+
+
+def _result(net: nn.Module) -> Value:
+    """What comes out of `net`, before it is clipped and shuffled into pixels."""
     result = unclipped(follow(net))
     if not result.terms:
         raise ReparameterizeError(f"{type(net).__name__} does not look at the picture")
@@ -69,10 +88,7 @@ def chain(net: nn.Module, form: str = "plain") -> Chain:
             f"{type(net).__name__} gives {len(result.bias)} channels before the pixel shuffle; a picture of three"
             f" channels, {result.shuffle} times as large, needs {3 * result.shuffle**2}"
         )
-    if form == "et":
-        return _clipped(_stages(result, ALIGNED), result.shuffle)
-    inner = _without_skip(result)
-    return Chain(_stages(inner or result, 1), result.shuffle, skip=inner is not None, clamp=True)
+    return result
 
 
 def without_prelu(source: Chain) -> Chain:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from sharpbit import modelfile
 from sharpbit.catalog import Catalog
+from sharpbit.errors import ModelError, UsageError
 
 Tensor = NDArray[np.float32]
+Samples = NDArray[Any]
+
+AUTO = "auto"
+ENGINES = ("native", "onnx", "openvino", "torch")  # our own, in the order of the help
+WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors")  # files that PyTorch alone runs
 
 
 class Runtime(Protocol):
@@ -23,7 +32,12 @@ class Runtime(Protocol):
         scale: upscaling factor.
         halo: surroundings that a tile needs, in input pixels; None if the network sees everything.
         tile: the only tile side (halo included) that the file accepts; None if any will do.
+        wide: whether the engine bounds its own memory, so that whole rows of a picture are best.
+        samples: uint8 or float32: what tiles hold, in and out.
         precision: of the arithmetic that really runs.
+        instruction_set: that runs it, such as `AVX-512 VNNI`; empty where the engine does not say.
+        threads: that work on a tile.
+        device: `cpu`, or what else does the work.
         notes: what the user should hear of this file.
     """
 
@@ -31,18 +45,32 @@ class Runtime(Protocol):
     scale: int
     halo: int | None
     tile: int | None
+    wide: bool
+    samples: DTypeLike
     precision: str
+    instruction_set: str
+    threads: int
+    device: str
     notes: tuple[str, ...]
 
-    def __call__(self, tiles: Iterable[Tensor]) -> Iterator[Tensor]:
-        """`(h, w, 3)` RGB float32 in `[0, 1]` each in; `(h * scale, w * scale, 3)` each out, in order, unclipped."""
+    def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
+        """`(h, w, 3)` RGB each in; `(h * scale, w * scale, 3)` each out, in order.
+
+        Samples are uint8, or float32 in `[0, 1]`; float results are not clipped.
+        """
 
 
 class Opener(Protocol):
     """What a runtime module calls `RUNTIME`."""
 
-    def __call__(self, path: Path, *, threads: int | None = None) -> Runtime:
-        """Open a model file; `threads` None lets the engine use every core that the process may use."""
+    def __call__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> Runtime:
+        """Open a model file.
+
+        Args:
+            path: of the file.
+            threads: None lets the engine use every core that the process may use.
+            device: None is the engine's usual one, the CPU.
+        """
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -51,3 +79,75 @@ RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
 def available_cpus() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, device: str | None = None) -> Runtime:
+    """Open a model file with the engine that was asked for.
+
+    `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
+    instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else (docs/decisions/0010-engines.md).
+
+    Args:
+        path: of the file.
+        engine: `auto` or a name of `RUNTIMES`.
+        threads: of the engine; None takes every core that the process may use.
+        device: `cpu`, or what an engine calls another one; None is the CPU.
+
+    Raises:
+        UsageError: no such engine or device.
+        ModelError: a file that this engine cannot run; the sentence names one that can.
+        MissingExtra: the engine is not installed.
+    """
+    path = Path(path)
+    if engine == AUTO:
+        return _fastest(path, threads, device)
+    if engine in ENGINES and (reason := _cannot(engine, path)):
+        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, path)]
+        way = f"; {' or '.join(able)} can" if able else ""
+        raise ModelError(f"the engine {engine} cannot run {path.name}: {reason}{way}")
+    return RUNTIMES[engine](path, threads=threads, device=device)
+
+
+def _fastest(path: Path, threads: int | None, device: str | None) -> Runtime:
+    if path.suffix.lower() in WEIGHTS:
+        return RUNTIMES["torch"](path, threads=threads, device=device)
+    if device in (None, "cpu") and not _cannot("native", path) and (path.suffix.lower() != ".onnx" or _quick()):
+        try:
+            return RUNTIMES["native"](path, threads=threads)
+        except ModelError:  # integers, but no chain; or damaged, which the next engine finds as well
+            if path.suffix.lower() != ".onnx":
+                raise
+    return RUNTIMES["onnx"](path, threads=threads, device=device)
+
+
+def _quick() -> bool:
+    """Whether the native engine has more than plain C++ for this processor, which ONNX Runtime beats."""
+    return bool(importlib.import_module("sharpbit.runtime.native").instruction_sets()[0] != "c")
+
+
+def _cannot(engine: str, path: Path) -> str:
+    """Why one of our engines cannot run a file, as far as its name and header tell; empty if it can."""
+    suffix = path.suffix.lower()
+    if engine == "torch":
+        return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
+    if engine != "native":
+        return "" if suffix not in (*WEIGHTS, ".sharpbit") else "it takes .onnx files"
+    header = None if suffix in WEIGHTS else modelfile.read(path)
+    if header is None or header.precision != "int8":
+        return "it takes integer networks, which 'sharpbit quantize' makes"
+    if find_spec("sharpbit.runtime.native") is None:
+        return "it is not part of this installation"
+    native = importlib.import_module("sharpbit.runtime.native")
+    return "" if native.available() else str(native.why_not())
+
+
+def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> str:
+    """`device` in small letters, `cpu` where there is none.
+
+    Raises:
+        UsageError: one that `engine` does not know.
+    """
+    name = (device or "cpu").lower()
+    if name not in known:
+        raise UsageError(f"{engine} has no device {device!r}; use {' or '.join(known)}")
+    return name

@@ -12,6 +12,7 @@ from sharpbit.modelfile import Header
 
 FOLDER = Path(__file__).parent / "models"
 DEFAULT = "clean-balanced"
+DEEP = "clean-float"  # the default for pictures of more than 8 bits
 
 
 @lru_cache(maxsize=1)
@@ -44,10 +45,15 @@ def path_of(name: str) -> Path:
     )
 
 
-def for_scale(scale: int) -> str | None:
-    """The name of the default model for a scale, if there is one."""
-    name = f"x{scale}-{DEFAULT}"
-    return name if name in models() else None
+def for_scale(scale: int, deep: bool = False) -> str | None:
+    """The name of the default model for a scale, if there is one.
+
+    Args:
+        scale: upscaling factor.
+        deep: for pictures of more than 8 bits.
+    """
+    names = [f"x{scale}-{kind}" for kind in ((DEEP, DEFAULT) if deep else (DEFAULT, DEEP))]
+    return next((name for name in names if name in models()), None)
 
 
 def scales() -> list[int]:

@@ -1,4 +1,6 @@
-"""Files of others in ONNX Runtime: what is found out by trial, and what is refused, each in one sentence."""
+"""Files of others: what is found out by trial, and what is refused, each in one sentence."""
+
+from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -8,7 +10,10 @@ from onnx import helper, numpy_helper
 import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, ResultError, SharpbitError
-from sharpbit.runtime.ort import OrtRuntime
+from sharpbit.runtime import open_engine
+from sharpbit.runtime.onnx import OnnxRuntime
+
+ENGINES = ["onnx", *(["openvino"] if find_spec("openvino") else [])]
 
 
 def upscaler(
@@ -53,19 +58,21 @@ def smooth(height=70, width=50):
     return ((0.5 + 0.4 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], -1)) * 255).astype(np.uint8)
 
 
-def test_scale_range_and_reach_are_found(tmp_path):
-    runtime = OrtRuntime(upscaler(tmp_path / "a.onnx", weight=blurred(3, 5), scale=3))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scale_range_and_reach_are_found(tmp_path, engine):
+    runtime = open_engine(upscaler(tmp_path / "a.onnx", weight=blurred(3, 5), scale=3), engine)
     assert (runtime.scale, runtime.tile) == (3, None)
     assert 5 <= runtime.halo <= 9
     assert "x3" in runtime.notes[0]
     assert "0 to 1" in runtime.notes[0]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("tile", [16, 31])
-def test_tiles_of_it_are_exact(tmp_path, tile):
+def test_tiles_of_it_are_exact(tmp_path, tile, engine):
     path = upscaler(tmp_path / "a.onnx", weight=blurred())
-    whole = sharpbit.upscale(smooth(), model=path, tile=4096)
-    assert np.array_equal(sharpbit.upscale(smooth(), model=path, tile=tile), whole)
+    whole = sharpbit.upscale(smooth(), model=path, tile=4096, engine=engine)
+    assert np.array_equal(sharpbit.upscale(smooth(), model=path, tile=tile, engine=engine), whole)
 
 
 def test_values_to_255(tmp_path):
@@ -75,26 +82,29 @@ def test_values_to_255(tmp_path):
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("Add", ["b", "white"], ["y"]),
     ]
-    runtime = OrtRuntime(upscaler(tmp_path / "a.onnx", after=offset, white=20.0))
+    runtime = OnnxRuntime(upscaler(tmp_path / "a.onnx", after=offset, white=20.0))
     assert "0 to 255" in runtime.notes[0]
     source = smooth()
     out = sharpbit.upscale(source, model=tmp_path / "a.onnx")
     assert np.abs(out[::2, ::2].astype(int) - np.maximum(source, 20)).max() <= 1
-    assert "0 to 1" in OrtRuntime(upscaler(tmp_path / "b.onnx", after=after)).notes[0]
+    assert "0 to 1" in OnnxRuntime(upscaler(tmp_path / "b.onnx", after=after)).notes[0]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("height", [10, 64, 70])
-def test_fixed_size(tmp_path, height):
+def test_fixed_size(tmp_path, height, engine):
     path = upscaler(tmp_path / "a.onnx", sides=(64, 64))
-    assert OrtRuntime(path).tile == 64
+    assert open_engine(path, engine).tile == 64
     source = smooth(height, 90)
-    assert np.array_equal(sharpbit.upscale(source, model=path), source.repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(sharpbit.upscale(source, model=path, engine=engine), source.repeat(2, 0).repeat(2, 1))
 
 
-def test_half_precision(tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_half_precision(tmp_path, engine):
     path = upscaler(tmp_path / "a.onnx", kind=np.float16)
-    assert OrtRuntime(path).precision == "float16"
-    assert np.abs(sharpbit.upscale(smooth(), model=path)[::2, ::2].astype(int) - smooth()).max() <= 1
+    runtime = open_engine(path, engine)
+    assert runtime.precision == {"onnx": "float16", "openvino": "float32"}[engine]  # what OpenVINO computes it in
+    assert np.abs(sharpbit.upscale(smooth(), model=path, engine=engine)[::2, ::2].astype(int) - smooth()).max() <= 1
 
 
 REFUSED = {
@@ -109,12 +119,13 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_upscaler(tmp_path, name):
+def test_what_is_no_upscaler(tmp_path, name, engine):
     options, words = REFUSED[name]
     with pytest.raises(ModelError) as caught:
-        OrtRuntime(upscaler(tmp_path / "a.onnx", **options))
-    assert words in str(caught.value)
+        open_engine(upscaler(tmp_path / "a.onnx", **options), engine)
+    assert words in str(caught.value) or (engine == "openvino" and "expected is one float picture" in str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -169,6 +180,6 @@ def test_other_files(tmp_path):
     for name, content in {"a.onnx": b"", "b.onnx": b"hello there", "c.onnx": bytes(100), "d.txt": b"x"}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelError):
-            OrtRuntime(tmp_path / name)
+            OnnxRuntime(tmp_path / name)
     with pytest.raises(ModelError, match="folder"):
-        OrtRuntime(tmp_path)
+        OnnxRuntime(tmp_path)

@@ -1,0 +1,188 @@
+// Rows pipelined through all layers: as soon as a layer has three rows, the next one can make one of its own. Of each
+// layer only three rows are kept, in a ring, so that they stay in the cache of the core.
+#include "chain.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sharpbit {
+namespace {
+
+struct Span {
+  int begin, end;
+  int size() const { return end - begin; }
+};
+
+// Where the rows of one layer (or of the picture, before the first) lie. Column 0 of a row is `origin` of the picture.
+struct Ring {
+  uint8_t *rows = nullptr;
+  size_t row_bytes = 0;
+  size_t pixel = 0;  // bytes
+
+  uint8_t *at(int y, int column) const { return rows + size_t(y % 3) * row_bytes + size_t(column + 1) * pixel + pad(); }
+  size_t pad() const { return whole_lines(pixel) - pixel; }  // so that column 0 starts a cache line
+};
+
+class Runner {
+ public:
+  Runner(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch)
+      : chain_(chain), picture_(picture), region_(region), depth_(chain.depth()) {
+    origin_ = columns(-1).begin;
+    rings_.reserve(size_t(depth_) + 1);
+    const int width = columns(-1).size();
+    size_t longest = 0;
+    for (int layer = -1; layer < depth_; layer++) {
+      Ring ring;
+      ring.pixel = pixel_bytes(chain, layer);
+      ring.row_bytes = row_bytes(ring.pixel, width);
+      ring.rows = scratch;
+      const int rows = layer == depth_ - 1 ? 1 : 3;
+      for (int y = 0; y < 3; y++) std::memset(ring.at(layer == depth_ - 1 ? 0 : y, -1), zero(), ring.pixel);
+      scratch += ring.row_bytes * size_t(rows);
+      longest = std::max(longest, ring.row_bytes);
+      rings_.push_back(ring);
+    }
+    std::memset(scratch, zero(), longest);
+    outside_ = scratch;
+  }
+
+  static size_t pixel_bytes(const Chain &chain, int layer) {  // -1: the picture
+    const int channels = layer < 0 ? 4 : chain.layers[size_t(layer)].out_blocks * kBlock;
+    return size_t(channels * channel_bytes(chain.isa->activation));
+  }
+  // One pixel before, and behind it what kernels read and write too much.
+  static size_t row_bytes(size_t pixel, int width) {
+    return whole_lines(pixel) + whole_lines(size_t(width + kMaxTile + 2) * pixel) + kLine;
+  }
+
+  void run(const std::atomic<bool> &cancel) {
+    for (int t = rows(-1).begin; t < region_.bottom + depth_; t++) {
+      if (cancel.load(std::memory_order_relaxed)) return;
+      if (t < rows(-1).end) load(t);
+      for (int layer = 0; layer < depth_; layer++) {
+        const int y = t - 1 - layer;
+        const Span wanted = rows(layer);
+        if (y >= wanted.begin && y < wanted.end) convolve(layer, y);
+      }
+    }
+  }
+
+ private:
+  // What must be known of the layer for the region: each following layer takes one more on each side.
+  Span rows(int layer) const { return grown(region_.top, region_.bottom, picture_.height, layer); }
+  Span columns(int layer) const { return grown(region_.left, region_.right, picture_.width, layer); }
+  Span grown(int begin, int end, int size, int layer) const {
+    const int halo = depth_ - 1 - layer;
+    return {std::max(begin - halo, 0), std::min(end + halo, size)};
+  }
+  int zero() const { return chain_.isa->activation == Activation::s8 ? 0x80 : 0; }
+  const Ring &ring(int layer) const { return rings_[size_t(layer + 1)]; }
+
+  // The column behind a row counts as 0 (where the picture ends there; else nobody reads it).
+  void close(int layer, int y, const Span &span) const {
+    std::memset(ring(layer).at(y, span.end - origin_), zero(), ring(layer).pixel);
+  }
+
+  void load(int y) const {
+    const Span span = columns(-1);
+    const uint8_t *in = picture_.in + y * picture_.in_stride + ptrdiff_t(span.begin) * 3;
+    uint8_t *to = ring(-1).at(y, 0);
+    const int count = span.size();
+    if (chain_.isa->activation == Activation::s16) {
+      for (int x = 0; x < count; x++) {
+        const int16_t pixel[4] = {in[3 * x], in[3 * x + 1], in[3 * x + 2], 0};
+        std::memcpy(to + 8 * x, pixel, 8);
+      }
+    } else {
+      // The fourth byte is the next pixel's red: its weights are 0.
+      for (int x = 0; x + 1 < count; x++) std::memcpy(to + 4 * x, in + 3 * x, 4);
+      std::memcpy(to + 4 * (count - 1), in + 3 * (count - 1), 3);
+      to[4 * count - 1] = 0;
+      if (chain_.isa->activation == Activation::s8)
+        for (int i = 0; i < 4 * count; i++) to[i] ^= 0x80;
+    }
+    close(-1, y, span);
+  }
+
+  void convolve(int layer, int y) const {
+    const Layer &l = chain_.layers[size_t(layer)];
+    const bool last = layer == depth_ - 1;
+    const Span span = columns(layer);
+    const uint8_t *from[3];
+    for (int k = 0; k < 3; k++) {
+      const int v = y - 1 + k;
+      from[k] = v < 0 || v >= picture_.height ? outside_ : ring(layer - 1).at(v, span.begin - 1 - origin_);
+    }
+    const int to = last ? 0 : y;
+    chain_.isa->rows[l.in_blocks][l.out_blocks](from, l.packed.get(), l.bias.data(), l.multiplier.data(),
+                                                ring(layer).at(to, span.begin - origin_), span.size());
+    if (last) {
+      store(ring(layer).at(0, span.begin - origin_), y, span);
+    } else {
+      close(layer, y, span);
+    }
+  }
+
+  // The pixel shuffle: each pixel holds `scale` pieces of `scale` RGB pixels, one for each output row.
+  void store(uint8_t *row, int y, const Span &span) const {
+    const int s = chain_.scale, channels = chain_.layers.back().out_blocks * kBlock;
+    to_bytes(row, size_t(span.size()) * size_t(channels));
+    for (int d = 0; d < s; d++) {
+      const uint8_t *from = row + 3 * s * d;
+      uint8_t *to = picture_.out + (ptrdiff_t(y) * s + d) * picture_.out_stride + ptrdiff_t(span.begin) * 3 * s;
+      switch (s) {
+        case 1: pieces<3>(from, to, span.size(), channels); break;
+        case 2: pieces<6>(from, to, span.size(), channels); break;
+        case 3: pieces<9>(from, to, span.size(), channels); break;
+        default: pieces<12>(from, to, span.size(), channels); break;
+      }
+    }
+  }
+
+  // Copies of 16 bytes are the fastest, and what they write too much the next one replaces; but nothing may be written
+  // behind the region, where another thread may be at work.
+  template <int Bytes>
+  static void pieces(const uint8_t *from, uint8_t *to, int count, int channels) {
+    int x = 0;
+    for (; (count - x) * Bytes >= 16; x++) std::memcpy(to + ptrdiff_t(x) * Bytes, from + ptrdiff_t(x) * channels, 16);
+    for (; x < count; x++) std::memcpy(to + ptrdiff_t(x) * Bytes, from + ptrdiff_t(x) * channels, Bytes);
+  }
+
+  void to_bytes(uint8_t *row, size_t count) const {
+    if (chain_.isa->activation == Activation::s8)
+      for (size_t i = 0; i < count; i++) row[i] ^= 0x80;
+    if (chain_.isa->activation == Activation::s16)
+      for (size_t i = 0; i < count; i++) {
+        int16_t value;
+        std::memcpy(&value, row + 2 * i, 2);
+        row[i] = static_cast<uint8_t>(value);
+      }
+  }
+
+  const Chain &chain_;
+  const Picture &picture_;
+  const Region &region_;
+  int depth_;
+  int origin_ = 0;
+  std::vector<Ring> rings_;
+  const uint8_t *outside_ = nullptr;
+};
+
+}  // namespace
+
+size_t scratch_bytes(const Chain &chain, int width) {
+  size_t bytes = 0, longest = 0;
+  for (int layer = -1; layer < chain.depth(); layer++) {
+    const size_t row = Runner::row_bytes(Runner::pixel_bytes(chain, layer), width + 2 * chain.depth());
+    bytes += row * (layer == chain.depth() - 1 ? 1 : 3);
+    longest = std::max(longest, row);
+  }
+  return bytes + longest;
+}
+
+void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
+                const std::atomic<bool> &cancel) {
+  Runner(chain, picture, region, scratch).run(cancel);
+}
+
+}  // namespace sharpbit

@@ -1,0 +1,62 @@
+// A chain that has been read, checked and packed for one instruction set, and how a region of a picture is enlarged.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "buffer.h"
+#include "isa.h"
+
+namespace sharpbit {
+
+// The bytes are no chain; what() is a sentence.
+struct ModelError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Layer {
+  int inputs = 0, outputs = 0;
+  int in_blocks = 0, out_blocks = 0;  // in_blocks of the first layer is 0: pixels of the picture
+  const int8_t *weight = nullptr;     // [outputs][inputs][3][3] in the bytes that were read; only until packed
+  std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as is the multiplier
+  std::vector<float> multiplier;
+  Buffer packed;
+};
+
+struct Chain {
+  int scale = 0;
+  const Isa *isa = nullptr;
+  std::vector<Layer> layers;
+
+  int depth() const { return static_cast<int>(layers.size()); }
+};
+
+// Reads what src/sharpbit/integer.py writes as payload, with its limits. Throws ModelError.
+Chain read_chain(const uint8_t *data, size_t size);
+
+// Brings weights, biases and multipliers into the order of the kernels and forgets the bytes that were read.
+void pack(Chain &chain, const Isa &isa);
+
+struct Picture {
+  const uint8_t *in;
+  ptrdiff_t in_stride;
+  uint8_t *out;
+  ptrdiff_t out_stride;
+  int height, width;
+};
+
+struct Region {
+  int top, bottom, left, right;  // of the input picture
+};
+
+// Memory that a region of this width needs.
+size_t scratch_bytes(const Chain &chain, int width);
+
+// Enlarges a region, with what it needs of the picture around it; looks at `cancel` once a row.
+void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
+                const std::atomic<bool> &cancel);
+
+}  // namespace sharpbit

@@ -1,0 +1,47 @@
+// AVX2: activations and weights of 16 bits, as the products of bytes (vpmaddubsw) would saturate in pairs.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu.h"
+#include "isa.h"
+#include "unroll.h"
+
+namespace sharpbit {
+namespace {
+
+#define SB_OPAQUE(x) SB_HIDE("+x", x)
+
+#include "simd256.h"
+
+struct Simd : Simd256 {
+  static constexpr Activation activation = Activation::s16;
+  static constexpr int registers = 14;  // products need some as well
+  static constexpr int pixels(int blocks) { return 4 / blocks; }
+
+  static Sum dot(Sum sum, Vector a, Vector w) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, w));
+    SB_OPAQUE(sum);  // else compilers add products to products first, and lack registers for them
+    return sum;
+  }
+
+  template <int P, int N>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {
+    SB_UNROLL for (int p = 0; p < P; p++) {
+      SB_UNROLL for (int n = 0; n < N; n += 2) {
+        const __m256i v = block(sums[p][n], sums[p][n + 1], multiplier + 8 * n);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + p * pixel + 16 * n),
+                            _mm256_max_epi16(v, _mm256_setzero_si256()));
+      }
+    }
+  }
+};
+
+#include "kernel.h"
+
+}  // namespace
+
+const Isa kAvx2 = SB_ISA("avx2", cpu::has_avx2);
+
+}  // namespace sharpbit

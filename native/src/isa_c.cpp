@@ -1,0 +1,68 @@
+// Plain C++: the same arithmetic for every processor.
+#include <cfloat>
+#include <cstdint>
+#include <cstring>
+
+#include "isa.h"
+#include "unroll.h"
+
+// The requantization is defined in float32; wider intermediate results (x87) would round differently.
+static_assert(FLT_EVAL_METHOD == 0, "compile with strict float arithmetic, on 32-bit x86 with -msse2 -mfpmath=sse");
+
+namespace sharpbit {
+namespace {
+
+#define SB_OPAQUE(x) SB_HIDE("+m", x)
+
+struct Simd {
+  struct Sum {
+    int32_t lane[16];
+  };
+  struct Vector {
+    int16_t lane[32];  // of a broadcast only the first two are used
+  };
+  static constexpr int lanes = 16, registers = 0;
+  static constexpr Activation activation = Activation::s16;
+  static constexpr int pixels(int) { return 1; }
+  static constexpr int pass(int) { return 1; }
+
+  static Sum load(const int32_t *from) {
+    Sum sum;
+    for (int i = 0; i < 16; i++) sum.lane[i] = from[i];
+    return sum;
+  }
+  static Vector broadcast(const uint8_t *from) {
+    Vector v;
+    std::memcpy(v.lane, from, 4);
+    return v;
+  }
+  static Vector weights(const uint8_t *from) {
+    Vector v;
+    std::memcpy(v.lane, from, 64);
+    return v;
+  }
+  static Sum dot(Sum sum, const Vector &a, const Vector &w) {
+    for (int i = 0; i < 16; i++) sum.lane[i] += a.lane[0] * w.lane[2 * i] + a.lane[1] * w.lane[2 * i + 1];
+    return sum;
+  }
+  template <int P, int N>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long) {
+    constexpr float magic = 8388608.0f;  // 2**23: adding it rounds half to even, as there are no fractions above it
+    for (int i = 0; i < 16; i++) {
+      float value = static_cast<float>(sums[0][0].lane[i]) * multiplier[i];
+      value = value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value;
+      const int16_t rounded = static_cast<int16_t>((value + magic) - magic);
+      std::memcpy(out + 2 * i, &rounded, 2);
+    }
+  }
+};
+
+#include "kernel.h"
+
+bool always() { return true; }
+
+}  // namespace
+
+const Isa kPlain = SB_ISA("c", always);
+
+}  // namespace sharpbit

@@ -1,0 +1,58 @@
+// NEON with the dot products of ARMv8.2: sdot multiplies signed with signed, so activations are kept minus 128.
+#include <arm_neon.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu.h"
+#include "isa.h"
+#include "unroll.h"
+
+namespace sharpbit {
+namespace {
+
+#define SB_OPAQUE(x) SB_HIDE("+w", x)
+
+struct Simd {
+  using Vector = int8x16_t;
+  using Sum = int32x4_t;
+  static constexpr int lanes = 4, registers = 32;
+  static constexpr Activation activation = Activation::s8;
+  static constexpr int pixels(int) { return 6; }
+  static constexpr int pass(int) { return 1; }
+
+  static Sum load(const int32_t *from) { return vld1q_s32(from); }
+  static Vector broadcast(const uint8_t *from) {
+    int32_t four;
+    std::memcpy(&four, from, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+  }
+  static Vector weights(const uint8_t *from) { return vld1q_s8(reinterpret_cast<const int8_t *>(from)); }
+  static Sum dot(Sum sum, Vector a, Vector w) { return vdotq_s32(sum, a, w); }
+
+  // Both the conversion (half to even) and the narrowing saturate.
+  static uint16x4_t scaled(Sum sum, const float *multiplier) {
+    return vqmovun_s32(vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(multiplier))));
+  }
+
+  template <int P, int N>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {
+    SB_UNROLL for (int p = 0; p < P; p++) {
+      SB_UNROLL for (int n = 0; n < N; n += 4) {
+        const float *m = multiplier + 4 * n;
+        const uint16x8_t low = vcombine_u16(scaled(sums[p][n], m), scaled(sums[p][n + 1], m + 4));
+        const uint16x8_t high = vcombine_u16(scaled(sums[p][n + 2], m + 8), scaled(sums[p][n + 3], m + 12));
+        const uint8x16_t bytes = vcombine_u8(vqmovn_u16(low), vqmovn_u16(high));
+        vst1q_u8(out + p * pixel + 4 * n, veorq_u8(bytes, vdupq_n_u8(0x80)));
+      }
+    }
+  }
+};
+
+#include "kernel.h"
+
+}  // namespace
+
+const Isa kNeonDotprod = SB_ISA("neon-dotprod", cpu::has_neon_dotprod);
+
+}  // namespace sharpbit

@@ -1,0 +1,122 @@
+// The kernel: one row of a 3x3 convolution, written once for all instruction sets.
+//
+// Include it in one file per instruction set, after `struct Simd` there, in an unnamed namespace: each file is compiled
+// with its own flags, so nothing of it may be shared with another file. For the same reason no function of the
+// standard library is used here.
+//
+// Simd offers:
+//   Vector, Sum                     registers of weights or activations, and of `lanes` 32-bit sums
+//   lanes, registers, activation    16, 8 or 4; how many registers there are; how activations are kept
+//   pixels(blocks), pass(blocks)    pixels of a tile; how many output blocks are computed together
+//   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
+//   dot(sum, activations, weights)  adds the products of each group
+//   store<P, N>(sums, multiplier, out, pixel_bytes)   requantizes P pixels of N registers
+
+// P pixels of B blocks; each input pixel has G groups of 4 bytes. Weights: [3 rows][G][3 columns][16 B outputs][group].
+template <int G, int B, int P>
+static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t *weights, const int32_t *bias,
+                           const float *multiplier, uint8_t *out, long out_pixel) {
+  constexpr int N = B * kBlock / Simd::lanes;
+  constexpr int bytes = Simd::lanes * 4;
+  // With enough registers for the weights of three columns, one broadcast serves three output pixels.
+  constexpr bool shared = P * N + 3 * N + 1 <= Simd::registers;
+  typename Simd::Sum sums[P][N];
+  SB_UNROLL for (int p = 0; p < P; p++) {
+    SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::load(bias + Simd::lanes * n);
+  }
+  for (int ky = 0; ky < 3; ky++) {
+    const uint8_t *row = rows[ky] + first * G * 4;
+    for (int g = 0; g < G; g++, row += 4, weights += 3 * N * bytes) {
+      if constexpr (shared) {
+        typename Simd::Vector w[3][N];
+        SB_UNROLL for (int k = 0; k < 3; k++) {
+          SB_UNROLL for (int n = 0; n < N; n++) w[k][n] = Simd::weights(weights + (k * N + n) * bytes);
+        }
+        SB_UNROLL for (int q = 0; q < P + 2; q++) {
+          const typename Simd::Vector a = Simd::broadcast(row + q * G * 4);
+          SB_UNROLL for (int k = 0; k < 3; k++) {
+            const int p = q - k;
+            if (p >= 0 && p < P) {
+              SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[k][n]);
+            }
+          }
+        }
+      } else {
+        SB_UNROLL for (int k = 0; k < 3; k++) {
+          SB_FORGET;  // else compilers keep activations for the next column, and lack registers for sums
+          const uint8_t *const column = row + k * G * 4;
+          const uint8_t *const wk = weights + k * N * bytes;
+          if constexpr (N <= P) {
+            typename Simd::Vector w[N];
+            SB_UNROLL for (int n = 0; n < N; n++) w[n] = Simd::weights(wk + n * bytes);
+            SB_UNROLL for (int p = 0; p < P; p++) {
+              const typename Simd::Vector a = Simd::broadcast(column + p * G * 4);
+              SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[n]);
+            }
+          } else {
+            typename Simd::Vector a[P];
+            SB_UNROLL for (int p = 0; p < P; p++) a[p] = Simd::broadcast(column + p * G * 4);
+            SB_UNROLL for (int n = 0; n < N; n++) {
+              const typename Simd::Vector w = Simd::weights(wk + n * bytes);
+              SB_UNROLL for (int p = 0; p < P; p++) sums[p][n] = Simd::dot(sums[p][n], a[p], w);
+            }
+          }
+        }
+      }
+    }
+  }
+  Simd::template store<P, N>(sums, multiplier, out + first * out_pixel, out_pixel);
+}
+
+constexpr int groups(int blocks) {
+  return (blocks == 0 ? 4 : blocks * kBlock) * (Simd::activation == Activation::s16 ? 2 : 1) / 4;
+}
+
+template <int IN, int OUT>
+static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
+                uint8_t *out, int32_t pixels) {
+  constexpr int G = groups(IN), B = Simd::pass(OUT), P = Simd::pixels(B), HALF = (P + 1) / 2;
+  constexpr long block = kBlock * (Simd::activation == Activation::s16 ? 2 : 1);
+  static_assert(OUT % B == 0 && P <= kMaxTile, "");
+  for (int b = 0; b < OUT; b += B) {
+    int32_t x = 0;
+    for (; x + HALF < pixels; x += P) tile<G, B, P>(rows, x, weights, bias, multiplier, out, OUT * block);
+    if (x < pixels) tile<G, B, HALF>(rows, x, weights, bias, multiplier, out, OUT * block);
+    weights += 9 * G * B * kBlock * 4;
+    bias += B * kBlock;
+    multiplier += B * kBlock;
+    out += B * block;
+  }
+}
+
+// As many independent sums as fit into the registers, so that the latency of a product is hidden.
+static uint64_t peak(uint64_t rounds) {
+#if defined(__GNUC__)
+  constexpr int count = Simd::registers >= 24 ? 16 : 10;
+  static const uint8_t operand[64] = {1, 1, 1, 1};
+  typename Simd::Vector a = Simd::broadcast(operand), w = Simd::weights(operand);
+  SB_OPAQUE(w);
+  static const int32_t zeros[16] = {};
+  typename Simd::Sum sums[count];
+  SB_UNROLL for (int i = 0; i < count; i++) sums[i] = Simd::load(zeros);
+  for (uint64_t t = 0; t < rounds; t++) {
+    SB_UNROLL for (int i = 0; i < count; i++) {
+      SB_OPAQUE(a);  // else part of the product could be taken out of the loop
+      sums[i] = Simd::dot(sums[i], a, w);
+    }
+  }
+  SB_UNROLL for (int i = 0; i < count; i++) SB_OPAQUE(sums[i]);
+  return rounds * count * Simd::lanes * (Simd::activation == Activation::s16 ? 2 : 4);
+#else
+  (void)rounds;
+  return 0;
+#endif
+}
+
+#define SB_ROWS(in) {nullptr, row<in, 1>, row<in, 2>, row<in, 3>, row<in, 4>}
+#define SB_ISA(name, supported)                                                                        \
+  {                                                                                                    \
+    name, supported, Simd::activation,                                                                 \
+        {0, (uint8_t)Simd::pass(1), (uint8_t)Simd::pass(2), (uint8_t)Simd::pass(3), (uint8_t)Simd::pass(4)}, \
+        {SB_ROWS(0), SB_ROWS(1), SB_ROWS(2), SB_ROWS(3), SB_ROWS(4)}, peak                              \
+  }

@@ -1,0 +1,95 @@
+// Reading a chain from bytes that nobody vouches for. The limits are those of src/sharpbit/integer.py.
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "chain.h"
+
+namespace sharpbit {
+namespace {
+
+constexpr uint32_t kMaxLayers = 64, kMaxChannels = 64, kMaxScale = 4;
+constexpr int64_t kMaxBias = int64_t{1} << 30;
+constexpr float kMaxMultiplier = 1 << 20;
+
+class Reader {
+ public:
+  Reader(const uint8_t *data, size_t size) : data_(data), left_(size) {}
+
+  const uint8_t *take(size_t bytes) {
+    if (bytes > left_) throw ModelError("the integer chain is damaged (cut off); get it again");
+    const uint8_t *at = data_;
+    data_ += bytes;
+    left_ -= bytes;
+    return at;
+  }
+  uint32_t number() { return number(take(4)); }
+  static uint32_t number(const uint8_t *p) {  // little endian
+    return uint32_t{p[0]} | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24;
+  }
+  size_t left() const { return left_; }
+
+ private:
+  const uint8_t *data_;
+  size_t left_;
+};
+
+[[noreturn]] void refuse(uint32_t layer, const std::string &what) {
+  throw ModelError("layer " + std::to_string(layer) + " of the integer chain has " + what);
+}
+
+Layer read_layer(Reader &reader, uint32_t index, uint32_t channels) {
+  const uint32_t outputs = reader.number(), inputs = reader.number();
+  if (inputs != channels || outputs < 1 || outputs > kMaxChannels)
+    refuse(index, std::to_string(inputs) + " channels in and " + std::to_string(outputs) + " out; expected are " +
+                      std::to_string(channels) + " in and 1 to 64 out");
+  Layer layer;
+  layer.inputs = static_cast<int>(inputs);
+  layer.outputs = static_cast<int>(outputs);
+  layer.in_blocks = index == 0 ? 0 : (layer.inputs + kBlock - 1) / kBlock;
+  layer.out_blocks = (layer.outputs + kBlock - 1) / kBlock;
+  const size_t count = size_t{outputs} * inputs * 9;
+  layer.weight = reinterpret_cast<const int8_t *>(reader.take(count));
+  if (std::memchr(layer.weight, 0x80, count)) refuse(index, "a weight of -128; weights lie between -127 and 127");
+
+  layer.bias.assign(size_t(layer.out_blocks) * kBlock, 0);
+  layer.multiplier.assign(size_t(layer.out_blocks) * kBlock, 0.0f);
+  const uint8_t *bias = reader.take(size_t{outputs} * 4), *multiplier = reader.take(size_t{outputs} * 4);
+  for (uint32_t o = 0; o < outputs; o++) {
+    const uint32_t b = Reader::number(bias + 4 * o), m = Reader::number(multiplier + 4 * o);
+    std::memcpy(&layer.bias[o], &b, 4);
+    std::memcpy(&layer.multiplier[o], &m, 4);
+    if (std::llabs(int64_t{layer.bias[o]}) > kMaxBias) refuse(index, "a bias beyond 2**30");
+    if (!std::isfinite(layer.multiplier[o]) || layer.multiplier[o] < 0)
+      refuse(index, "a multiplier that is negative or not a number");
+    if (layer.multiplier[o] > kMaxMultiplier) refuse(index, "a multiplier above 2**20");
+  }
+  return layer;
+}
+
+}  // namespace
+
+Chain read_chain(const uint8_t *data, size_t size) {
+  Reader reader(data, size);
+  const uint32_t scale = reader.number(), depth = reader.number();
+  if (scale < 1 || scale > kMaxScale)
+    throw ModelError("an integer chain enlarges 1 to 4 times, not " + std::to_string(scale));
+  if (depth < 1 || depth > kMaxLayers)
+    throw ModelError("an integer chain has 1 to 64 layers, not " + std::to_string(depth));
+  Chain chain;
+  chain.scale = static_cast<int>(scale);
+  uint32_t channels = 3;
+  for (uint32_t i = 0; i < depth; i++) {
+    chain.layers.push_back(read_layer(reader, i, channels));
+    channels = static_cast<uint32_t>(chain.layers.back().outputs);
+  }
+  if (channels != 3 * scale * scale)
+    throw ModelError("the last layer of the integer chain gives " + std::to_string(channels) + " channels; x" +
+                     std::to_string(scale) + " takes " + std::to_string(3 * scale * scale));
+  if (reader.left() != 0)
+    throw ModelError("the integer chain is damaged (" + std::to_string(reader.left()) +
+                     " bytes too many); get it again");
+  return chain;
+}
+
+}  // namespace sharpbit

@@ -1,0 +1,139 @@
+// Random chains and pictures for the test programs, and the plainest way to compute them.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "sharpbit.h"
+
+using Bytes = std::vector<uint8_t>;
+using Random = std::mt19937_64;
+
+inline int uniform(Random &random, int low, int high) {
+  return int(low + int64_t(random() % uint64_t(int64_t(high) - low + 1)));
+}
+
+struct PlainLayer {
+  int outputs, inputs;
+  std::vector<int8_t> weight;
+  std::vector<int32_t> bias;
+  std::vector<float> multiplier;
+};
+
+struct PlainChain {
+  int scale;
+  std::vector<PlainLayer> layers;
+
+  Bytes payload() const {
+    Bytes bytes;
+    const auto number = [&](uint32_t n) {
+      for (int i = 0; i < 4; i++) bytes.push_back(uint8_t(n >> 8 * i));
+    };
+    number(uint32_t(scale));
+    number(uint32_t(layers.size()));
+    for (const PlainLayer &layer : layers) {
+      number(uint32_t(layer.outputs));
+      number(uint32_t(layer.inputs));
+      for (const int8_t w : layer.weight) bytes.push_back(uint8_t(w));
+      for (const int32_t b : layer.bias) number(uint32_t(b));
+      for (const float m : layer.multiplier) {
+        uint32_t bits;
+        std::memcpy(&bits, &m, 4);
+        number(bits);
+      }
+    }
+    return bytes;
+  }
+
+  // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/integer.py defines it.
+  Bytes run(const Bytes &picture, int height, int width) const {
+    Bytes x = picture;
+    for (const PlainLayer &layer : layers) {
+      Bytes next(size_t(height) * width * layer.outputs);
+      for (int y = 0; y < height; y++)
+        for (int column = 0; column < width; column++)
+          for (int o = 0; o < layer.outputs; o++) {
+            int64_t sum = layer.bias[o];
+            for (int tap = 0; tap < 9; tap++) {
+              const int v = y + tap / 3 - 1, u = column + tap % 3 - 1;
+              if (v < 0 || v >= height || u < 0 || u >= width) continue;
+              for (int i = 0; i < layer.inputs; i++)
+                sum += int64_t(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]) *
+                       x[(size_t(v) * width + u) * layer.inputs + i];
+            }
+            const float value = std::nearbyint(float(sum) * layer.multiplier[o]);
+            next[(size_t(y) * width + column) * layer.outputs + o] = uint8_t(std::clamp(value, 0.0f, 255.0f));
+          }
+      x = next;
+    }
+    Bytes out(x.size());
+    for (int y = 0; y < height; y++)
+      for (int column = 0; column < width; column++)
+        for (int colour = 0; colour < 3; colour++)
+          for (int r = 0; r < scale; r++)
+            for (int c = 0; c < scale; c++)
+              out[((size_t(y) * scale + r) * width * scale + size_t(column) * scale + c) * 3 + colour] =
+                  x[((size_t(y) * width + column) * 3 + colour) * scale * scale + r * scale + c];
+    return out;
+  }
+};
+
+// Now and then with values at the limits: sums and multipliers that saturate by far.
+inline PlainChain random_chain(Random &random, int most_layers) {
+  PlainChain chain{uniform(random, 1, 4), {}};
+  const int depth = uniform(random, 1, most_layers);
+  const bool extreme = uniform(random, 0, 3) == 0;
+  int channels = 3;
+  for (int i = 0; i < depth; i++) {
+    const int outputs = i == depth - 1 ? 3 * chain.scale * chain.scale : uniform(random, 1, 64);
+    PlainLayer layer{outputs, channels, {}, {}, {}};
+    for (int n = 0; n < outputs * channels * 9; n++) layer.weight.push_back(int8_t(uniform(random, -127, 127)));
+    for (int o = 0; o < outputs; o++) {
+      const int limit = extreme ? 1 << 30 : 20000;
+      layer.bias.push_back(uniform(random, 0, 3) ? uniform(random, -limit, limit) : limit);
+      const float gain = extreme ? std::ldexp(1.0f, uniform(random, -30, 20)) : 0.1f / std::sqrt(9.0f * channels);
+      layer.multiplier.push_back(uniform(random, 0, 9) ? gain * float(uniform(random, 1, 1000)) / 1000 : 0.0f);
+    }
+    chain.layers.push_back(layer);
+    channels = outputs;
+  }
+  return chain;
+}
+
+inline Bytes random_picture(Random &random, int height, int width) {
+  Bytes picture(size_t(height) * width * 3);
+  for (uint8_t &value : picture) value = uint8_t(random());
+  return picture;
+}
+
+inline std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names(1);
+  for (const char *c = sb_instruction_sets(); *c; c++) {
+    if (*c == ' ') {
+      names.emplace_back();
+    } else {
+      names.back() += *c;
+    }
+  }
+  return names;
+}
+
+// Runs to the end; the memory of `out` is exactly as long as it must be, so that a sanitizer sees every byte too far.
+inline int32_t run_to_end(sb_chain *chain, const Bytes &picture, int height, int width, int scale, int threads,
+                          Bytes &out) {
+  out.assign(picture.size() * size_t(scale) * size_t(scale), 0);
+  sb_job *job = nullptr;
+  const ptrdiff_t row = ptrdiff_t(width) * 3;
+  const int32_t started =
+      sb_start(chain, picture.data(), row, out.data(), row * scale, height, width, threads, &job);
+  if (started != SB_DONE) return started;
+  const int32_t state = sb_wait(job, -1);
+  sb_free(job);
+  return state;
+}

@@ -1,0 +1,142 @@
+// Runs random chains on every instruction set, at many sizes and thread counts, against the plainest implementation;
+// then the pool: several callers at once, cancelling, forking. Meant for builds with sanitizers.
+//   check [chains] [seed] [nofork]    (an emulator may not be able to fork a process that has threads)
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "chains.h"
+
+#if defined(__unix__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+static int failures = 0;
+
+static void expect(bool right, const char *what) {
+  if (right) return;
+  std::fprintf(stderr, "wrong: %s\n", what);
+  failures++;
+}
+
+static sb_chain *open_chain(const PlainChain &chain, const char *isa) {
+  const Bytes payload = chain.payload();
+  sb_chain *opened = nullptr;
+  char message[256];
+  if (sb_open(payload.data(), payload.size(), isa, &opened, message, sizeof message) != SB_DONE) {
+    std::fprintf(stderr, "not opened: %s\n", message);
+    std::exit(1);
+  }
+  return opened;
+}
+
+static void compare(Random &random, int chains) {
+  for (int n = 0; n < chains; n++) {
+    const PlainChain chain = random_chain(random, 6);
+    const int height = uniform(random, 1, 24), width = uniform(random, 0, 4) ? uniform(random, 1, 60) : 400;
+    const Bytes picture = random_picture(random, width > 60 ? 3 : height, width);
+    const int rows = width > 60 ? 3 : height;
+    const Bytes wanted = chain.run(picture, rows, width);
+    for (const std::string &isa : instruction_sets()) {
+      sb_chain *opened = open_chain(chain, isa.c_str());
+      for (int threads = 1; threads <= 3; threads++) {
+        Bytes out;
+        const int32_t state = run_to_end(opened, picture, rows, width, chain.scale, threads, out);
+        if (state == SB_DONE && out == wanted) continue;
+        std::fprintf(stderr, "%s, chain %d, %dx%d, %d threads, state %d:\n", isa.c_str(), n, width, rows, threads,
+                     int(state));
+        expect(false, "not what the plain implementation gives");
+      }
+      sb_close(opened);
+    }
+  }
+}
+
+static void many_callers(Random &random) {
+  const PlainChain chain = random_chain(random, 5);
+  const Bytes picture = random_picture(random, 20, 30), wanted = chain.run(picture, 20, 30);
+  sb_chain *opened = open_chain(chain, nullptr);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 6; i++)
+    callers.emplace_back([&, i] {
+      for (int n = 0; n < 20; n++) {
+        Bytes out;
+        wrong += run_to_end(opened, picture, 20, 30, chain.scale, 1 + (i + n) % 4, out) != SB_DONE || out != wanted;
+      }
+    });
+  for (std::thread &caller : callers) caller.join();
+  expect(wrong == 0, "several callers at once");
+  sb_close(opened);
+}
+
+static void cancelled(Random &random) {
+  const PlainChain chain = random_chain(random, 5);
+  const int height = 2000, width = 200;
+  const Bytes picture = random_picture(random, height, width);
+  Bytes out(picture.size() * size_t(chain.scale * chain.scale));
+  sb_chain *opened = open_chain(chain, "c");
+  for (int delay : {0, 0, 1, 5}) {
+    sb_job *job = nullptr;
+    sb_start(opened, picture.data(), width * 3, out.data(), width * 3 * chain.scale, height, width, 3, &job);
+    if (delay) expect(sb_wait(job, delay) == SB_RUNNING, "still running");
+    sb_cancel(job);
+    expect(sb_wait(job, -1) == SB_CANCELLED, "cancelled");
+    sb_free(job);
+  }
+  sb_close(opened);
+}
+
+static void forked(Random &random) {
+#if defined(__unix__) && !defined(__SANITIZE_THREAD__)  // the thread sanitizer refuses threads after a fork
+  const PlainChain chain = random_chain(random, 3);
+  const Bytes picture = random_picture(random, 9, 9), wanted = chain.run(picture, 9, 9);
+  sb_chain *opened = open_chain(chain, nullptr);
+  Bytes out;
+  expect(run_to_end(opened, picture, 9, 9, chain.scale, 2, out) == SB_DONE, "before the fork");
+  const pid_t child = fork();
+  if (child == 0) _exit(run_to_end(opened, picture, 9, 9, chain.scale, 2, out) == SB_DONE && out == wanted ? 0 : 1);
+  int status = 1;
+  waitpid(child, &status, 0);
+  expect(status == 0, "a child after a fork");
+  sb_close(opened);
+#else
+  (void)random;
+#endif
+}
+
+static void refused() {
+  PlainChain chain{1, {{3, 3, std::vector<int8_t>(81, 1), {0, 0, 0}, {1, 1, 1}}}};
+  sb_chain *opened = open_chain(chain, nullptr);
+  uint8_t bytes[64] = {};
+  sb_job *job = nullptr;
+  const auto start = [&](ptrdiff_t in, ptrdiff_t out, int height, int width, int threads) {
+    return sb_start(opened, bytes, in, bytes + 32, out, height, width, threads, &job) == SB_ERROR_SIZE && !job;
+  };
+  const int64_t most = INT64_MAX;
+  expect(start(3, 3, 0, 1, 1) && start(3, 3, 1, 0, 1) && start(3, 3, -1, 1, 1) && start(3, 3, 1, 65536, 1), "sides");
+  expect(start(5, 6, 1, 2, 1) && start(6, 5, 1, 2, 1) && start(-6, 6, 2, 2, 1), "strides");
+  expect(start(ptrdiff_t(most), 6, 2, 2, 1) && start(6, ptrdiff_t(most / 2 + 1), 2, 2, 1), "strides that overflow");
+  expect(start(3, 3, 1, 1, 0) && start(3, 3, 1, 1, 257), "threads");
+  sb_chain *none = nullptr;
+  const Bytes payload = chain.payload();
+  char message[8];
+  expect(sb_open(payload.data(), payload.size(), "mmx", &none, message, 8) == SB_ERROR_ISA && !none, "instruction set");
+  expect(std::strlen(message) == 7, "a message that is cut");
+  sb_close(opened);
+  sb_close(nullptr);
+  sb_free(nullptr);
+}
+
+int main(int count, char **arguments) {
+  const int chains = count > 1 ? std::atoi(arguments[1]) : 40;
+  Random random(count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 0);
+  refused();
+  compare(random, chains);
+  many_callers(random);
+  cancelled(random);
+  if (count <= 3) forked(random);
+  std::printf("%d chains on %s: %d wrong\n", chains, sb_instruction_sets(), failures);
+  return failures != 0;
+}

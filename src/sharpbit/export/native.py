@@ -1,0 +1,34 @@
+"""The native format: an integer chain as the engine of sharpbit reads it (docs/format.md)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sharpbit import modelfile
+from sharpbit.arch.integer import Integer, chain_of
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import UsageError
+from sharpbit.model import Model
+from sharpbit.modelfile import Header
+
+
+def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
+    """Write an integer model as `.sharpbit`.
+
+    Raises:
+        UsageError: `path` does not end in `.sharpbit`, or the model is not in integers.
+        OutputExists: `path` exists and `overwrite` is false.
+    """
+    if path.suffix.lower() != ".sharpbit":
+        raise UsageError(f"a native model is saved as .sharpbit, not {path.name!r}")
+    if not isinstance(model.net, Integer):
+        raise UsageError(f"the native format holds integers, and this {model.arch.name} is in float; quantize it first")
+    header = replace(model.header(), range=(0.0, 255.0))
+    header, data = modelfile.native(header, chain_of(model.net).payload())
+    with open_atomic(path, overwrite=overwrite) as file:
+        file.write(data)
+    return header
+
+
+EXPORT = export

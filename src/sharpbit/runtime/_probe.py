@@ -1,0 +1,96 @@
+"""Finds out by trial what an ONNX file without a header does: its scale, its range of values, how far it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sharpbit.errors import ModelError
+from sharpbit.runtime import Samples, Tensor
+
+_SCALES = (2, 3, 4, 6, 8)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file does.
+
+    Attributes:
+        scale: upscaling factor.
+        halo: input pixels around a tile that its output depends on; None: all.
+        white: the value that means white.
+        words: the same for people.
+    """
+
+    scale: int
+    halo: int | None
+    white: float
+    words: str
+
+
+def probe(run: Callable[[Tensor], Samples], name: str, tile: int | None) -> Found:
+    """Try a network.
+
+    Args:
+        run: `(h, w, 3)` to what the network makes of it, no value scaled.
+        name: of the file, for errors.
+        tile: the only side that it takes, if there is one.
+
+    Raises:
+        ModelError: it is no plain RGB upscaler.
+    """
+    side = tile or 64
+    picture = _picture(side)
+    out = run(picture)
+    scale = out.shape[0] // side
+    if scale not in _SCALES or out.shape != (side * scale, side * scale, 3):
+        raise ModelError(
+            f"{name} turns {side}x{side} into {out.shape[1]}x{out.shape[0]}, which is no upscaling by a whole factor"
+        )
+    white = _white(run, name, picture, scale)
+    radius = _radius(run, picture * white, scale, side if tile else 96)
+    seen = "sees the whole picture" if radius is None else f"sees {radius} pixels around each"
+    words = f"by trial it is x{scale}, for values 0 to {white:g}, and {seen}"
+    return Found(scale, None if radius is None else radius + 4, white, words)
+
+
+def _picture(side: int) -> Tensor:
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    waves = [0.5 + 0.2 * np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 2), (2, -1), (3, 1))]
+    return np.stack(waves, -1).astype(np.float32)
+
+
+def _white(run: Callable[[Tensor], Samples], name: str, picture: Tensor, scale: int) -> float:
+    def error(white: float) -> float:
+        out = run(picture * np.float32(white)) / np.float32(white)
+        small = out.reshape(len(picture), scale, len(picture), scale, 3).mean((1, 3))
+        value = float(np.abs(small - picture).mean())
+        return value if np.isfinite(value) else float("inf")
+
+    errors = {white: error(white) for white in (1.0, 255.0)}
+    best = min(errors, key=lambda white: errors[white])
+    if errors[best] > 0.1:
+        raise ModelError(
+            f"{name} does not give back the colours of a test picture, neither for values 0 to 1 nor for 0 to 255; it"
+            " is no plain RGB upscaler"
+        )
+    return best
+
+
+def _radius(run: Callable[[Tensor], Samples], picture: Tensor, scale: int, side: int) -> int | None:
+    """How far a changed pixel reaches, in input pixels, in a picture of `side`; None if to its edges."""
+    missing = side - len(picture)
+    picture = np.pad(picture, ((0, missing), (0, missing), (0, 0)), mode="symmetric")
+    centre, radius = side // 2, 0
+    before = run(picture)
+    for sign in (1.0, -1.0):
+        changed = picture.copy()
+        changed[centre, centre] += sign * 0.5 * picture.mean()
+        differs = (run(changed) != before).any(-1)
+        rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
+        if len(rows):
+            ends = np.array([rows[0], rows[-1], columns[0], columns[-1]]) // scale
+            radius = max(radius, int(np.abs(ends - centre).max()))
+    return None if radius >= side // 2 - 1 else radius

@@ -1,0 +1,253 @@
+"""Our own engine for integer chains (native/): bytes in, bytes out, exact to the last bit on every processor."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import weakref
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit import integer
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.integer import Bytes, IntegerChain
+from sharpbit.runtime import available_cpus, checked_device
+
+ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below
+MAX_SIDE, MAX_THREADS = 65535, 256
+_DONE, _RUNNING, _ERROR_MEMORY = 0, 1, -3
+_SLICE = 50  # milliseconds after which Python may look at signals
+
+_NAMES = {
+    "avx512-vnni": "AVX-512 VNNI",
+    "avx-vnni": "AVX-VNNI",
+    "avx2": "AVX2",
+    "neon-dotprod": "NEON dot product",
+    "c": "plain C++",
+}
+
+
+class NativeRuntime:
+    """An integer chain in our own engine. See `sharpbit.runtime.Runtime`.
+
+    Args:
+        chain: what to run.
+        threads: how many may work on one picture, 1 to 256; None: every core that the process may use.
+        halo: surroundings that a tile needs, in input pixels; None: one for each layer.
+        instruction_set: one of `instruction_sets()`; None: the fastest.
+
+    Raises:
+        UsageError: the engine is not available, or has no such instruction set, or the threads are too many.
+        ModelError: the engine refuses the chain.
+    """
+
+    def __init__(
+        self,
+        chain: IntegerChain,
+        *,
+        threads: int | None = None,
+        halo: int | None = None,
+        instruction_set: str | None = None,
+    ) -> None:
+        library = _library()
+        names = instruction_sets()
+        if instruction_set is not None and instruction_set not in names:
+            raise UsageError(f"no instruction set '{instruction_set}' here; there are: {', '.join(names)}")
+        self.threads = min(available_cpus(), MAX_THREADS) if threads is None else threads
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise UsageError(f"the native engine takes 1 to {MAX_THREADS} threads, not {self.threads}")
+        self.engine = "sharpbit native"
+        self.instruction_set = _NAMES[instruction_set or names[0]]
+        self.scale = chain.scale
+        self.halo = len(chain.layers) if halo is None else halo
+        self.tile: int | None = None
+        self.wide = True
+        self.precision = "int8"
+        self.samples = np.uint8
+        self.device = "cpu"
+        self.notes: tuple[str, ...] = ()
+        self._library = library
+        self._chain = _opened(library, chain.payload(), instruction_set)
+        weakref.finalize(self, library.sb_close, self._chain)
+
+    def __call__(self, tiles: Iterable[Bytes]) -> Iterator[Bytes]:
+        """`(h, w, 3)` bytes each in; `(h * scale, w * scale, 3)` bytes each out, in order."""
+        for tile in tiles:
+            yield self.run(tile)
+
+    def run(self, picture: Bytes, out: Bytes | None = None) -> Bytes:
+        """Enlarge one picture; may be called from several threads at once.
+
+        Args:
+            picture: `(h, w, 3)` uint8, sides up to 65535. Rows may lie apart from each other.
+            out: `(h * scale, w * scale, 3)` uint8 to write into, with contiguous rows; None: a new array.
+
+        Raises:
+            UsageError: a picture or an `out` that cannot work.
+            MemoryError: no memory for what lies between the layers.
+        """
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise UsageError(f"the native engine takes (height, width, 3) uint8, not {picture.shape} {picture.dtype}")
+        height, width = picture.shape[:2]
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+            raise UsageError(f"the native engine takes sides of 1 to {MAX_SIDE} pixels, not {width}x{height}")
+        shape = (height * self.scale, width * self.scale, 3)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        elif out.shape != shape or out.dtype != np.uint8 or not _rows(out) or not out.flags.writeable:
+            raise UsageError(
+                f"out must be {shape} uint8, writable, with contiguous rows; it is {out.shape} {out.dtype}"
+            )
+        elif np.may_share_memory(picture, out):
+            raise UsageError("out must not share memory with the picture")
+        if not _rows(picture):
+            picture = np.ascontiguousarray(picture)
+        self._run(picture, out)
+        return out
+
+    def _run(self, picture: Bytes, out: Bytes) -> None:
+        library, job = self._library, ctypes.c_void_p()
+        height, width = picture.shape[:2]
+        try:  # whatever happens: nobody may work on the arrays any more when this function ends
+            state = library.sb_start(
+                self._chain,
+                picture.ctypes.data,
+                max(picture.strides[0], 3 * width),  # numpy gives a single row any stride
+                out.ctypes.data,
+                max(out.strides[0], 3 * width * self.scale),
+                height,
+                width,
+                self.threads,
+                ctypes.byref(job),
+            )
+            while state in (_DONE, _RUNNING) and (state := library.sb_wait(job, _SLICE)) == _RUNNING:
+                pass
+        except BaseException:
+            library.sb_cancel(job)
+            raise
+        finally:
+            library.sb_free(job)
+        if state == _ERROR_MEMORY:
+            raise MemoryError(f"no memory to enlarge {width}x{height} pixels")
+        if state != _DONE:
+            raise RuntimeError(f"the native engine answered {state}")
+
+
+def available() -> bool:
+    """Whether the engine can run here."""
+    return not why_not()
+
+
+def why_not() -> str:
+    """Why the engine cannot run here, in one sentence; "" if it can."""
+    found = _load()
+    return found if isinstance(found, str) else ""
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """What this processor and build can use, fastest first; "c" is always the last. Empty without the engine."""
+    found = _load()
+    return () if isinstance(found, str) else tuple(found.sb_instruction_sets().decode().split())
+
+
+def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = None) -> float:
+    """The most multiply-accumulate operations of bytes that `threads` cores can do, in 10^9 a second.
+
+    Measured with the instruction that the kernels use, in registers only; 0 where it cannot be measured.
+    """
+    name = None if instruction_set is None else instruction_set.encode()
+    return float(_library().sb_peak(name, threads, seconds)) / 1e9
+
+
+def open_native(path: Path, *, threads: int | None = None, device: str | None = None) -> NativeRuntime:
+    """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`."""
+    checked_device("the native engine", device, ("cpu",))
+    chain, header = integer.read(path)
+    return NativeRuntime(chain, threads=threads, halo=header.halo)
+
+
+def _rows(array: NDArray[np.uint8]) -> bool:
+    """Whether each row is contiguous and rows do not overlap."""
+    height, width = array.shape[:2]
+    pixels = array.strides[2] == 1 and (array.strides[1] == 3 or width == 1)
+    return pixels and (array.strides[0] >= 3 * width or height == 1)
+
+
+def _path() -> Path | str:
+    """The library, or why there is none."""
+    named = os.environ.get("SHARPBIT_NATIVE")
+    if named == "0":
+        return "the native engine is switched off (SHARPBIT_NATIVE=0)"
+    if named:
+        return Path(named)
+    name = {"darwin": "libsharpbit.dylib", "win32": "sharpbit.dll"}.get(sys.platform, "libsharpbit.so")
+    path = Path(__file__).with_name(name)
+    if not path.exists():
+        return (
+            "this sharpbit was installed without its native engine; install a wheel, or a C++ compiler and CMake and"
+            " then sharpbit again"
+        )
+    return path
+
+
+@cache
+def _load() -> ctypes.CDLL | str:
+    """The library, or why it cannot be used."""
+    path = _path()
+    if isinstance(path, str):
+        return path
+    try:
+        library = ctypes.CDLL(os.fspath(path))
+        library.sb_abi.restype = ctypes.c_int32
+        abi = int(library.sb_abi())
+    except (OSError, AttributeError) as error:
+        return f"the native engine {path} cannot be loaded ({error}); install sharpbit again"
+    if abi != ABI:
+        return f"the native engine {path} is of another version of sharpbit ({abi}, not {ABI}); install sharpbit again"
+    pointer, int32 = ctypes.c_void_p, ctypes.c_int32
+    declarations = {
+        "sb_instruction_sets": (ctypes.c_char_p, []),
+        "sb_open": (
+            int32,
+            [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, pointer, ctypes.c_char_p, ctypes.c_size_t],
+        ),
+        "sb_close": (None, [pointer]),
+        "sb_start": (
+            int32,
+            [pointer, pointer, ctypes.c_ssize_t, pointer, ctypes.c_ssize_t, int32, int32, int32, pointer],
+        ),
+        "sb_wait": (int32, [pointer, int32]),
+        "sb_cancel": (None, [pointer]),
+        "sb_free": (None, [pointer]),
+        "sb_peak": (ctypes.c_double, [ctypes.c_char_p, int32, ctypes.c_double]),
+    }
+    for name, (result, arguments) in declarations.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def _library() -> ctypes.CDLL:
+    found = _load()
+    if isinstance(found, str):
+        raise UsageError(f"{found}; --engine auto takes another engine")
+    return found
+
+
+def _opened(library: ctypes.CDLL, payload: bytes, instruction_set: str | None) -> ctypes.c_void_p:
+    chain, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
+    name = None if instruction_set is None else instruction_set.encode()
+    code = library.sb_open(payload, len(payload), name, ctypes.byref(chain), message, len(message))
+    if code == _ERROR_MEMORY:
+        raise MemoryError("no memory for the integer chain")
+    if code != _DONE:
+        raise ModelError(message.value.decode())
+    return chain
+
+
+RUNTIME = open_native

@@ -1,0 +1,139 @@
+"""`sharpbit quantize` and `sharpbit export` as commands."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from sharpbit import integer
+from sharpbit import model as models
+from sharpbit.app.cli import app
+from sharpbit.quant import lossless
+from sharpbit.quantization import quantize_chain
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    settings = lossless.Settings(steps=3, samples=2000)
+    monkeypatch.setattr(
+        "sharpbit.quantization.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
+    )
+
+
+def noise(path, height=200, width=170, seed=0):
+    small = np.random.default_rng(seed).integers(0, 256, (height // 10, width // 10, 3), np.uint8)
+    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(4):
+        noise(folder / f"{seed}.png", seed=seed)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    models.save(models.reparameterize(models.build("etds", scale=2, blocks=1, width=8)), path)
+    return path
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".sharpbit", ".safetensors"])
+def test_the_receipt_and_the_file(model, photos, tmp_path, suffix):
+    out = tmp_path / f"out{suffix}"
+    test = tmp_path / "Test"
+    test.mkdir()
+    noise(test / "a.png", 60, 48, seed=9)
+    done = call("quantize", model, "--calibrate", photos, "-o", out, "--data", test, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["psnr"] > 35
+    assert told["bytes"][1] < told["bytes"][0] / 2
+    assert abs(told["measured"]["Test"]["before"] - told["measured"]["Test"]["after"]) < 2
+    again = models.load(out)
+    assert again.arch.name == "integer"
+    assert again.history[-1]["method"] == "lossless"
+
+
+def test_words(model, photos, tmp_path):
+    done = call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx")
+    assert done.exit_code == 0, done.output
+    assert "lossless, 8 bits" in done.stdout
+    assert "against float" in done.stdout
+
+
+def test_an_embedded_name(photos, tmp_path):
+    done = call("quantize", "x2-clean-balanced", "--calibrate", photos, "-o", tmp_path / "a.sharpbit")
+    assert done.exit_code == 0, done.output
+    assert integer.read(tmp_path / "a.sharpbit")[1].name == "x2-clean-balanced"
+
+
+def test_export_of_integers_both_ways(model, photos, tmp_path):
+    call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx")
+    assert call("export", tmp_path / "a.onnx", "--format", "native", "-o", tmp_path / "b.sharpbit").exit_code == 0
+    done = call("export", tmp_path / "b.sharpbit", "-o", tmp_path / "c.onnx", "--json")
+    assert json.loads(done.stdout)["precision"] == "int8"
+    chains = [integer.read(tmp_path / name)[0].payload() for name in ("a.onnx", "b.sharpbit", "c.onnx")]
+    assert chains[0] == chains[1] == chains[2]
+
+
+def broken(folder):
+    (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+
+
+def flat(folder):
+    for path in folder.iterdir():
+        Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
+
+
+def small(folder):
+    for path in folder.iterdir():
+        noise(path, 50, 50)
+
+
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [(broken, "0.png"), (flat, "flat"), (small, "64 pixels"), (empty, "holds no pictures"), (None, "no folder")],
+)
+def test_pictures_that_cannot_be_used(model, photos, tmp_path, change, sentence):
+    if change:
+        change(photos)
+    out = tmp_path / "a.onnx"
+    done = call("quantize", model, "--calibrate", photos if change else tmp_path / "none", "-o", out)
+    assert done.exit_code in (1, 2)
+    assert sentence in done.output
+    assert done.output.count("\n") == 1
+    assert not out.exists()
+
+
+def test_models_and_outputs_that_cannot_be(model, photos, tmp_path):
+    (tmp_path / "there.onnx").write_text("mine")
+    assert "exists" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "there.onnx").output
+    assert ".sharpbit" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.tflite").output
+    assert (
+        "8 bits, not 4" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx", "--bits", 4).output
+    )
+    models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
+    done = call("quantize", tmp_path / "espcn.safetensors", "--calibrate", photos, "-o", tmp_path / "a.onnx")
+    assert "no chain of convolutions and ReLU" in done.output
+    assert "quantize it first" in call("export", model, "--format", "native", "-o", tmp_path / "a.sharpbit").output
+    damaged = models.load(model)
+    damaged.net.layers[0].bias.data.fill_(float("nan"))
+    models.save(damaged, tmp_path / "nan.safetensors")
+    done = call("quantize", tmp_path / "nan.safetensors", "--calibrate", photos, "-o", tmp_path / "a.onnx")
+    assert done.exit_code == 1
+    assert "not numbers" in done.output, done.output

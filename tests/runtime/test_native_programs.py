@@ -1,0 +1,51 @@
+"""The C++ test programs of native/: under sanitizers, with hostile payloads, and for ARM in an emulator."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
+ARM = [tool for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64") if shutil.which(tool) is None]
+
+pytestmark = pytest.mark.skipif(bool(TOOLS), reason=f"there is no {' and no '.join(TOOLS)}")
+
+
+def built(name, *options):
+    """The programs, built in a folder that stays: only what has changed is compiled again."""
+    folder = ROOT / "build" / f"native-{name}"
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    if not (folder / "CMakeCache.txt").exists():
+        run("cmake", "-S", ROOT / "native", "-B", folder, "-DSHARPBIT_TESTS=ON", *generator, *options)
+    run("cmake", "--build", folder, "--parallel", str(os.cpu_count()))
+    return folder
+
+
+def run(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_addresses_and_undefined_behaviour():
+    folder = built("asan", "-DSHARPBIT_SANITIZE=address,undefined")
+    assert ": 0 wrong" in run(folder / "check", 10, 1)
+    opened = run(folder / "fuzz", 20000, 1)
+    assert opened.startswith("20000 payloads")
+    assert int(opened.split()[2]) > 2000
+    assert int(opened.split()[4]) > 50
+
+
+def test_threads():
+    folder = built("tsan", "-DSHARPBIT_SANITIZE=thread")
+    assert ": 0 wrong" in run(folder / "check", 4, 2)
+
+
+@pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
+def test_neon_in_an_emulator():
+    folder = built("aarch64", f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
+    assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "check", 12, 3, "nofork")
+    assert "on c: 0 wrong" in run("qemu-aarch64", "-cpu", "cortex-a53", folder / "check", 1, 4, "nofork")
