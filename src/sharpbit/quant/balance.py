@@ -7,52 +7,20 @@ so integers do it as before. The scale itself is one multiplication a number, be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from sharpbit.quant.core import quantizers
 from sharpbit.quant.grid import FLOAT, Fixed, Grid, rounded, spread
-from sharpbit.quant.layers import QuantConv2d, QuantLinear
+from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
 from sharpbit.quant.prefix import Prefix, grid_of
 
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
 WORTH = 0.9  # the share of the error that must be gone for a scale to be worth its multiplication
 SAMPLES = 1 << 17  # values of an input from which its grid is chosen here
-
-
-class Balanced(nn.Module):
-    """A quantizer of a tensor whose channels are scaled first.
-
-    Attributes:
-        scale: `(C,)`.
-        axis: along which it lies.
-        inner: what rounds.
-    """
-
-    def __init__(self, inner: nn.Module, scale: Tensor, axis: int) -> None:
-        super().__init__()
-        self.inner, self.axis = inner, axis
-        self.scale: Tensor
-        self.register_buffer("scale", scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x`, scaled and rounded."""
-        y: Tensor = self.inner(x * spread(self.scale, x, self.axis))
-        return y
-
-
-Layer = QuantConv2d | QuantLinear
-
-
-def wrap(layer: Layer, scale: Tensor | None = None) -> None:
-    """Put a scale in front of the layer's quantizer; the weights are left to the caller."""
-    axis = 1 if isinstance(layer, nn.Conv2d) else -1
-    if scale is None:
-        scale = torch.ones(layer.weight.shape[1])
-    layer.act = Balanced(layer.act, scale.to(layer.weight), axis)
 
 
 @torch.no_grad()
@@ -67,7 +35,7 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
     Returns:
         the names of the layers that were changed.
     """
-    layers: dict[str, Layer] = {
+    layers: dict[str, Weighted] = {
         name: part
         for name, part in net.named_modules()
         if isinstance(part, QuantConv2d | QuantLinear)
@@ -102,12 +70,24 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
         for handle in handles:
             handle.remove()
     for name, scale in found.items():
-        wrap(layers[name], scale)
-        layers[name].weight.div_(spread(scale, layers[name].weight, 1))
+        layer = layers[name]
+        wrap(net, [name])
+        layer.act.scale.copy_(scale)  # type: ignore[operator]
+        layer.weight.div_(spread(scale, layer.weight, 1))
     return list(found)
 
 
-def _scale(part: Layer, x: Tensor, wanted: Tensor, act: int, weight: int) -> Tensor | None:
+def wrap(net: nn.Module, names: Iterable[str]) -> nn.Module:
+    """Put scales of 1 in front of the quantizers of the inputs of these layers, in place; `net`."""
+    for name in names:
+        layer = net.get_submodule(name)
+        assert isinstance(layer, QuantConv2d | QuantLinear)
+        axis = 1 if isinstance(layer, nn.Conv2d) else -1
+        layer.act = Balanced(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), axis)
+    return net
+
+
+def _scale(part: Weighted, x: Tensor, wanted: Tensor, act: int, weight: int) -> Tensor | None:
     """The best of some scales, if it is worth it."""
     axis = 1 if isinstance(part, nn.Conv2d) else -1
     size = x.movedim(axis, 0).flatten(1).abs().amax(-1).clamp(min=1e-6)
@@ -134,11 +114,11 @@ def _on_grid(x: Tensor, axis: int | None, bits: int) -> Tensor:
     step, zero = (value.to(x) for value in grid_of(lo, hi, bits))
     if axis is None:
         step, zero = step[0], zero[0]
-    grid = Grid(-zero * step, (2**bits - 1 - zero) * step, step, late=True)
-    return rounded(x, Grid(*(spread(value, x, 0) for value in grid[:3]), late=True))
+    lo, hi, step = (spread(value, x, 0) for value in (-zero * step, (2**bits - 1 - zero) * step, step))
+    return rounded(x, Grid(lo, hi, step, late=True))
 
 
-def _apply(part: Layer, x: Tensor, weight: Tensor) -> Tensor:
+def _apply(part: Weighted, x: Tensor, weight: Tensor) -> Tensor:
     y: Tensor
     if isinstance(part, QuantConv2d):
         y = part._product(part, x, weight, part.bias)

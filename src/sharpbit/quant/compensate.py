@@ -64,7 +64,7 @@ def _round(part: QuantConv2d | QuantLinear, x: Tensor) -> None:
     moments = inputs.T @ inputs / len(inputs)
     moments.diagonal().add_(RIDGE * moments.diagonal().mean())
     upper = torch.linalg.cholesky(torch.linalg.inv(moments), upper=True)
-    lo, hi, step, *_ = part.kernel.range(part.weight, part.kernel.bits)  # type: ignore[operator, union-attr]
+    lo, hi, step, *_ = part.kernel.range(part.weight, part.kernel.bits)  # type: ignore[operator]
     lo, hi, step = (value.double() for value in (lo, hi, step))
     number = part.weight[0].numel()
     for column in range(number):

@@ -59,7 +59,7 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
         return straight(torch.minimum(torch.maximum(x, lo), hi) / step) * step
     least, most = straight(lo / step), straight(hi / step)
     if step.dim() == 0 and x.device.type == "cpu":
-        y: Tensor = _Late.apply(x, step, least, most, inside)
+        y: Tensor = _Late.apply(x, step, least, most, inside)  # type: ignore[no-untyped-call]
         return y
     number = straight(x / step)
     if inside:
@@ -88,7 +88,7 @@ class _Late(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, step, least, most = ctx.saved_tensors
         size, low, high = float(step), float(least), float(most)

@@ -70,7 +70,16 @@ class Plan:
         return cls(tuple(Rule(glob, bits, weight or bits, weight_options=options) for glob in match))
 
     @classmethod
-    def after_training(cls, rounding: Rounding, bits: int, maps: Mapping[str, Any], weight: int | None = None) -> Plan:
+    def after_training(
+        cls,
+        rounding: Rounding,
+        bits: int,
+        maps: Mapping[str, Any],
+        weight: int | None = None,
+        *,
+        symmetric: bool = False,
+        keep: Iterable[str] = (),
+    ) -> Plan:
         """The plan of quantizing after training.
 
         Args:
@@ -78,14 +87,17 @@ class Plan:
             bits: of activations; the picture that comes in and the one that goes out have 8 at least.
             maps: options of the ranges of maps of features: those of the method (`Method.maps`).
             weight: bits of weights, by default as many as activations have.
+            symmetric: whether weights get symmetric grids, which engines multiply in integers.
+            keep: globs of what stays in float besides.
         """
+        weights = {"symmetric": True} if symmetric else {}
         width = weight or bits
         return cls(
             (
-                Rule("*", bits, width),
-                *(Rule(glob, bits, width, maps) for glob in rounding.maps),
-                *(Rule(glob, max(bits, ENDS), width, maps) for glob in rounding.ends),
-                *map(leave, rounding.left),
+                Rule("*", bits, width, {}, weights),
+                *(Rule(glob, bits, width, maps, weights) for glob in rounding.maps),
+                *(Rule(glob, max(bits, ENDS), width, maps, weights) for glob in rounding.ends),
+                *map(leave, (*rounding.left, *keep)),
             )
         )
 

@@ -60,8 +60,9 @@ def refine(
         UsageError: other ranges, or no pictures.
         ModelError: the loss is not a number any more.
     """
-    ranges = [fixed.range for _, fixed in quantizers(net)]
-    if not ranges or not all(isinstance(own, Bounds) for own in ranges):
+    found = [fixed.range for _, fixed in quantizers(net)]
+    ranges = [own for own in found if isinstance(own, Bounds)]
+    if not ranges or len(ranges) < len(found):
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"
         )
@@ -82,7 +83,7 @@ def refine(
     for part in ranges:
         part.inside = how.inside
     net.eval()
-    batches = pictures.split(how.batch)
+    batches = torch.split(pictures, how.batch)
     wanted: dict[int, Tensor] = {}
     losses = []
     try:

@@ -70,7 +70,7 @@ def _errors(prefix: Prefix, lo: Tensor, hi: Tensor, bits: int, symmetric: bool) 
     else:
         step, zero = grid_of(lo, hi, bits)
     many = max(1, MANY // (2 * most * len(step)))
-    parts = zip(step.split(many, 1), zero.split(many, 1), strict=True)
+    parts = zip(torch.split(step, many, 1), torch.split(zero, many, 1), strict=True)
     return torch.cat([prefix.square(*part, most) for part in parts], 1)
 
 
