@@ -143,7 +143,7 @@ def check_block(own, expected, share):
 
 @pytest.mark.parametrize(("rounding", "loss_within", "alike"), [(None, 0.03, 0.98), (published, 0.01, 0.99)])
 def test_the_first_step_of_refining(craft, shared, golden_path, monkeypatch, rounding, loss_within, alike):
-    """The authors' order of operations gives what theirs gave; ours differs by what values between two steps set off."""
+    """The authors' order of operations gives what theirs gave; ours differs by what ties set off."""
     if rounding:
         monkeypatch.setattr(Fixed, "forward", rounding)
     case = load_file(golden_path("craft_ptq_br_4bit"))
