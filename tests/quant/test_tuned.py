@@ -134,7 +134,7 @@ def test_files_bring_back_a_tuned_network(tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8)])
 def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
-    """In grey levels: on average less than a tenth, and hardly a sample by more than two (a tie rounds to either step)."""
+    """In grey levels: a tenth on average at most, and hardly a sample by more than two (ties go either way)."""
     model, x = fresh(name), pictures()
     frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
