@@ -16,13 +16,13 @@ from tqdm import tqdm
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
 from sharpbit.data import calibration
-from sharpbit.errors import QuantizeError, ReparameterizeError, UsageError
+from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
 from sharpbit.quant import blame as blaming
 from sharpbit.quant import core, verbs
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
-from sharpbit.quant.lossless import quantize_chain
+from sharpbit.quant.lossless import check_pictures, quantize_chain
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
 from sharpbit.reparam.chain import relu_chain
@@ -93,6 +93,9 @@ def general(name: str, *, tuned: bool = False) -> Method:
     """
 
     def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
+        check_pictures(crops)
+        if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
+            raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
         method = core.METHODS[name]
         symmetric = settings.bits == INTEGER
         plan = Plan.after_training(
