@@ -72,13 +72,14 @@ def read(folder: Path, count: int, side: int) -> Tensor:
 def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Namespace) -> Model:
     """The quantized model of one row of the table."""
     tuned = row.startswith("tuned")
+    few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
     method = "search" if tuned else row.removesuffix("+br")
     after = verbs.quantize(model, Plan.after_training(model.arch.rounding, bits, METHODS[method].maps), method)
     if tuned:
-        after = verbs.balance(after, crops[: FEW // 2])
+        after = verbs.balance(after, few[: FEW // 2])
     after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit", leave=False))
     if tuned:
-        after = verbs.compensate(after, crops[:FEW])
+        after = verbs.compensate(after, few)
     if "+" in row:
         teacher = model.arch.build(replace(model.config, mask=True)).eval()
         teacher.load_state_dict(model.net.state_dict())

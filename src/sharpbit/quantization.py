@@ -104,7 +104,7 @@ def general(name: str, *, tuned: bool = False) -> Method:
         pictures = crops.float() / 255
         after = verbs.quantize(model, plan, name)
         if tuned:
-            after = verbs.balance(after, pictures[:FEW], _counted("balancing", progress, _layers(after.net)))
+            after = verbs.balance(after, _spread(pictures, FEW), _counted("balancing", progress, _layers(after.net)))
         count = _counted("calibrating", progress, -(-len(pictures) // BATCH))
 
         def batches() -> Iterator[Tensor]:
@@ -114,13 +114,20 @@ def general(name: str, *, tuned: bool = False) -> Method:
 
         after = verbs.calibrate(after, batches())
         if tuned:
-            after = verbs.compensate(after, pictures[:BATCH], _counted("rounding", progress, _layers(after.net)))
+            after = verbs.compensate(
+                after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))
+            )
         if settings.refine:
             how = Refinement(settings.refine, **(TUNED if tuned else {}))
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
         return after
 
     return quantized
+
+
+def _spread(pictures: Tensor, number: int) -> Tensor:
+    """That many of them, from first to last, as neighbours are crops of one picture."""
+    return pictures[:: max(1, len(pictures) // number)][:number]
 
 
 def _counted(word: str, progress: Progress | None, total: int) -> Callable[[int], None]:
