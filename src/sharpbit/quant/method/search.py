@@ -17,26 +17,32 @@ from sharpbit.quant.prefix import Prefix, grid_of
 RASTER = 16  # bounds a side at first
 ZOOMS = 3  # times that it is made finer, by `FINER` in both directions
 FINER = 3
+SAMPLES = 1 << 14  # values of a row that are kept of a batch, and at most four times as many in all
 MANY = 1 << 22  # points that are looked up at a time
 
 
 class Search(Bounds):
-    """Bounds at the mean over all batches of the best ones. See `Bounds` for the arguments."""
+    """The best bounds for a sample of the values of all batches. See `Bounds` for the arguments."""
 
     def __init__(self, channels: int | None = None, axis: int = 1, *, symmetric: bool = False) -> None:
         super().__init__(channels, axis, symmetric=symmetric)
-        self.batches = 0
+        self._seen: Tensor | None = None
+        self._every = 0
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
-        if self.axis == 0 and self.batches:
+        """Search again, with what this batch adds."""
+        if self.axis == 0 and self._every:
             return  # a weight, which is what it was
-        self.batches += 1
-        found = best(Prefix(self.rows(x).reshape(self.channels or 1, -1)), bits, symmetric=self.symmetric)
-        for bound, seen in zip((self.lo, self.hi), found, strict=True):
-            seen = seen.reshape(bound.shape).to(bound)
-            bound.copy_(seen if self.batches == 1 else bound + (seen - bound) / self.batches)
+        rows = self.rows(x).reshape(self.channels or 1, -1)
+        self._every = self._every or (1 if self.axis == 0 else max(1, rows.shape[1] // SAMPLES))
+        rows = rows[:, :: self._every]
+        if self.axis != 0:
+            rows = self._seen = rows if self._seen is None else torch.cat((self._seen, rows), 1)
+            if rows.shape[1] >= 4 * SAMPLES:
+                self._seen, self._every = rows[:, ::2].clone(), 2 * self._every
+        for bound, found in zip((self.lo, self.hi), best(Prefix(rows), bits, symmetric=self.symmetric), strict=True):
+            bound.copy_(found.reshape(bound.shape).to(bound))
 
 
 def best(prefix: Prefix, bits: int, *, symmetric: bool = False) -> tuple[Tensor, Tensor]:
