@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,27 @@ class Site(nn.Identity):
     tensor matters that no convolution or linear layer takes as its input, such as the two sides of an addition. One
     site stands for one place: a site that is called twice in a forward has one range for both.
     """
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What quantizing a network after training rounds: the input and the weight of every layer, and every site.
+
+    All fields are globs over names of `Conv2d`, `Linear` and `Site` modules.
+
+    Attributes:
+        ends: whose inputs are the picture that comes in and the one that goes out; they have 8 bits at least.
+        maps: whose inputs are maps of features of the convolutional path, in which frequencies mean something. The
+            inputs of `ends` are of that kind too. All others are tokens, products and the like.
+        left: what stays in float.
+
+    Source: the rule in Adaptive Dual Clipping, read out of `basicsr/archs/craft_q_arch.py` of
+    AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR.
+    """
+
+    ends: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 def conv(inputs: int, outputs: int, side: int, *, bias: bool = True, groups: int = 1) -> nn.Conv2d:

@@ -16,36 +16,62 @@ from tqdm import tqdm
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
 from sharpbit.data import calibration
-from sharpbit.errors import QuantizeError, ReparameterizeError, UsageError
+from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
+from sharpbit.quant import blame as blaming
 from sharpbit.quant import core, verbs
-from sharpbit.quant.lossless import quantize_chain
+from sharpbit.quant.layers import QuantConv2d, QuantLinear
+from sharpbit.quant.lossless import check_pictures, quantize_chain
 from sharpbit.quant.plan import Plan
+from sharpbit.quant.refine import Refinement
 from sharpbit.reparam.chain import relu_chain
 
 Progress = Callable[[str, int, int], object]
 OTHERS = "the methods minmax and percentile take any network"
 BATCH = 8  # small pictures that are calibrated on at once
+FEW = 4  # of them that channels are balanced on
+INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
+TUNED: Mapping[str, Any] = {"rate": 5e-4, "weights": 4e-4, "fall": True}
 HELD_OUT = 10  # every tenth crop is kept to measure on
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a method is told.
+
+    Attributes:
+        bits: of weights and activations.
+        refine: steps in which bounds (and weights, if the method is `tuned`) learn from the float network.
+        keep: globs of layers that stay in float.
+    """
+
+    bits: int = 8
+    refine: int = 0
+    keep: tuple[str, ...] = ()
 
 
 class Method(Protocol):
     """Makes a quantized model of a float one."""
 
-    def __call__(self, model: Model, crops: Tensor, bits: int, progress: Progress | None) -> Model:
-        """`crops` `(N, 3, h, w)` uint8 are small pictures to calibrate on."""
+    def __call__(self, model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
+        """`crops` `(N, 3, h, w)` uint8 are small pictures to calibrate on; what comes may still have to be frozen."""
 
 
-def lossless(model: Model, crops: Tensor, bits: int, progress: Progress | None) -> Model:
+def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
     """A chain of convolutions and ReLU in 8-bit integers. See `sharpbit.quant.lossless`.
 
     Raises:
-        UsageError: not 8 bits.
+        UsageError: not 8 bits, or something to refine or to keep.
         QuantizeError: the network is no such chain.
     """
+    bits = settings.bits
     if bits != 8:
         raise UsageError(f"the method lossless makes 8 bits, not {bits}; leave --bits out")
+    if settings.refine or settings.keep:
+        raise UsageError(
+            "the method lossless takes the whole network and refines nothing; leave --refine and --keep out"
+        )
     try:
         chain = relu_chain(model.net)
     except ReparameterizeError as error:
@@ -63,24 +89,73 @@ def lossless(model: Model, crops: Tensor, bits: int, progress: Progress | None) 
     return replace(model, arch=ARCHITECTURES["integer"], config=net.config, net=net, history=history, about=about)
 
 
-def general(method: str) -> Method:
-    """A method of `sharpbit.quant.method`, for any network: ranges are found, then frozen."""
+def general(name: str, *, tuned: bool = False) -> Method:
+    """A method of `sharpbit.quant.method`, for any network: ranges are found, and, where asked for, learn.
 
-    def quantized(model: Model, crops: Tensor, bits: int, progress: Progress | None) -> Model:
-        model = verbs.quantize(model, Plan.uniform(bits), method)
+    Args:
+        name: of the method.
+        tuned: balance channels before, and round weights together after; refining then trains the weights too.
+    """
+
+    def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
+        check_pictures(crops)
+        if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
+            raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
+        method = core.METHODS[name]
+        symmetric = settings.bits == INTEGER
+        plan = Plan.after_training(
+            model.arch.rounding, settings.bits, method.maps, symmetric=symmetric, keep=settings.keep
+        )
+        pictures = crops.float() / 255
+        after = verbs.quantize(model, plan, name)
+        if tuned:
+            after = verbs.balance(after, _spread(pictures, FEW), _counted("balancing", progress, _layers(after.net)))
+        count = _counted("calibrating", progress, -(-len(pictures) // BATCH))
 
         def batches() -> Iterator[Tensor]:
-            for done, part in enumerate(torch.split(crops, BATCH)):
-                yield part.float() / 255
-                if progress:
-                    progress("calibrating", min((done + 1) * BATCH, len(crops)), len(crops))
+            for part in torch.split(pictures, BATCH):
+                yield part
+                count(1)
 
-        return verbs.freeze(verbs.calibrate(model, batches()))
+        after = verbs.calibrate(after, batches())
+        if tuned:
+            after = verbs.compensate(
+                after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))
+            )
+        if settings.refine:
+            how = Refinement(settings.refine, **(TUNED if tuned else {}))
+            after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
+        return after
 
     return quantized
 
 
-METHODS: Mapping[str, Method] = {"lossless": lossless, **{name: general(name) for name in core.METHODS}}
+def _spread(pictures: Tensor, number: int) -> Tensor:
+    """That many of them, from first to last, as neighbours are crops of one picture."""
+    return pictures[:: max(1, len(pictures) // number)][:number]
+
+
+def _counted(word: str, progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress(word, min(done, total), total)
+
+    return count
+
+
+def _layers(net: nn.Module) -> int:
+    return sum(isinstance(part, QuantConv2d | QuantLinear) for part in net.modules())
+
+
+METHODS: Mapping[str, Method] = {
+    "lossless": lossless,
+    "tuned": general("search", tuned=True),
+    **{name: general(name) for name in core.METHODS},
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +165,8 @@ class Receipt:
     Attributes:
         method: by which it was done.
         bits: of weights and activations.
+        refined: steps in which it learned from the float network.
+        kept: globs of layers that stayed in float.
         crops: small pictures that were calibrated on.
         held_out: small pictures that were not, but measured on.
         seconds: that it took.
@@ -97,10 +174,16 @@ class Receipt:
         psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out pictures (RGB, dB).
         differing: share of their samples that are not the same.
         largest: difference in grey levels.
+        blame: layers and sites, the worst first, and the share of the mean square error that is gone without rounding
+            there; empty unless asked for.
+        ranges: of each rounded activation: name, smallest and largest value in float, smallest and largest on the grid;
+            empty for methods without.
     """
 
     method: str
     bits: int
+    refined: int
+    kept: tuple[str, ...]
     crops: int
     held_out: int
     seconds: float
@@ -108,6 +191,8 @@ class Receipt:
     psnr: float
     differing: float
     largest: int
+    blame: tuple[tuple[str, float], ...] = ()
+    ranges: tuple[tuple[str, float, float, float, float], ...] = ()
 
 
 def quantize(
@@ -116,6 +201,8 @@ def quantize(
     *,
     method: str = "lossless",
     bits: int = 8,
+    refine: int = 0,
+    keep: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Model:
     """The model in integers, calibrated on ordinary pictures; what was done is the last entry of its history.
@@ -126,24 +213,27 @@ def quantize(
             (`sharpbit.data.calibration`).
         method: one of `METHODS`.
         bits: of weights and activations.
+        refine: steps in which the result learns from the float network.
+        keep: globs of layers that stay in float.
         progress: called with a word, what is done of it, and how much there is.
 
     Raises:
         UsageError: no such method, bits that it does not make, or nothing to calibrate on.
         QuantizeError: the method cannot do it for this network, or not with these pictures.
     """
-    return with_receipt(model, pictures, method=method, bits=bits, progress=progress)[0]
+    return with_receipt(model, pictures, Settings(bits, refine, tuple(keep)), method=method, progress=progress)[0]
 
 
 def with_receipt(
     model: Model,
     pictures: str | Path | Sequence[np.ndarray],
+    settings: Settings = Settings(),
     *,
     method: str = "lossless",
-    bits: int = 8,
     progress: Progress | None = None,
+    blame: bool = False,
 ) -> tuple[Model, Receipt]:
-    """What `quantize` does, and the receipt."""
+    """What `quantize` does, and the receipt; with `blame`, also what each layer's rounding costs."""
     started = time.monotonic()
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
@@ -155,11 +245,23 @@ def with_receipt(
         crops = calibration.from_pictures(pictures, model.scale)
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     held_out, crops = (crops[kept], crops[~kept]) if bool(kept.any()) else (crops, crops)
-    after = METHODS[method](model, crops, bits, progress)
+    after = METHODS[method](model, crops, settings, progress)
+    blamed: tuple[tuple[str, float], ...] = ()
+    ranges: tuple[tuple[str, float, float, float, float], ...] = ()
+    if any(True for _ in core.quantizers(after.net)):
+        if blame:
+            parts = len(blaming.parts(after.net))
+            blamed = blaming.blame(
+                after.net, model.net, held_out[:1].float() / 255, _counted("blaming", progress, parts)
+            )
+        ranges = blaming.ranges(after.net, held_out[:BATCH].float() / 255)
+        after = verbs.freeze(after)
     psnr, differing, largest = _apart(model.net, after.net, held_out)
     receipt = Receipt(
         method=method,
-        bits=bits,
+        bits=settings.bits,
+        refined=settings.refine,
+        kept=settings.keep,
         crops=len(crops),
         held_out=len(held_out),
         seconds=round(time.monotonic() - started, 1),
@@ -167,6 +269,8 @@ def with_receipt(
         psnr=round(psnr, 2),
         differing=round(differing, 4),
         largest=largest,
+        blame=blamed,
+        ranges=ranges,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

@@ -20,7 +20,7 @@ from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
 from sharpbit.qat import fake_quantize, tabulate
 from sharpbit.quant.placement import placement
-from sharpbit.quantization import shown, with_receipt
+from sharpbit.quantization import Settings, shown, with_receipt
 from sharpbit.reparam.receipt import receipt
 from sharpbit.training import Training, train
 
@@ -323,9 +323,11 @@ class Kitchen:
         """Turn the network into integers, calibrated on the training pictures."""
         if self.data is None:
             raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
-        method, bits = settings.get("method", "lossless"), settings.get("bits", 8)
+        settings = dict(settings)
+        method = settings.pop("method", "lossless")
+        how = _checked(Settings, settings, f"{self.recipe.name}: quantize")
         with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
-            model, receipt = with_receipt(model, self.data, method=method, bits=bits, progress=shown(bar))
+            model, receipt = with_receipt(model, self.data, how, method=method, progress=shown(bar))
         path = self.folder / "quantized.safetensors"
         models.save(model, path, overwrite=True)
         return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})

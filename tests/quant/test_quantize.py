@@ -167,13 +167,13 @@ def test_ranges_for_each_channel():
 
 def test_percentile_by_hand():
     bounds = Percentile(tail=0.1, rate=0.25)
-    bounds.observe(torch.arange(11.0))
+    bounds.observe(torch.arange(11.0), 8)
     assert (bounds.lo.item(), bounds.hi.item()) == (1, 9)
-    bounds.observe(torch.arange(21.0) * 2 - 4)
+    bounds.observe(torch.arange(21.0) * 2 - 4, 8)
     assert (bounds.lo.item(), bounds.hi.item()) == (1 + 0.25 * (0 - 1), 9 + 0.25 * (32 - 9))
     noise = torch.randn(2, 3, 40, 50)
     rows = Percentile(3, 1, tail=0.003)
-    rows.observe(noise)
+    rows.observe(noise, 8)
     expected = torch.quantile(noise.movedim(1, 0).flatten(1), torch.tensor([0.003, 0.997]), dim=1)
     torch.testing.assert_close(torch.stack([rows.lo, rows.hi]).detach(), expected)
 
@@ -192,7 +192,7 @@ def test_minmax_is_the_published_baseline(shared):
         if name == key or weight is None or lo.dim() != 1:
             continue
         bounds = MinMax(len(weight), 0)
-        bounds.observe(weight)
+        bounds.observe(weight, 8)
         torch.testing.assert_close(bounds.lo.data, lo, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(bounds.hi.data, golden[key.replace("min_val", "max_val")], rtol=1e-5, atol=1e-5)
         checked += 1

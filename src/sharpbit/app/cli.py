@@ -218,21 +218,30 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 @click.option("-o", "--output", required=True, metavar="FILE", help="The result: .onnx, .sharpbit or .safetensors.")
 @click.option("--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights and activations.")
 @click.option("--method", default="lossless", show_default=True, help="How; see docs/quantize.md.")
+@click.option(
+    "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Steps of learning from the float one."
+)
+@click.option("--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.")
 @click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures to measure before and after on.")
+@click.option("--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.")
+@click.option("--blame", is_flag=True, help="List the layers whose rounding costs most.")
+@click.option("--report", metavar="FILE.md", help="Write a page with all layers and plots of ranges.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def quantize(**given: Any) -> None:
+def quantize(bits: int, refine: int, keep: tuple[str, ...], **given: Any) -> None:
     """Turn MODEL, an embedded name or a file, into integers, and say what that cost.
 
-    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes).
+    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
+    adc, search, minmax, percentile and ptq4sr take any network.
     """
     from sharpbit.extras import need
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
+    from sharpbit.quantization import Settings
 
-    click.echo(run_quantize(**given))
+    click.echo(run_quantize(settings=Settings(bits, refine, keep), **given))
 
 
 @app.command()

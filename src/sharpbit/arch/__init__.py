@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import nn
 
 from sharpbit.catalog import Catalog
-from sharpbit.nn import State
+from sharpbit.nn import Rounding, State
 
 
 class Config(Protocol):
@@ -29,6 +29,7 @@ class Architecture:
         infer: state dict, with our keys or published ones, to config; None if these are not weights of this family.
         rename: published state dict to ours; the identity where the keys are ours already.
         sites: globs of the modules that quantizing "the body" of this network means.
+        rounding: what quantizing all of it after training rounds, and how.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Architecture:
     infer: Callable[[State], Any | None]
     rename: Callable[[State], State] = lambda state: state
     sites: tuple[str, ...] = ()
+    rounding: Rounding = field(default_factory=Rounding)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = Catalog("sharpbit.arch", "ARCH")

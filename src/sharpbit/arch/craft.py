@@ -20,7 +20,7 @@ from sharpbit.arch._attention import PADDINGS, pad
 from sharpbit.arch._craft_blocks import HFB, HFERB, SRWAB, LayerNorm
 from sharpbit.arch._position import offsets
 from sharpbit.errors import UsageError
-from sharpbit.nn import Site, State, conv3, count, scale_of
+from sharpbit.nn import Rounding, Site, State, conv3, count, scale_of
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in RGB
 
@@ -180,5 +180,16 @@ ARCH = Architecture(
         *(f"{_GROUP}hf_blocks.*.ffn.{part}" for part in ("project_in", "dwconv", "project_out")),
         "layers.*.conv",
         "conv_after_body",
+    ),
+    # Published are 440 activations and 303 weights; 96 and 128 of them lie in the MLPs of the positions, which stay
+    # float: their result is the same for every picture, and in every published network without effect.
+    rounding=Rounding(
+        ends=("conv_first", "output"),
+        maps=(
+            "conv_after_body",
+            "upsample.0",
+            *(f"{_GROUP}hfer_blocks.*.{part}" for part in ("peaks", "fc", "conv", "last_fc")),
+        ),
+        left=("*.pos.*",),
     ),
 )

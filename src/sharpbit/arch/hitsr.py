@@ -18,7 +18,7 @@ from sharpbit.arch import Architecture
 from sharpbit.arch._attention import merge, pad, split
 from sharpbit.arch._position import Position
 from sharpbit.errors import UsageError
-from sharpbit.nn import Site, State, conv3, count, scale_of
+from sharpbit.nn import Rounding, Site, State, conv3, count, scale_of
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, in RGB
 
@@ -271,5 +271,10 @@ ARCH = Architecture(
         *(f"{_BLOCKS}mlp.{part}" for part in ("fc1", "dwconv.depthwise_conv.0", "fc2")),
         "layers.*.conv",
         "conv_after_body",
+    ),
+    rounding=Rounding(
+        ends=("conv_first", "output"),
+        maps=("conv_after_body", "upsample.0"),
+        left=("*.pos.*", "*.spatial_linear"),
     ),
 )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
-from sharpbit.nn import State, conv, conv3, count, scale_of
+from sharpbit.nn import Rounding, Site, State, conv, conv3, count, scale_of
 
 SLOPE = 0.05
 
@@ -80,10 +80,12 @@ class IMDN(nn.Module):
         width = config.width
         body = Shortcut(*(Block(width) for _ in range(config.blocks)), conv3(width, width))
         self.model = nn.Sequential(conv3(3, width), body, conv3(width, 3 * config.scale**2))
+        self.output = Site()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`, not clamped."""
-        return F.pixel_shuffle(self.model(x), self.config.scale)
+        result: Tensor = self.output(F.pixel_shuffle(self.model(x), self.config.scale))
+        return result
 
 
 def _infer(state: State) -> Config | None:
@@ -94,4 +96,11 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale, blocks, len(state["model.0.weight"]))
 
 
-ARCH = Architecture(name="imdn", config=Config, build=IMDN, infer=_infer, sites=("model.1.sub.*",))
+ARCH = Architecture(
+    name="imdn",
+    config=Config,
+    build=IMDN,
+    infer=_infer,
+    sites=("model.1.sub.*",),
+    rounding=Rounding(ends=("model.0", "output"), maps=("model.*",)),
+)

@@ -58,7 +58,7 @@ def _crops(pictures: Iterable[np.ndarray], count: int, scale: int, source: str) 
     each = math.ceil(CROPS / max(count, 1))
     found: list[np.ndarray] = []
     for picture in pictures:
-        found += _of_one(picture, each, scale)
+        found += of_one(picture, each, scale)
     if not found:
         raise UsageError(
             f"no picture of {source} has {SIDE} pixels on both sides, which calibration needs; give larger ones"
@@ -66,7 +66,8 @@ def _crops(pictures: Iterable[np.ndarray], count: int, scale: int, source: str) 
     return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
 
 
-def _of_one(picture: np.ndarray, count: int, scale: int) -> list[np.ndarray]:
+def of_one(picture: np.ndarray, count: int, scale: int) -> list[np.ndarray]:
+    """At most `count` crops of one picture `(H, W, 3)`, none where it is too small. See `from_pictures`."""
     height, width = (size // scale * scale for size in picture.shape[:2])
     if min(height, width) >= SIDE * scale:
         picture = shrink(np.ascontiguousarray(picture[:height, :width]), scale)

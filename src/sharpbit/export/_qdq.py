@@ -24,7 +24,7 @@ from onnxscript import opset18 as op
 from torch import nn
 
 from sharpbit.quant.freeze import QDQ, Integers
-from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
+from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
 
 BYTE = (0, 255)
 
@@ -37,7 +37,7 @@ def prepared(net: nn.Module) -> nn.Module:
     for part in net.modules():
         if not isinstance(part, QuantConv2d | QuantLinear | QuantSite):
             continue
-        act, kernel = part.act, getattr(part, "kernel", None)
+        act, kernel = rounding(part.act), getattr(part, "kernel", None)
         integer = all(item.integer for item in (act, kernel) if isinstance(item, QDQ | Integers))
         for quantizer in (act, kernel):
             if isinstance(quantizer, QDQ | Integers):

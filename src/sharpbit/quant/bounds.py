@@ -22,7 +22,8 @@ class Bounds(Range):
     `D = max(|lo|, |hi|) / n`, values `-n D .. n D`.
 
     The bounds are parameters. The gradient of a value inside with regard to `D` is `round(x / D) - x / D`, as in LSQ;
-    a clipped value moves its bound; exactly on a bound it is inside.
+    a clipped value moves its bound; exactly on a bound it is inside, unless the attribute `inside` is false (see
+    `Grid`).
 
     Source: CRAFT (`basicsr/utils/Quantify`), except that rounding comes before the zero point is added, as in ONNX; the
     two differ where `x / D` is exactly half of an odd number.
@@ -32,6 +33,7 @@ class Bounds(Range):
         super().__init__(channels, axis)
         shape = () if channels is None else (channels,)
         self.symmetric = symmetric
+        self.inside = True
         self.lo = nn.Parameter(torch.full(shape, torch.nan))
         self.hi = nn.Parameter(torch.full(shape, torch.nan))
 
@@ -40,12 +42,13 @@ class Bounds(Range):
         if self.symmetric:
             most = 2 ** (bits - 1) - 1
             step = _at_least(torch.maximum(self.lo.abs(), self.hi.abs()) / most)
-            return Grid(-most * step, most * step, step, late=True)
+            return Grid(-most * step, most * step, step, late=True, inside=self.inside)
         most = 2**bits - 1
         step = _at_least((self.hi - self.lo) / most)
         zero = -straight(self.lo / step)
-        zero = torch.where(zero < 0, 0.0, torch.where(zero > most, float(most), zero))
-        return Grid(-zero * step, (most - zero) * step, step, late=True)
+        clipped = (zero < 0, zero > most) if self.inside else (zero <= 0, zero >= most)
+        zero = torch.where(clipped[0], 0.0, torch.where(clipped[1], float(most), zero))
+        return Grid(-zero * step, (most - zero) * step, step, late=True, inside=self.inside)
 
 
 def _at_least(step: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Method:
     Attributes:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
+        maps: options of the range of a map of features of the convolutional path (see `sharpbit.nn.Rounding`).
         loss: of the quantized network after a forward, the term that training adds to the loss of the picture; None if
             there is none.
         stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
@@ -38,6 +39,7 @@ class Method:
 
     act: Callable[..., Range]
     weight: Callable[..., Range]
+    maps: Mapping[str, Any] = field(default_factory=dict)
     loss: Callable[[nn.Module], Tensor] | None = None
     stage: Callable[[nn.Module, int], None] | None = None
     selector: Callable[..., Selector] | None = None
@@ -129,8 +131,8 @@ def quantizers(net: nn.Module) -> Iterator[tuple[str, Fixed]]:
 def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
     """Let every range observe the network as it is in float, batch by batch; `net` is changed in place.
 
-    A hook on each quantizer observes and gives back the quantizer's input, so that nothing is rounded meanwhile, and
-    weights are observed as often as activations.
+    A hook on each quantizer observes its input, and nothing is rounded meanwhile. Weights are observed as often as
+    activations.
 
     Args:
         net: quantized.
@@ -165,17 +167,21 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
 @contextmanager
 def observing(net: nn.Module) -> Iterator[None]:
     """Within, every quantizer of `net` observes what it is given and passes it on unrounded."""
-
-    def hook(fixed: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        assert isinstance(fixed, Fixed)
-        fixed.range.observe(args[0].detach())
-        return args[0]
-
-    handles = [fixed.register_forward_hook(hook) for _, fixed in quantizers(net)]
-    if not handles:
+    widths = {fixed: fixed.bits for _, fixed in quantizers(net)}
+    if not widths:
         raise UsageError(f"{type(net).__name__} has no quantizers; quantize it first")
+
+    def hook(fixed: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(fixed, Fixed)
+        fixed.range.observe(args[0].detach(), widths[fixed])
+
+    handles = [fixed.register_forward_pre_hook(hook) for fixed in widths]
+    for fixed in widths:
+        fixed.bits = FLOAT
     try:
         yield
     finally:
+        for fixed, bits in widths.items():
+            fixed.bits = bits
         for handle in handles:
             handle.remove()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.grid import FLOAT, Fixed, spread
-from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
+from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, QuantSite, rounding
 
 CONTAINER = 8  # bits of the integers that weights of at most that many are kept in
 LARGEST = 127
@@ -130,8 +130,9 @@ def freeze(net: nn.Module, *, check: bool = True) -> nn.Module:
             part.kernel = _frozen(f"{name}.kernel", part.kernel, part.weight, check)
             if isinstance(part.kernel, Integers):
                 part.register_parameter("weight", None)
-                if check and isinstance(part.act, QDQ) and part.act.integer and part.kernel.integer:
-                    _round_bias(part.bias, part.act, part.kernel)
+                act = rounding(part.act)
+                if check and isinstance(act, QDQ) and act.integer and part.kernel.integer:
+                    _round_bias(part.bias, act, part.kernel)
     if not found:
         raise UsageError(f"{type(net).__name__} has no quantizers to freeze; quantize it first")
     return net
@@ -146,6 +147,9 @@ def weights(net: nn.Module) -> int:
 
 def _frozen(name: str, part: nn.Module, weight: Tensor | None, check: bool) -> nn.Module:
     if isinstance(part, QDQ | Integers | nn.Identity):
+        return part
+    if isinstance(part, Balanced):
+        part.inner = _frozen(f"{name}.inner", part.inner, weight, check)
         return part
     if not isinstance(part, Fixed):
         raise UsageError(
@@ -185,7 +189,7 @@ def _round_bias(bias: Tensor | None, act: QDQ, kernel: Integers) -> None:
 
 def _numbers(fixed: Fixed, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Step, smallest and largest integer of a grid."""
-    lo, hi, step, _ = fixed.range(x, fixed.bits)
+    lo, hi, step, *_ = fixed.range(x, fixed.bits)
     least, most = ((bound / step).round().nan_to_num().to(torch.int32) for bound in (lo, hi))
     return step.detach().clone(), least, most
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.nn import Site
+from sharpbit.quant.grid import spread
 
 
 class QuantConv2d(nn.Conv2d):
@@ -32,11 +33,12 @@ class QuantConv2d(nn.Conv2d):
         )
         self.weight, self.bias = conv.weight, conv.bias
         self.act, self.kernel = act, kernel
+        self._product = type(conv)._conv_forward
         self.train(conv.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer, of rounded numbers."""
-        y: Tensor = self._conv_forward(self.act(x), self.kernel(self.weight), self.bias)
+        y: Tensor = self._product(self, self.act(x), self.kernel(self.weight), self.bias)
         return y
 
 
@@ -53,6 +55,32 @@ class QuantLinear(nn.Linear):
         """As the float layer, of rounded numbers."""
         y: Tensor = F.linear(self.act(x), self.kernel(self.weight), self.bias)
         return y
+
+
+class Balanced(nn.Module):
+    """A quantizer of a tensor whose channels are scaled first; the layer's weights undo it (`sharpbit.quant.balance`).
+
+    Attributes:
+        inner: what rounds.
+        scale: `(C,)`.
+        axis: along which it lies.
+    """
+
+    def __init__(self, inner: nn.Module, scale: Tensor, axis: int) -> None:
+        super().__init__()
+        self.inner, self.axis = inner, axis
+        self.scale: Tensor
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`, scaled and rounded."""
+        y: Tensor = self.inner(x * spread(self.scale, x, self.axis))
+        return y
+
+
+def rounding(act: nn.Module) -> nn.Module:
+    """What rounds in a layer's `act`."""
+    return act.inner if isinstance(act, Balanced) else act
 
 
 class QuantSite(Site):

@@ -106,7 +106,7 @@ def quantize_chain(
     settings = settings or Settings()
     progress = progress or (lambda word, done, total: None)
     layers = _layers(chain)
-    _check_pictures(pictures)
+    check_pictures(pictures)
     generator = torch.Generator().manual_seed(settings.seed)
     bytes_in = pictures.float()
     few = bytes_in[torch.randperm(len(bytes_in), generator=generator)[:FEW]]
@@ -155,7 +155,12 @@ def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
     return layers
 
 
-def _check_pictures(pictures: Tensor) -> None:
+def check_pictures(pictures: Tensor) -> None:
+    """Refuse what nothing can be calibrated on.
+
+    Raises:
+        QuantizeError: not `(N, 3, h, w)` bytes, or flat.
+    """
     if pictures.dtype != torch.uint8 or pictures.dim() != 4 or pictures.shape[1] != 3 or not len(pictures):
         raise QuantizeError(f"calibration takes (N, 3, h, w) bytes, not {tuple(pictures.shape)} {pictures.dtype}")
     if float(pictures.float().std()) < 1:

@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from sharpbit.errors import UsageError
-from sharpbit.nn import Site
+from sharpbit.nn import Rounding, Site
 from sharpbit.quant.grid import FLOAT, checked_bits
 
-KINDS = (nn.Conv2d, nn.Linear, Site)
+KINDS = (nn.Conv2d, nn.Linear, Site)  # or a Conv2d that only computes its product in another way
+ENDS = 8  # bits of the pictures at both ends of a network, at least
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,38 @@ class Plan:
         return cls(tuple(Rule(glob, bits, weight or bits, weight_options=options) for glob in match))
 
     @classmethod
+    def after_training(
+        cls,
+        rounding: Rounding,
+        bits: int,
+        maps: Mapping[str, Any],
+        weight: int | None = None,
+        *,
+        symmetric: bool = False,
+        keep: Iterable[str] = (),
+    ) -> Plan:
+        """The plan of quantizing after training.
+
+        Args:
+            rounding: of the network's architecture.
+            bits: of activations; the picture that comes in and the one that goes out have 8 at least.
+            maps: options of the ranges of maps of features: those of the method (`Method.maps`).
+            weight: bits of weights, by default as many as activations have.
+            symmetric: whether weights get symmetric grids, which engines multiply in integers.
+            keep: globs of what stays in float besides.
+        """
+        weights = {"symmetric": True} if symmetric else {}
+        width = weight or bits
+        return cls(
+            (
+                Rule("*", bits, width, {}, weights),
+                *(Rule(glob, bits, width, maps, weights) for glob in rounding.maps),
+                *(Rule(glob, max(bits, ENDS), width, maps, weights) for glob in rounding.ends),
+                *map(leave, (*rounding.left, *keep)),
+            )
+        )
+
+    @classmethod
     def read(cls, rules: Iterable[Mapping[str, Any]]) -> Plan:
         """From tables with the keys of `Rule`, as a recipe or a file header has them."""
         known = [item.name for item in fields(Rule)]
@@ -106,7 +139,7 @@ class Plan:
         Raises:
             UsageError: a rule matches nothing.
         """
-        names = [(name, part) for name, part in net.named_modules(remove_duplicate=False) if type(part) in KINDS]
+        names = [(name, part) for name, part in net.named_modules(remove_duplicate=False) if _swappable(part)]
         chosen: dict[nn.Module, Rule] = {}
         for rule in self.rules:
             parts = [part for name, part in names if fnmatchcase(name, rule.match)]
@@ -114,6 +147,10 @@ class Plan:
                 raise UsageError(_nothing(rule.match, net, [name for name, _ in names]))
             chosen |= dict.fromkeys(parts, rule)
         return {part: rule for part, rule in chosen.items() if not rule.idle}
+
+
+def _swappable(part: nn.Module) -> bool:
+    return type(part) in KINDS or (isinstance(part, nn.Conv2d) and type(part).forward is nn.Conv2d.forward)
 
 
 def _nothing(match: str, net: nn.Module, names: list[str]) -> str:

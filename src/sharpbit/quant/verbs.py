@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from sharpbit.quant import balance as balancing
+from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
+from sharpbit.quant import refine as refining
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
+from sharpbit.quant.layers import rounding
 from sharpbit.quant.plan import Plan
+from sharpbit.quant.refine import Refinement
 
 Entry = Mapping[str, Any]
 
@@ -35,6 +40,7 @@ class Recorded(Protocol):
 
 
 M = TypeVar("M", bound=Recorded)
+Progress = Callable[[int], object] | None
 
 
 def quantize(model: M, plan: Plan | None = None, method: str = "minmax") -> M:
@@ -60,6 +66,27 @@ def calibrate(model: M, batches: Iterable[Tensor]) -> M:
     return _grown(model, net, {"verb": "calibrate", "batches": count})
 
 
+def balance(model: M, pictures: Tensor, progress: Progress = None) -> M:
+    """The quantized model with scaled channels where that helps. See `sharpbit.quant.balance.balance`."""
+    net = copy.deepcopy(model.net)
+    layers = balancing.balance(net, pictures, progress)
+    return _grown(model, net, {"verb": "balance", "layers": layers})
+
+
+def compensate(model: M, pictures: Tensor, progress: Progress = None) -> M:
+    """The calibrated model with weights rounded together. See `sharpbit.quant.compensate.compensate`."""
+    net = copy.deepcopy(model.net)
+    layers = compensating.compensate(net, pictures, progress)
+    return _grown(model, net, {"verb": "compensate", "layers": layers})
+
+
+def refine(model: M, teacher: nn.Module, pictures: Tensor, how: Refinement, progress: Progress = None) -> M:
+    """The calibrated model with bounds that learned from a float network. See `sharpbit.quant.refine.refine`."""
+    net = copy.deepcopy(model.net)
+    losses = refining.refine(net, teacher, pictures, how, progress)
+    return _grown(model, net, {"verb": "refine", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []})
+
+
 def freeze(model: M) -> M:
     """The quantized model with numbers for ranges and integers for weights. See `sharpbit.quant.freeze.freeze`."""
     net = freeze_net(model.net)
@@ -71,7 +98,7 @@ def precision(net: nn.Module) -> str:
     """Widths of weights and activations of a frozen network, the widest first, such as `W8A8` or `W8A8 W4A4`."""
     pairs = set()
     for part in net.modules():
-        kernel, act = getattr(part, "kernel", None), getattr(part, "act", None)
+        kernel, act = getattr(part, "kernel", None), rounding(getattr(part, "act", part))
         if isinstance(kernel, Integers | nn.Identity) and isinstance(act, QDQ | nn.Identity):
             pairs.add((getattr(kernel, "bits", 32), getattr(act, "bits", 32)))
     return " ".join(f"W{weight}A{act}" for weight, act in sorted(pairs, reverse=True))
@@ -79,6 +106,7 @@ def precision(net: nn.Module) -> str:
 
 _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
     "quantize": lambda net, entry: core.quantize(net, Plan.read(entry["plan"]), METHODS[entry["method"]]),
+    "balance": lambda net, entry: balancing.wrap(net, entry["layers"]),
     "freeze": lambda net, entry: freeze_net(net, check=False),
 }
 

@@ -13,7 +13,7 @@ class MinMax(Bounds):
     """Bounds at the smallest and the largest value of all batches."""
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, bits: int) -> None:
         """Widen the bounds to hold `x`."""
         rows = self.rows(x)
         self.lo.copy_(torch.fmin(self.lo, rows.amin(-1)))

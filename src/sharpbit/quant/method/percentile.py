@@ -38,7 +38,7 @@ class Percentile(Bounds):
         self.rate = rate
 
     @torch.no_grad()
-    def observe(self, x: Tensor) -> None:
+    def observe(self, x: Tensor, bits: int) -> None:
         """Move the bounds by one batch."""
         rows = self.rows(x)
         for bound, seen in ((self.lo, _low(rows, self.tail)), (self.hi, -_low(-rows, self.tail))):

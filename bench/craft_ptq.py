@@ -1,0 +1,159 @@
+"""CRAFT x4 quantized after training: all methods in one table, beside the run of the authors' code.
+
+    python bench/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
+        [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
+
+FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS`
+makes them first, as many of each photo, shrunk by the benchmarks' bicubic. Every row is measured on the same crops;
+methods that learn take `--steps` steps of two crops. Rows that `--out` has are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from sharpbit import model as models
+from sharpbit.atomic import open_atomic
+from sharpbit.cost.bitops import count
+from sharpbit.data import calibration
+from sharpbit.image import is_picture_name
+from sharpbit.measure.benchmarks import find
+from sharpbit.measure.evaluate import evaluate
+from sharpbit.model import Model
+from sharpbit.quant import verbs
+from sharpbit.quant.core import METHODS
+from sharpbit.quant.plan import Plan
+from sharpbit.quant.refine import Refinement
+from sharpbit.quantization import TUNED, enlarged
+
+SIZE = (64, 64)  # of the picture that costs are counted for
+FEW = 8  # crops on which channels are balanced and weights rounded together
+ROWS = ("minmax", "percentile", "ptq4sr", "adc", "adc+br", "search", "tuned", "tuned+learned")
+AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; ADC in one batch, BR of 12 steps
+    ("minmax", 8): 32.30, ("minmax", 6): 31.27, ("minmax", 4): 23.49,
+    ("adc", 8): 32.29, ("adc", 6): 31.35, ("adc", 4): 24.05,
+    ("adc+br", 8): 32.31, ("adc+br", 6): 31.51, ("adc+br", 4): 25.46,
+}  # fmt: skip
+
+
+def cut(photos: Path, folder: Path, number: int, scale: int) -> None:
+    """Write that many crops of the photos."""
+    paths = sorted(path for path in photos.rglob("*") if is_picture_name(path))
+    each = -(-number // len(paths))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for path in tqdm(paths, desc="cutting"):
+        for crop in calibration.of_one(np.asarray(Image.open(path).convert("RGB")), each, scale):
+            if written < number:
+                Image.fromarray(crop).save(folder / f"{written:03}_{path.stem}.png")
+                written += 1
+
+
+def read(folder: Path, count: int, side: int) -> Tensor:
+    crops = []
+    for path in sorted(folder.glob("*.png"))[:count]:
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        top, left = ((size - side) // 2 for size in picture.shape[:2])
+        crops.append(picture[top : top + side, left : left + side].transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(crops)).float() / 255
+
+
+def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Namespace) -> Model:
+    """The quantized model of one row of the table."""
+    tuned = row.startswith("tuned")
+    few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
+    method = "search" if tuned else row.removesuffix("+br")
+    after = verbs.quantize(model, Plan.after_training(model.arch.rounding, bits, METHODS[method].maps), method)
+    if tuned:
+        after = verbs.balance(after, few[: FEW // 2])
+    after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit", leave=False))
+    if tuned:
+        after = verbs.compensate(after, few)
+    if "+" in row:
+        teacher = model.arch.build(replace(model.config, mask=True)).eval()
+        teacher.load_state_dict(model.net.state_dict())
+        how = Refinement(given.steps, **(TUNED if tuned else {}))
+        with tqdm(total=given.steps, desc=f"{row} {bits} bit, learning", leave=False) as bar:
+            after = verbs.refine(after, teacher, crops, how, bar.update)
+    return after
+
+
+def measured(net: torch.nn.Module, given: argparse.Namespace) -> dict[str, list[float]]:
+    scores = {}
+    for name in given.sets:
+        score = evaluate(lambda small: enlarged(net, small), find(given.data / name)[0], 4)
+        scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--crops", type=Path, required=True)
+    parser.add_argument("--cut", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="*", default=["Set5"])
+    parser.add_argument("--bits", nargs="*", type=int, default=[8, 6, 4])
+    parser.add_argument("--methods", nargs="*", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("scratch/craft_ptq.json"))
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    model = models.load(given.weights)
+    if given.cut:
+        cut(given.cut, given.crops, given.count, model.scale)
+    crops = read(given.crops, given.count, given.side)
+    done: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    wanted = [("float", 32), *((row, bits) for bits in given.bits for row in given.methods)]
+    for row, bits in wanted:
+        key = f"{row} {bits}"
+        if key in done:
+            continue
+        started = time.monotonic()
+        after = model if row == "float" else made(model, row, bits, crops, given)
+        seconds = time.monotonic() - started
+        cost = count(after.net, SIZE)
+        done[key] = {
+            "scores": measured(after.net, given),
+            "parameters": model.parameters,
+            "macs": sum(layer.macs for layer in cost.layers),
+            "bitops": sum(layer.bitops for layer in cost.layers),
+            "seconds": round(seconds, 1),
+        }
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        with open_atomic(given.out, overwrite=True) as file:
+            file.write(json.dumps(done, indent=1).encode())
+    print(
+        f"CRAFT x{model.scale}, {len(crops)} crops of {given.side}x{given.side} in batches of {given.batch};"
+        f" {given.steps} steps where learned; costs for {SIZE[1]}x{SIZE[0]};"
+        f" {given.threads} threads, PyTorch {torch.__version__}\n"
+    )
+    print(f"| method | bits | {' | '.join(given.sets)} | authors | parameters | GMACs | GBitOPs | seconds |")
+    print(f"|---|---|{'---|' * len(given.sets)}---|---|---|---|---|")
+    for row, bits in wanted:
+        item = done[f"{row} {bits}"]
+        scores = " | ".join(f"{item['scores'][name][0]:.2f} / {item['scores'][name][1]:.4f}" for name in given.sets)
+        authors = AUTHORS.get((row, bits), "")
+        costs = (
+            f"{item['parameters']:,} | {item['macs'] / 1e9:.2f} | {item['bitops'] / 1e9:.0f} | {item['seconds']:.0f}"
+        )
+        print(f"| {row} | {bits} | {scores} | {authors} | {costs} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`sharpbit quantize` with the methods for any network."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from sharpbit import model as models
+from sharpbit.app.cli import app
+
+
+def noise(path, seed=0, side=180):
+    small = np.random.default_rng(seed).integers(0, 256, (side // 10, side // 10, 3), np.uint8)
+    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(3):
+        noise(folder / f"{seed}.png", seed)
+    return folder
+
+
+@pytest.fixture
+def tests(tmp_path):
+    folder = tmp_path / "Test"
+    folder.mkdir()
+    noise(folder / "a.png", 9, 60)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "imdn.safetensors"
+    models.save(models.build("imdn", scale=2, blocks=1, width=8), path)
+    return path
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_tuned_network_with_its_receipt_and_report(model, photos, tests, tmp_path):
+    out, page = tmp_path / "a.safetensors", tmp_path / "a.md"
+    given = ["--bits", 4, "--method", "tuned", "--refine", 2, "--keep", "model.1.sub.0.conv4", "--blame"]
+    done = call(
+        "quantize", model, "--calibrate", photos, "-o", out, *given, "--data", tests, "--report", page, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["bits"], told["refined"], told["kept"]) == (4, 2, ["model.1.sub.0.conv4"])
+    names = [name for name, _ in told["blame"]]
+    assert "model.2" in names
+    assert "model.1.sub.0.conv4" not in names
+    assert all(lo <= hi for _, _, _, lo, hi in told["ranges"])
+    text = page.read_text()
+    assert text.count("<rect") == 2 * len(told["ranges"])
+    assert "`model.2`" in text
+    again = models.load(out)
+    assert [entry["verb"] for entry in again.history] == [
+        "quantize", "balance", "calibrate", "compensate", "refine", "freeze",
+    ]  # fmt: skip
+
+
+def test_the_gate_names_the_worst_layers(model, photos, tests, tmp_path):
+    out = tmp_path / "a.onnx"
+    given = ["--method", "minmax", "--bits", 2, "--data", tests, "--max-drop", "-100"]
+    done = call("quantize", model, "--calibrate", photos, "-o", out, *given)
+    assert done.exit_code == 1
+    assert "--keep" in done.output
+    assert "model." in done.output
+    assert not out.exists()
+    given = ["--method", "minmax", "--bits", 8, "--data", tests, "--max-drop", "100"]
+    done = call("quantize", model, "--calibrate", photos, "-o", out, *given)
+    assert done.exit_code == 0, done.output
+    assert "what layers cost" in done.output
+    assert "say which with --data" in call(
+        "quantize", model, "--calibrate", photos, "-o", tmp_path / "b.onnx", "--max-drop", "1"
+    ).output  # fmt: skip
+
+
+def test_what_cannot_be(model, photos, tmp_path):
+    def fails(*given, source=model):
+        done = call("quantize", source, "--calibrate", photos, "-o", tmp_path / "a.onnx", *given)
+        assert done.exit_code in (1, 2)
+        assert done.output.count("\n") == 1
+        return done.output
+
+    assert "matched no" in fails("--method", "adc", "--keep", "nothing.*")
+    assert "no method" in fails("--method", "magic")
+    assert "leave --refine" in fails("--refine", "3")
+    damaged = models.load(model)
+    damaged.net.model[0].bias.data.fill_(float("nan"))
+    models.save(damaged, tmp_path / "nan.safetensors")
+    assert "not numbers" in fails("--method", "tuned", source=tmp_path / "nan.safetensors")
+    for path in photos.iterdir():
+        Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
+    assert "flat" in fails("--method", "adc")

@@ -1,0 +1,153 @@
+"""What is ours: balanced channels, weights rounded together, blame; on networks of every kind, files and engines."""
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from sharpbit import model as models
+from sharpbit.export.onnx import export
+from sharpbit.quant import verbs
+from sharpbit.quant.balance import balance
+from sharpbit.quant.blame import blame
+from sharpbit.quant.core import METHODS, calibrate, quantize
+from sharpbit.quant.layers import Balanced
+from sharpbit.quant.method.search import METHOD
+from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.refine import Refinement
+
+SMALL = {
+    "craft": {"width": 16, "depths": (1,), "heads": 2},
+    "hitsr": {"width": 24, "groups": 1, "windows": (4, 8), "heads": 2},
+    "imdn": {"blocks": 1, "width": 8},
+}
+
+
+def pictures(count=4, side=24):
+    torch.manual_seed(1)
+    return nn.functional.interpolate(torch.rand(count, 3, side // 4, side // 4), size=side, mode="bicubic").clamp(0, 1)
+
+
+def fresh(name):
+    torch.manual_seed(0)
+    return models.build(name, scale=2, **SMALL[name])
+
+
+def plan(model, bits, method="search", **more):
+    return Plan.after_training(model.arch.rounding, bits, METHODS[method].maps, **more)
+
+
+def tuned(model, bits, x, **more):
+    after = verbs.balance(verbs.quantize(model, plan(model, bits, **more), "search"), x)
+    return verbs.compensate(verbs.calibrate(after, x.split(2)), x)
+
+
+def error(net, model, x):
+    with torch.no_grad():
+        return float((net(x) - model.net(x)).square().mean())
+
+
+@pytest.fixture
+def uneven():
+    """A 1x1 convolution whose first input is a hundred times as large as the others, and weighs a hundredth."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(8, 8, 1))
+    net[0].weight.data[:, 0] /= 100
+    x = torch.rand(2, 8, 16, 16)
+    x[:, 0] *= 100
+    return net, x
+
+
+def test_balance_changes_nothing_in_float(uneven):
+    net, x = uneven
+    quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
+    assert balance(quantized, x) == ["0"]
+    assert isinstance(quantized[0].act, Balanced)
+    quantized[0].act.inner.bits = quantized[0].kernel.bits = 32
+    torch.testing.assert_close(quantized(x), net(x))
+
+
+def test_balance_helps_where_channels_differ(uneven):
+    net, x = uneven
+    errors = []
+    for balanced in (False, True):
+        quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
+        if balanced:
+            balance(quantized, x)
+        calibrate(quantized, [x])
+        errors.append(float((quantized(x) - net(x)).detach().square().mean()))
+    assert errors[1] < errors[0] / 5
+
+
+def test_balance_leaves_alone_what_is_even():
+    torch.manual_seed(0)
+    quantized = quantize(nn.Sequential(nn.Conv2d(8, 8, 1)), Plan((Rule("*", 8, 8),)), METHOD)
+    assert balance(quantized, torch.rand(2, 8, 16, 16)) == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_each_idea_lessens_the_error(name):
+    """Of a transformer of windows, one of correlations, and a network of convolutions, without a line for any."""
+    model, x = fresh(name), pictures()
+    found = {}
+    for method in ("minmax", "search"):
+        after = verbs.calibrate(verbs.quantize(model, plan(model, 4, method), method), x.split(2))
+        found[method] = error(after.net, model, x)
+    found["tuned"] = error(tuned(model, 4, x).net, model, x)
+    assert found["search"] < found["minmax"]
+    assert found["tuned"] < found["search"]
+
+
+def test_weights_learn_too():
+    model, x = fresh("imdn"), pictures()
+    before = verbs.calibrate(verbs.quantize(model, plan(model, 3, "minmax"), "minmax"), x.split(2))
+    after = verbs.refine(before, model.net, x, Refinement(30, 4, weights=1e-3, fall=True))
+    old, new = before.net.state_dict(), after.net.state_dict()
+    assert not torch.equal(old["model.0.weight"], new["model.0.weight"])
+    assert not torch.equal(old["model.0.kernel.range.hi"], new["model.0.kernel.range.hi"])
+    assert error(after.net, model, x) < 0.8 * error(before.net, model, x)
+
+
+def test_compensated_weights_lie_on_their_grids():
+    model, x = fresh("imdn"), pictures()
+    after = tuned(model, 4, x)
+    for part in after.net.modules():
+        if hasattr(part, "kernel"):
+            torch.testing.assert_close(part.kernel(part.weight), part.weight, rtol=0, atol=1e-6)
+
+
+def test_blame_finds_the_layer_that_is_rounded_worst():
+    model, x = fresh("imdn"), pictures()
+    rules = (Rule("*", 8, 8), Rule("model.2", 2, 2))
+    after = verbs.calibrate(verbs.quantize(model, Plan(rules), "minmax"), [x])
+    found = blame(after.net, model.net, x[:1])
+    assert found[0][0] == "model.2"
+    assert found[0][1] > 0.5
+    assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
+
+
+def test_files_bring_back_a_tuned_network(tmp_path):
+    model, x = fresh("imdn"), pictures()
+    after = tuned(model, 4, x)
+    assert after.history[1]["layers"]
+    for name, form in {"a": after, "b": verbs.freeze(after)}.items():
+        models.save(form, tmp_path / f"{name}.safetensors")
+        again = models.load(tmp_path / f"{name}.safetensors")
+        assert again.history == form.history
+        with torch.no_grad():
+            assert torch.equal(again.net(x), form.net(x))
+
+
+@pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8)])
+def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
+    """In grey levels: a tenth on average at most, and hardly a sample by more than two (ties go either way)."""
+    model, x = fresh(name), pictures()
+    frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
+    export(frozen, tmp_path / "a.onnx")
+    session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    own = session.run(None, {"picture": x[:1].numpy()})[0]
+    with torch.no_grad():
+        apart = 255 * np.abs(own - frozen.net(x[:1]).numpy())
+    assert apart.mean() < 0.1
+    assert (apart > 2).mean() < 0.01
