@@ -28,7 +28,7 @@ from sharpbit.quant.refine import Refinement
 from sharpbit.reparam.chain import relu_chain
 
 Progress = Callable[[str, int, int], object]
-OTHERS = "the methods minmax and percentile take any network"
+OTHERS = "--method tuned takes any network"
 BATCH = 8  # small pictures that are calibrated on at once
 FEW = 4  # of them that channels are balanced on
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
