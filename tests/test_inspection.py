@@ -57,6 +57,13 @@ def test_onnx_of_ours():
     assert facts.operators["Conv"] == len(weights)
 
 
+@pytest.mark.parametrize("name", zoo.models())
+def test_every_embedded_model(name):
+    facts = sharpbit.inspect(name)
+    assert (facts.name, facts.precision) == (name, zoo.models()[name].precision)
+    assert facts.macs == 360 * 640 * {2: 59616, 3: 63936, 4: 69984}[zoo.models()[name].scale]
+
+
 def test_onnx_of_others(tmp_path):
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, "h", "w")) for name in "xy"]
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]

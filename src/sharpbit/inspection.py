@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sharpbit import modelfile, zoo
+from sharpbit import integer, modelfile, zoo
 from sharpbit.cost import bitops
 from sharpbit.cost.macs import INPUT, count
 from sharpbit.errors import ModelError, UsageError
@@ -110,6 +110,8 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
 def _described(header: Header) -> Model:
     """The network that a header tells of, without its weights."""
     model = build(header.architecture, **header.config)
+    if header.architecture == integer.ARCHITECTURE:  # it has its structure by itself
+        return model
     return replace(model, net=replay(model.net, header.history))
 
 

@@ -1,5 +1,6 @@
 """Which engine opens a file: the fastest that is exact, or the one asked for, or a sentence."""
 
+import importlib
 import sys
 from importlib.util import find_spec
 
@@ -48,6 +49,15 @@ def test_auto_leaves_plain_c_aside(integers, monkeypatch):
     path = integers.with_suffix(".sharpbit")
     path.write_bytes(modelfile.native(modelfile.read(integers), chain.payload())[1])
     assert open_engine(path).instruction_set == "plain C++"  # nothing else takes such a file
+
+
+def test_a_native_file_without_the_native_engine(integers, monkeypatch):
+    native = importlib.import_module("sharpbit.runtime.native")
+    path = integers.with_suffix(".sharpbit")
+    path.write_bytes(modelfile.native(modelfile.read(integers), integer_files.chain().payload())[1])
+    monkeypatch.setattr(native, "why_not", lambda: "it was left at home")
+    with pytest.raises(ModelError, match="is for the native engine alone: it was left at home"):
+        open_engine(path)
 
 
 def test_onnx_runtime_is_exact_without_vnni(integers, monkeypatch):
