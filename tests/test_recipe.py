@@ -97,7 +97,7 @@ def test_one_recipe_begins_with_the_weights_of_another(tmp_path, data):
     [
         (("steps = 3", "step = 3"), "'step' that is not known; nearest: 'steps'"),
         (("steps = 3\n", ""), "lacks something: missing .*'steps'"),
-        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, quantize, export"),
+        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, fake_quantize, quantize, export"),
         (("licence", "license"), "nearest: 'licence'"),
         (("width = 8", "wide = 8"), "scale, blocks, width"),
         (('arch = "etds"', 'arch = "etsd"'), "near it: etds"),
