@@ -49,7 +49,7 @@ ALLOWED = {
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
     "cost": {"errors", "quant"},
-    "inspection": {"cost", "errors", "integer", "model", "modelfile", "nn", "quant", "zoo"},
+    "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model", "quant"},
     "qat": {"errors", "model", "quant"},

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sharpbit import integer, modelfile, zoo
+from sharpbit import modelfile, zoo
 from sharpbit.cost import bitops
 from sharpbit.cost.macs import INPUT, count
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.model import Model, build, load
+from sharpbit.model import Model, described, load
 from sharpbit.modelfile import Header
 from sharpbit.nn import receptive_field
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
-from sharpbit.quant.verbs import replay
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
     if path.suffix.lower() == ".onnx":
         header = modelfile.read(path, verify=True)
         facts["operators"] = modelfile.operators(path)
-        opened = None if header is None else _described(header)
+        opened = None if header is None else described(header)
     else:
         opened = load(path)
         if path.suffix.lower() == ".safetensors":
@@ -105,14 +104,6 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     return Inspection(**facts)
-
-
-def _described(header: Header) -> Model:
-    """The network that a header tells of, without its weights."""
-    model = build(header.architecture, **header.config)
-    if header.architecture == integer.ARCHITECTURE:  # it has its structure by itself
-        return model
-    return replace(model, net=replay(model.net, header.history))
 
 
 def _said(header: Header) -> dict[str, Any]:

@@ -90,6 +90,16 @@ def build(arch: str, **config: Any) -> Model:
     return Model(architecture, sizes, architecture.build(sizes).eval())
 
 
+def described(header: Header) -> Model:
+    """The network that a header tells of, with the structure that its history gave it; its weights mean nothing yet.
+
+    Raises:
+        UsageError: no such architecture, or sizes that it does not have.
+    """
+    model = build(header.architecture, **header.config)
+    return replace(model, net=_structured(model.arch, model.net, header.history))
+
+
 def load(path: str | Path) -> Model:
     """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`).
 
@@ -186,14 +196,17 @@ def _filled(
 ) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
-        net = arch.build(config)
-        if arch.name != integer.ARCHITECTURE:  # what that is has its structure by itself
-            net = replay(net, history)
+        net = _structured(arch, arch.build(config), history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
     return Model(arch, config, net.eval())
+
+
+def _structured(arch: Architecture, net: nn.Module, history: Iterable[Mapping[str, Any]]) -> nn.Module:
+    """The network as the verbs of its history left it; an integer chain has its structure by itself."""
+    return net if arch.name == integer.ARCHITECTURE else replay(net, history)
 
 
 def _exported(path: Path) -> tuple[Header, State]:
@@ -208,11 +221,8 @@ def _exported(path: Path) -> tuple[Header, State]:
     kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
     tensors = modelfile.initializers(path)
     try:
-        names = (
-            ARCHITECTURES[header.architecture]
-            .build(ARCHITECTURES[header.architecture].config(**header.config))
-            .state_dict()
-        )
+        arch = ARCHITECTURES[header.architecture]
+        names = arch.build(arch.config(**header.config)).state_dict()
         arrays = {
             name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
         }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from sharpbit.quant.core import quantizers
+from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed, Grid, rounded, spread
 from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
@@ -60,13 +60,10 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
         return look
 
     handles = [part.register_forward_hook(hook(name)) for name, part in layers.items()]
-    for fixed in widths:
-        fixed.bits = FLOAT
     try:
-        net.eval()(pictures)
+        with unrounded(widths):
+            net.eval()(pictures)
     finally:
-        for fixed, bits in widths.items():
-            fixed.bits = bits
         for handle in handles:
             handle.remove()
     for name, scale in found.items():

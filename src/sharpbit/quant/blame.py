@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sharpbit.quant.core import quantizers
+from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 
@@ -45,12 +45,8 @@ def blame(
     whole = error()
     shares = []
     for name, own in parts(net).items():
-        widths = [fixed.bits for fixed in own]
-        for fixed in own:
-            fixed.bits = FLOAT
-        shares.append((name, round(1 - error() / whole, 4) if whole else 0.0))
-        for fixed, bits in zip(own, widths, strict=True):
-            fixed.bits = bits
+        with unrounded(own):
+            shares.append((name, round(1 - error() / whole, 4) if whole else 0.0))
         if progress:
             progress(1)
     return tuple(sorted(shares, key=lambda item: -item[1]))
@@ -77,13 +73,10 @@ def ranges(net: nn.Module, pictures: Tensor) -> tuple[tuple[str, float, float, f
         seen[acts[fixed]] = (acts[fixed], a, b, c, d)
 
     handles = [fixed.register_forward_pre_hook(hook) for fixed in acts]
-    for fixed in widths:
-        fixed.bits = FLOAT
     try:
-        net.eval()(pictures)
+        with unrounded(widths):
+            net.eval()(pictures)
     finally:
-        for fixed, bits in widths.items():
-            fixed.bits = bits
         for handle in handles:
             handle.remove()
     return tuple(seen.values())

@@ -176,6 +176,18 @@ def observing(net: nn.Module) -> Iterator[None]:
         fixed.range.observe(args[0].detach(), widths[fixed])
 
     handles = [fixed.register_forward_pre_hook(hook) for fixed in widths]
+    try:
+        with unrounded(widths):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def unrounded(parts: Iterable[Fixed]) -> Iterator[None]:
+    """Within, these quantizers pass on what they are given."""
+    widths = {fixed: fixed.bits for fixed in parts}
     for fixed in widths:
         fixed.bits = FLOAT
     try:
@@ -183,5 +195,3 @@ def observing(net: nn.Module) -> Iterator[None]:
     finally:
         for fixed, bits in widths.items():
             fixed.bits = bits
-        for handle in handles:
-            handle.remove()

@@ -109,17 +109,19 @@ def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, d
 
 
 def _fastest(path: Path, threads: int | None, device: str | None) -> Runtime:
-    if path.suffix.lower() in WEIGHTS:
+    suffix = path.suffix.lower()
+    if suffix in WEIGHTS:
         return RUNTIMES["torch"](path, threads=threads, device=device)
-    if path.suffix.lower() == ".sharpbit" and (reason := _cannot("native", path)):
+    reason = _cannot("native", path)
+    if suffix == ".sharpbit" and reason:
         raise ModelError(
             f"{path.name} is a file for the native engine alone: {reason}; or take the .onnx of this model"
         )
-    if device in (None, "cpu") and not _cannot("native", path) and (path.suffix.lower() != ".onnx" or _quick()):
+    if device in (None, "cpu") and not reason and (suffix != ".onnx" or _quick()):
         try:
             return RUNTIMES["native"](path, threads=threads)
         except ModelError:  # integers, but no chain; or damaged, which the next engine finds as well
-            if path.suffix.lower() != ".onnx":
+            if suffix != ".onnx":
                 raise
     return RUNTIMES["onnx"](path, threads=threads, device=device)
 
