@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from sharpbit.arch._attention import Attention, merge, split
 from sharpbit.arch._position import Position
-from sharpbit.nn import Site, conv3
+from sharpbit.nn import Linear, Pointwise, Site, conv3
 
 Window = tuple[int, int]
 
@@ -35,18 +35,17 @@ class WindowAttention(Attention):
         if down:
             qkv = qkv.roll((-down, -right), (1, 2))
         n, height, width = qkv.shape[:3]
-        heads = qkv.reshape(n, height, width, 3, self.heads, -1)
-        windows = split(heads, self.window)  # N, rows, columns, h, w, 3, heads, d
+        windows = split(qkv, self.window)  # N, rows, columns, h, w, 3, C
         shape = windows.shape
-        windows = windows.permute(5, 0, 1, 2, 6, 3, 4, 7)
-        q, k, v = windows.reshape(3, -1, self.heads, shape[3] * shape[4], shape[-1]).unbind(0)
+        # the only copy: what follows are views, for the kernel takes heads and q, k, v in any order
+        tokens = windows.reshape(-1, shape[3] * shape[4], 3, self.heads, shape[-1] // self.heads)
+        q, k, v = tokens.permute(2, 0, 3, 1, 4).unbind(0)
         bias = None if self.pos.constant else self.pos(offsets)[index].permute(2, 0, 1)
         if self.mask:
             mask = _mask(height, width, self.window, qkv.device).to(qkv.dtype).repeat(n, 1, 1, 1)
             bias = mask if bias is None else mask + bias
         out = super().forward(q, k, v, bias)
-        out = out.reshape(*shape[:3], self.heads, *shape[3:5], shape[-1]).permute(0, 1, 2, 4, 5, 3, 6)
-        out = merge(out.flatten(-2))
+        out = merge(out.transpose(1, 2).reshape(*shape[:5], shape[-1]))
         return out.roll((down, right), (1, 2)) if down else out
 
 
@@ -75,7 +74,7 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.fc1, self.fc2 = Linear(width, hidden), Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., C)` to `(..., C)`."""
@@ -89,7 +88,7 @@ class SRWAB(nn.Module):
     def __init__(self, width: int, heads: int, window: Window, ratio: int, *, shift: bool, mask: bool) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.qkv, self.proj = Linear(width, 3 * width), Linear(width, width)
         self.get_v = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.attns = nn.ModuleList(
             WindowAttention(width // 2, heads // 2, shape, shift=shift, mask=mask) for shape in (window, window[::-1])
@@ -105,16 +104,6 @@ class SRWAB(nn.Module):
         x = x + self.proj(torch.cat(halves, -1) + local.permute(0, 2, 3, 1))
         result: Tensor = x + self.mlp(self.norm2(x))
         return result.permute(0, 3, 1, 2)
-
-
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution as one matrix product: in channels-last memory that is quicker, and copies nothing."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 1, bias=bias)
-
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 class HFERB(nn.Module):
@@ -188,6 +177,8 @@ class GDFN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to `(N, C, H, W)`."""
         gate, value = self.dwconv(self.project_in(x)).chunk(2, 1)
+        # GELU of half of the channels in place is slow: its kernel wants them in one piece
+        gate = gate.contiguous(memory_format=torch.channels_last)
         result: Tensor = self.project_out(F.gelu(gate) * value)
         return result
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sharpbit.nn import Site
+from sharpbit.nn import Site, linear
 from sharpbit.quant.grid import spread
 
 
@@ -53,8 +52,7 @@ class QuantLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer, of rounded numbers."""
-        y: Tensor = F.linear(self.act(x), self.kernel(self.weight), self.bias)
-        return y
+        return linear(self.act(x), self.kernel(self.weight), self.bias)
 
 
 class Balanced(nn.Module):

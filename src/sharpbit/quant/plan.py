@@ -11,10 +11,10 @@ from typing import Any
 from torch import nn
 
 from sharpbit.errors import UsageError
-from sharpbit.nn import Rounding, Site
+from sharpbit.nn import Linear, Rounding, Site
 from sharpbit.quant.grid import FLOAT, checked_bits
 
-KINDS = (nn.Conv2d, nn.Linear, Site)  # or a Conv2d that only computes its product in another way
+KINDS = (nn.Conv2d, nn.Linear, Linear, Site)  # or a Conv2d that only computes its product in another way
 ENDS = 8  # bits of the pictures at both ends of a network, at least
 
 
