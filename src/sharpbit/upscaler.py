@@ -118,12 +118,22 @@ class Upscaler:
             yield from _resized(native, picture, out_height, out_width, size)
 
     def losses(self, picture: Picture) -> tuple[str, ...]:
-        """What the model cannot keep of a picture, as notes for the user."""
+        """What the model cannot keep of a picture, or gives up for its size, as notes for the user."""
         height, width = picture.pixels.shape[:2]
         model, _, _ = self.plan(height, width, picture.pixels.dtype)
-        if model == BICUBIC or picture.pixels.dtype == np.uint8 or self._runtime(model).samples != np.uint8:
+        if model == BICUBIC:
             return ()
-        return (f"{model} has 8 bits per sample: so has the result",)
+        runtime, notes = self._runtime(model), []
+        if picture.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
+            notes.append(f"{model} has 8 bits per sample: so has the result")
+        side, halo = self._tiling(runtime, height, width)
+        if runtime.halo is None and isinstance(side, int) and max(height, width) > side:
+            notes.append(
+                f"{model} looks at the whole picture, which was cut into tiles of {side} pixels and {halo} around them:"
+                " the result is close to that in one piece, not the same (larger ones, --tile-size, come closer and"
+                " take more memory)"
+            )
+        return tuple(notes)
 
     def describe(self, model: str) -> dict[str, Any]:
         """What runs: model, engine, precision, instruction set, threads, device; for people and for `--json`."""

@@ -170,13 +170,13 @@ def test_refining_moves_bounds_alone_and_lessens_the_loss(shared):
     model = models.build("craft", scale=2, width=16, depths=(1,), heads=2)
     x = torch.rand(4, 3, 16, 16)
     before = verbs.calibrate(quantized(model, 3), [x[:2], x[2:]])
-    losses = []
     net = verbs.refine(before, model.net, x, Refinement(16)).net
     old, new = before.net.state_dict(), net.state_dict()
     moved = {name for name in old if not torch.equal(old[name], new[name])}
     assert moved
     assert all(".range." in name for name in moved)
-    losses = refine(verbs.calibrate(quantized(model, 3), [x[:2], x[2:]]).net, model.net, x, Refinement(16))
+    # long enough for what a rounding here or there does to a network of 3 bits, which is some percent
+    losses = refine(verbs.calibrate(quantized(model, 3), [x[:2], x[2:]]).net, model.net, x, Refinement(48))
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
     assert all(own.requires_grad for own in net.parameters())
 
