@@ -21,13 +21,13 @@ from pathlib import Path
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read when PyTorch allocates for the first time
 
-import torch  # noqa: E402
-from craft_plain import craft  # noqa: E402
-from torch import Tensor  # noqa: E402
+import torch
+from craft_plain import craft
+from torch import Tensor
 
-from sharpbit import model as models  # noqa: E402
-from sharpbit.nn import Site  # noqa: E402
-from sharpbit.runtime import available_cpus  # noqa: E402
+from sharpbit import model as models
+from sharpbit.nn import Site
+from sharpbit.runtime import available_cpus
 
 EQUAL = 1e-5
 

@@ -129,6 +129,21 @@ def test_a_slip_of_the_key_is_not_obeyed(size):
         Upscaler(size=size).plan(20, 30)
 
 
+def test_tiles_of_a_network_that_sees_everything_are_said(tmp_path, monkeypatch):
+    source = picture(40, 50)
+    everything, local = network(tmp_path / "a.onnx", receptive_field=None), network(tmp_path / "b.onnx")
+    assert Upscaler(everything).losses(source) == ()
+    (note,) = Upscaler(everything, tile=32).losses(source)
+    assert "tiles of 32 pixels" in note
+    assert "not the same" in note
+    assert Upscaler(everything, tile=50).losses(source) == ()
+    assert Upscaler(local, tile=32).losses(source) == ()
+    monkeypatch.setattr(upscaler, "WHOLE", 49)
+    monkeypatch.setattr(upscaler, "TILE", 20)
+    (note,) = Upscaler(everything).losses(source)
+    assert "tiles of 20 pixels" in note
+
+
 def network(path, *, scale=2, gain=1.0, stride=1, **header):
     """A file of ours that repeats each pixel times `gain`; `header` says something else of it."""
     weight = np.zeros((3 * scale**2, 3, 1, 1), np.float32)

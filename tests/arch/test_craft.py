@@ -1,6 +1,8 @@
 """CRAFT against the authors' own code, with random weights and with real ones, and the traps of its published code."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,6 +147,25 @@ def test_the_mask_matters_only_where_windows_are_shifted(small):
     blocks = small.net.layers[0].residual_group.srwa_blocks
     assert [block.attns[0].shift for block in blocks] == [(0, 0), (2, 8)]
     assert [block.attns[1].shift for block in blocks] == [(0, 0), (8, 2)]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """CRAFT as its description reads, window after window."""
+    return runpy.run_path(str(Path(__file__).parents[2] / "bench" / "craft_plain.py"))["craft"]
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("size", [(64, 64), (48, 63), (16, 16), (17, 33), (3, 5)])
+def test_a_plain_reading_gives_the_same(small, plain, size, mask):
+    """Also where published code fails: 64x64 pixels after padding, and sides that one mirror image cannot fill."""
+    net = changed(small, mask=mask).net
+    x = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        out = net(x)
+        assert float((out - plain(net, x, mask=mask)).abs().max()) < LIMIT
+        assert float((net.to(memory_format=torch.channels_last)(x) - out).abs().max()) < LIMIT
+    assert out.shape == (2, 3, 2 * size[0], 2 * size[1])
 
 
 @pytest.mark.parametrize("mask", [False, True])

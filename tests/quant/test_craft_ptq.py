@@ -12,7 +12,7 @@ from craft_names import bounds
 from sharpbit import model as models
 from sharpbit.quant import verbs
 from sharpbit.quant.bounds import Bounds
-from sharpbit.quant.core import METHODS, quantizers
+from sharpbit.quant.core import METHODS, quantizers, unrounded
 from sharpbit.quant.grid import Fixed, spread, straight
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix import grid_of
@@ -61,6 +61,20 @@ def test_what_is_rounded(craft, bits):
     assert acts["conv_first.act"].bits == acts["output.act"].bits == 8
     assert found["conv_first.kernel"].bits == bits
     assert sum(fixed.range.objective == "frequency" for fixed in acts.values()) == 4 + 32
+
+
+def test_without_rounding_it_is_the_network_without_mask(craft):
+    x = torch.rand(1, 3, 17, 33)
+    net = verbs.calibrate(quantized(craft, 4), [x]).net
+    masked = craft.arch.build(replace(craft.config, mask=True)).eval()
+    masked.load_state_dict(craft.net.state_dict())
+    with torch.no_grad():
+        rounded = net(x)
+        with unrounded(fixed for _, fixed in quantizers(net)):
+            passed = net(x)
+        assert float((passed - craft.net(x)).abs().max()) < 1e-5
+        assert float((passed - masked(x)).abs().max()) > 1e-5
+    assert float((passed - rounded).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
