@@ -80,6 +80,7 @@ def attention(qkv: Tensor, window: tuple[int, int], heads: int, shifted: bool, m
     h, w = window
     if shifted:
         qkv = torch.roll(qkv, (-h // 2, -w // 2), (2, 3))
+    if shifted and mask:
         regions = torch.zeros(height, width)
         number = 0
         for rows in (slice(0, -h), slice(-h, -h // 2), slice(-h // 2, None)):
@@ -90,9 +91,9 @@ def attention(qkv: Tensor, window: tuple[int, int], heads: int, shifted: bool, m
     for n in range(qkv.shape[1]):
         for top in range(0, height, h):
             for left in range(0, width, w):
-                piece = qkv[:, n, top : top + h, left : left + w].reshape(3, h * w, heads, -1).transpose(1, 2)
-                q, k, v = piece * torch.tensor([piece.shape[-1] ** -0.5, 1, 1]).reshape(3, 1, 1, 1)
-                weight = q @ k.transpose(1, 2)
+                piece = qkv[:, n, top : top + h, left : left + w]
+                q, k, v = piece.reshape(3, h * w, heads, -1).transpose(1, 2)
+                weight = q * q.shape[-1] ** -0.5 @ k.transpose(1, 2)
                 if shifted and mask:
                     region = regions[top : top + h, left : left + w].reshape(-1)
                     weight = weight + (region[:, None] != region[None]) * -100.0
