@@ -1,6 +1,7 @@
 """Which engine opens a file: the fastest that is exact, or the one asked for, or a sentence."""
 
 import importlib
+import os
 import sys
 from importlib.util import find_spec
 
@@ -75,6 +76,18 @@ def test_the_one_asked_for(integers, engine):
     installed(engine)
     assert {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}[engine] in open_engine(integers, engine).engine
     assert open_model(str(integers), engine=engine, threads=1).threads == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_pytorch_is_asked_for_large_pages_unless_the_user_said_something(weights, monkeypatch, before, after):
+    name = "THP_MEM_ALLOC_ENABLE"
+    monkeypatch.setenv(name, "")  # so that it is taken back
+    if before is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, before)
+    open_engine(weights, "torch")
+    assert os.environ[name] == after
 
 
 def test_one_that_cannot(integers, weights, tmp_path):
