@@ -71,7 +71,7 @@ def upscale(
         width: of the result in pixels, instead of a scale; the height follows.
         height: of the result in pixels, instead of a scale; the width follows.
         fit: largest (width, height) that the result may have, keeping its shape.
-        tile: side of tiles in pixels of the picture; the result does not depend on it, except with networks that look at
+        tile: side of tiles in pixels of the picture; the result does not depend on it, but with networks that look at
             the whole picture (CRAFT, HiT-SR).
         ensemble: mean of eight orientations: eight times slower, slightly better.
         threads: of the engine.
