@@ -250,6 +250,7 @@ def main() -> None:
     ]
     with open_atomic(given.output, overwrite=True) as file:
         file.write(draw(panels).encode())
+    print(f"\n{given.output} written")
 
 
 if __name__ == "__main__":
