@@ -129,7 +129,7 @@ class Upscaler:
         side, halo = self._tiling(runtime, height, width)
         if runtime.halo is None and isinstance(side, int) and max(height, width) > side:
             notes.append(
-                f"{model} looks at the whole picture, which was cut into tiles of {side} pixels with {halo} around each:"
+                f"{model} looks at the whole picture, which was cut into tiles of {side} pixels, {halo} around each:"
                 " the result is close to that in one piece, not the same (larger ones, --tile-size, come closer and"
                 " take more memory)"
             )
