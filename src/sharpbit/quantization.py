@@ -15,12 +15,16 @@ from tqdm import tqdm
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
+from sharpbit.cost import bitops
+from sharpbit.cost.operands import products
 from sharpbit.data import calibration
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
 from sharpbit.quant import blame as blaming
+from sharpbit.quant import budget as budgets
 from sharpbit.quant import core, verbs
+from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_pictures, quantize_chain
 from sharpbit.quant.plan import Plan
@@ -41,14 +45,38 @@ class Settings:
     """What a method is told.
 
     Attributes:
-        bits: of weights and activations.
+        bits: of weights and activations; several, such as `(8, 6, 4)`, are a choice for each layer.
         refine: steps in which bounds (and weights, if the method is `tuned`) learn from the float network.
         keep: globs of layers that stay in float.
+        budget: of such a choice: a mean width, or a share such as `40%` of the cost in 8 bits (`quant.budget`).
     """
 
-    bits: int = 8
+    bits: int | tuple[int, ...] = 8
     refine: int = 0
     keep: tuple[str, ...] = ()
+    budget: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bits, int):
+            widths = tuple(dict.fromkeys(self.bits))
+            object.__setattr__(self, "bits", widths if len(widths) != 1 else widths[0])
+        for bits in self.widths:
+            if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= WIDEST:
+                raise UsageError(f"layers are rounded to 2 to {WIDEST} bits, not {bits!r}; --keep leaves some in float")
+        if not self.widths:
+            raise UsageError("no bits are given; give a width such as 8, or several to choose from")
+        if len(self.widths) > 1 and self.budget is None:
+            raise UsageError(
+                f"the bits {', '.join(map(str, self.widths))} are a choice for each layer; say with --budget what all"
+                " may cost, such as 5 (a mean of bits) or 40% (of the cost in 8 bits)"
+            )
+        if len(self.widths) == 1 and self.budget is not None:
+            raise UsageError("a budget chooses between widths; give several, such as --bits 8,6,4")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The bits, or those to choose from."""
+        return (self.bits,) if isinstance(self.bits, int) else self.bits
 
 
 class Method(Protocol):
@@ -67,7 +95,8 @@ def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress
     """
     bits = settings.bits
     if bits != 8:
-        raise UsageError(f"the method lossless makes 8 bits, not {bits}; leave --bits out")
+        asked = ", ".join(map(str, settings.widths))
+        raise UsageError(f"the method lossless makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
     if settings.refine or settings.keep:
         raise UsageError(
             "the method lossless takes the whole network and refines nothing; leave --refine and --keep out"
@@ -101,13 +130,8 @@ def general(name: str, *, tuned: bool = False) -> Method:
         check_pictures(crops)
         if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
             raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
-        method = core.METHODS[name]
-        symmetric = settings.bits == INTEGER
-        plan = Plan.after_training(
-            model.arch.rounding, settings.bits, method.maps, symmetric=symmetric, keep=settings.keep
-        )
         pictures = crops.float() / 255
-        after = verbs.quantize(model, plan, name)
+        after = verbs.quantize(model, _plan(model, name, settings, pictures, progress), name)
         if tuned:
             after = verbs.balance(after, _spread(pictures, FEW), _counted("balancing", progress, _layers(after.net)))
         count = _counted("calibrating", progress, -(-len(pictures) // BATCH))
@@ -128,6 +152,21 @@ def general(name: str, *, tuned: bool = False) -> Method:
         return after
 
     return quantized
+
+
+def _plan(model: Model, name: str, settings: Settings, pictures: Tensor, progress: Progress | None) -> Plan:
+    """What is rounded, and to how many bits; layer by layer where there is a choice."""
+    method = core.METHODS[name]
+    plans = {
+        bits: Plan.after_training(model.arch.rounding, bits, method.maps, symmetric=bits == INTEGER, keep=settings.keep)
+        for bits in settings.widths
+    }
+    if settings.budget is None:
+        return plans[settings.widths[0]]
+    net = core.quantize(model.net, plans[max(plans)], method)
+    parts = budgets.units(net, products(net))
+    count = _counted("choosing widths", progress, len(parts) * len(plans))
+    return budgets.mixed(model.net, plans, method, parts, settings.budget, _spread(pictures, BATCH), count)
 
 
 def _spread(pictures: Tensor, number: int) -> Tensor:
@@ -164,7 +203,7 @@ class Receipt:
 
     Attributes:
         method: by which it was done.
-        bits: of weights and activations.
+        bits: of weights and activations, or those that layers have by the budget.
         refined: steps in which it learned from the float network.
         kept: globs of layers that stayed in float.
         crops: small pictures that were calibrated on.
@@ -178,10 +217,14 @@ class Receipt:
             there; empty unless asked for.
         ranges: of each rounded activation: name, smallest and largest value in float, smallest and largest on the grid;
             empty for methods without.
+        budget: within which widths were chosen; see `Settings`.
+        widths: of each layer and site: name, bits of the input, bits of the weight (32 where there is none); empty for
+            the method `lossless`.
+        bitops: bit operations for a picture of 640x360, all layers counted; None for the method `lossless`.
     """
 
     method: str
-    bits: int
+    bits: int | tuple[int, ...]
     refined: int
     kept: tuple[str, ...]
     crops: int
@@ -193,6 +236,9 @@ class Receipt:
     largest: int
     blame: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
+    budget: float | str | None = None
+    widths: tuple[tuple[str, int, int], ...] = ()
+    bitops: int | None = None
 
 
 def quantize(
@@ -200,9 +246,10 @@ def quantize(
     pictures: str | Path | Sequence[np.ndarray],
     *,
     method: str = "lossless",
-    bits: int = 8,
+    bits: int | Sequence[int] = 8,
     refine: int = 0,
     keep: Sequence[str] = (),
+    budget: float | str | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """The model in integers, calibrated on ordinary pictures; what was done is the last entry of its history.
@@ -212,16 +259,18 @@ def quantize(
         pictures: a folder, or `(H, W, 3)` uint8 arrays; they are shrunk to what the network gets
             (`sharpbit.data.calibration`).
         method: one of `METHODS`.
-        bits: of weights and activations.
+        bits: of weights and activations; several are a choice for each layer.
         refine: steps in which the result learns from the float network.
         keep: globs of layers that stay in float.
+        budget: of such a choice, see `Settings`.
         progress: called with a word, what is done of it, and how much there is.
 
     Raises:
         UsageError: no such method, bits that it does not make, or nothing to calibrate on.
         QuantizeError: the method cannot do it for this network, or not with these pictures.
     """
-    return with_receipt(model, pictures, Settings(bits, refine, tuple(keep)), method=method, progress=progress)[0]
+    settings = Settings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
+    return with_receipt(model, pictures, settings, method=method, progress=progress)[0]
 
 
 def with_receipt(
@@ -248,6 +297,7 @@ def with_receipt(
     after = METHODS[method](model, crops, settings, progress)
     blamed: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
+    widths: tuple[tuple[str, int, int], ...] = ()
     if any(True for _ in core.quantizers(after.net)):
         if blame:
             parts = len(blaming.parts(after.net))
@@ -255,6 +305,7 @@ def with_receipt(
                 after.net, model.net, held_out[:1].float() / 255, _counted("blaming", progress, parts)
             )
         ranges = blaming.ranges(after.net, held_out[:BATCH].float() / 255)
+        widths = blaming.widths(after.net)
         after = verbs.freeze(after)
     psnr, differing, largest = _apart(model.net, after.net, held_out)
     receipt = Receipt(
@@ -271,6 +322,9 @@ def with_receipt(
         largest=largest,
         blame=blamed,
         ranges=ranges,
+        budget=settings.budget,
+        widths=widths,
+        bitops=bitops.count(after.net).bitops if widths else None,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 
