@@ -27,6 +27,7 @@ from sharpbit.quant import core, verbs
 from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_pictures, quantize_chain
+from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
 from sharpbit.reparam.chain import relu_chain
@@ -118,12 +119,13 @@ def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress
     return replace(model, arch=ARCHITECTURES["integer"], config=net.config, net=net, history=history, about=about)
 
 
-def general(name: str, *, tuned: bool = False) -> Method:
+def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
     """A method of `sharpbit.quant.method`, for any network: ranges are found, and, where asked for, learn.
 
     Args:
         name: of the method.
         tuned: balance channels before, and round weights together after; refining then trains the weights too.
+        pixels: refining is the pixel-aware calibration of PTQ4SR, not the boundary refinement of CRAFT.
     """
 
     def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
@@ -146,7 +148,10 @@ def general(name: str, *, tuned: bool = False) -> Method:
             after = verbs.compensate(
                 after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))
             )
-        if settings.refine:
+        if settings.refine and pixels:
+            count = _counted("refining", progress, settings.refine)
+            after = verbs.pixel_aware(after, model.net, pictures, PixelAware(settings.refine), count)
+        elif settings.refine:
             how = Refinement(settings.refine, **(TUNED if tuned else {}))
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
         return after
@@ -193,7 +198,7 @@ def _layers(net: nn.Module) -> int:
 METHODS: Mapping[str, Method] = {
     "lossless": lossless,
     "tuned": general("search", tuned=True),
-    **{name: general(name) for name in core.METHODS},
+    **{name: general(name, pixels=name == "ptq4sr") for name in core.METHODS},
 }
 
 

@@ -1,14 +1,14 @@
 """A width for each layer, by how much its rounding costs, so that the whole stays within a budget of bit operations.
 
-Ours, in the manner of HAWQ and its kin: the error that each layer causes when it alone is rounded, at each width, is
-measured; errors are taken to add up. Beginning with the widest everywhere, what saves most for the least error is made
-narrower, until the budget is met; what is then left over goes to where it helps most.
+Ours, in the manner of HAWQ and its kin: the error that each layer causes when it alone is rounded is measured at each
+width, and errors are taken to add up. The widths with the smallest sum within the budget are those of a knapsack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from sharpbit.quant.plan import Plan
 Product = tuple[int, str | None, str | None]  # MACs, and the quantizers of both operands
 Budget = float | str
 REFERENCE = 8  # bits of the network of whose cost a budget may be a share
+PLACES = 1 << 15  # of the knapsack
 LOOK = 2  # pictures on which errors are measured
 
 
@@ -153,32 +154,35 @@ def error_of(net: nn.Module, unit: Unit, pictures: Tensor, wanted: Tensor) -> fl
 
 
 def choose(costs: Sequence[Mapping[int, float]], errors: Sequence[Mapping[int, float]], most: float) -> tuple[int, ...]:
-    """A width for each unit, so that the sum of the costs is `most` at most, and that of the errors small.
+    """The width of each unit with which the sum of the errors is smallest, and that of the costs `most` at most.
+
+    Costs are counted in `PLACES` parts of what is left over where all are at their cheapest, and rounded up.
 
     Args:
         costs: of each unit, by width.
         errors: of each unit, by width.
         most: at least the sum of the smallest costs.
     """
-    chosen = [max(options) for options in costs]
-
-    def moves(room: float) -> list[tuple[float, int, int]]:
-        """Error for each bit operation of every change: of those that save, or of those that fit into `room`."""
-        found = []
-        for number, now in enumerate(chosen):
-            cost, error = costs[number], errors[number]
-            for width in cost:
-                more = cost[width] - cost[now]
-                if (room < 0 and more < 0) or (0 < more <= room and error[width] < error[now]):
-                    found.append(((error[width] - error[now]) / abs(more), number, width))
-        return found
-
-    while True:
-        room = most - sum(cost[width] for cost, width in zip(costs, chosen, strict=True))
-        best = min(moves(room), default=None)
-        if best is None:
-            return tuple(chosen)
-        chosen[best[1]] = best[2]
+    room = most - sum(min(cost.values()) for cost in costs)
+    best, picks = torch.zeros(PLACES + 1, dtype=torch.float64), []  # of the units so far, by the places that they take
+    takes: list[dict[int, int]] = []
+    for cost, error in zip(costs, errors, strict=True):
+        extra = {width: cost[width] - min(cost.values()) for width in sorted(cost, reverse=True)}
+        take = {
+            width: ceil(PLACES * more / room - 1e-9) if more else 0 for width, more in extra.items() if more <= room
+        }
+        tried = torch.full((len(take), PLACES + 1), torch.inf, dtype=torch.float64)
+        for row, (width, places) in zip(tried, take.items(), strict=True):
+            row[places:] = best[: PLACES + 1 - places] + error[width]
+        best, pick = tried.min(0)
+        picks.append(pick)
+        takes.append(take)
+    chosen, place = [], PLACES
+    for take, pick in zip(reversed(takes), reversed(picks), strict=True):
+        width = list(take)[int(pick[place])]
+        place -= take[width]
+        chosen.append(width)
+    return tuple(reversed(chosen))
 
 
 def combined(net: nn.Module, plans: Mapping[int, Plan], widths: Mapping[str, int]) -> Plan:
