@@ -195,10 +195,17 @@ def _layers(net: nn.Module) -> int:
     return sum(isinstance(part, QuantConv2d | QuantLinear) for part in net.modules())
 
 
+def _after_training(method: core.Method) -> bool:
+    """Whether it needs pictures alone; the others begin a training."""
+    return not (method.loss or method.stage or method.selector)
+
+
 METHODS: Mapping[str, Method] = {
     "lossless": lossless,
     "tuned": general("search", tuned=True),
-    **{name: general(name, pixels=name == "ptq4sr") for name in core.METHODS},
+    **{
+        name: general(name, pixels=name == "ptq4sr") for name, method in core.METHODS.items() if _after_training(method)
+    },
 }
 
 
@@ -212,7 +219,9 @@ class Receipt:
         refined: steps in which it learned from the float network.
         kept: globs of layers that stayed in float.
         crops: small pictures that were calibrated on.
-        held_out: small pictures that were not, but measured on.
+        pictures: from which these were cut.
+        held_out: small pictures that were not, but measured on; 0 where there were too few to keep some: then those
+            that were.
         seconds: that it took.
         bytes: of the weights, before and after.
         psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out pictures (RGB, dB).
@@ -233,6 +242,7 @@ class Receipt:
     refined: int
     kept: tuple[str, ...]
     crops: int
+    pictures: int
     held_out: int
     seconds: float
     bytes: tuple[int, int]
@@ -294,11 +304,12 @@ def with_receipt(
     if model.arch.name == "integer":
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
     if isinstance(pictures, (str, Path)):
-        crops = calibration.from_folder(pictures, model.scale, progress=progress)
+        crops, used = calibration.from_folder(pictures, model.scale, progress=progress)
     else:
-        crops = calibration.from_pictures(pictures, model.scale)
+        crops, used = calibration.from_pictures(pictures, model.scale)
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
-    held_out, crops = (crops[kept], crops[~kept]) if bool(kept.any()) else (crops, crops)
+    apart = bool(kept.any())
+    held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
     after = METHODS[method](model, crops, settings, progress)
     blamed: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
@@ -319,7 +330,8 @@ def with_receipt(
         refined=settings.refine,
         kept=settings.keep,
         crops=len(crops),
-        held_out=len(held_out),
+        held_out=len(held_out) if apart else 0,
+        pictures=used,
         seconds=round(time.monotonic() - started, 1),
         bytes=(_bytes(model.net), _bytes(after.net)),
         psnr=round(psnr, 2),

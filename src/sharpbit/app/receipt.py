@@ -44,13 +44,16 @@ def bits_of(receipt: Receipt) -> str:
 def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
     """What was done and what it cost, a line each."""
     refined = f", {receipt.refined} steps of refining" if receipt.refined else ""
+    others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
     lines = {
         "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{receipt.crops} crops of 64x64 pixels",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.pictures, 'picture')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
-        "against float": f"{receipt.psnr:.2f} dB on {receipt.held_out} other crops; {100 * receipt.differing:.1f} % of"
-        f" samples differ, by at most {receipt.largest} of 255",
+        "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
+        f" at most {receipt.largest} of 255",
     }
+    if receipt.pictures == 1:
+        lines["note"] = "one picture shows little of what the network will see; calibrate on some ten"
     if receipt.kept:
         lines["in float"] = ", ".join(receipt.kept)
     if receipt.bitops is not None:
@@ -132,6 +135,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence
         for row in rows
     )
     return f'<div class="scroll"><table>\n{top if head else ""}{chr(10).join(body)}\n</table></div>'
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _code(name: str) -> str:
