@@ -44,7 +44,7 @@ def test_eight_bits_are_the_same_on_the_engine(tmp_path):
     assert told["precision"] == "W8A8"
     net, runtime = models.load(tmp_path / "eight.safetensors").net, open_onnx(tmp_path / "eight.onnx", threads=1)
     for number, size in enumerate(SIZES):
-        small = np.asarray(noise(*size, 10 + number))
+        small = np.array(noise(*size, 10 + number))
         own = enlarged(net, small).astype(int)
         theirs = np.rint(255 * runtime.run(small.astype(np.float32) / 255).clip(0, 1))
         assert theirs.shape == own.shape == (2 * size[0], 2 * size[1], 3)
