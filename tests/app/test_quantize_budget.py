@@ -146,3 +146,11 @@ def test_what_cannot_be(place, given, sentence):
 def test_lossless_has_one_width(place):
     done = call(place, "--bits", "8,6", "--budget", "7", method="lossless")
     assert "makes 8 bits, not 8, 6" in done.output
+
+
+def test_ptq4sr_refines_in_its_own_way(place):
+    done = call(place, "--bits", "4", "--refine", "3", method="ptq4sr", out="ptq4sr.safetensors")
+    assert done.exit_code == 0, done.output
+    entry = models.load(place / "ptq4sr.safetensors").history[2]
+    assert (entry["verb"], entry["steps"]) == ("pixel_aware", 3)
+    assert len(entry["losses"]) == 2

@@ -21,7 +21,7 @@ STYLE = """
   --paper: #fff; --worse: #b3482e }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e8e8; --soft: #9aa5a8; --line: #38434a; --all: #475a60;
   --grid: #79c2c9; --paper: #14191c; --worse: #f0957d } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
   margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { color: var(--soft) }
 table { border-collapse: collapse } td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: middle }
