@@ -47,7 +47,7 @@ def main() -> None:
     for name in given.only:
         scale = int(name[-1])
         model = models.load(next(given.weights.rglob(f"ETDS_{name}.pth")))
-        crops = calibration.from_folder(given.calibrate, scale)
+        crops = calibration.from_folder(given.calibrate, scale)[0]
         before = scores(model.net, sets, scale)
         for words, settings in (ABLATION if given.ablation else {"the method": Settings()}).items():
             started = time.monotonic()

@@ -44,7 +44,7 @@ ALLOWED = {
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
     "quant": MAKING | {"integer"},
-    "quantization": MAKING | PICTURES | {"arch", "data", "integer", "measure", "model", "quant", "reparam"},
+    "quantization": MAKING | PICTURES | {"arch", "cost", "data", "integer", "measure", "model", "quant", "reparam"},
     "arch": MAKING | {"integer"},
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},

@@ -119,7 +119,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _exists(path: Path) -> OutputExists:
-    return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it or --skip-existing")
+    return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it")
 
 
 def _alive(pid: int) -> bool:

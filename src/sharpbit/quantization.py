@@ -15,14 +15,19 @@ from tqdm import tqdm
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
+from sharpbit.cost import bitops
+from sharpbit.cost.operands import products
 from sharpbit.data import calibration
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
 from sharpbit.quant import blame as blaming
+from sharpbit.quant import budget as budgets
 from sharpbit.quant import core, verbs
+from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_pictures, quantize_chain
+from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
 from sharpbit.reparam.chain import relu_chain
@@ -41,14 +46,38 @@ class Settings:
     """What a method is told.
 
     Attributes:
-        bits: of weights and activations.
+        bits: of weights and activations; several, such as `(8, 6, 4)`, are a choice for each layer.
         refine: steps in which bounds (and weights, if the method is `tuned`) learn from the float network.
         keep: globs of layers that stay in float.
+        budget: of such a choice: a mean width, or a share such as `40%` of the cost in 8 bits (`quant.budget`).
     """
 
-    bits: int = 8
+    bits: int | tuple[int, ...] = 8
     refine: int = 0
     keep: tuple[str, ...] = ()
+    budget: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bits, int):
+            widths = tuple(dict.fromkeys(self.bits))
+            object.__setattr__(self, "bits", widths if len(widths) != 1 else widths[0])
+        for bits in self.widths:
+            if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= WIDEST:
+                raise UsageError(f"layers are rounded to 2 to {WIDEST} bits, not {bits!r}; --keep leaves some in float")
+        if not self.widths:
+            raise UsageError("no bits are given; give a width such as 8, or several to choose from")
+        if len(self.widths) > 1 and self.budget is None:
+            raise UsageError(
+                f"the bits {', '.join(map(str, self.widths))} are a choice for each layer; say with --budget what all"
+                " may cost, such as 5 (a mean of bits) or 40% (of the cost in 8 bits)"
+            )
+        if len(self.widths) == 1 and self.budget is not None:
+            raise UsageError("a budget chooses between widths; give several, such as --bits 8,6,4")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The bits, or those to choose from."""
+        return (self.bits,) if isinstance(self.bits, int) else self.bits
 
 
 class Method(Protocol):
@@ -67,7 +96,8 @@ def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress
     """
     bits = settings.bits
     if bits != 8:
-        raise UsageError(f"the method lossless makes 8 bits, not {bits}; leave --bits out")
+        asked = ", ".join(map(str, settings.widths))
+        raise UsageError(f"the method lossless makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
     if settings.refine or settings.keep:
         raise UsageError(
             "the method lossless takes the whole network and refines nothing; leave --refine and --keep out"
@@ -89,25 +119,21 @@ def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress
     return replace(model, arch=ARCHITECTURES["integer"], config=net.config, net=net, history=history, about=about)
 
 
-def general(name: str, *, tuned: bool = False) -> Method:
+def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
     """A method of `sharpbit.quant.method`, for any network: ranges are found, and, where asked for, learn.
 
     Args:
         name: of the method.
         tuned: balance channels before, and round weights together after; refining then trains the weights too.
+        pixels: refining is the pixel-aware calibration of PTQ4SR, not the boundary refinement of CRAFT.
     """
 
     def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
         check_pictures(crops)
         if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
             raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
-        method = core.METHODS[name]
-        symmetric = settings.bits == INTEGER
-        plan = Plan.after_training(
-            model.arch.rounding, settings.bits, method.maps, symmetric=symmetric, keep=settings.keep
-        )
         pictures = crops.float() / 255
-        after = verbs.quantize(model, plan, name)
+        after = verbs.quantize(model, _plan(model, name, settings, pictures, progress), name)
         if tuned:
             after = verbs.balance(after, _spread(pictures, FEW), _counted("balancing", progress, _layers(after.net)))
         count = _counted("calibrating", progress, -(-len(pictures) // BATCH))
@@ -122,12 +148,30 @@ def general(name: str, *, tuned: bool = False) -> Method:
             after = verbs.compensate(
                 after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))
             )
-        if settings.refine:
+        if settings.refine and pixels:
+            count = _counted("refining", progress, settings.refine)
+            after = verbs.pixel_aware(after, model.net, pictures, PixelAware(settings.refine), count)
+        elif settings.refine:
             how = Refinement(settings.refine, **(TUNED if tuned else {}))
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
         return after
 
     return quantized
+
+
+def _plan(model: Model, name: str, settings: Settings, pictures: Tensor, progress: Progress | None) -> Plan:
+    """What is rounded, and to how many bits; layer by layer where there is a choice."""
+    method = core.METHODS[name]
+    plans = {
+        bits: Plan.after_training(model.arch.rounding, bits, method.maps, symmetric=bits == INTEGER, keep=settings.keep)
+        for bits in settings.widths
+    }
+    if settings.budget is None:
+        return plans[settings.widths[0]]
+    net = core.quantize(model.net, plans[max(plans)], method)
+    parts = budgets.units(net, products(net))
+    count = _counted("choosing widths", progress, len(parts) * len(plans))
+    return budgets.mixed(model.net, plans, method, parts, settings.budget, _spread(pictures, BATCH), count)
 
 
 def _spread(pictures: Tensor, number: int) -> Tensor:
@@ -151,10 +195,17 @@ def _layers(net: nn.Module) -> int:
     return sum(isinstance(part, QuantConv2d | QuantLinear) for part in net.modules())
 
 
+def _after_training(method: core.Method) -> bool:
+    """Whether it needs pictures alone; the others begin a training."""
+    return not (method.loss or method.stage or method.selector)
+
+
 METHODS: Mapping[str, Method] = {
     "lossless": lossless,
     "tuned": general("search", tuned=True),
-    **{name: general(name) for name in core.METHODS},
+    **{
+        name: general(name, pixels=name == "ptq4sr") for name, method in core.METHODS.items() if _after_training(method)
+    },
 }
 
 
@@ -164,11 +215,13 @@ class Receipt:
 
     Attributes:
         method: by which it was done.
-        bits: of weights and activations.
+        bits: of weights and activations, or those that layers have by the budget.
         refined: steps in which it learned from the float network.
         kept: globs of layers that stayed in float.
         crops: small pictures that were calibrated on.
-        held_out: small pictures that were not, but measured on.
+        pictures: from which these were cut.
+        held_out: small pictures that were not, but measured on; 0 where there were too few to keep some: then those
+            that were.
         seconds: that it took.
         bytes: of the weights, before and after.
         psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out pictures (RGB, dB).
@@ -178,13 +231,18 @@ class Receipt:
             there; empty unless asked for.
         ranges: of each rounded activation: name, smallest and largest value in float, smallest and largest on the grid;
             empty for methods without.
+        budget: within which widths were chosen; see `Settings`.
+        widths: of each layer and site: name, bits of the input, bits of the weight (32 where there is none); empty for
+            the method `lossless`.
+        bitops: bit operations for a picture of 640x360, all layers counted; None for the method `lossless`.
     """
 
     method: str
-    bits: int
+    bits: int | tuple[int, ...]
     refined: int
     kept: tuple[str, ...]
     crops: int
+    pictures: int
     held_out: int
     seconds: float
     bytes: tuple[int, int]
@@ -193,6 +251,9 @@ class Receipt:
     largest: int
     blame: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
+    budget: float | str | None = None
+    widths: tuple[tuple[str, int, int], ...] = ()
+    bitops: int | None = None
 
 
 def quantize(
@@ -200,9 +261,10 @@ def quantize(
     pictures: str | Path | Sequence[np.ndarray],
     *,
     method: str = "lossless",
-    bits: int = 8,
+    bits: int | Sequence[int] = 8,
     refine: int = 0,
     keep: Sequence[str] = (),
+    budget: float | str | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """The model in integers, calibrated on ordinary pictures; what was done is the last entry of its history.
@@ -212,16 +274,18 @@ def quantize(
         pictures: a folder, or `(H, W, 3)` uint8 arrays; they are shrunk to what the network gets
             (`sharpbit.data.calibration`).
         method: one of `METHODS`.
-        bits: of weights and activations.
+        bits: of weights and activations; several are a choice for each layer.
         refine: steps in which the result learns from the float network.
         keep: globs of layers that stay in float.
+        budget: of such a choice, see `Settings`.
         progress: called with a word, what is done of it, and how much there is.
 
     Raises:
         UsageError: no such method, bits that it does not make, or nothing to calibrate on.
         QuantizeError: the method cannot do it for this network, or not with these pictures.
     """
-    return with_receipt(model, pictures, Settings(bits, refine, tuple(keep)), method=method, progress=progress)[0]
+    settings = Settings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
+    return with_receipt(model, pictures, settings, method=method, progress=progress)[0]
 
 
 def with_receipt(
@@ -240,14 +304,16 @@ def with_receipt(
     if model.arch.name == "integer":
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
     if isinstance(pictures, (str, Path)):
-        crops = calibration.from_folder(pictures, model.scale, progress=progress)
+        crops, used = calibration.from_folder(pictures, model.scale, progress=progress)
     else:
-        crops = calibration.from_pictures(pictures, model.scale)
+        crops, used = calibration.from_pictures(pictures, model.scale)
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
-    held_out, crops = (crops[kept], crops[~kept]) if bool(kept.any()) else (crops, crops)
+    apart = bool(kept.any())
+    held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
     after = METHODS[method](model, crops, settings, progress)
     blamed: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
+    widths: tuple[tuple[str, int, int], ...] = ()
     if any(True for _ in core.quantizers(after.net)):
         if blame:
             parts = len(blaming.parts(after.net))
@@ -255,6 +321,7 @@ def with_receipt(
                 after.net, model.net, held_out[:1].float() / 255, _counted("blaming", progress, parts)
             )
         ranges = blaming.ranges(after.net, held_out[:BATCH].float() / 255)
+        widths = blaming.widths(after.net)
         after = verbs.freeze(after)
     psnr, differing, largest = _apart(model.net, after.net, held_out)
     receipt = Receipt(
@@ -263,7 +330,8 @@ def with_receipt(
         refined=settings.refine,
         kept=settings.keep,
         crops=len(crops),
-        held_out=len(held_out),
+        held_out=len(held_out) if apart else 0,
+        pictures=used,
         seconds=round(time.monotonic() - started, 1),
         bytes=(_bytes(model.net), _bytes(after.net)),
         psnr=round(psnr, 2),
@@ -271,6 +339,9 @@ def with_receipt(
         largest=largest,
         blame=blamed,
         ranges=ranges,
+        budget=settings.budget,
+        widths=widths,
+        bitops=bitops.count(after.net).bitops if widths else None,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

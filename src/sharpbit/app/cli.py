@@ -216,7 +216,10 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 @click.argument("model")
 @click.option("--calibrate", required=True, metavar="DIR", help="Folder of ordinary pictures, some ten or more.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The result: .onnx, .sharpbit or .safetensors.")
-@click.option("--bits", type=click.IntRange(2, 16), default=8, show_default=True, help="Of weights and activations.")
+@click.option(
+    "--bits", type=options.Bits(), default=8, show_default=True, help="Of weights and activations; 8,6,4: a choice."
+)
+@click.option("--budget", type=options.Budget(), help="Of that choice: mean bits, or 40% of the cost in 8 bits.")
 @click.option("--method", default="lossless", show_default=True, help="How; see docs/quantize.md.")
 @click.option(
     "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Steps of learning from the float one."
@@ -225,11 +228,13 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 @click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures to measure before and after on.")
 @click.option("--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.")
 @click.option("--blame", is_flag=True, help="List the layers whose rounding costs most.")
-@click.option("--report", metavar="FILE.md", help="Write a page with all layers and plots of ranges.")
+@click.option("--report", metavar="FILE", help="Write a page (.html or .md) with all layers and plots of ranges.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def quantize(bits: int, refine: int, keep: tuple[str, ...], **given: Any) -> None:
+def quantize(
+    bits: int | tuple[int, ...], refine: int, keep: tuple[str, ...], budget: float | str | None, **given: Any
+) -> None:
     """Turn MODEL, an embedded name or a file, into integers, and say what that cost.
 
     The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
@@ -241,7 +246,7 @@ def quantize(bits: int, refine: int, keep: tuple[str, ...], **given: Any) -> Non
     from sharpbit.app.quantize import run_quantize
     from sharpbit.quantization import Settings
 
-    click.echo(run_quantize(settings=Settings(bits, refine, keep), **given))
+    click.echo(run_quantize(settings=Settings(bits, refine, keep, budget), **given))
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from sharpbit.errors import UsageError
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -69,6 +71,34 @@ class Fit(click.ParamType[Any]):
         if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
             self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
         return int(parts[2]), int(parts[1])
+
+
+class Bits(click.ParamType[Any]):
+    """`8` to 8, and `8,6,4` to (8, 6, 4)."""
+
+    name = "BITS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | tuple[int, ...]:
+        """See `click.ParamType`."""
+        if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", str(value)):
+            raise UsageError(f"--bits {value}: give a width such as 8, or several to choose from, such as 8,6,4")
+        widths = tuple(map(int, str(value).split(",")))
+        return widths if len(widths) > 1 else widths[0]
+
+
+class Budget(click.ParamType[Any]):
+    """`5` to 5.0; `40%` stays what it is."""
+
+    name = "BUDGET"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
+        """See `click.ParamType`."""
+        parts = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)(%?)", str(value).strip())
+        if not parts:
+            raise UsageError(
+                f"--budget {value}: give a mean of bits such as 5, or a share of the cost in 8 bits such as 40%"
+            )
+        return parts[0] if parts[2] else float(parts[1])
 
 
 class Small(click.ParamType[Any]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
+from sharpbit.app.receipt import PAGES, facts
 from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
@@ -22,6 +22,7 @@ from sharpbit.measure.evaluate import evaluate
 from sharpbit.quantization import Receipt, Settings, enlarged, shown, with_receipt
 
 WORST = 5  # layers that are named
+WIDER = 8  # bits that are proposed for some layers where there are fewer
 WRITERS: Mapping[str, Callable[..., Any]] = {
     ".safetensors": models.save,
     **{
@@ -56,6 +57,8 @@ def run_quantize(
     _check_suffix(path)
     if max_drop is not None and not data:
         raise UsageError("--max-drop is measured on test pictures; say which with --data")
+    if report and Path(report).suffix.lower() not in PAGES:
+        raise UsageError(f"a report can be {' or '.join(PAGES)}, not {Path(report).name!r}")
     for target in (path, *([Path(report)] if report else [])):
         if not overwrite:
             refuse_existing(target)
@@ -74,7 +77,7 @@ def run_quantize(
         _check_drop(scores, max_drop, receipt)
     if report:
         with open_atomic(Path(report), overwrite=overwrite) as file:
-            file.write(_report(model, receipt, scores).encode())
+            file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
     if as_json:
         measured = {name: {"before": a, "after": b} for name, (a, b) in scores.items()}
@@ -96,54 +99,12 @@ def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: Re
     if before - after > most:
         worst = ", ".join(layer for layer, _ in receipt.blame[:WORST])
         way = f"leave the worst layers in float with --keep ({worst})" if worst else "take more bits"
+        wider = "" if receipt.budget is None else ", raise --budget"
+        if isinstance(receipt.bits, int) and receipt.bits < WIDER:
+            wider = f", let some have more bits with --bits {WIDER},{receipt.bits} --budget {receipt.bits + 1}"
         raise QuantizeError(
-            f"{name} lost {before - after:.3f} dB, more than {most:g}; {way}, or take more --refine steps"
+            f"{name} lost {before - after:.3f} dB, more than {most:g}; {way}{wider}, or take more --refine steps"
         )
-
-
-def _report(model: str, receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:
-    """A page of Markdown: what was done, what it cost, where, and the range of every activation."""
-    lines = [f"# {Path(model).name} in {receipt.bits} bits", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in _facts(receipt, scores).items()]
-    if receipt.blame:
-        lines += [
-            "",
-            "## What each layer costs",
-            "",
-            "Share of the mean square error that is gone without rounding it.",
-            "",
-        ]
-        lines += [
-            "| layer | share |",
-            "|---|---|",
-            *(f"| `{name}` | {100 * share:.1f} % |" for name, share in receipt.blame),
-        ]
-    if receipt.ranges:
-        lines += [
-            "",
-            "## Ranges of activations",
-            "",
-            "Light: what the float network has. Dark: what the grid reaches.",
-            "",
-        ]
-        lines += [_plot(receipt.ranges)]
-    return "\n".join(lines) + "\n"
-
-
-def _plot(ranges: Sequence[tuple[str, float, float, float, float]]) -> str:
-    """Bars as SVG, each in units of its own float range, which a page of Markdown may hold as it is."""
-    row, wide, text = 12, 300, 460
-    bars = []
-    for number, (name, low, high, lo, hi) in enumerate(ranges):
-        span, y = max(high - low, 1e-12), number * row
-        left, right = (min(max((value - low) / span, 0), 1) * wide for value in (lo, hi))
-        bars.append(
-            f'<text x="0" y="{y + 9}">{escape(name)}</text><rect x="{text}" y="{y + 2}" width="{wide}" height="8"'
-            f' fill="#cdd"/><rect x="{text + left:.1f}" y="{y + 2}" width="{right - left:.1f}" height="8" fill="#366"/>'
-            f'<text x="{text + wide + 8}" y="{y + 9}">{low:.3g} .. {high:.3g} &#8594; {lo:.3g} .. {hi:.3g}</text>'
-        )
-    size = f'width="{text + wide + 260}" height="{row * len(ranges)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace" font-size="9">{"".join(bars)}</svg>'
 
 
 def _check_suffix(path: Path) -> None:
@@ -156,21 +117,7 @@ def _by(net: Any) -> Callable[[Any], Any]:
 
 
 def _lines(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:
-    lines = [f"{key:<20}{value}" for key, value in _facts(receipt, scores).items()]
+    lines = [f"{key:<20}{value}" for key, value in facts(receipt, scores).items()]
     if receipt.blame:
         lines += ["what layers cost", *(f"  {100 * share:5.1f} %  {name}" for name, share in receipt.blame[:WORST])]
     return "\n".join(lines)
-
-
-def _facts(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> dict[str, str]:
-    refined = f", {receipt.refined} steps of refining" if receipt.refined else ""
-    facts = {
-        "method": f"{receipt.method}, {receipt.bits} bits{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{receipt.crops} crops of 64x64 pixels",
-        "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
-        "against float": f"{receipt.psnr:.2f} dB on {receipt.held_out} other crops; {100 * receipt.differing:.1f} % of"
-        f" samples differ, by at most {receipt.largest} of 255",
-    }
-    for name, (a, b) in scores.items():
-        facts[name] = f"{a:.3f} -> {b:.3f} dB ({b - a:+.3f}), Y channel"
-    return facts

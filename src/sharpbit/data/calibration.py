@@ -18,8 +18,10 @@ SIDE = 64
 CROPS = 300
 
 
-def from_folder(folder: str | Path, scale: int, *, progress: Callable[[str, int, int], object] | None = None) -> Tensor:
-    """Crops `(N, 3, 64, 64)` uint8 of the pictures in a folder, see `from_pictures`.
+def from_folder(
+    folder: str | Path, scale: int, *, progress: Callable[[str, int, int], object] | None = None
+) -> tuple[Tensor, int]:
+    """Crops `(N, 3, 64, 64)` uint8 of the pictures in a folder, and of how many they are, see `from_pictures`.
 
     Raises:
         UsageError: no folder, no pictures in it, or none that is large enough.
@@ -42,28 +44,34 @@ def from_folder(folder: str | Path, scale: int, *, progress: Callable[[str, int,
     return _crops(pictures(), len(chosen), scale, str(folder))
 
 
-def from_pictures(pictures: Sequence[np.ndarray], scale: int) -> Tensor:
-    """Crops of `(H, W, 3)` uint8 pictures, from each equally many, about 300 in all.
+def from_pictures(pictures: Sequence[np.ndarray], scale: int) -> tuple[Tensor, int]:
+    """Crops of `(H, W, 3)` uint8 pictures, from each equally many, about 300 in all; and how many pictures had any.
 
     Each picture is shrunk `scale` times by the benchmarks' bicubic first, as what people enlarge is as sharp as that;
     one that would be too small is taken as it is. Of each, crops are taken from the half that has most detail.
 
     Raises:
-        UsageError: none has 64 pixels on both sides.
+        UsageError: none has 64 pixels on both sides, or something is no such picture.
     """
+    for picture in pictures:
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+            kind = f"{getattr(picture, 'dtype', type(picture).__name__)} {getattr(picture, 'shape', '')}".strip()
+            raise UsageError(f"pictures to calibrate on are uint8 arrays (H, W, 3) from 0 to 255, not {kind}")
     return _crops(pictures, len(pictures), scale, "what is given")
 
 
-def _crops(pictures: Iterable[np.ndarray], count: int, scale: int, source: str) -> Tensor:
-    each = math.ceil(CROPS / max(count, 1))
+def _crops(pictures: Iterable[np.ndarray], count: int, scale: int, source: str) -> tuple[Tensor, int]:
+    each, used = math.ceil(CROPS / max(count, 1)), 0
     found: list[np.ndarray] = []
     for picture in pictures:
-        found += of_one(picture, each, scale)
+        crops = of_one(picture, each, scale)
+        used += bool(crops)
+        found += crops
     if not found:
         raise UsageError(
             f"no picture of {source} has {SIDE} pixels on both sides, which calibration needs; give larger ones"
         )
-    return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy())
+    return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy()), used
 
 
 def of_one(picture: np.ndarray, count: int, scale: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed
-from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
+from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
 
 
 def parts(net: nn.Module) -> dict[str, list[Fixed]]:
@@ -80,3 +80,15 @@ def ranges(net: nn.Module, pictures: Tensor) -> tuple[tuple[str, float, float, f
         for handle in handles:
             handle.remove()
     return tuple(seen.values())
+
+
+def widths(net: nn.Module) -> tuple[tuple[str, int, int], ...]:
+    """Of each layer and site that rounds: name, bits of its input, bits of its weight; 32 for what is not rounded."""
+    found = []
+    for name, part in net.named_modules():
+        if isinstance(part, QuantConv2d | QuantLinear | QuantSite):
+            sides = (rounding(part.act), getattr(part, "kernel", None))
+            act, weight = (side.bits if isinstance(side, Fixed) else FLOAT for side in sides)
+            if min(act, weight) < FLOAT:
+                found.append((name, act, weight))
+    return tuple(found)

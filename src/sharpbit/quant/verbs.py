@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from sharpbit.quant import balance as balancing
 from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
+from sharpbit.quant import pixel_aware as pixels
 from sharpbit.quant import refine as refining
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
 from sharpbit.quant.layers import rounding
+from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
 
@@ -85,6 +87,14 @@ def refine(model: M, teacher: nn.Module, pictures: Tensor, how: Refinement, prog
     net = copy.deepcopy(model.net)
     losses = refining.refine(net, teacher, pictures, how, progress)
     return _grown(model, net, {"verb": "refine", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []})
+
+
+def pixel_aware(model: M, teacher: nn.Module, pictures: Tensor, how: PixelAware, progress: Progress = None) -> M:
+    """The same in the manner of PTQ4SR. See `sharpbit.quant.pixel_aware.pixel_aware`."""
+    net = copy.deepcopy(model.net)
+    losses = pixels.pixel_aware(net, teacher, pictures, how, progress)
+    entry = {"verb": "pixel_aware", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []}
+    return _grown(model, net, entry)
 
 
 def freeze(model: M) -> M:

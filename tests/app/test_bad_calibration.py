@@ -1,0 +1,163 @@
+"""Data, weights and settings that nothing can be calibrated with: one clear sentence each, and no file."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import sharpbit
+from sharpbit import model as models
+from sharpbit.app.cli import app
+from sharpbit.errors import UsageError
+
+
+def noise(path, seed=0, side=160):
+    small = np.random.default_rng(seed).integers(0, 256, (side // 10, side // 10, 3), np.uint8)
+    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "imdn.safetensors"
+    models.save(models.build("imdn", scale=2, blocks=1, width=8), path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(3):
+        noise(folder / f"{seed}.png", seed)
+    return folder
+
+
+def call(model, photos, out, *given):
+    arguments = ["quantize", model, "--calibrate", photos, "-o", out, *given]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def empty(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def flat(folder):
+    for path in folder.iterdir():
+        Image.new("RGB", (160, 160), (90, 90, 90)).save(path)
+
+
+def tiny(folder):
+    for path in folder.iterdir():
+        noise(path, side=40)
+
+
+def text(folder):
+    (folder / "1.png").write_text("this is no picture")
+
+
+def cut_off(folder):
+    data = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(data[: len(data) // 2])
+
+
+def gone(folder):
+    shutil.rmtree(folder)
+
+
+def a_file(folder):
+    gone(folder)
+    noise(folder.with_suffix(".png"))
+    folder.with_suffix(".png").rename(folder)
+
+
+BAD = [
+    (empty, "holds no pictures"),
+    (flat, "flat"),
+    (tiny, "64 pixels on both sides"),
+    (text, "1.png"),
+    (cut_off, "1.png"),
+    (gone, "there is no folder"),
+    (a_file, "there is no folder"),
+]
+
+
+@pytest.mark.parametrize("method", ["minmax", "tuned"])
+@pytest.mark.parametrize(("change", "sentence"), BAD, ids=[change.__name__ for change, _ in BAD])
+def test_pictures_that_cannot_be_used(model, photos, tmp_path, method, change, sentence):
+    change(photos)
+    done = call(model, photos, tmp_path / "a.onnx", "--method", method)
+    assert done.exit_code in (1, 2)
+    assert sentence in done.output
+    assert done.output.count("\n") == 1
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_one_picture_is_said_to_be_few(model, photos, tmp_path):
+    for name in ("1.png", "2.png"):
+        (photos / name).unlink()
+    done = call(model, photos, tmp_path / "a.safetensors", "--method", "minmax")
+    assert done.exit_code == 0, done.output
+    assert "one picture shows little" in done.stdout
+    assert "of 1 picture\n" in done.stdout
+    noise(photos / "1.png", 1)
+    done = call(model, photos, tmp_path / "b.safetensors", "--method", "minmax")
+    assert "one picture" not in done.stdout
+
+
+def test_pictures_of_another_scale_to_measure_on(model, photos, tmp_path):
+    """Small partners that are not half as large as the true ones."""
+    for name, side in (("HR", 96), ("LR_bicubic/X2", 32)):
+        (tmp_path / "Test" / name).mkdir(parents=True)
+        noise(tmp_path / "Test" / name / f"a{'x2' if side == 32 else ''}.png", 5, side)
+    done = call(model, photos, tmp_path / "a.onnx", "--method", "minmax", "--data", tmp_path / "Test")
+    assert done.exit_code == 1
+    assert "ax2.png" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_arrays_of_another_scale(model):
+    """Values from 0 to 1, or no three channels."""
+    opened = models.load(model)
+    picture = np.random.default_rng(0).random((80, 80, 3))
+    for wrong in (picture, picture.astype(np.float32) * 255, np.zeros((80, 80), np.uint8), "photo.png"):
+        with pytest.raises(UsageError, match="uint8 arrays"):
+            sharpbit.quantize(opened, [wrong], method="minmax")
+
+
+@pytest.mark.parametrize("method", ["minmax", "tuned"])
+def test_weights_that_are_not_numbers(model, photos, tmp_path, method):
+    damaged = models.load(model)
+    damaged.net.model[0].weight.data[0, 0, 0, 0] = float("nan")
+    models.save(damaged, tmp_path / "nan.safetensors")
+    done = call(tmp_path / "nan.safetensors", photos, tmp_path / "a.onnx", "--method", method)
+    assert done.exit_code == 1
+    assert "not numbers" in done.output
+    assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["magic", "cadyq", "ddtb"])
+def test_methods_that_need_pictures_alone(model, photos, tmp_path, method):
+    """The others are for training, see recipes/qat."""
+    done = call(model, photos, tmp_path / "a.onnx", "--method", method)
+    assert done.exit_code == 2
+    assert f"no method {method!r}; known are lossless, tuned, adc, minmax, percentile, ptq4sr, search" in done.output
+
+
+def test_nothing_is_overwritten(model, photos, tmp_path):
+    for name in ("a.onnx", "a.html"):
+        (tmp_path / name).write_text("mine")
+    refused = [
+        call(model, photos, tmp_path / "a.onnx", "--method", "minmax"),
+        call(model, photos, tmp_path / "b.onnx", "--method", "minmax", "--report", tmp_path / "a.html"),
+    ]
+    for done in refused:
+        assert done.exit_code == 1
+        assert "exists" in done.output
+        assert done.output.count("\n") == 1
+    assert {(tmp_path / name).read_text() for name in ("a.onnx", "a.html")} == {"mine"}
+    assert not (tmp_path / "b.onnx").exists()
