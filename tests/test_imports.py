@@ -22,6 +22,7 @@ RUNNING = PICTURES | {
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
+    "__main__": {"app"},
     "errors": set(),
     "extras": {"errors"},
     "catalog": {"errors"},
@@ -49,7 +50,7 @@ ALLOWED = {
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
     "cost": {"errors", "quant"},
-    "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
+    "inspection": {"cost", "errors", "integer", "model", "modelfile", "nn", "patches", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model", "quant"},
     "qat": {"errors", "model", "quant"},

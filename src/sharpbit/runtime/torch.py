@@ -30,6 +30,7 @@ class TorchRuntime:
     def __init__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> None:
         import torch
 
+        from sharpbit.cost.spending import widths
         from sharpbit.model import load
         from sharpbit.nn import receptive_field
         from sharpbit.quant.adaptive import Context
@@ -51,6 +52,7 @@ class TorchRuntime:
         self.threads = threads or available_cpus()
         self._spending: Any = None
         self.quantized = any(isinstance(part, Fixed) for part in self.model.net.modules())
+        self.widths = widths(self.model.net)
         self._adaptive = any(isinstance(part, Context) for part in self.model.net.modules())
         self._one = RLock()  # what a network chose lies in the network until it runs again
         net = self.model.net.eval().to(self.device)
