@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from sharpbit import model as models
+from sharpbit import parallel
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
@@ -202,22 +203,26 @@ def run(
         quiet: show no progress.
 
     Returns:
-        what was done: verb, file or folder, facts.
+        what was done: verb, file or folder, facts. Of several processes that `torchrun` has started, the first one
+        tells; the others give an empty list.
 
     Raises:
         SharpbitError: a recipe that cannot be carried out; nothing is lost of what was done before.
     """
     recipe = read(path)
     folder = Path(out) if out else Path("runs") / recipe.name
-    kitchen = Kitchen(recipe, folder, data, device, stop_after, overwrite, quiet)
     results: list[Result] = []
-    model = kitchen.start()
-    for step in recipe.step:
-        model, result = VERBS[step.verb](kitchen, model, step.settings)
-        results.append(result)
-        if result[2].get("stopped"):
-            break
-    return results
+    with parallel.joined(device) as own:
+        kitchen = Kitchen(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first())
+        model = kitchen.start()
+        for step in recipe.step:
+            if step.verb not in SHARED and not parallel.first():
+                break  # what comes after training is done by one process
+            model, result = VERBS[step.verb](kitchen, model, step.settings)
+            results.append(result)
+            if result[2].get("stopped"):
+                break
+        return results if parallel.first() else []
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,12 @@ class Kitchen:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
         return Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
 
+    def save(self, model: Model, path: Path) -> None:
+        """Write a result; of several processes the first one does."""
+        if parallel.first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            models.save(model, path, overwrite=True)
+
     def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Put quantizers into the network, with the ranges of the recipe's start or begun on training pictures."""
         how = _checked(FakeQuantize, settings, self.recipe.name)
@@ -282,8 +293,7 @@ class Kitchen:
         if how.method == "cabm":
             model = tabulate(model, source, shown, how.limit)
         path = self.folder / "fake_quantized.safetensors"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        models.save(model, path, overwrite=True)
+        self.save(model, path)
         return model, ("fake_quantize", path, {"method": how.method})
 
     def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
@@ -307,7 +317,7 @@ class Kitchen:
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
         path = self.folder / "trained.safetensors"
-        models.save(model, path, overwrite=True)
+        self.save(model, path)
         return model, ("train", path, {"steps": done})
 
     def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
@@ -348,6 +358,10 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
     "quantize": Kitchen.quantize,
     "export": Kitchen.export,
 }
+
+
+SHARED = ("train", "fake_quantize")
+"""Verbs that all processes carry out where `torchrun` has started several."""
 
 
 def _expected(item: Any, where: str) -> float | Expected:

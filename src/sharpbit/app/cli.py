@@ -207,14 +207,18 @@ def prepare(**given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def train(recipe: str, as_json: bool, **given: Any) -> None:
-    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped."""
+    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped.
+
+    On several GPUs, or processes: torchrun --nproc-per-node 2 -m sharpbit train RECIPE --device cuda
+    """
     from sharpbit.app.show import trained
     from sharpbit.extras import need
 
     need("train", "training")
     from sharpbit.recipe import run
 
-    click.echo(trained(run(recipe, **given), as_json))
+    if results := run(recipe, **given):  # of several processes one tells
+        click.echo(trained(results, as_json))
 
 
 @app.command()

@@ -84,7 +84,13 @@ class Pairs:
         return cls(scale, torch.from_numpy(small).to(device), torch.from_numpy(large).to(device), torch.tensor(sizes))
 
     def batch(
-        self, count: int, patch: int, generator: torch.Generator, *, colours: bool = True
+        self,
+        count: int,
+        patch: int,
+        generator: torch.Generator,
+        *,
+        colours: bool = True,
+        part: slice | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Random crops: `(count, 3, patch, patch)` and `(count, 3, patch * scale, patch * scale)`, float in `[0, 1]`.
 
@@ -96,6 +102,7 @@ class Pairs:
             patch: side in small pixels.
             generator: of the CPU; it alone decides what is cut.
             colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
+            part: of these crops, which are wanted; None is all. What is cut does not depend on it.
         """
         room = (self.sizes - patch + 1).clamp(min=0)
         weights = room.prod(1).double()
@@ -108,6 +115,7 @@ class Pairs:
         flips = torch.randint(2, (count, 3), generator=generator)
         order = torch.rand(count, 3, generator=generator)
         order = order.argsort(1) if colours else torch.arange(3).expand(count, 3)
+        which, where, flips, order = (item[part or slice(None)] for item in (which, where, flips, order))
         plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
 
