@@ -1,8 +1,8 @@
 """Training by several processes at once, started by `torchrun`: each takes its part of every batch.
 
 All processes hold the whole network and draw the same crops; each computes its own part of them, gradients are
-averaged, and so weights stay the same everywhere. The networks of this field are small: one message with all gradients costs
-little, and nothing needs to be wrapped. With one process all functions here do nothing.
+averaged, and so weights stay the same everywhere. The networks of this field are small: one message with all gradients
+costs little, and nothing needs to be wrapped. With one process all functions here do nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from sharpbit.errors import UsageError
+
+PATIENCE = timedelta(hours=12)  # for the first process while it reads a large set of pictures
 
 
 @contextmanager
@@ -41,7 +44,7 @@ def joined(device: str = "cpu") -> Iterator[str]:
             )
         device = f"cuda:{number}"
         torch.cuda.set_device(number)
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:
@@ -61,6 +64,16 @@ def rank() -> int:
 def first() -> bool:
     """Whether this process writes files and talks to people."""
     return rank() == 0
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """Within, the first process is alone; the others go in when it has left."""
+    if not first():
+        distributed.barrier()
+    yield
+    if first() and count() > 1:
+        distributed.barrier()
 
 
 @torch.no_grad()

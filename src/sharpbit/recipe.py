@@ -264,7 +264,15 @@ class Kitchen:
         """The training pictures."""
         if self.data is None:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
-        return Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
+        with parallel.first_alone():
+            return Pairs.from_folder(
+                Path(self.data),
+                model.scale,
+                device=self.device,
+                cache=self.folder.parent / "pictures",
+                copies=parallel.count(),
+                quiet=self.quiet,
+            )
 
     def save(self, model: Model, path: Path) -> None:
         """Write a result; of several processes the first one does."""

@@ -36,21 +36,22 @@ class _PeakMeter(BitMeter):  # type: ignore[no-untyped-call]
         self._sizes: dict[int, int] = {}
         self._holders: dict[int, int] = {}
         self._weights: set[int] = set()
+        self._kernels: set[int] = set()  # quantizers of weights
         self._depth = 0  # inside quantizers
 
     def watch(self, net: nn.Module) -> None:
         super().watch(net)
         self._weights = {storage(tensor) for tensor in net.state_dict().values()}
-        kernels = {id(part) for layer in net.modules() if (part := getattr(layer, "kernel", None)) is not None}
+        self._kernels = {id(part) for layer in net.modules() if (part := getattr(layer, "kernel", None)) is not None}
         for part in net.modules():
             if isinstance(part, Fixed | QDQ | Integers | Mixed):
                 part.register_forward_pre_hook(lambda part, args: self._deeper(1))
                 part.register_forward_hook(
-                    lambda part, args, out: self._deeper(-1, None if id(part) in kernels else out)
+                    lambda part, args, out: self._deeper(-1, None if id(part) in self._kernels else out)
                 )
 
     def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
-        if self._depth == 1:  # not one of those from which a `Mixed` takes its result
+        if self._depth == 1 and id(quantizer) not in self._kernels:  # nor one of those that a `Mixed` takes from
             super().rounded(quantizer, out)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
