@@ -69,6 +69,7 @@ class FakeQuantize:
         batch: crops in each.
         patch: side of a crop in small pixels.
         limit: of a table of CABM, made from the recipe's start on these crops: mean bits of an entry, see `tabulate`.
+        legacy_edge: of such a table, see there.
     """
 
     method: str
@@ -81,6 +82,7 @@ class FakeQuantize:
     batch: int = 16
     patch: int = 48
     limit: float = 100.0
+    legacy_edge: bool = False
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,7 @@ class Kitchen:
         shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
         model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
         if how.method == "cabm":
-            model = tabulate(model, source, shown, how.limit)
+            model = tabulate(model, source, shown, how.limit, legacy_edge=how.legacy_edge)
         path = self.folder / "fake_quantized.safetensors"
         self.save(model, path)
         return model, ("fake_quantize", path, {"method": how.method})

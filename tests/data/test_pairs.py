@@ -1,5 +1,7 @@
 """Pairs from a folder: partners are made, or read where there are some; what does not fit is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -96,7 +98,7 @@ def test_a_set_larger_than_memory_is_read_from_files(folder, monkeypatch, tmp_pa
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UsageError, match="remove it, and it is written again"):
         Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
-    monkeypatch.setattr(module.stored.shutil, "disk_usage", lambda path: (0, 0, 5))
+    monkeypatch.setattr(module.stored.shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
     with pytest.raises(UsageError, match="make room, or give --out on a larger disk"):
         Pairs.from_folder(folder, 2, cache=tmp_path / "other", quiet=True)
 
