@@ -127,7 +127,7 @@ def measured(folder: Path, workers: int, seconds: float, rounds: int, device: st
             next(batches)
     for _ in range(
         rounds
-    ):  # in turn; a plain loop's workers fill their queue meanwhile, which is at most in its favour
+    ):  # in turn; a plain loop's workers go on meanwhile until their queues are full: in its favour
         for name, batches in ways.items():
             rates[name].append(crops_a_second(batches, seconds, device))
         for name, batches in ways.items():

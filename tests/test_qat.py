@@ -9,6 +9,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.qat import fake_quantize, tabulate, uncalibrated
 from sharpbit.quant.adaptive import Mixed, chosen_bits
+from sharpbit.quant.context import edge_score
 from sharpbit.quant.method import cabm
 from sharpbit.quant.placement import placement
 from sharpbit.training import Training, _groups, train
@@ -123,7 +124,9 @@ def test_a_table_may_have_the_scores_of_the_published_program(srresnet, pairs, t
             patch.setattr(cabm, "edge_score", lambda one, *, released, calls=calls: calls.append(released) or 1.0)
             again.look(model.net, (flat,))
         assert calls == [legacy]
-    assert scores[1] > 2 * scores[0] > 0
+    bytes_ = (flat[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert scores == [round(edge_score(bytes_, released=legacy) * 100) for legacy in (False, True)]
+    assert scores[0] != scores[1]
     state = {name: value for name, value in model.net.state_dict().items() if not name.endswith("legacy_edge")}
     model.net.load_state_dict(state)  # strictly: a file that was made before there was the switch
     assert not model.net.context.legacy_edge

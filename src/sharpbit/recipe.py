@@ -296,6 +296,11 @@ class Kitchen:
             options=how.options,
         )
         source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        if source.scale != model.scale:
+            raise RecipeError(
+                f"{self.recipe.name} is an x{model.scale} network and begins with {self.recipe.start.after}, which is"
+                f" x{source.scale}; quantizers go into a network that was trained for its scale"
+            )
         pairs, generator = self.pairs(model), torch.Generator().manual_seed(self.recipe.start.seed)
         crops = (pairs.batch(how.batch, how.patch, generator, colours=False)[0].cpu() for _ in range(how.batches))
         shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)

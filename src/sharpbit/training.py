@@ -294,6 +294,8 @@ def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> 
         raise UsageError("distill and distill_blocks go with a teacher, and a teacher with one of them")
     if teacher is not None and teacher.arch.name != model.arch.name:
         raise UsageError(f"the teacher is a {teacher.arch.name}, and the network that learns a {model.arch.name}")
+    if teacher is not None and teacher.scale != model.scale:
+        raise UsageError(f"the teacher enlarges {teacher.scale} times, and the network that learns {model.scale} times")
     ranges = [
         (name, own)
         for name, part in model.net.named_modules()
