@@ -12,6 +12,7 @@ from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.quant import verbs
 from sharpbit.quant.adaptive import Mixed, inherit
+from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
 from sharpbit.quant.plan import Plan
 
@@ -35,6 +36,16 @@ def fake_quantize(
     if source is not None:
         inherit(quantized.net, source.net.state_dict())
     return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
+
+
+def for_engines(model: Model) -> Model:
+    """The model as engines run it: frozen, where it has quantizers as in training; any other as it is.
+
+    Raises:
+        UsageError: its patches choose their bits, which no engine runs.
+    """
+    quantized = any(isinstance(part, Fixed) for part in model.net.modules())
+    return verbs.freeze(model) if quantized else model
 
 
 def uncalibrated(model: Model) -> list[str]:

@@ -19,7 +19,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
-from sharpbit.qat import fake_quantize, tabulate
+from sharpbit.qat import fake_quantize, for_engines, tabulate
 from sharpbit.quant.placement import placement
 from sharpbit.quantization import Settings, shown, with_receipt
 from sharpbit.reparam.receipt import receipt
@@ -358,10 +358,10 @@ class Kitchen:
         return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
 
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Write the model for an engine, under the name of the recipe or another one."""
+        """Write the model for an engine, under the name of the recipe or another one; quantizers become numbers."""
         format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
         path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
-        named = replace(model, about={**model.about, "name": name})
+        named = for_engines(replace(model, about={**model.about, "name": name}))
         header = EXPORTS[format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
 
