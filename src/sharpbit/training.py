@@ -7,9 +7,7 @@ import io
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +28,6 @@ from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.grid import Range
 
-AHEAD = 2  # batches that are cut beforehand where the pictures are not in the memory that trains
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
 
 
@@ -180,7 +177,8 @@ def train(
             tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet or not first, delay=2, unit="step")
         )
         taught = stack.enter_context(_lesson(net, teacher, how, device))
-        crops = stack.enter_context(closing(_crops(pairs, how, range(start, end), part)))
+        crops = pairs.batches(range(start, end), how.seed, how.batch, how.patch, colours=how.colours, part=part)
+        stack.enter_context(closing(crops))
         for step in range(start, end):
             if method and method.stage and (step == start or step % how.epoch == 0):
                 method.stage(net, step // how.epoch + 1)
@@ -214,24 +212,6 @@ def train(
     entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
     return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
-
-
-def _crops(pairs: Pairs, how: Training, steps: range, part: slice) -> Generator[tuple[Tensor, Tensor]]:
-    """The crops of each step; the number of the step alone decides which. Where it pays, the next are cut meanwhile."""
-
-    def cut(step: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(how.seed * 1_000_003 + step)
-        return pairs.batch(how.batch, how.patch, generator, colours=how.colours, part=part)
-
-    if not pairs.apart:
-        yield from map(cut, steps)
-        return
-    with ThreadPoolExecutor(1, "crops") as pool:
-        ahead = deque(pool.submit(cut, step) for step in steps[:AHEAD])
-        for step in steps:
-            if step + AHEAD < steps.stop:
-                ahead.append(pool.submit(cut, step + AHEAD))
-            yield ahead.popleft().result()
 
 
 def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:

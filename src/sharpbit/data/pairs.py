@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from sharpbit.errors import UsageError
 from sharpbit.image import is_picture_name, probe, read
 from sharpbit.image.resize import shrink
 
+AHEAD = 2  # batches that are cut beforehand
 DEVICE_SHARE = 0.5  # of a GPU's free memory that pictures may take; the rest is for training
 _LOG = logging.getLogger(__name__)
 
@@ -156,6 +159,28 @@ class Pairs:
         which, where, flips, order = (item[part or slice(None)] for item in (which, where, flips, order))
         plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
+
+    def batches(
+        self, steps: range, seed: int, count: int, patch: int, *, colours: bool = True, part: slice | None = None
+    ) -> Generator[tuple[Tensor, Tensor]]:
+        """The batch of each step; `seed` and the number of the step alone decide what is cut. See `batch`.
+
+        Where the pictures are not where they go, the next ones are cut meanwhile.
+        """
+
+        def cut(step: int) -> tuple[Tensor, Tensor]:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            return self.batch(count, patch, generator, colours=colours, part=part)
+
+        if not self.apart:
+            yield from map(cut, steps)
+            return
+        with ThreadPoolExecutor(1, "crops") as pool:
+            ahead = deque(pool.submit(cut, step) for step in steps[:AHEAD])
+            for step in steps:
+                if step + AHEAD < steps.stop:
+                    ahead.append(pool.submit(cut, step + AHEAD))
+                yield ahead.popleft().result()
 
     def _cut(
         self, flat: Tensor, scale: int, patch: int, which: Tensor, where: Tensor, flips: Tensor, colours: Tensor
