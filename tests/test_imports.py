@@ -22,6 +22,7 @@ RUNNING = PICTURES | {
 MAKING = {"catalog", "errors", "nn", "reparam"}
 ALLOWED = {
     "_version": set(),
+    "__main__": {"app"},
     "errors": set(),
     "extras": {"errors"},
     "catalog": {"errors"},
@@ -38,28 +39,42 @@ ALLOWED = {
     "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
-    "measure": {"errors", "image", "tiles", "runtime"},
+    "measure": {"errors", "image", "patches", "tiles", "runtime"},
     "evaluation": RUNNING | {"measure"},
     "benching": RUNNING | {"extras", "measure"},
+    "parallel": {"errors"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
-    "quant": MAKING | {"integer"},
     "quantization": MAKING | PICTURES | {"arch", "cost", "data", "integer", "measure", "model", "quant", "reparam"},
+    "quant": MAKING | {"integer", "parallel"},
     "arch": MAKING | {"integer"},
     "data": PICTURES,
     "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
     "cost": {"errors", "quant"},
-    "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
+    "inspection": {"cost", "errors", "integer", "model", "modelfile", "nn", "patches", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
-    "training": {"atomic", "data", "errors", "measure", "model", "quant"},
+    "training": {"atomic", "data", "errors", "measure", "model", "parallel", "quant"},
     "qat": {"errors", "model", "quant"},
     "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
     "recipe": MAKING
-    | {"arch", "atomic", "data", "export", "model", "modelfile", "qat", "quant", "quantization", "training"},
+    | {
+        "arch",
+        "atomic",
+        "data",
+        "export",
+        "model",
+        "modelfile",
+        "parallel",
+        "qat",
+        "quant",
+        "quantization",
+        "training",
+    },
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {
     "nn",
+    "parallel",
     "reparam",
     "quant",
     "quantization",
@@ -100,7 +115,7 @@ def test_imports_point_down(path):
     piece = piece_of(path)
     ours = {name.split(".")[1] for name in imported(path) if name.startswith("sharpbit.")}
     if piece != "app":
-        extra = {"model", "nn"} if path == MAKING_RUNTIME else set()
+        extra = {"cost", "model", "nn", "quant"} if path == MAKING_RUNTIME else set()
         assert ours - {piece} <= ALLOWED[piece] | extra
     third = {name.split(".")[0] for name in imported(path)} & TORCH
     assert not third or piece in WITH_TORCH or path == MAKING_RUNTIME

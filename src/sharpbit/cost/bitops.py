@@ -3,14 +3,15 @@
 A tensor that a quantizer gave has the bits of that quantizer, also behind operators that only move values (views,
 concatenations, padding with zeros, pixel shuffles) and behind ReLU; each convolution and matrix product looks its
 two operands up. A tensor that nobody rounded has 32 bits. Nothing is left out: first and last layers count, and what no
-rule counts is listed. Where patches choose their bits, the widest are counted, and what chooses; what they took on
-average tells `sharpbit.cost.fqr`.
+rule counts is listed. Where patches choose their bits, the widest are counted, and what chooses; `BitCost.at` counts
+those that a patch has chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil
 from typing import Any
@@ -24,6 +25,8 @@ from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 
+Choice = tuple[int, ...]
+
 _OPS = torch.ops.aten
 _OPERANDS = {
     _OPS.convolution: (0, 1),
@@ -32,6 +35,10 @@ _OPERANDS = {
     _OPS.addmm: (1, 2),
     _OPS._prelu_kernel: (0, 1),
 }
+
+_Width = tuple[int, Choice]
+_UNROUNDED: _Width = (FLOAT, ())
+_FEATURES = {_OPS.bmm: (0, 1), _OPS._prelu_kernel: ()}  # which operands are activations; else the first
 
 _KEEP = {  # what comes out lies on the grid of what went in
     *(_OPS.relu, _OPS.relu_, _OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute),
@@ -51,16 +58,24 @@ class LayerBits:
         macs: multiply-accumulate operations.
         act: bits of the first operand.
         weight: bits of the second: a weight, or in attention an activation too.
+        features: how many values the operands have that are activations: the first, in attention both; 0 for a PReLU,
+            which takes what a convolution has just summed up.
+        act_choice: number of the `Mixed` that chose the bits of the first, and which of its runs that was, both from 0;
+            empty if nothing chooses.
+        weight_choice: of the second.
     """
 
     name: str
     operator: str
     macs: int
-    act: int
-    weight: int
+    act: float
+    weight: float
+    features: tuple[int, int] = (0, 0)
+    act_choice: Choice = ()
+    weight_choice: Choice = ()
 
     @property
-    def bitops(self) -> int:
+    def bitops(self) -> float:
         """MACs times both widths."""
         return self.macs * self.act * self.weight
 
@@ -85,9 +100,33 @@ class BitCost:
     bytes: int
 
     @property
-    def bitops(self) -> int:
+    def bitops(self) -> float:
         """The honest rule: the sum over all layers of MACs x bits x bits."""
         return sum(layer.bitops for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """The sum over all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def feature_bits(self) -> float:
+        """Average feature bits: the mean over all values that are multiplied, those in float too."""
+        values = sum(sum(layer.features) for layer in self.layers)
+        bits = sum(layer.features[0] * layer.act + layer.features[1] * layer.weight for layer in self.layers)
+        return bits / values if values else float(FLOAT)
+
+    def at(self, bits: Mapping[Choice, float]) -> BitCost:
+        """The same where each run of each `Mixed` took so many bits."""
+        layers = (
+            replace(
+                layer,
+                act=bits.get(layer.act_choice, layer.act),
+                weight=bits.get(layer.weight_choice, layer.weight),
+            )
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
     def published(self, body: Iterable[str]) -> float:
         """The rule of CADyQ, CABM and RefQSR: `2 MACs x bits x bits / 32^2` over the modules that `body` names.
@@ -108,9 +147,23 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> BitCost:
     Raises:
         UsageError: the network cannot run on tensors without values.
     """
-    meter = _BitMeter()
+    meter = BitMeter()
     unread = run(net, size, meter)
     return BitCost(tuple(meter.layers), size, dict(meter.unknown), unread, model_bytes(net))
+
+
+def total(parts: Sequence[tuple[BitCost, int]]) -> BitCost:
+    """What pictures of several sizes cost together: the cost of each size, and how many there are of it."""
+    first = parts[0][0]
+    if len(parts) == 1 and parts[0][1] == 1:
+        return first
+    layers = []
+    for same in zip(*(cost.layers for cost, _ in parts), strict=True):
+        times = [(layer, number) for layer, (_, number) in zip(same, parts, strict=True)]
+        macs = sum(layer.macs * number for layer, number in times)
+        left, right = (sum(layer.features[k] * number for layer, number in times) for k in (0, 1))
+        layers.append(replace(same[0], macs=macs, features=(left, right)))
+    return replace(first, layers=tuple(layers))
 
 
 def model_bytes(net: nn.Module) -> int:
@@ -134,45 +187,60 @@ def model_bytes(net: nn.Module) -> int:
     return int(total)
 
 
-class _BitMeter(Meter):  # type: ignore[no-untyped-call]
+class BitMeter(Meter):  # type: ignore[no-untyped-call]
+    """Notes the bits of each tensor that a quantizer gave, and looks them up where something multiplies."""
+
     def __init__(self) -> None:
         super().__init__()
         self.layers: list[LayerBits] = []
-        self._bits: dict[int, int] = {}
+        self._bits: dict[int, _Width] = {}
         self._inside: list[str] = []
+        self._runs: Counter[int] = Counter()
 
     def watch(self, net: nn.Module) -> None:
+        """See `Meter`."""
         super().watch(net)
         for name, part in net.named_modules():
             part.register_forward_pre_hook(lambda part, args, name=name: self._inside.append(name))
             part.register_forward_hook(lambda part, args, out: self._leave())
             if isinstance(part, Mixed):
-                part.register_forward_hook(lambda part, args, out: self._note(out, max(part.bits)))
+                part.register_forward_hook(self._chosen)
 
     def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
+        """See `Meter`."""
         bits = quantizer.bits
         assert isinstance(bits, int)
         self._note(out, bits)
 
     def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
+        """See `Meter`."""
         super().counted(operator, args, macs)
-        first, second = (self._of(args[place]) for place in _OPERANDS[operator])
         name = str(operator).removeprefix("aten.")
-        self.layers.append(LayerBits(self._inside[-1] if self._inside else "", name, macs, first, second))
+        operands = [args[place] for place in _OPERANDS[operator]]
+        (act, chosen), (weight, other) = (self._of(operand) for operand in operands)
+        values = [operand.numel() if k in _FEATURES.get(operator, (0,)) else 0 for k, operand in enumerate(operands)]
+        inside = self._inside[-1] if self._inside else ""
+        self.layers.append(LayerBits(inside, name, macs, act, weight, (values[0], values[1]), chosen, other))
 
     def free(self, operator: Any, args: tuple[Any, ...], out: Any) -> None:
+        """See `Meter`."""
         for result in out if isinstance(out, list | tuple) else (out,):
             if operator in _KEEP:
                 taken = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else (arg,))]
-                self._note(result, max((self._of(item) for item in taken if isinstance(item, Tensor)), default=FLOAT))
+                widths = (self._of(item) for item in taken if isinstance(item, Tensor))
+                self._note(result, *max(widths, default=_UNROUNDED))
             elif str(operator).endswith("_"):  # in place, such as a sum into a rounded tensor
-                self._note(result, FLOAT)
+                self._note(result, *_UNROUNDED)
 
-    def _note(self, tensor: Tensor, bits: int) -> None:
-        self._bits[storage(tensor)] = bits
+    def _chosen(self, mixed: Mixed, args: Any, out: Tensor) -> None:
+        self._note(out, max(mixed.bits), (mixed.place, self._runs[mixed.place]))
+        self._runs[mixed.place] += 1
 
-    def _of(self, tensor: Tensor) -> int:
-        return self._bits.get(storage(tensor), FLOAT)
+    def _note(self, tensor: Tensor, bits: int, choice: Choice = ()) -> None:
+        self._bits[storage(tensor)] = bits, choice
+
+    def _of(self, tensor: Tensor) -> _Width:
+        return self._bits.get(storage(tensor), _UNROUNDED)
 
     def _leave(self) -> None:
         self._inside.pop()
