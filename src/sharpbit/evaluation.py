@@ -9,12 +9,13 @@ from pathlib import Path
 
 from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.measure import bicubic
+from sharpbit.measure import bicubic, patchwise
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
 from sharpbit.measure.enlarge import by
 from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
-from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus, open_engine
+from sharpbit.measure.patchwise import OVERLAP, Cut
+from sharpbit.runtime import AUTO, WEIGHTS, Counting, Runtime, available_cpus, open_engine
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Evaluation:
         device: that ran it.
         threads: that worked.
         seconds: that it took, reading and measuring included.
-        sets: the scores.
+        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch.
+        patch: side of the patches, in small pixels; None where whole pictures were enlarged.
+        step: from patch to patch.
     """
 
     model: str
@@ -42,6 +45,8 @@ class Evaluation:
     threads: int
     seconds: float
     sets: tuple[SetScore, ...]
+    patch: int | None = None
+    step: int | None = None
 
 
 def evaluate(
@@ -54,6 +59,8 @@ def evaluate(
     threads: int | None = None,
     engine: str = AUTO,
     device: str | None = None,
+    patch: int | None = None,
+    step: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test pictures.
@@ -68,6 +75,9 @@ def evaluate(
         threads: that work; None takes every core that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
+        patch: enlarge patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
+            side of a patch in small pixels; the last of each row and column reaches to the edge.
+        step: from patch to patch; by default `patch - 6`.
         progress: called with 1 after each picture.
 
     Raises:
@@ -77,10 +87,12 @@ def evaluate(
     sets = [item for entry in data for item in _sets(entry, crop, make_small)]
     if not sets:
         raise UsageError("nothing to measure on; give folders of test pictures with --data")
+    cut = cut_of(patch, step)
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
     runtime = open_model(str(model), scale, threads // workers, engine, device)
-    enlarge = by(runtime)
+    counts = isinstance(runtime, Counting) and runtime.quantized
+    enlarge = patchwise.by(runtime, cut) if cut or counts else by(runtime)
     scores = [measure(enlarge, item, runtime.scale, workers=workers, progress=progress) for item in sets]
     return Evaluation(
         model=str(model),
@@ -92,7 +104,25 @@ def evaluate(
         threads=threads,
         seconds=time.monotonic() - started,
         sets=tuple(scores),
+        patch=cut.patch if cut else None,
+        step=cut.step if cut else None,
     )
+
+
+def cut_of(patch: int | None, step: int | None) -> Cut | None:
+    """How pictures are cut; None leaves them whole.
+
+    Raises:
+        UsageError: a step without patches, or one that leaves gaps.
+    """
+    if patch is None:
+        if step is not None:
+            raise UsageError(f"a step of {step} is from patch to patch; give the side of patches with --patch too")
+        return None
+    step = max(1, patch - OVERLAP) if step is None else step
+    if not 1 <= step <= patch:
+        raise UsageError(f"patches of {patch} pixels every {step} leave gaps; a step has 1 to {patch} pixels")
+    return Cut(patch, step)
 
 
 def open_model(

@@ -52,7 +52,7 @@ def test_json(data, models):
     assert (entry["model"], entry["name"], entry["scale"]) == (str(model), "NET_M1C8_x2", 2)
     assert [item["name"] for item in entry["sets"]] == ["One", "Two"]
     for item in entry["sets"]:
-        assert set(item) == {"name", "protocol", "psnr", "ssim", "pictures"}
+        assert set(item) == {"name", "protocol", "psnr", "ssim", "pictures", "cost"}
         assert [score["name"] for score in item["pictures"]] == ["0.png", "1.png"]
         assert item["psnr"] == pytest.approx(np.mean([score["psnr"] for score in item["pictures"]]))
 

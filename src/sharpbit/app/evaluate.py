@@ -17,7 +17,7 @@ from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
-from sharpbit.evaluation import evaluate, expand
+from sharpbit.evaluation import cut_of, evaluate, expand
 from sharpbit.extras import need
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
@@ -33,6 +33,8 @@ class Evaluate:
     data: tuple[str, ...]
     scale: tuple[int, ...]
     crop: int
+    patch: int | None
+    step: int | None
     make_lr: bool
     threads: int | None
     engine: str
@@ -49,7 +51,7 @@ def run_evaluate(given: Evaluate) -> int:
         raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
-    records = Records(Path(given.table), sets, (given.engine, given.device)) if given.table else None
+    records = Records(Path(given.table), sets, _how(given)) if given.table else None
     hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
     done: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -80,6 +82,12 @@ def run_evaluate(given: Evaluate) -> int:
     return 1 if failures else 0
 
 
+def _how(given: Evaluate) -> tuple[str | None, ...]:
+    """What numbers depend on besides model and pictures."""
+    cut = cut_of(given.patch, given.step)
+    return (given.engine, given.device, *((f"{cut.patch} every {cut.step}",) if cut else ()))
+
+
 def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
     """Models with the scales to open them with; beside a bicubic, --scale concerns that alone."""
     models = list(expand(given.models))
@@ -104,6 +112,8 @@ def _measured(
         threads=given.threads,
         engine=given.engine,
         device=given.device,
+        patch=given.patch,
+        step=given.step,
         progress=bar.update,
     )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
@@ -157,13 +167,34 @@ def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, f
 
 def _card(entry: dict[str, Any]) -> str:
     lines = [f"{entry['name']}: x{entry['scale']}, {ran(entry)}, {entry['seconds']:.1f} s"]
+    if entry.get("patch"):
+        lines[0] += f"; patches of {entry['patch']} small pixels, one every {entry['step']}"
     for item in entry["sets"]:
         rows = [
             (f"  {score['name']}", _number(score["psnr"], 4), _number(score["ssim"], 5))
             for score in [*item["pictures"], {**item, "name": f"mean of {len(item['pictures'])}"}]
         ]
         lines += ["", f"{item['name']}; {PROTOCOL}: {item['protocol']}", aligned(rows)]
+        if item.get("cost"):
+            lines += [costs(item["cost"])]
     return "\n".join(lines)
+
+
+def costs(cost: dict[str, Any]) -> str:
+    """A set's mean cost of a picture, for people."""
+    whole = "image-wise" if cost["patches"] == 1 else f"{cost['patches']:.1f} patches"
+    published = "no paper has a rule" if cost["published"] is None else f"{cost['published'] / 1e9:,.3f} G"
+    rows = [
+        ("  cost of a picture", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels"),
+        ("  FQR", f"{cost['fqr']:.3f} bits: rounded activations"),
+        ("  average feature bits", f"{cost['feature_bits']:.3f}: all values that are multiplied"),
+        ("  BitOPs as published", f"{published}: 32-bit operations, layers that the papers count"),
+        (
+            "  BitOPs, every layer",
+            f"{cost['bitops'] / 1e9:,.1f} G: MACs x bits x bits, of {cost['macs'] / 1e9:.3f} GMACs",
+        ),
+    ]
+    return aligned(rows)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -3,14 +3,14 @@
 A tensor that a quantizer gave has the bits of that quantizer, also behind operators that only move values (views,
 concatenations, padding with zeros, pixel shuffles) and behind ReLU; each convolution and matrix product looks its
 two operands up. A tensor that nobody rounded has 32 bits. Nothing is left out: first and last layers count, and what no
-rule counts is listed. Where patches choose their bits, the widest are counted, and what chooses; what they took on
-average tells `sharpbit.cost.fqr`.
+rule counts is listed. Where patches choose their bits, the widest are counted, and what chooses; `BitCost.at` counts
+those that a patch has chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import ceil
 from typing import Any
@@ -33,6 +33,8 @@ _OPERANDS = {
     _OPS._prelu_kernel: (0, 1),
 }
 
+_FEATURES = {_OPS.bmm: (0, 1), _OPS._prelu_kernel: ()}  # which operands are activations; else the first
+
 _KEEP = {  # what comes out lies on the grid of what went in
     *(_OPS.relu, _OPS.relu_, _OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute),
     *(_OPS.transpose, _OPS.t, _OPS.expand, _OPS.clone, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes),
@@ -51,16 +53,23 @@ class LayerBits:
         macs: multiply-accumulate operations.
         act: bits of the first operand.
         weight: bits of the second: a weight, or in attention an activation too.
+        features: how many values the operands have that are activations: the first, in attention both; 0 for a PReLU,
+            which takes what a convolution has just summed up.
+        act_choice: number of the `Mixed` that chose the bits of the first; None if nothing chooses.
+        weight_choice: of the second.
     """
 
     name: str
     operator: str
     macs: int
-    act: int
-    weight: int
+    act: float
+    weight: float
+    features: tuple[int, int] = (0, 0)
+    act_choice: int | None = None
+    weight_choice: int | None = None
 
     @property
-    def bitops(self) -> int:
+    def bitops(self) -> float:
         """MACs times both widths."""
         return self.macs * self.act * self.weight
 
@@ -85,9 +94,33 @@ class BitCost:
     bytes: int
 
     @property
-    def bitops(self) -> int:
+    def bitops(self) -> float:
         """The honest rule: the sum over all layers of MACs x bits x bits."""
         return sum(layer.bitops for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """The sum over all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def feature_bits(self) -> float:
+        """Average feature bits: the mean over all values that are multiplied, those in float too."""
+        values = sum(sum(layer.features) for layer in self.layers)
+        bits = sum(layer.features[0] * layer.act + layer.features[1] * layer.weight for layer in self.layers)
+        return bits / values if values else float(FLOAT)
+
+    def at(self, bits: Sequence[float]) -> BitCost:
+        """The same where each `Mixed`, by its number, took so many bits."""
+        layers = (
+            replace(
+                layer,
+                act=layer.act if layer.act_choice is None else bits[layer.act_choice],
+                weight=layer.weight if layer.weight_choice is None else bits[layer.weight_choice],
+            )
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
     def published(self, body: Iterable[str]) -> float:
         """The rule of CADyQ, CABM and RefQSR: `2 MACs x bits x bits / 32^2` over the modules that `body` names.
@@ -134,11 +167,15 @@ def model_bytes(net: nn.Module) -> int:
     return int(total)
 
 
+_Width = tuple[int, int]  # bits, and the number of the `Mixed` that chose them or -1
+_UNROUNDED: _Width = (FLOAT, -1)
+
+
 class _BitMeter(Meter):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()
         self.layers: list[LayerBits] = []
-        self._bits: dict[int, int] = {}
+        self._bits: dict[int, _Width] = {}
         self._inside: list[str] = []
 
     def watch(self, net: nn.Module) -> None:
@@ -147,7 +184,7 @@ class _BitMeter(Meter):  # type: ignore[no-untyped-call]
             part.register_forward_pre_hook(lambda part, args, name=name: self._inside.append(name))
             part.register_forward_hook(lambda part, args, out: self._leave())
             if isinstance(part, Mixed):
-                part.register_forward_hook(lambda part, args, out: self._note(out, max(part.bits)))
+                part.register_forward_hook(lambda part, args, out: self._note(out, max(part.bits), part.place))
 
     def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
         bits = quantizer.bits
@@ -156,23 +193,28 @@ class _BitMeter(Meter):  # type: ignore[no-untyped-call]
 
     def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
         super().counted(operator, args, macs)
-        first, second = (self._of(args[place]) for place in _OPERANDS[operator])
         name = str(operator).removeprefix("aten.")
-        self.layers.append(LayerBits(self._inside[-1] if self._inside else "", name, macs, first, second))
+        operands = [args[place] for place in _OPERANDS[operator]]
+        (act, chosen), (weight, other) = (self._of(operand) for operand in operands)
+        values = [operand.numel() if k in _FEATURES.get(operator, (0,)) else 0 for k, operand in enumerate(operands)]
+        choices = (None if place < 0 else place for place in (chosen, other))
+        inside = self._inside[-1] if self._inside else ""
+        self.layers.append(LayerBits(inside, name, macs, act, weight, (values[0], values[1]), *choices))
 
     def free(self, operator: Any, args: tuple[Any, ...], out: Any) -> None:
         for result in out if isinstance(out, list | tuple) else (out,):
             if operator in _KEEP:
                 taken = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else (arg,))]
-                self._note(result, max((self._of(item) for item in taken if isinstance(item, Tensor)), default=FLOAT))
+                widths = (self._of(item) for item in taken if isinstance(item, Tensor))
+                self._note(result, *max(widths, default=_UNROUNDED))
             elif str(operator).endswith("_"):  # in place, such as a sum into a rounded tensor
-                self._note(result, FLOAT)
+                self._note(result, *_UNROUNDED)
 
-    def _note(self, tensor: Tensor, bits: int) -> None:
-        self._bits[storage(tensor)] = bits
+    def _note(self, tensor: Tensor, bits: int, choice: int = -1) -> None:
+        self._bits[storage(tensor)] = bits, choice
 
-    def _of(self, tensor: Tensor) -> int:
-        return self._bits.get(storage(tensor), FLOAT)
+    def _of(self, tensor: Tensor) -> _Width:
+        return self._bits.get(storage(tensor), _UNROUNDED)
 
     def _leave(self) -> None:
         self._inside.pop()

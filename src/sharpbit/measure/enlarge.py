@@ -24,7 +24,7 @@ def by(runtime: Runtime) -> Enlarge:
         x = small if runtime.samples == np.uint8 else small.astype(np.float32) / np.float32(255)
         height, width = x.shape[:2]
         if runtime.tile is None and (runtime.wide or runtime.halo is None or height * width <= WHOLE):
-            return _eight_bits(next(iter(runtime([x]))))
+            return eight_bits(next(iter(runtime([x]))))
         side, halo = _tiling(runtime)
         scale = runtime.scale
         out = np.empty((height * scale, width * scale, 3), np.uint8)
@@ -33,7 +33,7 @@ def by(runtime: Runtime) -> Enlarge:
             result = next(iter(runtime([x[top : tile.bottom + halo, left : tile.right + halo]])))
             rows, columns = slice(tile.top * scale, tile.bottom * scale), slice(tile.left * scale, tile.right * scale)
             own = result[(tile.top - top) * scale :, (tile.left - left) * scale :]
-            out[rows, columns] = _eight_bits(own[: rows.stop - rows.start, : columns.stop - columns.start])
+            out[rows, columns] = eight_bits(own[: rows.stop - rows.start, : columns.stop - columns.start])
         return out
 
     return enlarge
@@ -47,7 +47,8 @@ def _tiling(runtime: Runtime) -> tuple[int, int]:
     return runtime.tile - 2 * halo, halo
 
 
-def _eight_bits(x: Samples) -> Pixels:
+def eight_bits(x: Samples) -> Pixels:
+    """A result of an engine, clamped to white and rounded to bytes."""
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
     out = np.clip(x, 0, 1)

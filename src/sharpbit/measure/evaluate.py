@@ -11,31 +11,34 @@ import numpy as np
 
 from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark
-from sharpbit.measure.enlarge import Enlarge
+from sharpbit.measure.enlarge import Enlarge, Pixels
+from sharpbit.measure.patchwise import Cost
 
 
 @dataclass(frozen=True)
 class Score:
-    """One picture: its file name, PSNR in dB (infinite where the result is the true picture) and SSIM."""
+    """One picture: its file name, PSNR in dB (infinite where the result is the true picture), SSIM, and its cost."""
 
     name: str
     psnr: float
     ssim: float
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """A set of pictures: its name, how it was measured, means of the pictures' values, and the pictures."""
+    """A set of pictures: its name, how it was measured, means of the pictures' values, the pictures, mean cost."""
 
     name: str
     protocol: str
     psnr: float
     ssim: float
     pictures: tuple[Score, ...]
+    cost: Cost | None = None
 
 
 def evaluate(
-    enlarge: Enlarge,
+    enlarge: Enlarge | Callable[[Pixels], Pixels | tuple[Pixels, Cost]],
     benchmark: Benchmark,
     scale: int,
     *,
@@ -45,7 +48,8 @@ def evaluate(
     """Measure `enlarge` on every picture of a set.
 
     Args:
-        enlarge: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8; called from several threads.
+        enlarge: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8, perhaps with what that cost; called from
+            several threads.
         benchmark: the pictures.
         scale: upscaling factor.
         workers: pictures that are worked on at a time, each in a thread of its own from file to numbers.
@@ -57,20 +61,24 @@ def evaluate(
 
     def one(path: Path) -> Score:
         small, large = benchmark.pair(path, scale)
-        values = psnr.compared(enlarge(small), large, scale, "y")
+        result = enlarge(small)
+        pixels, cost = result if isinstance(result, tuple) else (result, None)
+        values = psnr.compared(pixels, large, scale, "y")
         if progress:
             progress(1)
-        return Score(path.name, psnr.of_values(*values), ssim.of_values(*values))
+        return Score(path.name, psnr.of_values(*values), ssim.of_values(*values), cost)
 
     with ThreadPoolExecutor(workers, "evaluate") as pool:
         try:
             scores = tuple(pool.map(one, benchmark.large))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+    costs = [score.cost for score in scores if score.cost is not None]
     return SetScore(
         name=benchmark.name,
         protocol=f"Y channel, border = scale, results rounded to 8 bits; {benchmark.protocol(scale)}",
         psnr=float(np.mean([score.psnr for score in scores])),
         ssim=float(np.mean([score.ssim for score in scores])),
         pictures=scores,
+        cost=Cost.mean(costs) if costs else None,
     )

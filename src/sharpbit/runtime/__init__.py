@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -58,6 +59,41 @@ class Runtime(Protocol):
 
         Samples are uint8, or float32 in `[0, 1]`; float results are not clipped.
         """
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one tile cost an engine that can tell.
+
+    Attributes:
+        pixels: that went in.
+        bits: of each activation that the network rounds (where it chooses them patch by patch, of each that it chose).
+        feature_bits: average feature bits, all layers counted: the mean over all values that are multiplied.
+        macs: multiply-accumulate operations.
+        bitops: by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
+        published: BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
+    """
+
+    pixels: int
+    bits: tuple[float, ...]
+    feature_bits: float
+    macs: int
+    bitops: float
+    published: float | None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A runtime that can tell what a tile cost.
+
+    Attributes:
+        quantized: whether the network has quantizers as in training, so that its cost is worth telling.
+    """
+
+    quantized: bool
+
+    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+        """One tile through the network, and what that cost."""
 
 
 class Opener(Protocol):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from sharpbit.errors import MissingExtra, UsageError
-from sharpbit.runtime import Samples, available_cpus, checked_device
+from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -29,6 +32,8 @@ class TorchRuntime:
 
         from sharpbit.model import load
         from sharpbit.nn import receptive_field
+        from sharpbit.quant.adaptive import Context
+        from sharpbit.quant.grid import Fixed
 
         self.model = load(path)
         self.scale = self.model.scale
@@ -44,6 +49,10 @@ class TorchRuntime:
         self.instruction_set = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else ""
         self.notes: tuple[str, ...] = ()
         self.threads = threads or available_cpus()
+        self._spending: Any = None
+        self.quantized = any(isinstance(part, Fixed) for part in self.model.net.modules())
+        self._adaptive = any(isinstance(part, Context) for part in self.model.net.modules())
+        self._one = RLock()  # what a network chose lies in the network until it runs again
         net = self.model.net.eval().to(self.device)
         self._net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -58,9 +67,19 @@ class TorchRuntime:
 
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._one if self._adaptive else nullcontext():
             out = self._net(torch.tensor(tile, device=self.device)[None].permute(0, 3, 1, 2))
         return np.asarray(out[0].permute(1, 2, 0).cpu().numpy(), np.float32)
+
+    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+        """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
+        from sharpbit.cost.spending import Spending
+
+        with self._one:
+            if self._spending is None:
+                plain = self.model.arch.build(self.model.config)
+                self._spending = Spending(self.model.arch.name, self.model.net, plain)
+            return self.run(tile), Spent(**self._spending.last(tile.shape[:2]))
 
 
 def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime:

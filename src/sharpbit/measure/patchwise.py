@@ -1,0 +1,112 @@
+"""Enlarging patch by patch as the papers on patch-adaptive quantization do, and what each patch cost.
+
+CADyQ, CABM and RefQSR cut a picture into overlapping patches, enlarge each alone and put them together without blending
+(`sharpbit.patches`); a network that chooses its bits chooses them for each patch. Image-wise is one patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sharpbit.errors import UsageError
+from sharpbit.measure.enlarge import Pixels, eight_bits
+from sharpbit.patches import Patch, grid, merge
+from sharpbit.runtime import Counting, Runtime, Spent
+
+OVERLAP = 6  # small pixels that neighbouring patches share in the papers
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How pictures are cut: patches of `patch` small pixels, one every `step`."""
+
+    patch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a picture cost, or on average the pictures of a set.
+
+    Attributes:
+        patches: how many there were.
+        pixels: small ones of all patches.
+        fqr: feature quantization rate, as published: the mean over patches of the mean over rounded activations.
+        feature_bits: average feature bits, all layers counted, see `sharpbit.runtime.Spent`.
+        macs: multiply-accumulate operations.
+        bitops: by the honest rule.
+        published: BitOPs by the papers' rule; None where there is none.
+    """
+
+    patches: float
+    pixels: float
+    fqr: float
+    feature_bits: float
+    macs: float
+    bitops: float
+    published: float | None
+
+    @classmethod
+    def of(cls, patches: Sequence[Spent]) -> Cost:
+        """Of one picture."""
+        pixels = sum(one.pixels for one in patches)
+        rule = [one.published for one in patches if one.published is not None]
+        return cls(
+            patches=len(patches),
+            pixels=pixels,
+            fqr=float(np.mean([np.mean(one.bits) for one in patches])),
+            feature_bits=sum(one.feature_bits * one.pixels for one in patches) / pixels,
+            macs=sum(one.macs for one in patches),
+            bitops=sum(one.bitops for one in patches),
+            published=sum(rule) if rule else None,
+        )
+
+    @classmethod
+    def mean(cls, pictures: Sequence[Cost]) -> Cost:
+        """Of a set; every picture counts the same."""
+        rule = [one.published for one in pictures if one.published is not None]
+        names = ("patches", "pixels", "fqr", "feature_bits", "macs", "bitops")
+        means = {name: float(np.mean([getattr(one, name) for one in pictures])) for name in names}
+        return cls(**means, published=float(np.mean(rule)) if rule else None)
+
+
+def enlarged(
+    runtime: Runtime, small: Pixels, cut: Cut | None = None
+) -> tuple[Pixels, list[tuple[Patch, Spent | None]]]:
+    """What a network makes of a picture, patch by patch, clamped and rounded to 8 bits; and what each patch cost.
+
+    Args:
+        runtime: that of PyTorch can tell what a patch cost, others cannot: None.
+        small: `(h, w, 3)` uint8.
+        cut: None takes the whole picture as one patch.
+
+    Raises:
+        UsageError: a step that leaves gaps, or a network that takes one size of pictures only.
+    """
+    if runtime.tile is not None:
+        raise UsageError(f"this model takes {runtime.tile}x{runtime.tile} pixels only, and no patches of other sizes")
+    height, width = small.shape[:2]
+    cut = cut or Cut(max(height, width), max(height, width))
+    x = small if runtime.samples == np.uint8 else small.astype(np.float32) / np.float32(255)
+    patches = grid(height, width, cut.patch, cut.step)
+    results, spent = [], []
+    for patch in patches:
+        piece = np.ascontiguousarray(patch.cut(x))
+        out, cost = runtime.counted(piece) if isinstance(runtime, Counting) else (next(iter(runtime([piece]))), None)
+        results.append(eight_bits(out))
+        spent.append(cost)
+    return merge(patches, results, runtime.scale), list(zip(patches, spent, strict=True))
+
+
+def by(runtime: Runtime, cut: Cut | None = None) -> Callable[[Pixels], tuple[Pixels, Cost] | Pixels]:
+    """`enlarged` as `sharpbit.measure.evaluate.evaluate` takes it: the picture, and its cost where the engine tells."""
+
+    def enlarge(small: Pixels) -> tuple[Pixels, Cost] | Pixels:
+        result, patches = enlarged(runtime, small, cut)
+        spent = [one for _, one in patches if one is not None]
+        return (result, Cost.of(spent)) if spent else result
+
+    return enlarge
