@@ -355,7 +355,9 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    steps = (replace(one, settings={**one.settings, "seed": seed}) if one.verb == "train" else one for one in recipe.step)
+    steps = (
+        replace(one, settings={**one.settings, "seed": seed}) if one.verb == "train" else one for one in recipe.step
+    )
     return replace(recipe, start=replace(recipe.start, seed=seed), step=tuple(steps))
 
 

@@ -115,7 +115,8 @@ class Mixed(nn.Module):
         bits, expected = taken @ width, likely @ width
         share = (expected + (bits - expected).detach()) / expected.detach()
         context.spent.setdefault(self.place, []).append(Spent(option, bits, share))
-        y: Tensor = _Taken.apply(taken.detach(), likely, *ways)  # type: ignore[no-untyped-call]
+        weights = likely if likely.requires_grad else taken  # of the gradient
+        y: Tensor = _Taken.apply(taken.detach(), weights, *ways)  # type: ignore[no-untyped-call]
         return y
 
 
@@ -165,7 +166,7 @@ class _Taken(torch.autograd.Function):
 
 
 def _columns(weights: Tensor, x: Tensor) -> list[Tensor]:
-    """The columns of `weights` `(patches, k)`, each in the shape that broadcasts to `x`, which has the patches' samples."""
+    """The columns of `weights` `(patches, k)`, each in the shape that broadcasts to the samples of the patches."""
     rows = weights.repeat_interleave(len(x) // len(weights), 0)
     return [row.view(-1, *(1,) * (x.dim() - 1)) for row in rows.unbind(1)]
 
