@@ -3,6 +3,7 @@
     python bench/evidence.py --data PICTURES --benchmarks BENCHMARKS               all rows with the first seed
     python bench/evidence.py ... --seeds 11 12 --rows pams8 pams8-again cadyq      some rows with further seeds
     python bench/evidence.py ... --measure                                         only what was trained already
+    python bench/evidence.py ... --measure --keep research                         and keep small files of some
 
 PICTURES is a folder of pictures to train on, at any depth; BENCHMARKS/Set5/HR/*.png and so on are the benchmarks. The
 rows are the recipes of `recipes/evidence`. Run again, it goes on from the last checkpoint, and measures again only
@@ -30,6 +31,7 @@ from typing import Any
 import torch
 
 import sharpbit
+from sharpbit import model as models
 from sharpbit import recipe
 from sharpbit.atomic import open_atomic
 from sharpbit.data.pairs import Pairs
@@ -44,6 +46,7 @@ ORDER = (
 )
 SEED = 10
 PATCH, STEP = 48, 42  # small pixels; neighbours share 6 of them, as published
+KEPT = (FLOAT, "pams8", "pams4", "ddtb8", "ddtb4", "ddtb2", "cadyq")  # of the first seed, for later work
 SAME = 0.05  # dB, within which two PSNRs are called equal
 SEEDS = 3  # that a smaller difference needs before it counts
 Set = dict[str, float | None]
@@ -283,6 +286,16 @@ def flat(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def keep(runs: Path, folder: Path) -> None:
+    """Write some of the trained networks, their kernels in 16 bits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        path = folder_of(name, SEED, runs) / "trained.safetensors"
+        if path.exists():
+            target = folder / f"{path.parent.name}.safetensors"
+            models.save(models.load(path), target, overwrite=True, half=True)
+
+
 def machine() -> str:
     """What this runs on."""
     info = Path("/proc/cpuinfo")
@@ -313,6 +326,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[SEED])
     parser.add_argument("--rows", nargs="+", choices=ORDER, default=ORDER, metavar="ROW")
     parser.add_argument("--threads", type=int, help="threads that work; all by default")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write small files of some networks there")
     parser.add_argument("--measure", action="store_true", help="train nothing")
     given = parser.parse_args()
     if given.threads:
@@ -324,6 +338,8 @@ def main() -> int:
     rows = measure(given.runs, find(given.benchmarks), given.threads)
     if not rows:
         parser.error(f"{given.runs} holds no trained networks; leave out --measure")
+    if given.keep:
+        keep(given.runs, given.keep)
     found = claims(rows)
     print(write(rows, found, given.runs))
     return 1 if any(claim.holds is False for claim in found) else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sharpbit import recipe
@@ -125,6 +126,18 @@ def test_the_table_is_written_in_three_forms(evidence, ran, tmp_path):
     assert sum(line.startswith(("| pams", "| ddtb", "| cadyq", "| cabm", "| float")) for line in lines) == len(rows)
     assert json.loads((tmp_path / "evidence.json").read_text())["rows"][0]["name"] == "float"
     assert len((tmp_path / "evidence.csv").read_text().splitlines()) == 1 + 2 * len(rows)
+
+
+def test_kept_networks_have_weights_of_16_bits(evidence, ran, tmp_path):
+    runs, _ = ran
+    evidence.keep(runs, tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(evidence.KEPT)
+    kept, whole = tmp_path / "small-ddtb4-x2.safetensors", evidence.folder_of("ddtb4", 10, runs) / "trained.safetensors"
+    assert kept.stat().st_size < whole.stat().st_size
+    ours, theirs = (load(path).net.state_dict() for path in (kept, whole))
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-4)
+    assert torch.equal(ours["blocks.0.bn1.weight"], theirs["blocks.0.bn1.weight"])
 
 
 def row(evidence, name, seed, psnr, cost=1.0):
