@@ -1,14 +1,15 @@
 """PAMS, DDTB, CADyQ and CABM on a small SRResNet: train, measure, one table, and whether what papers say holds in it.
 
     python bench/evidence.py --data PICTURES --benchmarks BENCHMARKS               all rows with the first seed
-    python bench/evidence.py ... --seeds 11 12 --rows pams8 pams8-again cadyq      some rows with further seeds
+    python bench/evidence.py ... --seeds 11 12 --rows pams8-again cadyq            some rows with further seeds
     python bench/evidence.py ... --measure                                         only what was trained already
     python bench/evidence.py ... --measure --keep research                         and keep small files of some
 
 PICTURES is a folder of pictures to train on, at any depth; BENCHMARKS/Set5/HR/*.png and so on are the benchmarks. The
-rows are the recipes of `recipes/evidence`. Run again, it goes on from the last checkpoint, and measures again only
-what has changed. All seeds begin with the one network in float. The table has all that lies in RUNS: `evidence.md`,
-`evidence.csv` and `evidence.json` are written there. Prints the Markdown; ends with 1 if a claim does not hold.
+rows are the recipes of `recipes/evidence`. What other rows begin with, the float network and PAMS at 8 bits, is trained
+with the first seed alone. Run again, it goes on from the last checkpoint, and measures again only what has changed. The
+table has all that lies in RUNS: `evidence.md`, `evidence.csv` and `evidence.json` are written there. Prints the
+Markdown; ends with 1 if a claim does not hold.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ ORDER = (
     *(FLOAT, "pams8", "pams4", "pams3", "pams2", "ddtb8", "ddtb4", "ddtb3", "ddtb2"),
     *("pams8-again", "cadyq", "cabm"),
 )
+SHARED = (FLOAT, "pams8")  # by all seeds
 SEED = 10
 PATCH, STEP = 48, 42  # small pixels; neighbours share 6 of them, as published
 KEPT = (FLOAT, "pams8", "pams4", "ddtb8", "ddtb4", "ddtb2", "cadyq")  # of the first seed, for later work
@@ -114,9 +116,9 @@ def train(names: Sequence[str], seeds: Sequence[int], pairs: Pairs, runs: Path, 
             folder = folder_of(name, seed, runs)
             if (folder / "trained.safetensors").exists():
                 continue
-            if name == FLOAT and seed != SEED:
+            if name in SHARED and seed != SEED:
                 folder.mkdir(parents=True, exist_ok=True)
-                shutil.copy(folder_of(FLOAT, SEED, runs) / "trained.safetensors", folder)
+                shutil.copy(folder_of(name, SEED, runs) / "trained.safetensors", folder)
                 continue
             recipe.run(path_of(name), data=pairs, out=folder, seed=seed, quiet=quiet)
 
@@ -128,7 +130,7 @@ def measure(runs: Path, sets: Sequence[Benchmark], threads: int | None = None) -
         seed = int(folder.name.removeprefix("seed-"))
         for name in ORDER:
             path = folder_of(name, seed, runs) / "trained.safetensors"
-            if path.exists() and (name != FLOAT or seed == SEED):
+            if path.exists() and (name not in SHARED or seed == SEED):
                 rows.append(_measured(name, seed, path, sets, threads))
     return sorted(rows, key=lambda row: (ORDER.index(row.name), row.seed))
 
@@ -334,7 +336,7 @@ def main() -> int:
     if not given.measure:
         if given.data is None:
             parser.error("give the folder of the pictures to train on with --data, or train nothing with --measure")
-        train([FLOAT, *given.rows], given.seeds, Pairs.from_folder(given.data, 2), given.runs)
+        train([*SHARED, *given.rows], given.seeds, Pairs.from_folder(given.data, 2), given.runs)
     rows = measure(given.runs, find(given.benchmarks), given.threads)
     if not rows:
         parser.error(f"{given.runs} holds no trained networks; leave out --measure")

@@ -55,7 +55,7 @@ def ran(evidence, tmp_path_factory):
     noise(folder / "sets" / "Small" / "HR" / "b.png", 120, 1)
     pairs = Pairs.from_folder(folder / "train", 2, quiet=True)
     evidence.train(evidence.ORDER, [10], pairs, folder / "runs", quiet=True)
-    evidence.train(["float", "pams4", "ddtb4"], [11], pairs, folder / "runs", quiet=True)
+    evidence.train(["float", "pams8", "pams4", "ddtb4"], [11], pairs, folder / "runs", quiet=True)
     yield folder / "runs", find(folder / "sets")
     evidence.RECIPES = original
 
@@ -106,10 +106,11 @@ def test_what_was_trained_is_not_trained_again(evidence, ran):
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("trained.safetensors")} == before
 
 
-def test_seeds_differ_and_share_the_float_network(evidence, ran):
+def test_seeds_differ_and_share_what_others_begin_with(evidence, ran):
     runs, _ = ran
-    files = [evidence.folder_of("float", seed, runs) / "trained.safetensors" for seed in (10, 11)]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    for name in ("float", "pams8"):
+        files = [evidence.folder_of(name, seed, runs) / "trained.safetensors" for seed in (10, 11)]
+        assert files[0].read_bytes() == files[1].read_bytes()
     seeds = [
         load(evidence.folder_of("pams4", seed, runs) / "trained.safetensors").history[-1]["seed"] for seed in (10, 11)
     ]
