@@ -8,7 +8,9 @@ from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.qat import fake_quantize, tabulate, uncalibrated
-from sharpbit.quant.adaptive import chosen_bits
+from sharpbit.quant.adaptive import Mixed, chosen_bits
+from sharpbit.quant.context import edge_score
+from sharpbit.quant.method import cabm
 from sharpbit.quant.placement import placement
 from sharpbit.training import Training, _groups, train
 
@@ -111,3 +113,30 @@ def test_what_does_not_go_together(srresnet, pairs):
         tabulate(srresnet, srresnet, batches(pairs))
     with pytest.raises(UsageError, match="from a model of method cadyq"):
         tabulate(quantized(srresnet, "cabm", pairs, quantized(srresnet, "pams", pairs)), srresnet, batches(pairs))
+
+
+def test_a_table_may_have_the_scores_of_the_published_program(srresnet, pairs, tmp_path):
+    cadyq = quantized(srresnet, "cadyq", pairs)
+    for part in cadyq.net.modules():
+        if isinstance(part, Mixed):
+            torch.nn.init.normal_(part.selector.linear.weight)
+    flat = torch.full((1, 3, 16, 16), 100 / 255)
+    flat[..., 4:6, 4:6] = 0.0  # white around black, for the published program
+    scores = []
+    for legacy in (False, True):
+        model = tabulate(quantized(srresnet, "cabm", pairs, cadyq), cadyq, [flat], legacy_edge=legacy)
+        models.save(model, tmp_path / "m.safetensors", overwrite=True)
+        again = models.load(tmp_path / "m.safetensors").net.context
+        assert bool(again.legacy_edge) is legacy
+        scores.append(int(again.scores[0]))
+        calls: list[bool] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cabm, "edge_score", lambda one, *, released, calls=calls: calls.append(released) or 1.0)
+            again.look(model.net, (flat,))
+        assert calls == [legacy]
+    bytes_ = (flat[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert scores == [round(edge_score(bytes_, released=legacy) * 100) for legacy in (False, True)]
+    assert scores[0] != scores[1]
+    state = {name: value for name, value in model.net.state_dict().items() if not name.endswith("legacy_edge")}
+    model.net.load_state_dict(state)  # strictly: a file that was made before there was the switch
+    assert not model.net.context.legacy_edge

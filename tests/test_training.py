@@ -1,6 +1,7 @@
 """The training loop: it learns, it resumes exactly, it says what is wrong."""
 
 import copy
+import dataclasses
 import itertools
 import json
 
@@ -277,3 +278,16 @@ def test_the_loss_on_edges_is_added(pairs, tmp_path):
     assert logged[1] > logged[0] + 1e-3
     with pytest.raises(UsageError, match="edge_weight"):
         train(small_model(), pairs, how(edge_weight=1.0, low_weight=0.5), quiet=True)
+
+
+def test_crops_cut_beforehand_are_the_same_and_resume_exactly(tmp_path):
+    rng = np.random.default_rng(0)
+    held = Pairs.from_pictures([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
+    apart = dataclasses.replace(held, apart=True)
+    plan = Training(steps=6, batch=2, patch=8, precision="float32")
+    model = models.build("etds", scale=2, blocks=1, width=8)
+    one = train(model, held, plan, quiet=True)
+    train(model, apart, plan, out=tmp_path, stop_after=2, quiet=True)
+    other = train(model, apart, plan, out=tmp_path, quiet=True)
+    for name, value in one.net.state_dict().items():
+        assert torch.equal(value, other.net.state_dict()[name]), name

@@ -68,6 +68,7 @@ class Row:
         engine_mib: of that, what is neither Python and numpy nor the pictures.
         psnr: dB for each set of test pictures, if there were any.
         error: why it could not run.
+        notes: what should be heard of these numbers.
     """
 
     label: str
@@ -89,6 +90,7 @@ class Row:
     engine_mib: float | None = None
     psnr: tuple[tuple[str, float], ...] = ()
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
 
 def _told(row: Row, runtime: Runtime) -> Row:
     """With what the engine says of itself, once it has run."""
-    names = ("scale", "engine", "precision", "instruction_set", "threads", "device")
+    names = ("scale", "engine", "precision", "instruction_set", "threads", "device", "notes")
     return replace(row, **{name: getattr(runtime, name) for name in names})
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sharpbit import modelfile, zoo
-from sharpbit.cost import bitops
-from sharpbit.cost.macs import INPUT, count
+from sharpbit import integer, modelfile, zoo
+from sharpbit.cost import bitops, memory
+from sharpbit.cost.bitops import BitCost
+from sharpbit.cost.macs import INPUT
+from sharpbit.cost.spending import layer_parameters, summary
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model, described, load
 from sharpbit.modelfile import Header
 from sharpbit.nn import receptive_field
+from sharpbit.patches import grid
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
 
@@ -33,9 +37,17 @@ class Inspection:
         output_size: height and width.
         receptive_field: side in input pixels of what one output pixel sees; None also where it sees everything.
         operators: of an ONNX file, with how often each occurs.
-        bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`).
+        patches: how many patches the picture is cut into; 1 where it is left whole.
+        peak_bytes: memory of activations at the worst moment of the picture, or of its largest patch
+            (`sharpbit.cost.memory`).
+        bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`). Where
+            patches choose their bits, this and the four that follow are the most that it can be.
+        published_bitops: the same by the papers' rule (`sharpbit.cost.published`), where there is one.
+        fqr: of a quantized network, mean bits of the activations that it rounds.
+        feature_bits: of a quantized network, mean bits of all values that are multiplied.
         bytes_at_width: of a quantized network, what its numbers take at their widths.
-        layers: of a quantized network, each operator that multiplies: name, operator, macs, act and weight (bits).
+        adaptive: whether patches choose their bits.
+        layers: each operator that multiplies: name, operator, parameters, macs, act and weight (bits), bitops.
         uncounted_operators: calls of each operator that no rule counts.
         uncounted_tensors: stored tensors that no counted operator reads.
         name: from the header, as all that follow.
@@ -57,8 +69,14 @@ class Inspection:
     output_size: tuple[int, int] | None = None
     receptive_field: int | None = None
     operators: dict[str, int] = field(default_factory=dict)
-    bitops: int | None = None
+    patches: int | None = None
+    peak_bytes: int | None = None
+    bitops: float | None = None
+    published_bitops: float | None = None
+    fqr: float | None = None
+    feature_bits: float | None = None
     bytes_at_width: int | None = None
+    adaptive: bool = False
     layers: tuple[dict[str, Any], ...] = ()
     uncounted_operators: dict[str, int] = field(default_factory=dict)
     uncounted_tensors: tuple[str, ...] = ()
@@ -70,7 +88,13 @@ class Inspection:
     metrics: tuple[dict[str, Any], ...] = ()
 
 
-def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> Inspection:
+def inspect(
+    model: str | Path,
+    output_size: tuple[int, int] | None = None,
+    *,
+    patch: int | None = None,
+    step: int | None = None,
+) -> Inspection:
     """Look into a model file.
 
     Args:
@@ -78,10 +102,12 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
             alone; without one only its operators are told.
         output_size: height and width of the enlarged picture whose cost is counted; by default what 640x360 becomes,
             as in the published tables.
+        patch: count the overlapping patches into which the papers on adaptive quantization cut a picture: their side.
+        step: from patch to patch.
 
     Raises:
         ModelError: no such file, or not a model.
-        UsageError: a size that is no multiple of the scale.
+        UsageError: a size that is no multiple of the scale, or a step that leaves gaps.
     """
     path = zoo.path_of(str(model))
     if not path.is_file():
@@ -100,7 +126,7 @@ def inspect(model: str | Path, output_size: tuple[int, int] | None = None) -> In
     if header is not None:
         facts |= _said(header)
     if opened is not None:
-        facts |= _counted(opened, output_size)
+        facts |= _counted(opened, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     return Inspection(**facts)
@@ -111,31 +137,58 @@ def _said(header: Header) -> dict[str, Any]:
     return {**said, "metrics": tuple(asdict(metric) for metric in header.metrics)}
 
 
-def _counted(model: Model, output_size: tuple[int, int] | None) -> dict[str, Any]:
+def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | None, step: int | None) -> dict[str, Any]:
     scale = model.scale
     height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
     if height % scale or width % scale:
         raise UsageError(f"an x{scale} network makes no picture of {width}x{height}; give multiples of {scale}")
-    cost = count(model.net, (height // scale, width // scale))
-    facts = _rounded(model, cost.size) if any(isinstance(part, Fixed | QDQ) for part in model.net.modules()) else {}
+    size = height // scale, width // scale
+    sizes = Counter([size])
+    if patch is not None:
+        pieces = grid(*size, patch, patch if step is None else step)
+        sizes = Counter((one.rows.stop - one.rows.start, one.columns.stop - one.columns.start) for one in pieces)
+    cost = bitops.total([(bitops.count(model.net, one), number) for one, number in sizes.items()])
+    pixels = sum(one[0] * one[1] * number for one, number in sizes.items())
+    rounds = any(isinstance(part, Fixed | QDQ) for part in model.net.modules())
+    facts = _rounded(model, cost, pixels) if rounds else {}
     return facts | {
         "architecture": model.arch.name,
         "config": asdict(model.config),
         "scale": scale,
         "parameters": model.parameters,
         "macs": cost.macs,
-        "input_size": cost.size,
+        "input_size": size,
         "output_size": (height, width),
+        "patches": sizes.total(),
+        "peak_bytes": max(memory.peak(model.net, one) for one in sizes),
+        "layers": _layers(model, cost) if model.arch.name != integer.ARCHITECTURE else (),
         "receptive_field": receptive_field(model.net, scale),
         "uncounted_operators": dict(cost.operators),
         "uncounted_tensors": cost.tensors,
     }
 
 
-def _rounded(model: Model, size: tuple[int, int]) -> dict[str, Any]:
-    cost = bitops.count(model.net, size)
+def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:
+    left = layer_parameters(model.net)  # of a layer that runs more than once they count the first time
+    return tuple(
+        {
+            "name": layer.name,
+            "operator": layer.operator,
+            "parameters": left.pop(layer.name, 0),
+            "macs": layer.macs,
+            "act": layer.act,
+            "weight": layer.weight,
+            "bitops": layer.bitops,
+        }
+        for layer in cost.layers
+    )
+
+
+def _rounded(model: Model, cost: BitCost, pixels: int) -> dict[str, Any]:
+    plain = model.arch.build(model.config)
     return {
         "bitops": cost.bitops,
+        "feature_bits": cost.feature_bits,
         "bytes_at_width": cost.bytes,
-        "layers": tuple(asdict(layer) for layer in cost.layers),
+        **summary(model.arch.name, model.net, plain, pixels),
     }

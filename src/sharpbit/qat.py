@@ -12,6 +12,7 @@ from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.quant import verbs
 from sharpbit.quant.adaptive import Mixed, inherit
+from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
 from sharpbit.quant.plan import Plan
 
@@ -37,12 +38,24 @@ def fake_quantize(
     return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
 
 
+def for_engines(model: Model) -> Model:
+    """The model as engines run it: frozen, where it has quantizers as in training; any other as it is.
+
+    Raises:
+        UsageError: its patches choose their bits, which no engine runs.
+    """
+    quantized = any(isinstance(part, Fixed) for part in model.net.modules())
+    return verbs.freeze(model) if quantized else model
+
+
 def uncalibrated(model: Model) -> list[str]:
     """Names of parameters that are not numbers: ranges that saw nothing yet."""
     return [name for name, own in model.net.named_parameters() if not bool(torch.isfinite(own).all())]
 
 
-def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float = OFF) -> Model:
+def tabulate(
+    model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float = OFF, *, legacy_edge: bool = False
+) -> Model:
     """The CABM model with the table that a trained CADyQ model gives.
 
     Args:
@@ -50,6 +63,7 @@ def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float
         cadyq: the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
+        legacy_edge: score patches as the published program does, see `sharpbit.quant.context.edge_score`.
 
     Raises:
         UsageError: one of them is no such model.
@@ -60,7 +74,8 @@ def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float
     widths = next((part.bits for part in cadyq.net.modules() if isinstance(part, Mixed)), ())
     if not widths:
         raise UsageError(f"a table of bits comes from a model of method cadyq, which {cadyq.arch.name} here is not")
-    table = Table.build((sample for batch in patches for sample in samples(cadyq.net, batch)), widths)
-    context.fill(table, limit)
-    entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit}
+    seen = (one for batch in patches for one in samples(cadyq.net, batch, legacy_edge=legacy_edge))
+    table = Table.build(seen, widths)
+    context.fill(table, limit, legacy_edge=legacy_edge)
+    entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit, "legacy_edge": legacy_edge}
     return replace(model, history=(*model.history, entry))

@@ -14,11 +14,12 @@ import torch
 from tqdm import tqdm
 
 from sharpbit import model as models
+from sharpbit import parallel
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
-from sharpbit.qat import fake_quantize, tabulate
+from sharpbit.qat import fake_quantize, for_engines, tabulate
 from sharpbit.quant.placement import placement
 from sharpbit.quantization import Settings, shown, with_receipt
 from sharpbit.reparam.receipt import receipt
@@ -68,6 +69,7 @@ class FakeQuantize:
         batch: crops in each.
         patch: side of a crop in small pixels.
         limit: of a table of CABM, made from the recipe's start on these crops: mean bits of an entry, see `tabulate`.
+        legacy_edge: of such a table, see there.
     """
 
     method: str
@@ -80,6 +82,7 @@ class FakeQuantize:
     batch: int = 16
     patch: int = 48
     limit: float = 100.0
+    legacy_edge: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,22 +207,26 @@ def run(
         quiet: show no progress.
 
     Returns:
-        what was done: verb, file or folder, facts.
+        what was done: verb, file or folder, facts. Of several processes that `torchrun` has started, the first one
+        tells; the others give an empty list.
 
     Raises:
         SharpbitError: a recipe that cannot be carried out; nothing is lost of what was done before.
     """
     recipe = read(path) if seed is None else _seeded(read(path), seed)
     folder = Path(out) if out else Path("runs") / recipe.name
-    kitchen = Kitchen(recipe, folder, data, device, stop_after, overwrite, quiet)
     results: list[Result] = []
-    model = kitchen.start()
-    for step in recipe.step:
-        model, result = VERBS[step.verb](kitchen, model, step.settings)
-        results.append(result)
-        if result[2].get("stopped"):
-            break
-    return results
+    with parallel.joined(device) as own:
+        kitchen = Kitchen(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first())
+        model = kitchen.start()
+        for step in recipe.step:
+            if step.verb not in SHARED and not parallel.first():
+                break  # what comes after training is done by one process
+            model, result = VERBS[step.verb](kitchen, model, step.settings)
+            results.append(result)
+            if result[2].get("stopped"):
+                break
+        return results if parallel.first() else []
 
 
 @dataclass(frozen=True)
@@ -263,7 +270,21 @@ class Kitchen:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
         if isinstance(self.data, Pairs):
             return self.data
-        return Pairs.from_folder(Path(self.data), model.scale, device=self.device, quiet=self.quiet)
+        with parallel.first_alone():
+            return Pairs.from_folder(
+                Path(self.data),
+                model.scale,
+                device=self.device,
+                cache=self.folder.parent / "pictures",
+                copies=parallel.count(),
+                quiet=self.quiet,
+            )
+
+    def save(self, model: Model, path: Path) -> None:
+        """Write a result; of several processes the first one does."""
+        if parallel.first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            models.save(model, path, overwrite=True)
 
     def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Put quantizers into the network, with the ranges of the recipe's start or begun on training pictures."""
@@ -279,15 +300,19 @@ class Kitchen:
             options=how.options,
         )
         source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        if source.scale != model.scale:
+            raise RecipeError(
+                f"{self.recipe.name} is an x{model.scale} network and begins with {self.recipe.start.after}, which is"
+                f" x{source.scale}; quantizers go into a network that was trained for its scale"
+            )
         pairs, generator = self.pairs(model), torch.Generator().manual_seed(self.recipe.start.seed)
         crops = (pairs.batch(how.batch, how.patch, generator, colours=False)[0].cpu() for _ in range(how.batches))
         shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
         model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
         if how.method == "cabm":
-            model = tabulate(model, source, shown, how.limit)
+            model = tabulate(model, source, shown, how.limit, legacy_edge=how.legacy_edge)
         path = self.folder / "fake_quantized.safetensors"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        models.save(model, path, overwrite=True)
+        self.save(model, path)
         return model, ("fake_quantize", path, {"method": how.method})
 
     def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
@@ -311,7 +336,7 @@ class Kitchen:
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
         path = self.folder / "trained.safetensors"
-        models.save(model, path, overwrite=True)
+        self.save(model, path)
         return model, ("train", path, {"steps": done})
 
     def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
@@ -337,10 +362,10 @@ class Kitchen:
         return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
 
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Write the model for an engine, under the name of the recipe or another one."""
+        """Write the model for an engine, under the name of the recipe or another one; quantizers become numbers."""
         format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
         path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
-        named = replace(model, about={**model.about, "name": name})
+        named = for_engines(replace(model, about={**model.about, "name": name}))
         header = EXPORTS[format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
 
@@ -352,6 +377,10 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
     "quantize": Kitchen.quantize,
     "export": Kitchen.export,
 }
+
+
+SHARED = ("train", "fake_quantize")
+"""Verbs that all processes carry out where `torchrun` has started several."""
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from sharpbit import parallel
 from sharpbit.atomic import open_atomic
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
-from sharpbit.quant.adaptive import Selector
+from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.grid import Range
@@ -150,6 +151,9 @@ def train(
         stop_after: stop, with a checkpoint, after this many steps of this call.
         quiet: show no progress bar.
 
+    Started by `torchrun` (see `sharpbit.parallel`), each process computes its part of every batch and the first one
+    writes; the result is that of one process, but for rounding.
+
     Raises:
         UsageError: a plan that cannot work, or a checkpoint of another plan.
         ModelError: the loss is not a number any more.
@@ -158,28 +162,32 @@ def train(
     method = _method(model)
     net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = copy.deepcopy(net.train())
+    parallel.share_statistics(net)
+    part = slice(parallel.rank(), None, parallel.count())
+    first = parallel.first()
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = _resume(out, how, net, ema, optimizer) if out else 0
     loss_of = _LOSSES[how.loss]
-    generator = torch.Generator()
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
     with ExitStack() as stack:
         bar = stack.enter_context(
-            tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet, delay=2, unit="step")
+            tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet or not first, delay=2, unit="step")
         )
         taught = stack.enter_context(_lesson(net, teacher, how, device))
+        crops = pairs.batches(range(start, end), how.seed, how.batch, how.patch, colours=how.colours, part=part)
+        stack.enter_context(closing(crops))
         for step in range(start, end):
             if method and method.stage and (step == start or step % how.epoch == 0):
                 method.stage(net, step // how.epoch + 1)
+                _scale_bit_loss(net, parallel.count())
             _freeze(net, frozen=step < how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
-            generator.manual_seed(how.seed * 1_000_003 + step)
-            small, large = pairs.batch(how.batch, how.patch, generator, colours=how.colours)
-            small, large = small.contiguous(memory_format=torch.channels_last), large
+            small, large = next(crops)
+            small = small.contiguous(memory_format=torch.channels_last)
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 loss = _loss(net, small, large, how, loss_of) + taught(small)
@@ -187,6 +195,7 @@ def train(
                     loss = loss + method.loss(net)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            parallel.average_gradients(net)
             if how.clip:
                 nn.utils.clip_grad_norm_(net.parameters(), how.clip)
             optimizer.step()
@@ -194,9 +203,10 @@ def train(
             mean, counted = mean + loss.detach(), counted + 1
             bar.update()
             if counted == 100 or step + 1 == end:
-                _log(out, step + 1, float(mean) / counted, how.rate_at(step), bar)
+                parallel.average([mean])
+                _log(out if first else None, step + 1, float(mean) / counted, how.rate_at(step), bar)
                 mean, counted = torch.zeros((), device=device), 0
-            if out and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
+            if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
                 _checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
     entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
@@ -217,6 +227,13 @@ def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
     names = [entry["method"] for entry in model.history if entry["verb"] == "quantize" and "plan" in entry]
     return METHODS[names[-1]] if names else None
+
+
+def _scale_bit_loss(net: nn.Module, times: int) -> None:
+    """The loss of bits is a sum over the crops of a batch, and the means of gradients are taken over its parts."""
+    for part in net.modules():
+        if isinstance(part, Context):
+            part.bit_weight *= times
 
 
 def _groups(net: nn.Module, how: Training) -> tuple[list[dict[str, Any]], list[float]]:
@@ -257,6 +274,8 @@ def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> 
         raise UsageError("distill and distill_blocks go with a teacher, and a teacher with one of them")
     if teacher is not None and teacher.arch.name != model.arch.name:
         raise UsageError(f"the teacher is a {teacher.arch.name}, and the network that learns a {model.arch.name}")
+    if teacher is not None and teacher.scale != model.scale:
+        raise UsageError(f"the teacher enlarges {teacher.scale} times, and the network that learns {model.scale} times")
     ranges = [
         (name, own)
         for name, part in model.net.named_modules()
@@ -266,6 +285,11 @@ def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> 
     bad = [name for name, own in ranges if not bool(torch.isfinite(own).all())]
     if bad:
         raise UsageError(f"{len(bad)} ranges, the first {bad[0]}, saw nothing yet; calibrate the network first")
+    if how.batch % parallel.count():
+        raise UsageError(
+            f"a batch of {how.batch} cannot be split evenly among {parallel.count()} processes; change batch, or"
+            " --nproc-per-node of torchrun"
+        )
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
     if how.low_weight and how.edge_weight:

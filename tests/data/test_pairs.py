@@ -1,5 +1,7 @@
 """Pairs from a folder: partners are made, or read where there are some; what does not fit is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,44 @@ def test_more_than_the_memory_holds(folder, monkeypatch):
         Pairs.from_folder(folder, 2, quiet=True)
     monkeypatch.setattr(module, "_free_memory", lambda: 3 * 5 * (12 * 18 + 6 * 6))
     Pairs.from_folder(folder, 2, quiet=True)
+
+
+def test_a_set_larger_than_memory_is_read_from_files(folder, monkeypatch, tmp_path, caplog):
+    held = Pairs.from_folder(folder, 2, quiet=True)
+    monkeypatch.setattr(module, "_free_memory", lambda: 1.0)
+    stored = Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
+    assert "are read from a file in" in caplog.text
+    assert (held.apart, stored.apart) == (False, True)
+    for seed in range(3):
+        crops = [one.batch(5, 4, torch.Generator().manual_seed(seed)) for one in (held, stored)]
+        assert all(torch.equal(a, b) for a, b in zip(*crops, strict=True))
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert sum(path.stat().st_size for path in files) == 3 * 5 * (12 * 18 + 6 * 6)
+    monkeypatch.setattr(module, "read", None)  # nothing is decoded again
+    Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_free_memory", lambda: 1.0)
+    Image.fromarray(noise(7, 24, 36)).save(folder / "HR" / "a.png")  # another picture makes other files
+    changed = Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
+    assert not torch.equal(changed.large, stored.large)
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UsageError, match="remove it, and it is written again"):
+        Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
+    monkeypatch.setattr(module.stored.shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
+    with pytest.raises(UsageError, match="make room, or give --out on a larger disk"):
+        Pairs.from_folder(folder, 2, cache=tmp_path / "other", quiet=True)
+
+
+def test_a_part_of_the_crops(folder):
+    pairs = Pairs.from_folder(folder, 2, quiet=True)
+    whole, first, second = (
+        pairs.batch(4, 4, torch.Generator().manual_seed(1), part=part)[1]
+        for part in (None, slice(0, None, 2), slice(1, None, 2))
+    )
+    assert torch.equal(whole[::2], first)
+    assert torch.equal(whole[1::2], second)
 
 
 def test_free_memory_is_a_number():

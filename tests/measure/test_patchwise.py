@@ -169,3 +169,21 @@ def test_mistakes(cadyq, data):
         evaluate(cadyq, [data], step=90)
     with pytest.raises(UsageError, match="leave gaps"):
         evaluate(cadyq, [data], patch=16, step=17)
+
+
+def test_a_block_that_runs_three_times_chooses_three_times(tmp_path):
+    torch.manual_seed(1)
+    model = models.build("carn", scale=2, width=8, groups=2)
+    model = fake_quantize(model, placement("carn", (4, 6, 8), 8, width=8), "cadyq", [torch.rand(2, 3, 16, 16)])
+    for part in model.net.modules():
+        if isinstance(part, Mixed):
+            torch.nn.init.normal_(part.selector.linear.weight, std=20)
+    models.save(model, tmp_path / "m.safetensors")
+    small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    _, [(_, spent)] = enlarged(open_model(str(tmp_path / "m.safetensors")), small)
+    assert len(spent.bits) == 3 * len([part for part in model.net.modules() if isinstance(part, Mixed)]) == 18
+    layers = [layer for layer in bitops.count(model.net, (16, 16)).layers if layer.act_choice]
+    at = dict(zip(sorted(layer.act_choice for layer in layers), spent.bits, strict=True))
+    others = bitops.count(model.net, (16, 16)).bitops - sum(layer.bitops for layer in layers)
+    assert len(set(spent.bits)) > 1
+    assert spent.bitops == others + sum(layer.macs * at[layer.act_choice] * 8 for layer in layers)

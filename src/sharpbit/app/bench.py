@@ -124,6 +124,7 @@ def _for_people(rows: Sequence[Row], model: str, facts: dict[str, Any]) -> str:
     if len(table) > 1:
         lines += [aligned(table), "", *dict.fromkeys(f"{row.label}: {_ran(row)}" for row in rows if row.latency)]
     lines += dict.fromkeys(f"{row.label}: {row.error}" for row in rows if row.error)
+    lines += dict.fromkeys(f"{row.label}: {note}" for row in rows for note in row.notes)
     return "\n".join([*lines, "", _below(rows, facts)])
 
 

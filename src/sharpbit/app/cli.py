@@ -109,16 +109,41 @@ def bench(**given: Any) -> None:
 @app.command()
 @click.argument("model")
 @click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
+@options.patch
+@click.option("--bits-map", metavar="PICTURE", type=click.Path(dir_okay=False), help="Draw the bits of its patches.")
+@click.option("-o", "--output", metavar="FILE.png", help="The map.  [default: the name of PICTURE, here]")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(model: str, size: tuple[int, int] | None, as_json: bool) -> None:
-    """Look into a model file: network, parameters, MACs, receptive field, what is not counted, licence, history."""
+def inspect(
+    model: str,
+    size: tuple[int, int] | None,
+    patch: int | None,
+    step: int | None,
+    bits_map: str | None,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Look into a model file: network, parameters, MACs, BitOPs, memory, what is not counted, licence, history.
+
+    Of quantized networks also each layer. Costs are counted, not measured: 'sharpbit bench' measures. With --bits-map,
+    enlarge a picture and draw how many bits each patch took, in colours over it.
+    """
     from sharpbit.extras import need
 
     need("train", "inspecting a model")
+    if bits_map is not None:
+        from sharpbit.app.bitsmap import run_bits_map
+
+        click.echo(run_bits_map(model, bits_map, output, patch, step, overwrite=overwrite, as_json=as_json))
+        return
     from sharpbit.app.inspect import inspected
+    from sharpbit.evaluation import cut_of
     from sharpbit.inspection import inspect as look
 
-    click.echo(inspected(look(model, size), as_json))
+    cut = cut_of(patch, step)
+    given = {} if cut is None else {"patch": cut.patch, "step": cut.step}
+    click.echo(inspected(look(model, size, **given), as_json))
 
 
 @app.command(cls=ManyFolders)
@@ -182,14 +207,18 @@ def prepare(**given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def train(recipe: str, as_json: bool, **given: Any) -> None:
-    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped."""
+    """Carry out a recipe: train, transform and export a network. Run again to go on where it stopped.
+
+    On several GPUs, or processes: torchrun --nproc-per-node 2 -m sharpbit train RECIPE --device cuda
+    """
     from sharpbit.app.show import trained
     from sharpbit.extras import need
 
     need("train", "training")
     from sharpbit.recipe import run
 
-    click.echo(trained(run(recipe, **given), as_json))
+    if results := run(recipe, **given):  # of several processes one tells
+        click.echo(trained(results, as_json))
 
 
 @app.command()

@@ -28,7 +28,8 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             ("network", f"{facts.architecture}: {flat(facts.config)}"),
             ("scale", f"x{facts.scale}"),
             ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
-            ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}"),
+            ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
+            ("activations", _peak(facts)),
             *_bits(facts),
             ("sees", "the whole picture" if field is None else f"{field}x{field} input pixels for an output pixel"),
             ("not counted", _uncounted(facts)),
@@ -42,18 +43,42 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
+_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of pictures)"
+
+
+def _cut(facts: Inspection) -> str:
+    return f" in {facts.patches} overlapping patches" if facts.patches and facts.patches > 1 else ""
+
+
+def _peak(facts: Inspection) -> str:
+    if facts.peak_bytes is None:
+        return ""
+    each = " for the largest patch" if facts.patches and facts.patches > 1 else ""
+    return f"{facts.peak_bytes / 2**20:,.1f} MiB at once{each}, layer by layer"
+
+
 def _bits(facts: Inspection) -> list[tuple[str, str]]:
     """What rounding makes of the cost; nothing for a network in float."""
     if facts.bitops is None or facts.bytes_at_width is None or not facts.macs:
         return []
     same = facts.bitops / facts.macs
-    rows = [("layer", "operator", "MACs", "weight", "input")]
+    rows = [("layer", "operator", "parameters", "MACs", "weight", "input", "BitOPs")]
     for layer in facts.layers:
         bits = (f"{layer['weight']} bits", f"{layer['act']} bits")
-        rows.append((layer["name"] or "-", layer["operator"], f"{layer['macs'] / 1e9:.3f} G", *bits))
+        counts = (f"{layer['parameters']:,}", f"{layer['macs'] / 1e9:.3f} G")
+        rows.append((layer["name"] or "-", layer["operator"], *counts, *bits, f"{layer['bitops'] / 1e9:,.1f} G"))
     indent = "\n" + " " * 14
+    most = "at most " if facts.adaptive else ""
+    rule = "no paper says how" if facts.published_bitops is None else f"{most}{facts.published_bitops / 1e9:,.3f} G"
     return [
-        ("BitOPs", f"{facts.bitops / 1e9:,.1f} G: {same:.1f} for each MAC, in float {32 * 32}; every layer counted"),
+        ("engine", _COUNTED if facts.adaptive else ""),
+        (
+            "BitOPs",
+            f"{most}{facts.bitops / 1e9:,.1f} G: {same:.1f} for each MAC, in float {32 * 32}; every layer counted",
+        ),
+        ("as published", f"{rule}: BitOPs in 32-bit operations of the layers that papers count"),
+        ("FQR", f"{most}{facts.fqr:.2f} bits, the mean of what is rounded"),
+        ("feature bits", f"{most}{facts.feature_bits:.2f}, the mean of all values that are multiplied"),
         ("at width", f"{facts.bytes_at_width:,} bytes"),
         ("bits", indent.join(aligned(rows).splitlines())),
     ]

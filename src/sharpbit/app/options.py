@@ -130,13 +130,25 @@ def upscale(command: Command) -> Command:
     return command
 
 
+_PATCH = (
+    click.option("--patch", type=click.IntRange(8, 4096), metavar="N", help="Patch by patch: side in small pixels."),
+    click.option("--step", type=click.IntRange(1, 4096), metavar="N", help="From patch to patch.  [default: N - 6]"),
+)
+
+
+def patch(command: Command) -> Command:
+    """Give `command` the options of patch-wise work."""
+    for option in reversed(_PATCH):
+        command = option(command)
+    return command
+
+
 _EVALUATE = (
     click.argument("models", nargs=-1, required=True, metavar="MODEL..."),
     click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures, or a folder of sets."),
     click.option("-s", "--scale", multiple=True, type=click.IntRange(2, 8), help="For bicubic, which has none."),
     click.option("--crop", type=click.IntRange(1, 96), default=12, show_default=True, help="Cut HR to multiples of."),
-    click.option("--patch", type=click.IntRange(8, 4096), metavar="N", help="Patch by patch: side in small pixels."),
-    click.option("--step", type=click.IntRange(1, 4096), metavar="N", help="From patch to patch.  [default: N - 6]"),
+    *_PATCH,
     click.option("--make-lr", is_flag=True, help="Make small pictures even where a folder holds them."),
     click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]"),
     ENGINE,

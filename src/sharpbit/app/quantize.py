@@ -19,6 +19,7 @@ from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
+from sharpbit.qat import for_engines
 from sharpbit.quantization import Receipt, Settings, enlarged, shown, with_receipt
 
 WORST = 5  # layers that are named
@@ -86,7 +87,7 @@ def run_export(model: str, form: str, output: str | None, *, overwrite: bool, as
     """Write a model for engines; what is to be printed."""
     source = zoo.path_of(model)
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
-    header = EXPORTS[form](models.load(source), path, overwrite=overwrite)
+    header = EXPORTS[form](for_engines(models.load(source)), path, overwrite=overwrite)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 

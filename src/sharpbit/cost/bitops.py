@@ -9,6 +9,7 @@ those that a patch has chosen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -24,6 +25,8 @@ from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 
+Choice = tuple[int, ...]
+
 _OPS = torch.ops.aten
 _OPERANDS = {
     _OPS.convolution: (0, 1),
@@ -33,6 +36,8 @@ _OPERANDS = {
     _OPS._prelu_kernel: (0, 1),
 }
 
+_Width = tuple[int, Choice]
+_UNROUNDED: _Width = (FLOAT, ())
 _FEATURES = {_OPS.bmm: (0, 1), _OPS._prelu_kernel: ()}  # which operands are activations; else the first
 
 _KEEP = {  # what comes out lies on the grid of what went in
@@ -55,7 +60,8 @@ class LayerBits:
         weight: bits of the second: a weight, or in attention an activation too.
         features: how many values the operands have that are activations: the first, in attention both; 0 for a PReLU,
             which takes what a convolution has just summed up.
-        act_choice: number of the `Mixed` that chose the bits of the first; None if nothing chooses.
+        act_choice: number of the `Mixed` that chose the bits of the first, and which of its runs that was, both from 0;
+            empty if nothing chooses.
         weight_choice: of the second.
     """
 
@@ -65,8 +71,8 @@ class LayerBits:
     act: float
     weight: float
     features: tuple[int, int] = (0, 0)
-    act_choice: int | None = None
-    weight_choice: int | None = None
+    act_choice: Choice = ()
+    weight_choice: Choice = ()
 
     @property
     def bitops(self) -> float:
@@ -110,13 +116,13 @@ class BitCost:
         bits = sum(layer.features[0] * layer.act + layer.features[1] * layer.weight for layer in self.layers)
         return bits / values if values else float(FLOAT)
 
-    def at(self, bits: Sequence[float]) -> BitCost:
-        """The same where each `Mixed`, by its number, took so many bits."""
+    def at(self, bits: Mapping[Choice, float]) -> BitCost:
+        """The same where each run of each `Mixed` took so many bits."""
         layers = (
             replace(
                 layer,
-                act=layer.act if layer.act_choice is None else bits[layer.act_choice],
-                weight=layer.weight if layer.weight_choice is None else bits[layer.weight_choice],
+                act=bits.get(layer.act_choice, layer.act),
+                weight=bits.get(layer.weight_choice, layer.weight),
             )
             for layer in self.layers
         )
@@ -141,9 +147,23 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> BitCost:
     Raises:
         UsageError: the network cannot run on tensors without values.
     """
-    meter = _BitMeter()
+    meter = BitMeter()
     unread = run(net, size, meter)
     return BitCost(tuple(meter.layers), size, dict(meter.unknown), unread, model_bytes(net))
+
+
+def total(parts: Sequence[tuple[BitCost, int]]) -> BitCost:
+    """What pictures of several sizes cost together: the cost of each size, and how many there are of it."""
+    first = parts[0][0]
+    if len(parts) == 1 and parts[0][1] == 1:
+        return first
+    layers = []
+    for same in zip(*(cost.layers for cost, _ in parts), strict=True):
+        times = [(layer, number) for layer, (_, number) in zip(same, parts, strict=True)]
+        macs = sum(layer.macs * number for layer, number in times)
+        left, right = (sum(layer.features[k] * number for layer, number in times) for k in (0, 1))
+        layers.append(replace(same[0], macs=macs, features=(left, right)))
+    return replace(first, layers=tuple(layers))
 
 
 def model_bytes(net: nn.Module) -> int:
@@ -167,41 +187,43 @@ def model_bytes(net: nn.Module) -> int:
     return int(total)
 
 
-_Width = tuple[int, int]  # bits, and the number of the `Mixed` that chose them or -1
-_UNROUNDED: _Width = (FLOAT, -1)
+class BitMeter(Meter):  # type: ignore[no-untyped-call]
+    """Notes the bits of each tensor that a quantizer gave, and looks them up where something multiplies."""
 
-
-class _BitMeter(Meter):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()
         self.layers: list[LayerBits] = []
         self._bits: dict[int, _Width] = {}
         self._inside: list[str] = []
+        self._runs: Counter[int] = Counter()
 
     def watch(self, net: nn.Module) -> None:
+        """See `Meter`."""
         super().watch(net)
         for name, part in net.named_modules():
             part.register_forward_pre_hook(lambda part, args, name=name: self._inside.append(name))
             part.register_forward_hook(lambda part, args, out: self._leave())
             if isinstance(part, Mixed):
-                part.register_forward_hook(lambda part, args, out: self._note(out, max(part.bits), part.place))
+                part.register_forward_hook(self._chosen)
 
     def rounded(self, quantizer: nn.Module, out: Tensor) -> None:
+        """See `Meter`."""
         bits = quantizer.bits
         assert isinstance(bits, int)
         self._note(out, bits)
 
     def counted(self, operator: Any, args: tuple[Any, ...], macs: int) -> None:
+        """See `Meter`."""
         super().counted(operator, args, macs)
         name = str(operator).removeprefix("aten.")
         operands = [args[place] for place in _OPERANDS[operator]]
         (act, chosen), (weight, other) = (self._of(operand) for operand in operands)
         values = [operand.numel() if k in _FEATURES.get(operator, (0,)) else 0 for k, operand in enumerate(operands)]
-        choices = (None if place < 0 else place for place in (chosen, other))
         inside = self._inside[-1] if self._inside else ""
-        self.layers.append(LayerBits(inside, name, macs, act, weight, (values[0], values[1]), *choices))
+        self.layers.append(LayerBits(inside, name, macs, act, weight, (values[0], values[1]), chosen, other))
 
     def free(self, operator: Any, args: tuple[Any, ...], out: Any) -> None:
+        """See `Meter`."""
         for result in out if isinstance(out, list | tuple) else (out,):
             if operator in _KEEP:
                 taken = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else (arg,))]
@@ -210,7 +232,11 @@ class _BitMeter(Meter):  # type: ignore[no-untyped-call]
             elif str(operator).endswith("_"):  # in place, such as a sum into a rounded tensor
                 self._note(result, *_UNROUNDED)
 
-    def _note(self, tensor: Tensor, bits: int, choice: int = -1) -> None:
+    def _chosen(self, mixed: Mixed, args: Any, out: Tensor) -> None:
+        self._note(out, max(mixed.bits), (mixed.place, self._runs[mixed.place]))
+        self._runs[mixed.place] += 1
+
+    def _note(self, tensor: Tensor, bits: int, choice: Choice = ()) -> None:
         self._bits[storage(tensor)] = bits, choice
 
     def _of(self, tensor: Tensor) -> _Width:

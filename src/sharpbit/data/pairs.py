@@ -1,10 +1,17 @@
-"""All pictures of a folder as small and large pairs in the memory of one device, cropped and augmented there."""
+"""All pictures of a folder as small and large pairs in memory, or in a file; crops of them, augmented.
+
+They lie in the memory of the device that trains, else in that of the machine, else in a file that the system reads as
+crops are cut (`sharpbit.data.stored`), whichever is the first that holds them. What is cut is the same in all cases.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +20,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sharpbit.data import stored
 from sharpbit.data.prepare import LARGE, SMALL
 from sharpbit.errors import UsageError
 from sharpbit.image import is_picture_name, probe, read
 from sharpbit.image.resize import shrink
+
+AHEAD = 2  # batches that are cut beforehand
+DEVICE_SHARE = 0.5  # of a GPU's free memory that pictures may take; the rest is for training
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,19 +40,40 @@ class Pairs:
         small: `(sum of h * w, 3)` uint8.
         large: `(sum of H * W, 3)` uint8.
         sizes: `(pictures, 2)`, h and w of the small pictures.
+        device: where crops go.
+        apart: whether the pictures are elsewhere, so that it pays to cut the next crops meanwhile.
     """
 
     scale: int
     small: Tensor
     large: Tensor
     sizes: Tensor
+    device: torch.device | str = "cpu"
+    apart: bool = False
 
     @classmethod
-    def from_folder(cls, folder: Path, scale: int, *, device: torch.device | str = "cpu", quiet: bool = False) -> Pairs:
+    def from_folder(
+        cls,
+        folder: Path,
+        scale: int,
+        *,
+        device: torch.device | str = "cpu",
+        cache: Path | None = None,
+        copies: int = 1,
+        quiet: bool = False,
+    ) -> Pairs:
         """Read every picture of `folder` with its small partner.
 
         The partners are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
         true pictures in `HR`, small ones with the same names in `LR_bicubic/X2`.
+
+        Args:
+            folder: of the pictures.
+            scale: large per small pixel.
+            device: where crops go.
+            cache: folder of the file for a set that is larger than memory; None refuses such a set.
+            copies: of the set, that as many processes on this machine have.
+            quiet: show no progress.
 
         Raises:
             UsageError: no pictures, a partner that is missing or has another size, or more than the memory holds.
@@ -52,18 +85,23 @@ class Pairs:
             raise UsageError(f"{folder} holds no pictures to train on; give a folder of PNG or JPEG files with --data")
         small = _small_folder(folder, scale) if large != folder else None
         sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "looking", disable=quiet, delay=2)]
-        _check_room(folder, sizes, scale, torch.device(device))
+        where = _place(folder, sizes, scale, torch.device(device), copies, cache)
         pairs = (
             _pair(path, small / path.relative_to(large) if small else None, scale)
             for path in tqdm(paths, "reading", disable=quiet, delay=2)
         )
-        return cls._of(pairs, sizes, scale, device)
+        if where is None:
+            assert cache is not None
+            files = [*paths, *(small / path.relative_to(large) for path in paths)] if small else paths
+            arrays = stored.arrays(cache, files, sizes, scale, pairs)
+            return cls(scale, *arrays, torch.tensor(sizes), device, apart=True)
+        return cls._of(pairs, sizes, scale, where, device)
 
     @classmethod
     def from_pictures(cls, pictures: Sequence[np.ndarray], scale: int, *, device: torch.device | str = "cpu") -> Pairs:
         """The same from `(H, W, 3)` uint8 arrays; each is cut at the right and below to multiples of `scale`."""
         sizes = [_cut_size(picture.shape[:2], scale) for picture in pictures]
-        return cls._of((_made(picture, scale) for picture in pictures), sizes, scale, device)
+        return cls._of((_made(picture, scale) for picture in pictures), sizes, scale, device, device)
 
     @classmethod
     def _of(
@@ -71,6 +109,7 @@ class Pairs:
         pairs: Iterable[tuple[np.ndarray, np.ndarray]],
         sizes: Sequence[tuple[int, int]],
         scale: int,
+        where: torch.device | str,
         device: torch.device | str,
     ) -> Pairs:
         """Fill two flat arrays with small and large pictures; `sizes` are those of the small ones."""
@@ -81,10 +120,18 @@ class Pairs:
             end = at + height * width
             small[at:end], large[at * scale**2 : end * scale**2] = low.reshape(-1, 3), high.reshape(-1, 3)
             at = end
-        return cls(scale, torch.from_numpy(small).to(device), torch.from_numpy(large).to(device), torch.tensor(sizes))
+        held = [torch.from_numpy(array).to(where) for array in (small, large)]
+        apart = torch.device(where).type != torch.device(device).type
+        return cls(scale, held[0], held[1], torch.tensor(sizes), device, apart)
 
     def batch(
-        self, count: int, patch: int, generator: torch.Generator, *, colours: bool = True
+        self,
+        count: int,
+        patch: int,
+        generator: torch.Generator,
+        *,
+        colours: bool = True,
+        part: slice | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Random crops: `(count, 3, patch, patch)` and `(count, 3, patch * scale, patch * scale)`, float in `[0, 1]`.
 
@@ -96,6 +143,7 @@ class Pairs:
             patch: side in small pixels.
             generator: of the CPU; it alone decides what is cut.
             colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
+            part: of these crops, which are wanted; None is all. What is cut does not depend on it.
         """
         room = (self.sizes - patch + 1).clamp(min=0)
         weights = room.prod(1).double()
@@ -108,8 +156,31 @@ class Pairs:
         flips = torch.randint(2, (count, 3), generator=generator)
         order = torch.rand(count, 3, generator=generator)
         order = order.argsort(1) if colours else torch.arange(3).expand(count, 3)
+        which, where, flips, order = (item[part or slice(None)] for item in (which, where, flips, order))
         plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
+
+    def batches(
+        self, steps: range, seed: int, count: int, patch: int, *, colours: bool = True, part: slice | None = None
+    ) -> Generator[tuple[Tensor, Tensor]]:
+        """The batch of each step; `seed` and the number of the step alone decide what is cut. See `batch`.
+
+        Where the pictures are not where they go, the next ones are cut meanwhile.
+        """
+
+        def cut(step: int) -> tuple[Tensor, Tensor]:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            return self.batch(count, patch, generator, colours=colours, part=part)
+
+        if not self.apart:
+            yield from map(cut, steps)
+            return
+        with ThreadPoolExecutor(1, "crops") as pool:
+            ahead = deque(pool.submit(cut, step) for step in steps[:AHEAD])
+            for step in steps:
+                if step + AHEAD < steps.stop:
+                    ahead.append(pool.submit(cut, step + AHEAD))
+                yield ahead.popleft().result()
 
     def _cut(
         self, flat: Tensor, scale: int, patch: int, which: Tensor, where: Tensor, flips: Tensor, colours: Tensor
@@ -123,7 +194,8 @@ class Pairs:
         index = (y * width)[:, :, None] + x[:, None, :]
         index = torch.where(flips[:, 2, None, None], index.transpose(1, 2), index) + starts[:, None, None]
         picked = flat[index].permute(0, 3, 1, 2)
-        return picked[torch.arange(len(which), device=flat.device)[:, None], colours].float() / 255
+        picked = picked[torch.arange(len(which), device=flat.device)[:, None], colours]
+        return picked.to(self.device).float() / 255  # bytes go from place to place
 
 
 def _cut_size(size: Sequence[int], scale: int) -> tuple[int, int]:
@@ -160,18 +232,27 @@ def _small_folder(folder: Path, scale: int) -> Path | None:
     return small if small.is_dir() else None
 
 
-def _check_room(folder: Path, sizes: Sequence[tuple[int, int]], scale: int, device: torch.device) -> None:
-    """Refuse what would not fit; the pictures are all held at once."""
+def _place(
+    folder: Path, sizes: Sequence[tuple[int, int]], scale: int, device: torch.device, copies: int, cache: Path | None
+) -> torch.device | None:
+    """Where the pictures are held: on `device`, in the memory of the machine, or in a file (None)."""
     needed = 3 * (1 + scale**2) * sum(height * width for height, width in sizes)
-    rooms = {"memory": _free_memory()}
+    memory = _free_memory() / copies
+    what = f"the {len(sizes)} pictures of {folder} need {needed / 1e9:.1f} GB"
     if device.type == "cuda":
-        rooms[f"memory of {device}"] = torch.cuda.mem_get_info(device)[0]
-    for name, room in rooms.items():
-        if needed > room:
-            raise UsageError(
-                f"the {len(sizes)} pictures of {folder} need {needed / 1e9:.1f} GB of {name}, where {room / 1e9:.1f} GB"
-                " are free; all are held there while training, so give fewer of them or take a larger machine"
-            )
+        room = torch.cuda.mem_get_info(device)[0]
+        if needed <= DEVICE_SHARE * room:
+            return device
+        _LOG.warning("%s, and %.1f GB of %s are free: they stay outside of it", what, room / 1e9, device)
+    if needed <= memory:
+        return torch.device("cpu")
+    if cache is None:
+        raise UsageError(
+            f"{what} of memory, where {memory / 1e9:.1f} GB are free; all are held there while training, so give fewer"
+            " of them or take a larger machine"
+        )
+    _LOG.warning("%s of memory, where %.1f GB are free: they are read from a file in %s", what, memory / 1e9, cache)
+    return None
 
 
 def _free_memory() -> float:

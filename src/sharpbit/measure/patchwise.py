@@ -74,7 +74,7 @@ class Cost:
 
 
 def enlarged(
-    runtime: Runtime, small: Pixels, cut: Cut | None = None
+    runtime: Runtime, small: Pixels, cut: Cut | None = None, *, progress: Callable[[int], object] | None = None
 ) -> tuple[Pixels, list[tuple[Patch, Spent | None]]]:
     """What a network makes of a picture, patch by patch, clamped and rounded to 8 bits; and what each patch cost.
 
@@ -82,6 +82,7 @@ def enlarged(
         runtime: that of PyTorch can tell what a patch cost, others cannot: None.
         small: `(h, w, 3)` uint8.
         cut: None takes the whole picture as one patch.
+        progress: called with 1 after each patch.
 
     Raises:
         UsageError: a step that leaves gaps, or a network that takes one size of pictures only.
@@ -98,6 +99,8 @@ def enlarged(
         out, cost = runtime.counted(piece) if isinstance(runtime, Counting) else (next(iter(runtime([piece]))), None)
         results.append(eight_bits(out))
         spent.append(cost)
+        if progress:
+            progress(1)
     return merge(patches, results, runtime.scale), list(zip(patches, spent, strict=True))
 
 

@@ -88,9 +88,11 @@ class Counting(Protocol):
 
     Attributes:
         quantized: whether the network has quantizers as in training, so that its cost is worth telling.
+        widths: that the activations of its layers can have.
     """
 
     quantized: bool
+    widths: tuple[int, ...]
 
     def counted(self, tile: Samples) -> tuple[Samples, Spent]:
         """One tile through the network, and what that cost."""

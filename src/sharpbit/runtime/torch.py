@@ -19,6 +19,13 @@ if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
 
 
+_CHOOSES = (
+    "patches choose their bits, which no engine runs: here all widths are computed, and the time says nothing; the cost"
+    " is counted, see 'sharpbit evaluate --patch'"
+)
+_SIMULATED = "rounding is simulated in float, and costs time; 'sharpbit export' writes the integers that engines run"
+
+
 class TorchRuntime:
     """Weights in eager PyTorch. See `sharpbit.runtime.Runtime`.
 
@@ -30,6 +37,7 @@ class TorchRuntime:
     def __init__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> None:
         import torch
 
+        from sharpbit.cost.spending import widths
         from sharpbit.model import load
         from sharpbit.nn import receptive_field
         from sharpbit.quant.adaptive import Context
@@ -47,11 +55,12 @@ class TorchRuntime:
         self.samples: DTypeLike = np.float32
         self.precision = "float32"
         self.instruction_set = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else ""
-        self.notes: tuple[str, ...] = ()
         self.threads = threads or available_cpus()
         self._spending: Any = None
         self.quantized = any(isinstance(part, Fixed) for part in self.model.net.modules())
+        self.widths = widths(self.model.net)
         self._adaptive = any(isinstance(part, Context) for part in self.model.net.modules())
+        self.notes: tuple[str, ...] = (_CHOOSES,) if self._adaptive else (_SIMULATED,) if self.quantized else ()
         self._one = RLock()  # what a network chose lies in the network until it runs again
         net = self.model.net.eval().to(self.device)
         self._net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -108,6 +108,7 @@ class TableContext(Context):
     """Looks each patch up in the table, which is stored with the weights.
 
     Attributes:
+        legacy_edge: whether scores are those of the published program, see `edge_score`; stored as well.
         scores: `(S,)`, in hundredths, ascending.
         options: `(S, quantizers)`.
         rows: `(N, quantizers)`, what the patches in hand got.
@@ -118,11 +119,22 @@ class TableContext(Context):
         self.rows: Tensor | None = None
         self.scores: Tensor
         self.options: Tensor
+        self.legacy_edge: Tensor
         self.register_buffer("scores", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("options", torch.zeros(0, 0, dtype=torch.int64))
 
-    def fill(self, table: Table, limit: float = OFF) -> None:
-        """Take over what is used of `table`, see `Table.cheap`."""
+        self.register_buffer("legacy_edge", torch.tensor(False))
+
+    def fill(self, table: Table, limit: float = OFF, *, legacy_edge: bool = False) -> None:
+        """Take over what is used of `table`, see `Table.cheap`.
+
+        Args:
+            table: of a trained CADyQ network, or a published one.
+            limit: see `Table.cheap`.
+            legacy_edge: whether the scores of `table` are those of the published program, and so must be those of the
+                pictures that will be looked up.
+        """
+        self.legacy_edge.fill_(legacy_edge)
         cheap = table.cheap(limit)
         self.scores = torch.tensor(list(cheap), device=self.scores.device)
         self.options = torch.tensor([entry.options for entry in cheap.values()], device=self.scores.device)
@@ -138,7 +150,8 @@ class TableContext(Context):
             return
         bytes_ = (picture * 255).round().clamp(0, 255).nan_to_num().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         keys = self.scores.tolist()
-        places = [keys.index(_at_or_below(keys, _key(edge_score(one)))) for one in bytes_]
+        legacy = bool(self.legacy_edge)
+        places = [keys.index(_at_or_below(keys, _key(edge_score(one, released=legacy)))) for one in bytes_]
         self.give(self.options[places])
         self.known = torch.isfinite(picture).flatten(1).all(1)
 
@@ -150,6 +163,7 @@ class TableContext(Context):
         for name in ("scores", "options"):  # tables have any length
             if prefix + name in state_dict:
                 setattr(self, name, torch.zeros_like(state_dict[prefix + name], device=self.scores.device))
+        state_dict.setdefault(f"{prefix}legacy_edge", torch.tensor(False))  # which older files do not have
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,12 +189,12 @@ class Lookup(Selector):
 
 
 @torch.no_grad()
-def samples(net: nn.Module, patches: Tensor) -> list[tuple[float, tuple[int, ...]]]:
+def samples(net: nn.Module, patches: Tensor, *, legacy_edge: bool = False) -> list[tuple[float, tuple[int, ...]]]:
     """What `Table.build` takes, of patches `(N, 3, H, W)` in `[0, 1]` and a trained CADyQ network."""
     net(patches)
     options = torch.stack([choice.option for choice in spent(net)], 1).tolist()
     pictures = (patches * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [(edge_score(one), tuple(row)) for one, row in zip(pictures, options, strict=True)]
+    return [(edge_score(one, released=legacy_edge), tuple(row)) for one, row in zip(pictures, options, strict=True)]
 
 
 def _key(score: float) -> int:

@@ -16,7 +16,7 @@ from sharpbit.quant.bounds import LEAST_STEP
 from sharpbit.quant.core import Method
 from sharpbit.quant.grid import Grid, Range, rounded
 from sharpbit.quant.method.pams import max_abs
-from sharpbit.quant.method.percentile import _low
+from sharpbit.quant.method.percentile import low
 
 TAIL = 0.01  # share of the values beyond each bound, at the start of activations and always of weights
 HIDDEN = 32  # channels within the gate
@@ -77,8 +77,8 @@ class DualBounds(Range):
     def observe(self, x: Tensor, bits: int = 0) -> None:
         """Take note of one batch."""
         rows = self.rows(x)
-        self.lo.copy_(torch.where(self.lo.isnan(), _low(rows, TAIL), self.lo))
-        self.hi.copy_(torch.where(self.hi.isnan(), -_low(-rows, TAIL), self.hi))
+        self.lo.copy_(torch.where(self.lo.isnan(), low(rows, TAIL), self.lo))
+        self.hi.copy_(torch.where(self.hi.isnan(), -low(-rows, TAIL), self.hi))
         self.batches += 1
         mean, squares = self.extremes.clone()
         away = torch.stack([x.max(), x.min()]) - mean
@@ -147,7 +147,7 @@ class PercentileWeight(Range):
     def forward(self, x: Tensor, bits: int) -> Grid:
         """See the class."""
         rows = self.rows(x)
-        lo, hi = _low(rows, TAIL), -_low(-rows, TAIL)
+        lo, hi = low(rows, TAIL), -low(-rows, TAIL)
         if self.symmetric:
             hi = torch.maximum(-lo, hi)
             return _between(-hi, hi, 2**bits - 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sharpbit import parallel
 from sharpbit.errors import UsageError
 from sharpbit.quant.core import Method
 from sharpbit.quant.grid import Grid, Range
@@ -53,6 +54,7 @@ class MaxScale(Range):
         free = self.following and self.training
         if free:
             self.observe(x.detach())
+            parallel.average([self.alpha])
         bound = torch.full_like(self.alpha, torch.inf) if free else self.alpha
         return Grid(-bound, bound, self.alpha / largest(bits))
 

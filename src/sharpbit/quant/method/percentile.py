@@ -41,11 +41,11 @@ class Percentile(Bounds):
     def observe(self, x: Tensor, bits: int) -> None:
         """Move the bounds by one batch."""
         rows = self.rows(x)
-        for bound, seen in ((self.lo, _low(rows, self.tail)), (self.hi, -_low(-rows, self.tail))):
+        for bound, seen in ((self.lo, low(rows, self.tail)), (self.hi, -low(-rows, self.tail))):
             bound.copy_(torch.where(bound.isnan(), seen, bound + self.rate * (seen - bound)))
 
 
-def _low(rows: Tensor, share: float) -> Tensor:
+def low(rows: Tensor, share: float) -> Tensor:
     """The quantile at a small `share`; `torch.quantile` sorts everything and refuses more than 16 million values."""
     last = rows.shape[-1] - 1
     below = int(share * last)
