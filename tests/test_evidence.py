@@ -78,7 +78,7 @@ def test_rows_that_are_compared_are_trained_alike(evidence):
         assert {one.step[0].settings[key] for one in (pams, ddtb) for key in ("act", "weight")} == {bits}
     cadyq, again = (recipe.read(evidence.path_of(name)) for name in ("cadyq", "pams8-again"))
     assert cadyq.start == again.start
-    assert cadyq.step[1].settings == {**again.step[1].settings, "selector_rate": 1e-4}
+    assert cadyq.step[1].settings == {**again.step[1].settings, "selector_rate": 1e-4, "own_loss": 10.0}
 
 
 def test_all_rows_are_trained_and_measured(evidence, ran, capsys):

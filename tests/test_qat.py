@@ -62,6 +62,17 @@ def test_a_method_is_trained_with_a_teacher_and_resumes_exactly(srresnet, pairs,
     assert any("selector" in name for name in moved) == (method == "cadyq")
 
 
+def test_the_loss_of_the_method_is_weighed(srresnet, pairs):
+    """Alone, it drives selectors to fewer bits; turned round, to more."""
+    start = quantized(srresnet, "cadyq", pairs)
+    fewer, more = (train(start, pairs, how(own_loss=weight), quiet=True).net for weight in (1e9, -1e9))
+    names = [name for name, _ in start.net.named_parameters() if name.endswith("selector.linear.bias")]
+    for name in names:
+        low, high = (float(net.get_parameter(name)[0] - net.get_parameter(name)[2]) for net in (fewer, more))
+        assert low > high + 1e-3
+    assert names
+
+
 def test_bounds_follow_batches_under_autocast(srresnet, pairs):
     start = quantized(srresnet, "pams", pairs)
     done = train(start, pairs, how(precision="bf16", epoch=100), quiet=True)
