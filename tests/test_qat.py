@@ -68,7 +68,7 @@ def test_the_loss_of_the_method_is_weighed(srresnet, pairs):
     fewer, more = (train(start, pairs, how(own_loss=weight), quiet=True).net for weight in (1e9, -1e9))
     names = [name for name, _ in start.net.named_parameters() if name.endswith("selector.linear.bias")]
     for name in names:
-        low, high = (float(net.get_parameter(name)[0] - net.get_parameter(name)[2]) for net in (fewer, more))
+        low, high = (float((net.get_parameter(name)[0] - net.get_parameter(name)[2]).detach()) for net in (fewer, more))
         assert low > high + 1e-3
     assert names
 
