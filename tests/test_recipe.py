@@ -347,3 +347,9 @@ def test_every_embedded_model_has_its_recipe(name):
     expected = {metric.data: metric.value for metric in header.metrics if metric.name == "psnr"}
     for data, floor in found.expect.items():
         assert expected[data] >= floor
+
+
+def test_the_published_oddity_is_where_the_published_code_has_it():
+    found = {path.stem for path in QAT_ROWS if recipe.read(path).step[0].settings.get("legacy_conv1_float")}
+    edsr = {f"edsr-{name}-x4" for name in ("pams4", "ddtb2", "ddtb3", "ddtb4")}
+    assert found == edsr | {f"srresnet-{name}-x4" for name in ("pams4", "pams8", "cadyq", "cabm")}

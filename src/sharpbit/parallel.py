@@ -71,9 +71,11 @@ def first_alone() -> Iterator[None]:
     """Within, the first process is alone; the others go in when it has left."""
     if not first():
         distributed.barrier()
-    yield
-    if first() and count() > 1:
-        distributed.barrier()
+    try:
+        yield
+    finally:  # after an error too, or the others would wait for ever
+        if first() and count() > 1:
+            distributed.barrier()
 
 
 @torch.no_grad()
