@@ -62,6 +62,27 @@ def test_a_method_is_trained_with_a_teacher_and_resumes_exactly(srresnet, pairs,
     assert any("selector" in name for name in moved) == (method == "cadyq")
 
 
+def test_the_loss_of_the_method_is_weighed(srresnet, pairs):
+    """Alone, it drives selectors to fewer bits; turned round, to more."""
+    start = quantized(srresnet, "cadyq", pairs)
+    fewer, more = (train(start, pairs, how(own_loss=weight), quiet=True).net for weight in (1e9, -1e9))
+    names = [name for name, _ in start.net.named_parameters() if name.endswith("selector.linear.bias")]
+    for name in names:
+        low, high = (float((net.get_parameter(name)[0] - net.get_parameter(name)[2]).detach()) for net in (fewer, more))
+        assert low > high + 1e-3
+    assert names
+
+
+def test_bounds_follow_batches_under_autocast(srresnet, pairs):
+    start = quantized(srresnet, "pams", pairs)
+    done = train(start, pairs, how(precision="bf16", epoch=100), quiet=True)
+    moved = [
+        name for name, value in done.net.state_dict().items() if not torch.equal(value, start.net.state_dict()[name])
+    ]
+    assert any("alpha" in name for name in moved)
+    assert not uncalibrated(done)
+
+
 def test_from_float_by_pams_and_cadyq_to_a_table(srresnet, pairs, tmp_path):
     pams = train(quantized(srresnet, "pams", pairs), pairs, how(distill=1000.0), teacher=srresnet, quiet=True)
     cadyq = quantized(srresnet, "cadyq", pairs, pams)

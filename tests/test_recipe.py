@@ -11,6 +11,7 @@ from PIL import Image
 
 from sharpbit import model as models
 from sharpbit import modelfile, recipe, zoo
+from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError, SharpbitError
 from sharpbit.model import load
 from sharpbit.training import Training
@@ -90,6 +91,18 @@ def test_one_recipe_begins_with_the_weights_of_another(tmp_path, data):
     assert history[0] == {"verb": "start", "after": "small", "tensors": 10, "of": 14}
     with pytest.raises(RecipeError, match="run small first"):
         recipe.run(path, data=data, out=str(tmp_path / "elsewhere" / "second"), quiet=True)
+
+
+def test_another_seed_and_pictures_in_memory(tmp_path, data):
+    path = written(tmp_path, SMALL)
+    pairs = Pairs.from_folder(Path(data), 2, quiet=True)
+    recipe.run(path, data=data, out=tmp_path / "a", quiet=True)
+    recipe.run(path, data=pairs, out=tmp_path / "b", seed=10, quiet=True)  # that of the recipe
+    recipe.run(path, data=pairs, out=tmp_path / "c", seed=11, quiet=True)
+    one, same, other = (load(tmp_path / name / "trained.safetensors") for name in "abc")
+    assert all(torch.equal(value, same.net.state_dict()[name]) for name, value in one.net.state_dict().items())
+    assert not torch.equal(next(one.net.parameters()), next(other.net.parameters()))
+    assert [model.history[-1]["seed"] for model in (one, same, other)] == [10, 10, 11]
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,9 @@ def read(path: str | Path) -> Recipe:
 def run(
     path: str | Path,
     *,
-    data: str | None = None,
-    out: str | None = None,
+    data: str | Pairs | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
     device: str = "cpu",
     stop_after: int | None = None,
     overwrite: bool = False,
@@ -197,8 +198,9 @@ def run(
 
     Args:
         path: of the TOML file.
-        data: folder of training pictures.
+        data: folder of training pictures, or the pictures themselves.
         out: folder of what comes out; by default `runs/NAME`.
+        seed: of everything, instead of the recipe's own.
         device: `cpu`, `cuda` or `cuda:N`.
         stop_after: stop, with a checkpoint, after this many steps of training.
         overwrite: replace results of an earlier run.
@@ -211,7 +213,7 @@ def run(
     Raises:
         SharpbitError: a recipe that cannot be carried out; nothing is lost of what was done before.
     """
-    recipe = read(path)
+    recipe = read(path) if seed is None else _seeded(read(path), seed)
     folder = Path(out) if out else Path("runs") / recipe.name
     results: list[Result] = []
     with parallel.joined(device) as own:
@@ -233,7 +235,7 @@ class Kitchen:
 
     recipe: Recipe
     folder: Path
-    data: str | None
+    data: str | Pairs | None
     device: str
     stop_after: int | None
     overwrite: bool
@@ -266,6 +268,8 @@ class Kitchen:
         """The training pictures."""
         if self.data is None:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
+        if isinstance(self.data, Pairs):
+            return self.data
         with parallel.first_alone():
             return Pairs.from_folder(
                 Path(self.data),
@@ -346,7 +350,7 @@ class Kitchen:
 
     def quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Turn the network into integers, calibrated on the training pictures."""
-        if self.data is None:
+        if not isinstance(self.data, str):
             raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
         settings = dict(settings)
         method = settings.pop("method", "lossless")
@@ -377,6 +381,13 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
 
 SHARED = ("train", "fake_quantize")
 """Verbs that all processes carry out where `torchrun` has started several."""
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    steps = (
+        replace(one, settings={**one.settings, "seed": seed}) if one.verb == "train" else one for one in recipe.step
+    )
+    return replace(recipe, start=replace(recipe.start, seed=seed), step=tuple(steps))
 
 
 def _expected(item: Any, where: str) -> float | Expected:

@@ -54,6 +54,8 @@ class Training:
             the weights of the other terms are meant for that.
         distill: weight of `attention_transfer` from the teacher, of the feature before the picture is enlarged.
         distill_blocks: the same of the result of every block.
+        own_loss: weight of what a quantization method itself adds to the loss (CADyQ for bits, DDTB for gates), as a
+            multiple of the published one.
         range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
         selector_rate: of what chooses bits; 0 is that of the weights.
         epoch: steps after which a quantization method's next epoch begins.
@@ -79,6 +81,7 @@ class Training:
     white: float = 1.0
     distill: float = 0.0
     distill_blocks: float = 0.0
+    own_loss: float = 1.0
     range_rate: float = 0.0
     selector_rate: float = 0.0
     epoch: int = 1000
@@ -192,7 +195,7 @@ def train(
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 loss = _loss(net, small, large, how, loss_of) + taught(small)
                 if method and method.loss:
-                    loss = loss + method.loss(net)
+                    loss = loss + how.own_loss * method.loss(net)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             parallel.average_gradients(net)

@@ -9,7 +9,7 @@ from sharpbit import model as models
 from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import Context, Mixed, Switch, chosen_bits, inherit, spent
+from sharpbit.quant.adaptive import Context, Mixed, Switch, _Taken, chosen_bits, inherit, spent
 from sharpbit.quant.context import edge_score
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.distill import reading, transfer
@@ -211,3 +211,20 @@ def test_what_is_read_of_a_network():
     assert 0 < last < both
     with pytest.raises(UsageError, match="'body' names no site of EDSR"), reading(net, ["body"]):
         pass
+
+
+@pytest.mark.parametrize("samples", [2, 6])
+def test_the_gradient_of_a_choice_is_that_of_the_mean(samples):
+    """Forward the one that is taken, backward the mean of all, weighed; of three samples a patch too."""
+    torch.manual_seed(3)
+    ways = [torch.randn(samples, 3, 5, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    likely = torch.softmax(torch.randn(2, 3, dtype=torch.float64), 1).requires_grad_()
+    taken = torch.nn.functional.one_hot(likely.argmax(1), 3).double()
+    y = _Taken.apply(taken, likely, *ways)
+    rows = [weights.repeat_interleave(samples // 2, 0)[:, :, None, None] for weights in (taken, likely)]
+    hard, soft = (sum(row[:, k] * way for k, way in enumerate(ways)) for row in rows)
+    assert torch.equal(y, hard)
+    weights = torch.randn_like(y)
+    ours, theirs = (torch.autograd.grad(one, (likely, *ways), weights) for one in (y, soft))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)

@@ -64,6 +64,28 @@ def test_rounding_lets_gradients_through_and_is_exact():
     assert torch.equal(grad, torch.ones(1000))
 
 
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (-0.3, 2.0), (0.0, 0.0), (1.0, -1.0), (-torch.inf, torch.inf)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_blocks_give_what_one_operation_after_the_other_gives(bounds, layout):
+    """More than one block, values on the bounds and beyond them, crossed bounds too."""
+    x = torch.randn(3, 4, 60, 61, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x[0, 0, 0, :4] = torch.tensor([-1.0, 1.0, -0.3, 2.0])
+    x[1, 0] = 0
+    weights = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    found = []
+    for whole in (False, True):
+        own = x.clone(memory_format=torch.preserve_format).to(memory_format=layout).requires_grad_()
+        lo, hi, step = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (*bounds, 0.13))
+        if whole:
+            y = straight(torch.minimum(torch.maximum(own, lo), hi) / step) * step
+        else:
+            y = rounded(own, Grid(lo, hi, step))
+        found.append([y, *torch.autograd.grad(y, (own, lo, hi, step), weights)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-10)
+    assert torch.equal(found[0][0], found[1][0])
+
+
 @pytest.mark.parametrize("bits", [0, 1, 17, 31, 64, 8.0, True, "8"])
 def test_widths_that_do_not_exist(bits):
     with pytest.raises(UsageError, match="2 to 16 bits"):

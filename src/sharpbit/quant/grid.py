@@ -55,11 +55,15 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
     Every operation is written out, because the gradient of `torch.clamp` at a bound differs between releases.
     """
     lo, hi, step, late, inside = grid
+    y: Tensor
     if not late:
+        if lo.dim() == hi.dim() == step.dim() == 0 and x.device.type == "cpu" and x.dtype == lo.dtype == step.dtype:
+            y = _Early.apply(x, lo, hi, step)  # type: ignore[no-untyped-call]
+            return y
         return straight(torch.minimum(torch.maximum(x, lo), hi) / step) * step
     least, most = straight(lo / step), straight(hi / step)
     if step.dim() == 0 and x.device.type == "cpu":
-        y: Tensor = _Late.apply(x, step, least, most, inside)  # type: ignore[no-untyped-call]
+        y = _Late.apply(x, step, least, most, inside)  # type: ignore[no-untyped-call]
         return y
     number = straight(x / step)
     if inside:
@@ -67,6 +71,46 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
     else:
         number = torch.where(number <= least, least, torch.where(number >= most, most, number))
     return number * step
+
+
+class _Early(torch.autograd.Function):
+    """The same for one grid that clips early, in blocks that stay in the cache.
+
+    With `n = min(max(x, lo), hi) / step`: the gradient is 1 with regard to `x` inside, to the bound that clipped it
+    outside, half and half on a bound, and `round(n) - n` with regard to `step`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lo: Tensor, hi: Tensor, step: Tensor) -> Tensor:
+        x = _dense(x.detach())
+        ctx.save_for_backward(x, lo, hi, step)
+        y = torch.empty_like(x)
+        low, high, size = float(lo), float(hi), float(step)
+        for source, block in zip(_blocks(x), _blocks(y), strict=True):
+            torch.clamp(source, low, high, out=block).div_(size).round_().mul_(size)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, lo, hi, step = ctx.saved_tensors
+        low, high, size = float(lo), float(hi), float(step)
+        own = torch.empty_like(x)
+        grad = grad if grad.stride() == x.stride() else torch.empty_like(x).copy_(grad)
+        number, other = (torch.empty(min(BLOCK, x.numel()), dtype=x.dtype) for _ in range(2))
+        of_lo = of_hi = of_step = 0.0
+        for source, block, given in zip(_blocks(x), _blocks(own), _blocks(grad), strict=True):
+            n, t = number[: len(source)], other[: len(source)]
+            torch.clamp(source, low, high, out=n).div_(size)
+            of_step += float(given @ torch.round(n, out=t).sub_(n))
+            torch.clamp(source, min=low, out=n)  # a value that a crossed pair of bounds clips twice goes to the upper
+            torch.sub(n, high, out=t).sign_().add_(1).mul_(0.5).mul_(given)  # 0 inside, 1/2 on the bound, 1 beyond
+            of_hi += float(t.sum())
+            torch.sub(given, t, out=block)
+            torch.sub(low, source, out=t).sign_().add_(1).mul_(0.5).mul_(block)
+            of_lo += float(t.sum())
+            block.sub_(t)
+        return own, *(step.new_tensor(value) for value in (of_lo, of_hi, of_step))
 
 
 class _Late(torch.autograd.Function):

@@ -69,7 +69,9 @@ class DualBounds(Range):
     @property
     def dynamic(self) -> bool:  # type: ignore[override]
         """Whether the gate is used."""
-        return self.gate is not None and bool(self.chosen)
+        if self.gate is None or self.chosen.is_meta:  # without values: the operations of a network are being counted
+            return False
+        return bool(self.chosen)
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int = 0) -> None:

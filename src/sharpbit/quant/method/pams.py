@@ -46,6 +46,7 @@ class MaxScale(Range):
             seen = size.reshape(len(x), -1).amax(1).mean()
         else:
             seen = size.movedim(self.axis, -1).reshape(len(x), -1, self.channels).amax(1).mean(0)
+        seen = seen.to(self.alpha)  # of 16 bits under autocast
         self.alpha.copy_(torch.where(self.alpha.isnan(), seen, torch.lerp(seen, self.alpha, self.decay)))
 
     def forward(self, x: Tensor, bits: int) -> Grid:
