@@ -10,8 +10,11 @@ PICTURES = {"errors", "atomic", "image"}
 RUNNING = PICTURES | {
     "catalog",
     "check",
+    "clusters",
     "integer",
     "modelfile",
+    "passes",
+    "patches",
     "runtime",
     "samples",
     "size",
@@ -32,12 +35,13 @@ ALLOWED = {
     "tiles": {"errors"},
     "patches": {"errors"},
     "clusters": {"errors", "patches"},
+    "passes": {"clusters", "errors", "patches"},
     "clustblock": {"atomic", "clusters", "data"},
     "modelfile": {"errors"},
     "integer": {"errors", "modelfile"},
     "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"_version", "catalog", "errors", "integer", "modelfile"},
+    "runtime": {"_version", "catalog", "clusters", "errors", "integer", "modelfile", "passes"},
     "upscaler": RUNNING,
     "upscaling": RUNNING,
     "measure": {"errors", "image", "tiles", "runtime"},
@@ -55,7 +59,18 @@ ALLOWED = {
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model", "quant"},
     "qat": {"errors", "model", "quant"},
-    "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
+    "export": {
+        "arch",
+        "atomic",
+        "catalog",
+        "clusters",
+        "errors",
+        "integer",
+        "model",
+        "modelfile",
+        "passes",
+        "quant",
+    },
     "recipe": MAKING
     | {"arch", "atomic", "data", "export", "model", "modelfile", "qat", "quant", "quantization", "training"},
 }
@@ -103,7 +118,7 @@ def test_imports_point_down(path):
     piece = piece_of(path)
     ours = {name.split(".")[1] for name in imported(path) if name.startswith("sharpbit.")}
     if piece != "app":
-        extra = {"model", "nn"} if path == MAKING_RUNTIME else set()
+        extra = {"model", "nn", "quant"} if path == MAKING_RUNTIME else set()
         assert ours - {piece} <= ALLOWED[piece] | extra
     third = {name.split(".")[0] for name in imported(path)} & TORCH
     assert not third or piece in WITH_TORCH or path == MAKING_RUNTIME

@@ -38,7 +38,7 @@ def own_places(x):
 def test_a_reference_that_is_the_query_is_found_where_it_is(size):
     x = flat(*size)
     part = a_refer()
-    places = refer.enlarged(part.places(x, x), x, x)
+    places = refer.enlarged(part.places(x, x), x)
     assert torch.allclose(places, own_places(x), atol=1e-9)
     assert torch.allclose(refer.warped(x, places), x, atol=1e-9)
 
@@ -55,7 +55,7 @@ def test_equal_features_get_the_correction_of_nothing():
 def test_a_shift_by_multiples_of_three_is_recovered(down, right):
     x = flat(36, 36)
     moved = torch.roll(x, (down, right), (2, 3))  # what was at (y, x) is at (y + down, x + right)
-    places = refer.enlarged(a_refer().places(x, moved), x, moved)
+    places = refer.enlarged(a_refer().places(x, moved), x)
     expected = own_places(x) + torch.tensor([right, down]).view(1, 2, 1, 1)
     inside = (slice(None), slice(None), slice(0, 36 - down - 3), slice(0, 36 - right - 3))
     assert torch.allclose(places[inside], expected[inside], atol=1e-9)
@@ -95,7 +95,7 @@ def test_sizes_of_query_and_reference_may_differ():
 def test_without_pooling_every_pixel_is_found():
     x = F.normalize(features(height=9, width=9), dim=1)
     moved = torch.roll(x, (1, 2), (2, 3))
-    places = refer.enlarged(a_refer(pooled=False).places(x, moved), x, moved)
+    places = a_refer(pooled=False).places(x, moved)
     expected = own_places(x) + torch.tensor([2, 1]).view(1, 2, 1, 1)
     assert torch.allclose(places[..., :8, :7], expected[..., :8, :7])
 

@@ -40,7 +40,9 @@ class RefER(nn.Module):
     def forward(self, query: Tensor, reference: Tensor) -> Tensor:
         """`(N, C, h, w)` and `(N, C, h', w')` to the former."""
         places = self.places(query, reference)
-        y: Tensor = query + self.residual(query, warped(reference, enlarged(places, query, reference)))
+        if self.pooled:
+            places = enlarged(places, query)
+        y: Tensor = query + self.residual(query, warped(reference, places))
         return F.relu(y) if self.rectified else y
 
     def places(self, query: Tensor, reference: Tensor) -> Tensor:
@@ -105,10 +107,18 @@ def prepared(x: Tensor) -> Tensor:
     The paper does not say over what it normalizes; a vector at each place makes products cosines.
     """
     unit = x / x.square().sum(1, keepdim=True).sqrt().clamp(min=LEAST)
-    height, width = x.shape[2:]
-    if height % POOL == 0 and width % POOL == 0:
-        return F.avg_pool2d(unit, POOL)
-    return F.adaptive_avg_pool2d(unit, (max(height // POOL, 1), max(width // POOL, 1)))
+    rows, columns = (_pooling(size, x) for size in x.shape[2:])
+    return F.linear(F.linear(unit, columns).transpose(2, 3).contiguous(), rows).transpose(2, 3).contiguous()
+
+
+def _pooling(size: int, like: Tensor) -> Tensor:
+    """`(size // 3, size)`: what adaptive average pooling multiplies by; as a product any size can be exported."""
+    count = max(size // POOL, 1)
+    first = torch.arange(count, device=like.device)[:, None]
+    place = torch.arange(size, device=like.device)
+    begin, end = first * size // count, ((first + 1) * size + count - 1) // count
+    inside = ((place >= begin) & (place < end)).to(like.dtype)
+    return inside / inside.sum(1, keepdim=True)
 
 
 def matched(query: Tensor, reference: Tensor, size: tuple[int, ...] | torch.Size, *, soft: bool) -> Tensor:
@@ -126,17 +136,15 @@ def matched(query: Tensor, reference: Tensor, size: tuple[int, ...] | torch.Size
     products = query.flatten(2).transpose(1, 2) @ reference.flatten(2)  # (N, hw, h'w')
     middles = _middles(reference, size).to(products.dtype)  # (h'w', 2)
     found = torch.softmax(SHARPNESS * products, 2) @ middles if soft else middles[products.argmax(2)]
-    return found.transpose(1, 2).reshape(len(query), 2, *query.shape[2:])
+    return found.transpose(1, 2).reshape(query.shape[0], 2, *query.shape[2:])
 
 
-def enlarged(places: Tensor, query: Tensor, reference: Tensor) -> Tensor:
+def enlarged(places: Tensor, query: Tensor) -> Tensor:
     """Places `(N, 2, h // 3, w // 3)` for each pixel of the query, `(N, 2, h, w)`, by bilinear interpolation.
 
     What is interpolated is how far each place is from the same place in the query. Inside that is the same as
     interpolating the places themselves; at the borders, where interpolation has nothing beyond, it keeps a shift exact.
     """
-    if places.shape[2:] == query.shape[2:]:
-        return places
     home = _middles(places, query.shape).to(places.dtype).T.reshape(1, 2, *places.shape[2:])
     own = _middles(query, query.shape).to(places.dtype).T.reshape(1, 2, *query.shape[2:])
     return own + F.interpolate(places - home, query.shape[2:], mode="bilinear", align_corners=False)
@@ -156,4 +164,5 @@ def _middles(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
         (torch.arange(count, device=x.device) + 0.5) * (whole / count) - 0.5
         for count, whole in zip(x.shape[2:], size[-2:], strict=True)
     )
-    return torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], 2).flatten(0, 1)
+    own = (columns + torch.zeros_like(rows)[:, None], rows[:, None] + torch.zeros_like(columns))
+    return torch.stack([part.flatten() for part in own], 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -57,6 +57,19 @@ class Runtime(Protocol):
         """`(h, w, 3)` RGB each in; `(h * scale, w * scale, 3)` each out, in order.
 
         Samples are uint8, or float32 in `[0, 1]`; float results are not clipped.
+        """
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A runtime that takes whole pictures for tiles, and cuts them itself."""
+
+    def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
+        """Get ready for a picture.
+
+        Args:
+            side: of its patches; None is what the model has by default.
+            progress: called with the share of the picture that each piece of work makes up.
         """
 
 
