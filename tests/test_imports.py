@@ -57,7 +57,20 @@ ALLOWED = {
     "qat": {"errors", "model", "quant"},
     "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
     "recipe": MAKING
-    | {"arch", "atomic", "data", "export", "model", "modelfile", "qat", "quant", "quantization", "training"},
+    | {
+        "arch",
+        "atomic",
+        "clustblock",
+        "clusters",
+        "data",
+        "export",
+        "model",
+        "modelfile",
+        "qat",
+        "quant",
+        "quantization",
+        "training",
+    },
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {
