@@ -54,7 +54,7 @@ ALLOWED = {
     "inspection": {"cost", "errors", "model", "modelfile", "nn", "quant", "zoo"},
     "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
     "training": {"atomic", "data", "errors", "measure", "model", "quant"},
-    "qat": {"errors", "model", "quant"},
+    "qat": {"clusters", "errors", "model", "quant"},
     "export": {"arch", "atomic", "catalog", "errors", "integer", "model", "modelfile", "quant"},
     "recipe": MAKING
     | {

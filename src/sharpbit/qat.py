@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sharpbit.clusters.picture import Clustered, clustered
+from sharpbit.clusters.picture import enlarge as in_two_passes
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.quant import refqsr, verbs
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refqsr import TwoPass, roles_of
+from sharpbit.quant.refqsr import QueryPass, ReferencePass, TwoPass, roles_of
 
 
 def fake_quantize(
@@ -53,6 +57,36 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     model = verbs.refqsr(model, how)
     refqsr.begin(model.net, source.net.state_dict(), batches)
     return model
+
+
+def enlarge(model: Model, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Clustered]:
+    """A small picture `(H, W, 3)` enlarged by a model in two passes, and what its patches were.
+
+    Raises:
+        UsageError: a model of one pass.
+    """
+    how = TwoPass.of(model.history)
+    if how is None:
+        raise UsageError(f"{model.arch.name} here is no network in two passes; make one with the verb refqsr")
+    found = clustered(picture, how.patch, how.shared, how.threshold)
+    first, second = ReferencePass(model.net).eval(), QueryPass(model.net).eval()
+
+    def large(y: Tensor) -> NDArray[np.uint8]:
+        bytes_: NDArray[np.uint8] = (y.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        return bytes_
+
+    def small(x: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
+
+    def reference(x: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
+        y, *features = first(small(x))
+        return large(y), [feature.numpy() for feature in features]
+
+    def query(x: NDArray[np.uint8], features: Sequence[NDArray[np.float32]]) -> NDArray[np.uint8]:
+        return large(second(small(x), *map(torch.from_numpy, features)))
+
+    with torch.no_grad():
+        return in_two_passes(picture, found, model.scale, reference, query), found
 
 
 def uncalibrated(model: Model) -> list[str]:

@@ -226,7 +226,7 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
                 part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)], roles)
     for place, part in enumerate(part for part in net.modules() if isinstance(part, Mixed)):
         part.place = place
-    return net
+    return net.train(net.training)
 
 
 def roles_of(net: nn.Module) -> Roles | None:
