@@ -72,7 +72,20 @@ ALLOWED = {
         "quant",
     },
     "recipe": MAKING
-    | {"arch", "atomic", "data", "export", "model", "modelfile", "qat", "quant", "quantization", "training"},
+    | {
+        "arch",
+        "atomic",
+        "clustblock",
+        "clusters",
+        "data",
+        "export",
+        "model",
+        "modelfile",
+        "qat",
+        "quant",
+        "quantization",
+        "training",
+    },
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {

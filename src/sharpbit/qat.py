@@ -10,10 +10,11 @@ from torch import Tensor
 
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
-from sharpbit.quant import verbs
+from sharpbit.quant import refqsr, verbs
 from sharpbit.quant.adaptive import Mixed, inherit
-from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
+from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
+from sharpbit.quant.refqsr import TwoPass, roles_of
 
 
 def fake_quantize(
@@ -37,6 +38,23 @@ def fake_quantize(
     return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
 
 
+def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: Model) -> Model:
+    """The float model as a network in two passes (RefQSR), ready to be trained.
+
+    Args:
+        model: in float.
+        how: the passes; those of the paper come from `sharpbit.quant.refqsr.published`.
+        batches: pictures `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
+        source: a trained model of the same network with the bits of the first pass, or in float, or in two passes.
+
+    Raises:
+        UsageError: the plan does not fit the network, or there are no pictures.
+    """
+    model = verbs.refqsr(model, how)
+    refqsr.begin(model.net, source.net.state_dict(), batches)
+    return model
+
+
 def uncalibrated(model: Model) -> list[str]:
     """Names of parameters that are not numbers: ranges that saw nothing yet."""
     return [name for name, own in model.net.named_parameters() if not bool(torch.isfinite(own).all())]
@@ -49,6 +67,7 @@ def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float
         model: of method `cabm`, changed in place and returned with the step in its history.
         cadyq: the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
+            Of networks in two passes, references, then their queries.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
 
     Raises:
@@ -60,7 +79,13 @@ def tabulate(model: Model, cadyq: Model, patches: Iterable[Tensor], limit: float
     widths = next((part.bits for part in cadyq.net.modules() if isinstance(part, Mixed)), ())
     if not widths:
         raise UsageError(f"a table of bits comes from a model of method cadyq, which {cadyq.arch.name} here is not")
-    table = Table.build((sample for batch in patches for sample in samples(cadyq.net, batch)), widths)
+    table = Table.build((sample for batch in patches for sample in _samples(cadyq, batch)), widths)
     context.fill(table, limit)
     entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit}
     return replace(model, history=(*model.history, entry))
+
+
+def _samples(cadyq: Model, patches: Tensor) -> list[tuple[float, tuple[int, ...]]]:
+    if roles_of(cadyq.net) is None:
+        return samples(cadyq.net, patches)
+    return scored(patches[len(patches) // 2 :], refqsr.choices(cadyq.net, patches))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from sharpbit.atomic import open_atomic
+from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
@@ -26,6 +27,7 @@ from sharpbit.quant.adaptive import Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.grid import Range
+from sharpbit.quant.refqsr import by_role, roles_of
 
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
 
@@ -56,6 +58,8 @@ class Training:
         range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
         selector_rate: of what chooses bits; 0 is that of the weights.
         epoch: steps after which a quantization method's next epoch begins.
+        first_epoch: number of the epoch that it begins with; more than 1 for a network that begins with trained ranges,
+            which the first epochs of most methods would forget.
         colours: whether the colour channels of crops are shuffled.
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
@@ -81,6 +85,7 @@ class Training:
     range_rate: float = 0.0
     selector_rate: float = 0.0
     epoch: int = 1000
+    first_epoch: int = 1
     colours: bool = True
     ema: float = 0.999
     precision: str = "bf16"
@@ -126,7 +131,7 @@ _PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 def train(
     model: Model,
-    pairs: Pairs,
+    pairs: Pairs | Matched,
     how: Training,
     *,
     out: Path | None = None,
@@ -140,7 +145,8 @@ def train(
 
     Args:
         model: where to start.
-        pairs: the pictures; moved nowhere, so they should be on `device`.
+        pairs: the pictures; moved nowhere, so they should be on `device`. A network in two passes takes `Matched` ones,
+            `batch` pairs of a reference and a query a step, and the losses of both are added.
         how: the plan.
         out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
             on from, exactly: the weights at the end are those of an uninterrupted run.
@@ -173,7 +179,7 @@ def train(
         taught = stack.enter_context(_lesson(net, teacher, how, device))
         for step in range(start, end):
             if method and method.stage and (step == start or step % how.epoch == 0):
-                method.stage(net, step // how.epoch + 1)
+                method.stage(net, step // how.epoch + how.first_epoch)
             _freeze(net, frozen=step < how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
@@ -182,9 +188,12 @@ def train(
             small, large = small.contiguous(memory_format=torch.channels_last), large
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
-                loss = _loss(net, small, large, how, loss_of) + taught(small)
-                if method and method.loss:
-                    loss = loss + method.loss(net)
+                terms = []
+                for low, high in by_role(net, small, large):
+                    terms.append(_loss(net, low, high, how, loss_of) + taught(low))
+                    if method and method.loss:
+                        terms.append(method.loss(net))
+                loss = torch.stack(terms).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             if how.clip:
@@ -215,7 +224,7 @@ def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: 
 
 def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
-    names = [entry["method"] for entry in model.history if entry["verb"] == "quantize" and "plan" in entry]
+    names = [entry["method"] for entry in model.history if "plan" in entry]
     return METHODS[names[-1]] if names else None
 
 
@@ -243,12 +252,13 @@ def _lesson(net: nn.Module, teacher: Model | None, how: Training, device: str) -
         def loss(small: Tensor) -> Tensor:
             with torch.no_grad():
                 shown(small)
-            return transfer(own, theirs, how.distill, how.distill_blocks, FEATURE)
+            shared = {name: seen for name, seen in own.items() if name in theirs}  # not those of wrapped blocks
+            return transfer(shared, theirs, how.distill, how.distill_blocks, FEATURE)
 
         yield loss
 
 
-def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> None:
+def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model | None) -> None:
     if how.loss not in _LOSSES:
         raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(_LOSSES)}")
     if how.precision not in _PRECISIONS:
@@ -266,6 +276,8 @@ def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> 
     bad = [name for name, own in ranges if not bool(torch.isfinite(own).all())]
     if bad:
         raise UsageError(f"{len(bad)} ranges, the first {bad[0]}, saw nothing yet; calibrate the network first")
+    if isinstance(pairs, Matched) != (roles_of(model.net) is not None):
+        raise UsageError("a network in two passes, and only such a one, is trained on crops that match in pairs")
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
     if how.low_weight and how.edge_weight:

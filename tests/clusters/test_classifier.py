@@ -127,6 +127,13 @@ def test_folders_are_split_by_file(tmp_path):
     assert set(labels.tolist()) <= {0, 1}
 
 
+def test_every_class_comes_equally_often():
+    few = textures(1)
+    uneven = Textures(few.classes, few.pictures[:10], (0,) * 8 + (1, 2))
+    _, labels = uneven.batch(600, 8, torch.Generator().manual_seed(1))
+    assert torch.bincount(labels).min() > 150
+
+
 def test_the_describable_textures(tmp_path):
     for name, kind in (("striped", 0), ("chequered", 1)):
         for k in range(3):

@@ -97,19 +97,42 @@ class Pairs:
             generator: of the CPU; it alone decides what is cut.
             colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
         """
-        room = (self.sizes - patch + 1).clamp(min=0)
-        weights = room.prod(1).double()
+        which, where = self.places(count, patch, generator)
+        return self.cut(which, where, patch, *self.turns(count, generator, colours=colours))
+
+    def places(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random pictures `(count,)`, and a corner of a crop in each `(count, 2)`, in small pixels."""
+        weights = self._room(patch).prod(1).double()
         if not bool(weights.any()):
             raise UsageError(
                 f"no picture has {patch * self.scale} pixels on both sides, which a patch of {patch} needs"
             )
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        where = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room[which]).long()
+        return which, self.within(which, patch, generator)
+
+    def within(self, which: Tensor, patch: int, generator: torch.Generator) -> Tensor:
+        """A random corner of a crop in each of these pictures, `(count, 2)`."""
+        spot = torch.rand(len(which), 2, generator=generator, dtype=torch.float64)
+        return (spot * self._room(patch)[which]).long()
+
+    def turns(self, count: int, generator: torch.Generator, *, colours: bool = True) -> tuple[Tensor, Tensor]:
+        """How crops are turned and mirrored `(count, 3)`, and the order of their colour channels `(count, 3)`."""
         flips = torch.randint(2, (count, 3), generator=generator)
         order = torch.rand(count, 3, generator=generator)
-        order = order.argsort(1) if colours else torch.arange(3).expand(count, 3)
-        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
+        return flips.bool(), order.argsort(1) if colours else torch.arange(3).expand(count, 3)
+
+    def cut(self, which: Tensor, where: Tensor, patch: int, flips: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """The crops of `places` with the `turns`, small and large."""
+        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips, order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
+
+    def look(self, which: Tensor, where: Tensor, patch: int) -> Tensor:
+        """The small crops of `places` as they are."""
+        plan = (which, where, torch.zeros(len(which), 3, dtype=torch.bool), torch.arange(3).expand(len(which), 3))
+        return self._cut(self.small, 1, patch, *(item.to(self.small.device) for item in plan))
+
+    def _room(self, patch: int) -> Tensor:
+        return (self.sizes - patch + 1).clamp(min=0)
 
     def _cut(
         self, flat: Tensor, scale: int, patch: int, which: Tensor, where: Tensor, flips: Tensor, colours: Tensor

@@ -24,7 +24,7 @@ from sharpbit.clusters.classifier import LAYERS, MEAN, SMALLEST, STRIDES, Classi
 from sharpbit.export._trace import trace
 from sharpbit.passes import QUERY, TASKS, VECTORS
 from sharpbit.quant.freeze import freeze
-from sharpbit.quant.refqsr import QueryPass, ReferencePass, TwoPass
+from sharpbit.quant.refqsr import QueryPass, ReferencePass
 
 SIDE = 24  # of patches for the trace
 
@@ -56,8 +56,12 @@ class _Vectors(nn.Module):
         return y
 
 
-def graph(net: nn.Module, how: TwoPass) -> onnx.ModelProto:
-    """The file of a network that `how` put into two passes, without its header."""
+def graph(net: nn.Module) -> onnx.ModelProto:
+    """The file of a network in two passes, without its header.
+
+    Raises:
+        UsageError: its bits or ranges depend on the picture.
+    """
     passes = ReferencePass(net), QueryPass(net)
     for part in passes:
         part.net = freeze(part.net)
@@ -89,12 +93,6 @@ def graph(net: nn.Module, how: TwoPass) -> onnx.ModelProto:
     proto.ir_version = parts[0].ir_version
     onnx.checker.check_model(proto, full_check=True)
     return proto
-
-
-def how_of(history: tuple[dict[str, Any], ...]) -> TwoPass | None:
-    """How a network with this history runs in two passes; None where it runs in one."""
-    entry = next((entry for entry in reversed(history) if entry["verb"] == "refqsr"), None)
-    return None if entry is None else TwoPass.read(entry)
 
 
 def _axes(height: str, width: str) -> dict[int, Any]:

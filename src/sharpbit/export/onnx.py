@@ -19,6 +19,7 @@ from sharpbit.export import _integer, _passes
 from sharpbit.export._trace import trace
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
+from sharpbit.quant.refqsr import TwoPass
 
 
 def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
@@ -44,9 +45,8 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
 
 
 def _graph(model: Model) -> onnx.ModelProto:
-    how = _passes.how_of(model.history)
-    if how is not None:
-        return _passes.graph(model.net, how)
+    if TwoPass.of(model.history) is not None:
+        return _passes.graph(model.net)
     axes = {2: torch.export.Dim("height", min=1), 3: torch.export.Dim("width", min=1)}
     return trace(model.net, (torch.zeros(1, 3, 24, 20),), (axes,), ["picture"], ["result"])
 

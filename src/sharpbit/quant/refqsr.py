@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from sharpbit.errors import UsageError
 from sharpbit.nn import State
-from sharpbit.quant.adaptive import Mixed, Roles, Switch, inherit
+from sharpbit.quant.adaptive import Context, Mixed, Roles, Switch, inherit
 from sharpbit.quant.core import METHODS, observing, quantize, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
@@ -30,6 +30,7 @@ from sharpbit.quant.plan import Plan
 from sharpbit.quant.refer import Correction, RefER
 
 REFERENCE, QUERY = 0, 1  # the passes, and the options of every `Switch`
+VERB = "refqsr"
 FORMS = ("difference", "concat", "self")
 GATE = ("gate", "share")  # options of DDTB that are for features before a convolution
 REFERS = {"srresnet": 2, "carn": 1, "elan": 2}  # as published
@@ -50,6 +51,9 @@ class TwoPass:
         form: `difference`; `concat`, a RefER that takes both features; or `self`, one that takes the query for its own
             reference.
         pooled: whether RefERs normalize and pool what they compare.
+        threshold: cosine from which on two patches are alike, in training and in use.
+        patch: side of a patch in use, in small pixels; neighbours share `shared` of them.
+        shared: see there.
     """
 
     method: str
@@ -61,7 +65,10 @@ class TwoPass:
     rectified: bool = False
     form: str = "difference"
     pooled: bool = True
-    verb: str = field(default="refqsr", init=False)
+    threshold: float = 0.5
+    patch: int = 96
+    shared: int = 6
+    verb: str = field(default=VERB, init=False)
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -74,6 +81,12 @@ class TwoPass:
         given = {key: value for key, value in entry.items() if key in known}
         own: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
         return cls(**own)
+
+    @classmethod
+    def of(cls, history: Iterable[Mapping[str, Any]]) -> TwoPass | None:
+        """What was done to a model, by its history; None if it has one pass."""
+        entries = [entry for entry in history if entry["verb"] == VERB]
+        return cls.read(entries[-1]) if entries else None
 
     def entry(self) -> dict[str, Any]:
         """What `read` reads."""
@@ -91,6 +104,8 @@ def published(
     refers: int | None = None,
     form: str = "difference",
     pooled: bool = True,
+    threshold: float = 0.5,
+    patch: int = 96,
     options: dict[str, Any] | None = None,
 ) -> TwoPass:
     """The two passes of the paper for a network: the first block and the last ones keep many bits.
@@ -105,6 +120,8 @@ def published(
         refers: how many blocks a RefER stands for; by default as published, but at most a quarter of the blocks.
         form: see `TwoPass`.
         pooled: see `TwoPass`.
+        threshold: see `TwoPass`.
+        patch: see `TwoPass`.
         options: of the ranges of activations.
 
     Raises:
@@ -135,6 +152,8 @@ def published(
         rectified=arch == "carn",
         form=form,
         pooled=pooled,
+        threshold=threshold,
+        patch=patch,
     )
 
 
@@ -207,7 +226,7 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
                 part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)], roles)
     for place, part in enumerate(part for part in net.modules() if isinstance(part, Mixed)):
         part.place = place
-    return net
+    return net.train(net.training)
 
 
 def roles_of(net: nn.Module) -> Roles | None:
@@ -289,10 +308,10 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     Raises:
         UsageError: no batch, and there are ranges that it would take.
     """
-    inherit(net, source, _sources)
-    for refined in net.modules():
-        if isinstance(refined, Refined):
-            refined.refer.residual.begin(refined.block)
+    left = inherit(net, source, _sources)
+    for name, part in net.named_modules():
+        if isinstance(part, Refined) and any(key.startswith(f"{name}.refer.residual.") for key in left):
+            part.refer.residual.begin(part.block)
     waiting = {fixed for _, fixed in quantizers(net) if _nan(fixed)}
     count, training = 0, net.training
     if waiting:
@@ -319,6 +338,34 @@ def passing(net: nn.Module, role: int) -> Iterator[None]:
         roles.option = before
 
 
+@torch.no_grad()
+def choices(net: nn.Module, patches: Tensor) -> Tensor:
+    """Which options the adaptive quantizers of both passes take, `(N, quantizers)`, in the order of the modules.
+
+    Args:
+        net: in two passes.
+        patches: `(2 N, 3, H, W)`, references, then their queries, of which the choices are. What runs in both passes
+            counts as in the first.
+    """
+    roles, half = _roles(net), len(patches) // 2
+    with passing(net, REFERENCE):
+        net(patches)
+    found = {place: chosen[0].option[half:] for place, chosen in _context(net).spent.items()}
+    roles.features = {place: feature[:half] for place, feature in roles.features.items()}
+    with passing(net, QUERY):
+        net(patches[half:])
+    found = {place: chosen[0].option for place, chosen in _context(net).spent.items()} | found
+    roles.features = {}
+    return torch.stack([found[place] for place in sorted(found)], 1)
+
+
+def _context(net: nn.Module) -> Context:
+    context = next((part for part in net.modules() if isinstance(part, Context)), None)
+    if context is None:
+        raise UsageError(f"{type(net).__name__} has no quantizers that choose their bits")
+    return context
+
+
 def _roles(net: nn.Module) -> Roles:
     roles = roles_of(net)
     if roles is None:
@@ -329,7 +376,7 @@ def _roles(net: nn.Module) -> Roles:
 def _sources(name: str) -> list[str]:
     """What a tensor was called before there were two passes."""
     once = name.replace(".block.", ".")
-    return [once, re.sub(r"\.options\.\d+\.", ".", once, count=1), re.sub(r"\.options\.\d+\.", ".", once)]
+    return [name, once, re.sub(r"\.options\.\d+\.", ".", once, count=1), re.sub(r"\.options\.\d+\.", ".", once)]
 
 
 def _below(name: str, blocks: Iterable[str]) -> bool:

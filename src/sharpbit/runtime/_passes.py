@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import passes
-from sharpbit.clusters import ROLES
-from sharpbit.modelfile import Header
+from sharpbit.clusters import ROLES, THRESHOLD
+from sharpbit.clusters.picture import PATCH, SHARED, batches
 from sharpbit.passes import QUERY, REFERENCE, VECTORS, Bytes, Floats
 from sharpbit.runtime import Samples
 
@@ -24,6 +25,7 @@ class PassesRuntime(ABC):
 
     Args:
         path: of the file, for errors.
+        entry: of the file's history, see `two_passes`.
         scale: upscaling factor.
         threads: that work.
         device: `cpu`, or what else does the work.
@@ -37,9 +39,11 @@ class PassesRuntime(ABC):
     engine: str
     precision: str
 
-    def __init__(self, path: Path, scale: int, threads: int, device: str) -> None:
+    def __init__(self, path: Path, entry: Mapping[str, Any], scale: int, threads: int, device: str) -> None:
         self.path, self.scale, self.threads, self.device = path, scale, threads, device
-        self._patch = passes.PATCH
+        self.threshold = float(entry.get("threshold", THRESHOLD))
+        self.shared = int(entry.get("shared", SHARED))
+        self.patch = self._patch = int(entry.get("patch", PATCH))
         self._progress: Callable[[float], object] | None = None
         self._roads: Counter[str] = Counter()
         self._pixels = np.zeros(2)
@@ -59,7 +63,7 @@ class PassesRuntime(ABC):
 
     def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
         """See `sharpbit.runtime.Whole`."""
-        self._patch, self._progress = side or passes.PATCH, progress
+        self._patch, self._progress = side or self.patch, progress
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -78,28 +82,35 @@ class PassesRuntime(ABC):
 
     def run(self, tile: Samples) -> Samples:
         """One picture `(h, w, 3)` of bytes."""
-        large, roads = passes.run(self, tile, patch=self._patch, progress=self._progress)
-        self._roads.update(roads.patches)
-        self._pixels += (roads.query_fraction * tile.size, tile.size)
+        large, found = passes.run(
+            self, tile, patch=self._patch, shared=self.shared, threshold=self.threshold, progress=self._progress
+        )
+        self._roads.update(found.counts())
+        self._pixels += (found.queries * tile.size, tile.size)
         return large
 
-    def vectors(self, patches: Bytes) -> Floats:
+    def vectors(self, patches: Sequence[Bytes]) -> Floats:
         """See `sharpbit.passes.Passes`."""
-        return self.ask(VECTORS, _to_floats(patches), ())[0][:, :, 0, 0]
+        shapes = [patch.shape for patch in patches]
+        found: dict[int, Floats] = {}
+        for some in batches(range(len(patches)), shapes):
+            answer = self.ask(VECTORS, _to_floats(np.stack([patches[k] for k in some])), ())[0]
+            found.update(zip(some, answer[:, :, 0, 0], strict=True))
+        return np.stack([found[k] for k in range(len(patches))])
 
     def reference(self, patches: Bytes) -> tuple[Bytes, tuple[Floats, ...]]:
         """See `sharpbit.passes.Passes`."""
         result, *features = self.ask(REFERENCE, _to_floats(patches), ())
         return _to_bytes(result), tuple(features)
 
-    def query(self, patches: Bytes, features: tuple[Floats, ...]) -> Bytes:
+    def query(self, patches: Bytes, features: Sequence[Floats]) -> Bytes:
         """See `sharpbit.passes.Passes`."""
         return _to_bytes(self.ask(QUERY, _to_floats(patches), features)[0])
 
 
-def in_two_passes(header: Header | None) -> bool:
-    """Whether a file with this header runs in two passes."""
-    return header is not None and any(entry.get("verb") == "refqsr" for entry in header.history)
+def two_passes(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a file with this history says of its two passes; None where it has one."""
+    return next((entry for entry in history if entry.get("verb") == "refqsr"), None)
 
 
 def _to_floats(patches: Bytes) -> Floats:

@@ -6,8 +6,9 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -15,10 +16,9 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._passes import PassesRuntime, in_two_passes
+from sharpbit.runtime._passes import PassesRuntime, two_passes
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -61,9 +61,11 @@ class OnnxRuntime(GraphRuntime):
 class OnnxPasses(PassesRuntime):
     """A model file in two passes in ONNX Runtime."""
 
-    def __init__(self, path: Path, header: Header, threads: int | None, device: str | None) -> None:
+    def __init__(
+        self, path: Path, entry: Mapping[str, Any], scale: int, threads: int | None, device: str | None
+    ) -> None:
         device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
-        super().__init__(path, header.scale, threads or available_cpus(), device)
+        super().__init__(path, entry, scale, threads or available_cpus(), device)
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "plan.onnx"
@@ -134,9 +136,9 @@ def _saturates() -> bool:
 def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
     header = modelfile.read(path, verify=True)
-    if in_two_passes(header) and path.suffix.lower() == ".onnx":
-        assert header is not None
-        return OnnxPasses(path, header, threads, device)
+    entry = two_passes(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
+    if header is not None and entry is not None:
+        return OnnxPasses(path, entry, header.scale, threads, device)
     return OnnxRuntime(path, threads=threads, device=device)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,7 +14,7 @@ from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import MissingExtra, UsageError
 from sharpbit.passes import QUERY, REFERENCE, VECTORS, Floats
 from sharpbit.runtime import Samples, available_cpus, checked_device
-from sharpbit.runtime._passes import PassesRuntime
+from sharpbit.runtime._passes import PassesRuntime, two_passes
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -69,10 +70,10 @@ class TorchRuntime:
 class TorchPasses(PassesRuntime):
     """Weights in two passes in eager PyTorch, on the CPU."""
 
-    def __init__(self, opened: TorchRuntime) -> None:
+    def __init__(self, opened: TorchRuntime, entry: Mapping[str, Any]) -> None:
         from sharpbit.quant.refqsr import QueryPass, ReferencePass
 
-        super().__init__(opened.path, opened.scale, opened.threads, opened.device)
+        super().__init__(opened.path, entry, opened.scale, opened.threads, opened.device)
         self.engine, self.precision, self.instruction_set = opened.engine, opened.precision, opened.instruction_set
         net = opened.model.net.eval()
         self._parts = {REFERENCE: ReferencePass(net), QUERY: QueryPass(net)}
@@ -95,7 +96,8 @@ class TorchPasses(PassesRuntime):
 def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime | TorchPasses:
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
     opened = TorchRuntime(path, threads=threads, device=device)
-    return TorchPasses(opened) if any(entry["verb"] == "refqsr" for entry in opened.model.history) else opened
+    entry = two_passes(opened.model.history)
+    return opened if entry is None else TorchPasses(opened, entry)
 
 
 RUNTIME = open_torch
