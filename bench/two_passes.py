@@ -2,8 +2,8 @@
 
     python bench/two_passes.py plain.onnx two.onnx [more.onnx] --data FOLDER [--threads 2] [--rounds 5]
 
-FOLDER holds large pictures; they are made small by the scale of the files first, as `sharpbit evaluate` does. Printed is
-the median over rounds of the time of all pictures, its ratio to that of the first file, and which roads patches took.
+FOLDER holds large pictures; they are made small first, as `sharpbit evaluate` does. Printed is the median over rounds
+of the time of all pictures, its ratio to that of the first file, and which roads patches took.
 """
 
 from __future__ import annotations
