@@ -9,6 +9,7 @@ from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
 from sharpbit.quant.adaptive import Mixed, Switch, inherit
+from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d
 from sharpbit.quant.placement import placement
@@ -297,3 +298,21 @@ def test_the_base_weights_all_arrive():
     assert left
     assert all(".refer." in name for name in left)
     assert isinstance(fresh.net.blocks[1].conv1, QuantConv2d)
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_each_pass_is_frozen_alone(arch):
+    """So it can be exported; biases, which freezing rounds, are taken away."""
+    net = two_pass(arch).net
+    for part in net.modules():
+        if isinstance(part, QuantConv2d) and part.bias is not None:
+            torch.nn.init.zeros_(part.bias)
+    x = pictures(4)
+    first, second = ReferencePass(net).eval(), QueryPass(net).eval()
+    with torch.no_grad():
+        picture, *features = first(x[:2])
+        query = second(x[2:], *features)
+        first.net, second.net = freeze(first.net), freeze(second.net)
+        again, *others = first(x[:2])
+        assert torch.allclose(again, picture, atol=1e-5)
+        assert torch.allclose(second(x[2:], *others), query, atol=1e-5)
