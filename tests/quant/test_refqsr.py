@@ -237,6 +237,18 @@ def test_a_correction_begins_as_its_block():
     assert torch.allclose(block.refer.residual.conv1.weight, expected)
 
 
+def test_bounds_of_a_correction_are_those_of_differences():
+    net = two_pass("srresnet").net
+    seen = []
+    conv = net.blocks[3].refer.residual.conv1
+    conv.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
+    with torch.no_grad():
+        list_of_passes(net, torch.cat([pictures(4), pictures(4).roll(1, 0)]))
+    widest = seen[0].abs().flatten(1).amax(1).mean()
+    assert float(conv.act.range.alpha.detach()) == pytest.approx(float(widest), rel=0.3)
+    assert not torch.equal(conv.act.range.alpha, net.blocks[3].block.conv1.act.range.alpha)
+
+
 def test_selectors_of_the_corrections_are_numbered_and_see_the_query():
     net = two_pass("srresnet", "cadyq").net
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
