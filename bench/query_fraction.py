@@ -2,8 +2,9 @@
 
 python bench/query_fraction.py --data BENCHMARKS/Set14/HR BENCHMARKS/BSD100/HR PHOTOS2K [--figure FILE.svg]
 
-Pictures are shrunk four times first, as in the paper, whose own shares (derived from its tables, at a threshold of 0.5)
-are 0.490 for Urban100 at 72, 0.575 for Test2K at 96 and 0.656 for Test4K at 96. `--classifier OTHER.npz` compares.
+Pictures are shrunk `--scale` times first, four times as in the paper, whose own shares (derived from its tables, at a
+threshold of 0.5) are 0.490 for Urban100 at 72, 0.575 for Test2K at 96 and 0.656 for Test4K at 96. `--classifier
+OTHER.npz` compares.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sharpbit.image import is_picture_name, read
 from sharpbit.image.resize import shrink
 from sharpbit.patches import grid
 
-SCALE, SHARED = 4, 6
+SHARED = 6  # pixels that neighbouring patches have in common
 PATCHES = (48, 72, 96)
 THRESHOLDS = tuple(k / 10 for k in range(11))
 SHOWN = (0.5, 0.7, 0.8, 0.9)
@@ -32,12 +33,12 @@ COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 400, 60, 44, 250, 44
 
 
-def small_pictures(folder: Path) -> list[np.ndarray]:
+def small_pictures(folder: Path, scale: int) -> list[np.ndarray]:
     found = []
     for path in sorted(path for path in folder.rglob("*") if is_picture_name(path)):
         picture = read(path).rgb8()
-        height, width = (size // SCALE * SCALE for size in picture.shape[:2])
-        found.append(shrink(np.ascontiguousarray(picture[:height, :width]), SCALE))
+        height, width = (size // scale * scale for size in picture.shape[:2])
+        found.append(shrink(np.ascontiguousarray(picture[:height, :width]), scale))
     return found
 
 
@@ -89,6 +90,7 @@ def figure(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", type=Path, required=True)
+    parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--patch", nargs="+", type=int, default=PATCHES)
     parser.add_argument("--classifier", type=Path, action="append", default=[])
     parser.add_argument("--figure", type=Path)
@@ -97,7 +99,7 @@ def main() -> None:
     classifiers = {"embedded": embedded()} | {path.stem: Classifier.read(path) for path in given.classifier}
     rows = []
     for folder in given.data:
-        pictures = small_pictures(folder)
+        pictures = small_pictures(folder, given.scale)
         name = folder.parent.name if folder.name == "HR" else folder.name
         work = [(patch, which) for patch in given.patch for which in classifiers]
         for patch, which in tqdm(work, name, delay=2, leave=False):
