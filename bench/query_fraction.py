@@ -80,7 +80,8 @@ def figure(rows: list[dict[str, Any]]) -> str:
             yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
             y = TOP + 18 * number
             yield f'<path d="M{WIDTH - RIGHT + 16} {y}h22" stroke="{colour}" stroke-width="2"{dashes}/>'
-            label = f"{row['data']}, patches of {row['patch']}, {row['classifier']}"
+            other = "" if row["classifier"] == "embedded" else f", {row['classifier']}"
+            label = f"{row['data']}, patches of {row['patch']}{other}"
             yield f'<text x="{WIDTH - RIGHT + 44}" y="{y + 4}">{escape(label)}</text>'
         yield "</svg>\n"
 
