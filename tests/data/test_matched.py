@@ -71,3 +71,11 @@ def test_one_that_nothing_is_like_ends(pairs):
     odd = Matched(pairs, lambda x: torch.stack([torch.eye(400)[torch.randint(400, ())] for _ in x]), 0.9)
     for one in (never, odd):
         assert one.batch(2, 8, torch.Generator().manual_seed(1))[0].shape == (4, 3, 8, 8)
+
+
+def test_a_part_of_the_pairs_is_what_it_is_of_all(pairs):
+    small, large = drawn(pairs, 0.95, 6)
+    judge = Matched(pairs, brightness, 0.95)
+    own = judge.batch(6, 8, torch.Generator().manual_seed(1), colours=False, part=slice(1, None, 2))
+    for whole, half in zip((small, large), own, strict=True):
+        assert torch.equal(torch.cat([whole[1:6:2], whole[7::2]]), half)

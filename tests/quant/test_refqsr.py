@@ -9,6 +9,7 @@ from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
 from sharpbit.quant.adaptive import Mixed, Switch, inherit
+from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d
 from sharpbit.quant.placement import placement
@@ -236,6 +237,18 @@ def test_a_correction_begins_as_its_block():
     assert torch.allclose(block.refer.residual.conv1.weight, expected)
 
 
+def test_bounds_of_a_correction_are_those_of_differences():
+    net = two_pass("srresnet").net
+    seen = []
+    conv = net.blocks[3].refer.residual.conv1
+    conv.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
+    with torch.no_grad():
+        list_of_passes(net, torch.cat([pictures(4), pictures(4).roll(1, 0)]))
+    widest = seen[0].abs().flatten(1).amax(1).mean()
+    assert float(conv.act.range.alpha.detach()) == pytest.approx(float(widest), rel=0.3)
+    assert not torch.equal(conv.act.range.alpha, net.blocks[3].block.conv1.act.range.alpha)
+
+
 def test_selectors_of_the_corrections_are_numbered_and_see_the_query():
     net = two_pass("srresnet", "cadyq").net
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
@@ -297,3 +310,21 @@ def test_the_base_weights_all_arrive():
     assert left
     assert all(".refer." in name for name in left)
     assert isinstance(fresh.net.blocks[1].conv1, QuantConv2d)
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_each_pass_is_frozen_alone(arch):
+    """So it can be exported; biases, which freezing rounds, are taken away."""
+    net = two_pass(arch).net
+    for part in net.modules():
+        if isinstance(part, QuantConv2d) and part.bias is not None:
+            torch.nn.init.zeros_(part.bias)
+    x = pictures(4)
+    first, second = ReferencePass(net).eval(), QueryPass(net).eval()
+    with torch.no_grad():
+        picture, *features = first(x[:2])
+        query = second(x[2:], *features)
+        first.net, second.net = freeze(first.net), freeze(second.net)
+        again, *others = first(x[:2])
+        assert torch.allclose(again, picture, atol=1e-5)
+        assert torch.allclose(second(x[2:], *others), query, atol=1e-5)

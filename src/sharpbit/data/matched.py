@@ -36,17 +36,27 @@ class Matched:
         return self.pairs.scale
 
     def batch(
-        self, count: int, patch: int, generator: torch.Generator, *, colours: bool = True
+        self,
+        count: int,
+        patch: int,
+        generator: torch.Generator,
+        *,
+        colours: bool = True,
+        part: slice | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`count` references, then their queries in the same order: twice as many crops as `Pairs.batch` gives.
 
-        Either crop of a pair may be the reference. Both are turned, mirrored and coloured alike.
+        Either crop of a pair may be the reference. Both are turned, mirrored and coloured alike. `part` says which of
+        the pairs are wanted; what is drawn does not depend on it.
         """
         which, first, second = self._places(count, patch, generator)
         swap = torch.rand(count, generator=generator)[:, None] < 0.5
         first, second = torch.where(swap, second, first), torch.where(swap, first, second)
-        how = (torch.cat([item, item]) for item in self.pairs.turns(count, generator, colours=colours))
-        return self.pairs.cut(torch.cat([which, which]), torch.cat([first, second]), patch, *how)
+        flips, order = self.pairs.turns(count, generator, colours=colours)
+        wanted = part or slice(None)
+        places = torch.cat([first[wanted], second[wanted]])
+        which, flips, order = (torch.cat([item[wanted]] * 2) for item in (which, flips, order))
+        return self.pairs.cut(which, places, patch, flips, order)
 
     @torch.no_grad()
     def _places(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

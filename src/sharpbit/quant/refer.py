@@ -76,14 +76,15 @@ class Correction(nn.Module):
 
     @torch.no_grad()
     def begin(self, block: nn.Module) -> None:
-        """Take over the numbers of the block that this stands for.
+        """Take over the weights of the block that this stands for; ranges are left, for differences are smaller.
 
         Here is no normalization; what that of the block multiplies by goes into the weights, what it adds is left out.
         Of two features it begins with the difference.
         """
         for name, own in (("conv1", self.conv1), ("act", self.act), ("conv2", self.conv2)):
             if hasattr(block, name):
-                own.load_state_dict(block.get_submodule(name).state_dict())
+                state = block.get_submodule(name).state_dict()
+                own.load_state_dict({key: value for key, value in state.items() if ".range." not in key}, strict=False)
         for name, own in (("bn1", self.conv1), ("bn2", self.conv2)):
             norm = getattr(block, name, None)
             if isinstance(norm, nn.BatchNorm2d) and isinstance(own, nn.Conv2d):

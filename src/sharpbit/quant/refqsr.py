@@ -299,7 +299,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     """Let a network in two passes begin with the numbers of another one, in float or quantized; changed in place.
 
     Both options of a quantizer begin with the bounds of the one that stood there. The convolutions of a RefER begin as
-    those of the block that it stands for, times what its normalization multiplies by. Whatever then has no number yet
+    those of the block that it stands for, times what its normalization multiplies by. What then has no number yet
     observes `batches`, each of which is shown as references and, one further, as queries.
 
     Returns:
