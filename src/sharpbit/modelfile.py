@@ -343,15 +343,24 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def operators(path: Path) -> dict[str, int]:
-    """How often each operator occurs in an ONNX file, most frequent first (GraphProto.node.op_type).
+    """How often each operator occurs in an ONNX file, branches included, most frequent first (NodeProto.op_type).
 
     Raises:
         ModelError: not a complete ONNX file.
     """
     try:
         graphs = [content for number, _, content in _fields(memoryview(_bytes(path))) if number == 7]
-        nodes = [node for graph in graphs for number, _, node in _fields(graph) if number == 1]
-        names = [bytes(text).decode() for node in nodes for number, _, text in _fields(node) if number == 4]
-    except (ValueError, IndexError, UnicodeDecodeError):
+        names = [name for graph in graphs for name in _operators(graph)]
+    except (ValueError, IndexError, UnicodeDecodeError, RecursionError):
         raise ModelError(f"{path} is not a complete onnx file; get it again") from None
     return dict(Counter(names).most_common())
+
+
+def _operators(graph: memoryview) -> Iterator[str]:
+    for node in (content for number, _, content in _fields(graph) if number == 1):
+        for number, _, content in _fields(node):
+            if number == 4:
+                yield bytes(content).decode()
+            elif number == 5:  # AttributeProto
+                for inner in (value for field, _, value in _fields(content) if field == 6):
+                    yield from _operators(inner)

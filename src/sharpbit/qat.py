@@ -10,11 +10,12 @@ from torch import Tensor
 
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
-from sharpbit.quant import verbs
+from sharpbit.quant import refqsr, verbs
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.grid import Fixed
-from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples
+from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
+from sharpbit.quant.refqsr import TwoPass, roles_of
 
 
 def fake_quantize(
@@ -41,11 +42,30 @@ def fake_quantize(
 def for_engines(model: Model) -> Model:
     """The model as engines run it: frozen, where it has quantizers as in training; any other as it is.
 
+    A network in two passes is frozen pass by pass when it is exported.
+
     Raises:
         UsageError: its patches choose their bits, which no engine runs.
     """
-    quantized = any(isinstance(part, Fixed) for part in model.net.modules())
+    quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and roles_of(model.net) is None
     return verbs.freeze(model) if quantized else model
+
+
+def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: Model) -> Model:
+    """The float model as a network in two passes (RefQSR), ready to be trained.
+
+    Args:
+        model: in float.
+        how: the passes; those of the paper come from `sharpbit.quant.refqsr.published`.
+        batches: pictures `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
+        source: a trained model of the same network with the bits of the first pass, or in float, or in two passes.
+
+    Raises:
+        UsageError: the plan does not fit the network, or there are no pictures.
+    """
+    model = verbs.refqsr(model, how)
+    refqsr.begin(model.net, source.net.state_dict(), batches)
+    return model
 
 
 def uncalibrated(model: Model) -> list[str]:
@@ -62,6 +82,7 @@ def tabulate(
         model: of method `cabm`, changed in place and returned with the step in its history.
         cadyq: the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
+            Of networks in two passes, references, then their queries.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
         legacy_edge: score patches as the published program does, see `sharpbit.quant.context.edge_score`.
 
@@ -74,8 +95,15 @@ def tabulate(
     widths = next((part.bits for part in cadyq.net.modules() if isinstance(part, Mixed)), ())
     if not widths:
         raise UsageError(f"a table of bits comes from a model of method cadyq, which {cadyq.arch.name} here is not")
-    seen = (one for batch in patches for one in samples(cadyq.net, batch, legacy_edge=legacy_edge))
+    seen = (one for batch in patches for one in _samples(cadyq, batch, legacy_edge=legacy_edge))
     table = Table.build(seen, widths)
     context.fill(table, limit, legacy_edge=legacy_edge)
     entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit, "legacy_edge": legacy_edge}
     return replace(model, history=(*model.history, entry))
+
+
+def _samples(cadyq: Model, patches: Tensor, *, legacy_edge: bool) -> list[tuple[float, tuple[int, ...]]]:
+    if roles_of(cadyq.net) is None:
+        return samples(cadyq.net, patches, legacy_edge=legacy_edge)
+    chosen = refqsr.choices(cadyq.net, patches)
+    return scored(patches[len(patches) // 2 :], chosen, legacy_edge=legacy_edge)

@@ -341,7 +341,7 @@ def with_receipt(
         ranges=ranges,
         budget=settings.budget,
         widths=widths,
-        bitops=bitops.count(after.net).bitops if widths else None,
+        bitops=round(bitops.count(after.net).bitops) if widths else None,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

@@ -15,12 +15,16 @@ from tqdm import tqdm
 
 from sharpbit import model as models
 from sharpbit import parallel
+from sharpbit.clustblock import ClustBlock
+from sharpbit.clusters.classifier import embedded
+from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
-from sharpbit.qat import fake_quantize, for_engines, tabulate
+from sharpbit.qat import fake_quantize, for_engines, tabulate, two_pass
 from sharpbit.quant.placement import placement
+from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.quantization import Settings, shown, with_receipt
 from sharpbit.reparam.receipt import receipt
 from sharpbit.training import Training, train
@@ -83,6 +87,43 @@ class FakeQuantize:
     patch: int = 48
     limit: float = 100.0
     legacy_edge: bool = False
+
+
+@dataclass(frozen=True)
+class RefQSR:
+    """Settings of the verb that makes a network of two passes, see `sharpbit.quant.refqsr.published`.
+
+    Attributes:
+        method: of the catalog of methods.
+        high: bits of the first pass, or those to choose from.
+        low: bits of activations in the second.
+        medium: bits of weights there; 0 is halfway.
+        refers: how many RefERs; -1 is as published.
+        form: `difference`, `concat` or `self`.
+        pooled: whether RefERs normalize and pool.
+        threshold: cosine of patches that are alike; 2 takes any pair in training.
+        patch: side of a patch in use.
+        options: of the ranges of activations.
+        batches: random crops from the training pictures on which ranges begin, so many batches.
+        batch: crops in each.
+        crop: side of one in small pixels.
+        limit: of a table of CABM, see `FakeQuantize`.
+    """
+
+    method: str
+    high: int | tuple[int, ...] = 8
+    low: int = 4
+    medium: int = 0
+    refers: int = -1
+    form: str = "difference"
+    pooled: bool = True
+    threshold: float = 0.5
+    patch: int = 96
+    options: dict[str, Any] = field(default_factory=dict)
+    batches: int = 1
+    batch: int = 16
+    crop: int = 48
+    limit: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -173,6 +214,8 @@ def read(path: str | Path) -> Recipe:
             _checked(Training, {key: settings[key] for key in settings if key != "teacher"}, f"{path}: step {number}")
         if verb == "fake_quantize":
             _checked(FakeQuantize, settings, f"{path}: step {number}")
+        if verb == "refqsr":
+            _checked(RefQSR, settings, f"{path}: step {number}")
         steps.append(Step(verb, settings))
     start = _checked(Start, table.get("start", {}), f"{path}: [start]")
     expect = {name: _expected(item, f"{path}: [expect] {name}") for name, item in table.get("expect", {}).items()}
@@ -315,6 +358,39 @@ class Kitchen:
         self.save(model, path)
         return model, ("fake_quantize", path, {"method": how.method})
 
+    def refqsr(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Make a network of two passes, with the numbers of the recipe's start."""
+        how = _checked(RefQSR, settings, self.recipe.name)
+        plan = published(
+            model.arch.name,
+            model.config,
+            how.method,
+            how.high if isinstance(how.high, int) else tuple(how.high),
+            how.low,
+            medium=how.medium or None,
+            refers=None if how.refers < 0 else how.refers,
+            form=how.form,
+            pooled=how.pooled,
+            threshold=how.threshold,
+            patch=how.patch,
+            options=how.options,
+        )
+        source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        pairs, generator = self.matched(model, how.threshold), torch.Generator().manual_seed(self.recipe.start.seed)
+        crops = (pairs.batch(how.batch, how.crop, generator, colours=False)[0].cpu() for _ in range(how.batches))
+        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        model = two_pass(model, plan, () if how.method == "cabm" else shown, source=source)
+        if how.method == "cabm":
+            model = tabulate(model, source, shown, how.limit)
+        path = self.folder / "two_pass.safetensors"
+        self.save(model, path)
+        return model, ("refqsr", path, {"method": how.method, "blocks of few bits": len(plan.queries)})
+
+    def matched(self, model: Model, threshold: float) -> Matched:
+        """The training pictures in pairs of crops that are alike."""
+        judge = ClustBlock.of(embedded()).to(self.device)
+        return Matched(self.pairs(model), judge, threshold)
+
     def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Train, or go on training; `teacher` is the name of a recipe of the same folder."""
         settings = dict(settings)
@@ -322,9 +398,10 @@ class Kitchen:
         how = _checked(Training, settings, self.recipe.name)
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
+        two = TwoPass.of(model.history)
         model = train(
             model,
-            self.pairs(model),
+            self.matched(model, two.threshold) if two else self.pairs(model),
             how,
             out=self.folder,
             teacher=self.other(name) if name else None,
@@ -374,12 +451,13 @@ VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]
     "train": Kitchen.train,
     "reparameterize": Kitchen.reparameterize,
     "fake_quantize": Kitchen.fake_quantize,
+    "refqsr": Kitchen.refqsr,
     "quantize": Kitchen.quantize,
     "export": Kitchen.export,
 }
 
 
-SHARED = ("train", "fake_quantize")
+SHARED = ("train", "fake_quantize", "refqsr")
 """Verbs that all processes carry out where `torchrun` has started several."""
 
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from sharpbit import parallel
 from sharpbit.atomic import open_atomic
+from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
@@ -27,6 +28,7 @@ from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.grid import Range
+from sharpbit.quant.refqsr import by_role, roles_of
 
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
 
@@ -59,6 +61,8 @@ class Training:
         range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
         selector_rate: of what chooses bits; 0 is that of the weights.
         epoch: steps after which a quantization method's next epoch begins.
+        first_epoch: number of the epoch that it begins with; more than 1 for a network that begins with trained ranges,
+            which the first epochs of most methods would forget.
         colours: whether the colour channels of crops are shuffled.
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
@@ -85,6 +89,7 @@ class Training:
     range_rate: float = 0.0
     selector_rate: float = 0.0
     epoch: int = 1000
+    first_epoch: int = 1
     colours: bool = True
     ema: float = 0.999
     precision: str = "bf16"
@@ -130,7 +135,7 @@ _PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 def train(
     model: Model,
-    pairs: Pairs,
+    pairs: Pairs | Matched,
     how: Training,
     *,
     out: Path | None = None,
@@ -144,7 +149,8 @@ def train(
 
     Args:
         model: where to start.
-        pairs: the pictures; moved nowhere, so they should be on `device`.
+        pairs: the pictures; moved nowhere, so they should be on `device`. A network in two passes takes `Matched` ones,
+            `batch` pairs of a reference and a query a step, and the losses of both are added.
         how: the plan.
         out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
             on from, exactly: the weights at the end are those of an uninterrupted run.
@@ -184,7 +190,7 @@ def train(
         stack.enter_context(closing(crops))
         for step in range(start, end):
             if method and method.stage and (step == start or step % how.epoch == 0):
-                method.stage(net, step // how.epoch + 1)
+                method.stage(net, step // how.epoch + how.first_epoch)
                 _scale_bit_loss(net, parallel.count())
             _freeze(net, frozen=step < how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
@@ -193,9 +199,12 @@ def train(
             small = small.contiguous(memory_format=torch.channels_last)
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
-                loss = _loss(net, small, large, how, loss_of) + taught(small)
-                if method and method.loss:
-                    loss = loss + how.own_loss * method.loss(net)
+                terms = []
+                for low, high in by_role(net, small, large):
+                    terms.append(_loss(net, low, high, how, loss_of) + taught(low))
+                    if method and method.loss:
+                        terms.append(how.own_loss * method.loss(net))
+                loss = torch.stack(terms).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             parallel.average_gradients(net)
@@ -228,7 +237,7 @@ def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: 
 
 def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
-    names = [entry["method"] for entry in model.history if entry["verb"] == "quantize" and "plan" in entry]
+    names = [entry["method"] for entry in model.history if "plan" in entry]
     return METHODS[names[-1]] if names else None
 
 
@@ -263,12 +272,13 @@ def _lesson(net: nn.Module, teacher: Model | None, how: Training, device: str) -
         def loss(small: Tensor) -> Tensor:
             with torch.no_grad():
                 shown(small)
-            return transfer(own, theirs, how.distill, how.distill_blocks, FEATURE)
+            shared = {name: seen for name, seen in own.items() if name in theirs}  # not those of wrapped blocks
+            return transfer(shared, theirs, how.distill, how.distill_blocks, FEATURE)
 
         yield loss
 
 
-def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> None:
+def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model | None) -> None:
     if how.loss not in _LOSSES:
         raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(_LOSSES)}")
     if how.precision not in _PRECISIONS:
@@ -293,6 +303,8 @@ def _check(model: Model, pairs: Pairs, how: Training, teacher: Model | None) -> 
             f"a batch of {how.batch} cannot be split evenly among {parallel.count()} processes; change batch, or"
             " --nproc-per-node of torchrun"
         )
+    if isinstance(pairs, Matched) != (roles_of(model.net) is not None):
+        raise UsageError("a network in two passes, and only such a one, is trained on crops that match in pairs")
     if pairs.scale != model.scale:
         raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
     if how.low_weight and how.edge_weight:

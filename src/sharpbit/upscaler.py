@@ -16,7 +16,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import Picture
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import enlarge, resize_rows
-from sharpbit.runtime import AUTO, WEIGHTS, Runtime, Samples, Tensor, open_engine
+from sharpbit.runtime import AUTO, WEIGHTS, Runtime, Samples, Tensor, Whole, open_engine
 from sharpbit.samples import grey, to_float, to_samples
 from sharpbit.size import Size
 
@@ -172,6 +172,9 @@ class Upscaler:
     def _native(self, picture: Picture, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         height, width, channels = picture.pixels.shape
         scale, dtype = runtime.scale, picture.pixels.dtype
+        if isinstance(runtime, Whole):
+            runtime.begin(self.tile, progress)
+            progress = None
         tile_size, halo = self._tiling(runtime, height, width)
         alpha = picture.alpha
         pixels = picture.pixels if alpha is None else fill(picture.pixels, alpha)
@@ -197,6 +200,8 @@ class Upscaler:
     def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int | tuple[int, int], int]:
         """Side, or height and width, of tiles without their halo; and the halo."""
         halo = runtime.halo
+        if isinstance(runtime, Whole):
+            return (height, width), 0
         if runtime.tile is not None:
             halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
             return runtime.tile - 2 * halo, halo

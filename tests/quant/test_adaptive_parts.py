@@ -9,7 +9,7 @@ from sharpbit import model as models
 from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import Context, Mixed, Switch, _Taken, chosen_bits, inherit, spent
+from sharpbit.quant.adaptive import Mixed, Roles, Switch, _Taken, chosen_bits, inherit, spent
 from sharpbit.quant.context import edge_score
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.distill import reading, transfer
@@ -188,14 +188,14 @@ def test_what_has_no_choice_and_what_is_not_frozen():
         spent(net)
 
 
-def test_a_switch_does_what_the_context_says():
-    context = Context()
-    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)], context)
+def test_a_switch_does_what_the_pass_says():
+    roles = Roles()
+    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)], roles)
     x = torch.linspace(0, 1, 50)[None]
     for option in switch.options:
         option.range.observe(x)
     counts = []
-    for context.option in (0, 1):
+    for roles.option in (0, 1):
         counts.append(len(switch(x).unique()))
     assert counts == [2, 50]
 

@@ -294,6 +294,26 @@ def export(**given: Any) -> None:
     click.echo(run_export(**given))
 
 
+@app.command()
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--patch", type=click.IntRange(16), multiple=True, metavar="N", help="Side of a patch.  [default: 96]")
+@click.option("--shared", type=click.IntRange(0), default=6, show_default=True, help="Pixels that neighbours share.")
+@click.option("--threshold", type=float, default=0.5, show_default=True, help="Cosine of patches that are alike.")
+@click.option("--shrink", type=click.IntRange(1, 8), default=1, show_default=True, help="Shrink pictures first.")
+@click.option("-o", "--output", metavar="FILE.png", help="Draw the clusters over the picture.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def clusters(patch: tuple[int, ...], **given: Any) -> None:
+    """Show which patches of pictures (or folders of them) are alike, as networks in two passes (RefQSR) see them.
+
+    A reference gets many bits, a query few and the help of its reference; an isolated patch is like no other.
+    """
+    from sharpbit.app.clusters import Settings, run_clusters
+
+    click.echo(run_clusters(Settings(patch=patch or (96,), **given)))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)

@@ -10,9 +10,10 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,32 @@ from sharpbit.image.resize import shrink
 AHEAD = 2  # batches that are cut beforehand
 DEVICE_SHARE = 0.5  # of a GPU's free memory that pictures may take; the rest is for training
 _LOG = logging.getLogger(__name__)
+
+
+def drawn(
+    batch: Callable[[torch.Generator], tuple[Tensor, Tensor]], steps: range, seed: int, *, apart: bool
+) -> Generator[tuple[Tensor, Tensor]]:
+    """What `batch` gives for each step, with random numbers that `seed` and the number of the step alone decide.
+
+    Args:
+        batch: draws a batch.
+        steps: numbers.
+        seed: of all of them.
+        apart: whether the next ones are drawn meanwhile.
+    """
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        return batch(torch.Generator().manual_seed(seed * 1_000_003 + step))
+
+    if not apart:
+        yield from map(draw, steps)
+        return
+    with ThreadPoolExecutor(1, "crops") as pool:
+        ahead = deque(pool.submit(draw, step) for step in steps[:AHEAD])
+        for step in steps:
+            if step + AHEAD < steps.stop:
+                ahead.append(pool.submit(draw, step + AHEAD))
+            yield ahead.popleft().result()
 
 
 @dataclass(frozen=True)
@@ -145,20 +172,41 @@ class Pairs:
             colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
             part: of these crops, which are wanted; None is all. What is cut does not depend on it.
         """
-        room = (self.sizes - patch + 1).clamp(min=0)
-        weights = room.prod(1).double()
+        which, where = self.places(count, patch, generator)
+        plan = (which, where, *self.turns(count, generator, colours=colours))
+        which, where, flips, order = (item[part or slice(None)] for item in plan)
+        return self.cut(which, where, patch, flips, order)
+
+    def places(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random pictures `(count,)`, and a corner of a crop in each `(count, 2)`, in small pixels."""
+        weights = self._room(patch).prod(1).double()
         if not bool(weights.any()):
             raise UsageError(
                 f"no picture has {patch * self.scale} pixels on both sides, which a patch of {patch} needs"
             )
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        where = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room[which]).long()
+        return which, self.within(which, patch, generator)
+
+    def within(self, which: Tensor, patch: int, generator: torch.Generator) -> Tensor:
+        """A random corner of a crop in each of these pictures, `(count, 2)`."""
+        spot = torch.rand(len(which), 2, generator=generator, dtype=torch.float64)
+        return (spot * self._room(patch)[which]).long()
+
+    def turns(self, count: int, generator: torch.Generator, *, colours: bool = True) -> tuple[Tensor, Tensor]:
+        """How crops are turned and mirrored `(count, 3)`, and the order of their colour channels `(count, 3)`."""
         flips = torch.randint(2, (count, 3), generator=generator)
         order = torch.rand(count, 3, generator=generator)
-        order = order.argsort(1) if colours else torch.arange(3).expand(count, 3)
-        which, where, flips, order = (item[part or slice(None)] for item in (which, where, flips, order))
-        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips.bool(), order)]
+        return flips.bool(), order.argsort(1) if colours else torch.arange(3).expand(count, 3)
+
+    def cut(self, which: Tensor, where: Tensor, patch: int, flips: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """The crops of `places` with the `turns`, small and large."""
+        plan = [item.to(self.small.device, non_blocking=True) for item in (which, where, flips, order)]
         return self._cut(self.small, 1, patch, *plan), self._cut(self.large, self.scale, patch, *plan)
+
+    def look(self, which: Tensor, where: Tensor, patch: int) -> Tensor:
+        """The small crops of `places` as they are."""
+        plan = (which, where, torch.zeros(len(which), 3, dtype=torch.bool), torch.arange(3).expand(len(which), 3))
+        return self._cut(self.small, 1, patch, *(item.to(self.small.device) for item in plan))
 
     def batches(
         self, steps: range, seed: int, count: int, patch: int, *, colours: bool = True, part: slice | None = None
@@ -167,20 +215,10 @@ class Pairs:
 
         Where the pictures are not where they go, the next ones are cut meanwhile.
         """
+        return drawn(partial(self.batch, count, patch, colours=colours, part=part), steps, seed, apart=self.apart)
 
-        def cut(step: int) -> tuple[Tensor, Tensor]:
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            return self.batch(count, patch, generator, colours=colours, part=part)
-
-        if not self.apart:
-            yield from map(cut, steps)
-            return
-        with ThreadPoolExecutor(1, "crops") as pool:
-            ahead = deque(pool.submit(cut, step) for step in steps[:AHEAD])
-            for step in steps:
-                if step + AHEAD < steps.stop:
-                    ahead.append(pool.submit(cut, step + AHEAD))
-                yield ahead.popleft().result()
+    def _room(self, patch: int) -> Tensor:
+        return (self.sizes - patch + 1).clamp(min=0)
 
     def _cut(
         self, flat: Tensor, scale: int, patch: int, which: Tensor, where: Tensor, flips: Tensor, colours: Tensor

@@ -34,6 +34,9 @@ def prepared(net: nn.Module) -> nn.Module:
     if not any(isinstance(part, QDQ) for part in net.modules()):
         return net
     net = copy.deepcopy(net)
+    for part in net.modules():  # of what no layer takes; the next loop decides for those of layers
+        if isinstance(part, QDQ):
+            part.plain = not part.integer
     for part in net.modules():
         if not isinstance(part, QuantConv2d | QuantLinear | QuantSite):
             continue
@@ -42,10 +45,11 @@ def prepared(net: nn.Module) -> nn.Module:
         for quantizer in (act, kernel):
             if isinstance(quantizer, QDQ | Integers):
                 quantizer.plain = not integer
-        if integer and isinstance(act, QDQ):
-            act.zero, act.least, act.most = (value.to(torch.uint8) for value in (act.zero, act.least, act.most))
         if integer and isinstance(kernel, Integers):
             kernel.zero = kernel.zero.to(torch.int8)
+    for part in net.modules():
+        if isinstance(part, QDQ) and not part.plain:
+            part.zero, part.least, part.most = (value.to(torch.uint8) for value in (part.zero, part.least, part.most))
     return net
 
 

@@ -6,7 +6,7 @@ Each picture of a batch is a patch. Such a network is trained and its cost is co
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +40,6 @@ class Context(nn.Module):
 
     Attributes:
         gradient: `(N, 2)`, see `image_gradient`, of the picture that the network is given.
-        option: which option every `Switch` takes in this pass.
         bit_weight: of the loss that methods have for bits.
         place: number of the `Mixed` that is running, in the order of the network's modules.
         spent: what each `Mixed` chose in the last forward, by its number; more than once where it ran more than once.
@@ -49,7 +48,6 @@ class Context(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gradient: Tensor | None = None
-        self.option = 0
         self.bit_weight = 0.0
         self.place = 0
         self.spent: dict[int, list[Spent]] = {}
@@ -120,22 +118,40 @@ class Mixed(nn.Module):
         return y
 
 
+class Roles(nn.Module):
+    """Which pass a network is in that runs more than one, and what a pass keeps for the next; one for a network.
+
+    Attributes:
+        option: the number of the pass, and of the option that every `Switch` takes.
+        features: kept tensors, by the number of the place (of a RefER, see `sharpbit.quant.refqsr`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.option = 0
+        self.features: dict[int, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: no features, which belong to a graph of gradients."""
+        return {**self.__dict__, "features": {}}
+
+
 class Switch(nn.Module):
-    """Rounds everything to one of several widths, which the context names for each pass.
+    """Rounds everything by one of several quantizers, another one in each pass.
 
     Args:
         options: the quantizers.
-        context: see `Mixed`.
+        roles: of the network; not part of this module.
     """
 
-    def __init__(self, options: Sequence[Fixed], context: Context) -> None:
+    def __init__(self, options: Sequence[nn.Module], roles: Roles) -> None:
         super().__init__()
         self.options = nn.ModuleList(options)
-        self.__dict__["context"] = context
+        self.__dict__["roles"] = roles
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`, rounded."""
-        y: Tensor = self.options[self.__dict__["context"].option](x)
+        y: Tensor = self.options[self.__dict__["roles"].option](x)
         return y
 
 
@@ -198,7 +214,12 @@ def chosen_bits(net: nn.Module) -> Tensor:
     return torch.stack([choice.bits.detach() for choice in spent(net)], 1)
 
 
-def inherit(net: nn.Module, state: State) -> list[str]:
+def _single(name: str) -> list[str]:
+    """A tensor's name, and that of the single quantizer in the place of a choice."""
+    return [name, re.sub(r"\.options\.\d+\.", ".", name)]
+
+
+def inherit(net: nn.Module, state: State, names: Callable[[str], list[str]] = _single) -> list[str]:
     """Let a network begin with the numbers of another one that has other quantizers; changed in place.
 
     Every option of a choice begins with the range of the single quantizer that stood there.
@@ -206,14 +227,15 @@ def inherit(net: nn.Module, state: State) -> list[str]:
     Args:
         net: the new network.
         state: of the old one.
+        names: what a tensor of the new one may be called in the old one; the first that is there counts.
 
     Returns:
         The names in `net` that the old network says nothing of.
     """
     own, left = net.state_dict(), []
     for name, value in own.items():
-        source = name if name in state else re.sub(r"\.options\.\d+\.", ".", name)
-        if source in state and state[source].shape == value.shape:
+        source = next((old for old in names(name) if old in state), None)
+        if source is not None and state[source].shape == value.shape:
             value.copy_(state[source])
         else:
             left.append(name)

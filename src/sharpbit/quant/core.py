@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,9 +165,9 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
 
 
 @contextmanager
-def observing(net: nn.Module) -> Iterator[None]:
-    """Within, every quantizer of `net` observes what it is given and passes it on unrounded."""
-    widths = {fixed: fixed.bits for _, fixed in quantizers(net)}
+def observing(net: nn.Module, parts: Collection[Fixed] | None = None) -> Iterator[None]:
+    """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded."""
+    widths = {fixed: fixed.bits for _, fixed in quantizers(net) if parts is None or fixed in parts}
     if not widths:
         raise UsageError(f"{type(net).__name__} has no quantizers; quantize it first")
 

@@ -133,6 +133,10 @@ def freeze(net: nn.Module, *, check: bool = True) -> nn.Module:
                 act = rounding(part.act)
                 if check and isinstance(act, QDQ) and act.integer and part.kernel.integer:
                     _round_bias(part.bias, act, part.kernel)
+    for name, part in list(net.named_modules()):  # those of features that no layer takes, as in a RefER
+        for own, child in list(part.named_children()):
+            if isinstance(child, Fixed) and not isinstance(part, QuantConv2d | QuantLinear | QuantSite):
+                setattr(part, own, _frozen(f"{name}.{own}", child, None, check))
     if not found:
         raise UsageError(f"{type(net).__name__} has no quantizers to freeze; quantize it first")
     return net

@@ -29,9 +29,6 @@ class Grid(NamedTuple):
         late: whether values are clipped after they are rounded. The result is the same, the gradient is not. Clipped
             before (PAMS, DDTB), a value beyond a bound moves the bound, exactly on it both in halves. Clipped after
             (CRAFT), what still rounds to the last step counts as inside.
-        inside: of a grid that clips late, whether that holds. It did in all releases of PyTorch from 2018 until a
-            change of July 2026, and published results rest on it; without, a value that rounds to the first or last
-            step counts as clipped.
         inside: where clipping comes late, whether that last thing holds: it did in PyTorch from 2018 until a change of
             July 2026, and published results rest on it. If not, what rounds to the first or last step counts as
             clipped.

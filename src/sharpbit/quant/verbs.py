@@ -14,6 +14,7 @@ from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
 from sharpbit.quant import pixel_aware as pixels
 from sharpbit.quant import refine as refining
+from sharpbit.quant import refqsr as two_pass
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
@@ -21,6 +22,7 @@ from sharpbit.quant.layers import rounding
 from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
+from sharpbit.quant.refqsr import TwoPass
 
 Entry = Mapping[str, Any]
 
@@ -59,6 +61,11 @@ def quantize(model: M, plan: Plan | None = None, method: str = "minmax") -> M:
     plan = plan or Plan.uniform()
     net = core.quantize(model.net, plan, METHODS[method])
     return _grown(model, net, {"verb": "quantize", "method": method, "plan": plan.tables()})
+
+
+def refqsr(model: M, how: TwoPass) -> M:
+    """The float model in two passes; its numbers begin with `sharpbit.quant.refqsr.begin`."""
+    return _grown(model, two_pass.build(model.net, how), how.entry())
 
 
 def calibrate(model: M, batches: Iterable[Tensor]) -> M:
@@ -116,6 +123,7 @@ def precision(net: nn.Module) -> str:
 
 _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
     "quantize": lambda net, entry: core.quantize(net, Plan.read(entry["plan"]), METHODS[entry["method"]]),
+    "refqsr": lambda net, entry: two_pass.build(net, TwoPass.read(entry)),
     "balance": lambda net, entry: balancing.wrap(net, entry["layers"]),
     "freeze": lambda net, entry: freeze_net(net, check=False),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +96,19 @@ class Counting(Protocol):
 
     def counted(self, tile: Samples) -> tuple[Samples, Spent]:
         """One tile through the network, and what that cost."""
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """A runtime that takes whole pictures for tiles, and cuts them itself."""
+
+    def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
+        """Get ready for a picture.
+
+        Args:
+            side: of its patches; None is what the model has by default.
+            progress: called with the share of the picture that each piece of work makes up.
+        """
 
 
 class Opener(Protocol):

@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -14,8 +16,9 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.runtime import checked_device
+from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
+from sharpbit.runtime._passes import PassesRuntime, two_passes
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -53,6 +56,33 @@ class OnnxRuntime(GraphRuntime):
     def infer(self, x: Array) -> object:
         """See `GraphRuntime`."""
         return self._session.run(None, {self._name: x})[0]
+
+
+class OnnxPasses(PassesRuntime):
+    """A model file in two passes in ONNX Runtime."""
+
+    def __init__(
+        self, path: Path, entry: Mapping[str, Any], scale: int, threads: int | None, device: str | None
+    ) -> None:
+        device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
+        super().__init__(path, entry, scale, threads or available_cpus(), device)
+        self.engine = f"ONNX Runtime {ort.__version__}"
+        with tempfile.TemporaryDirectory() as folder:
+            plan = Path(folder) / "plan.onnx"
+            self._session = _session(path, self.threads, device, plan)
+            self.precision = _executed(plan)
+        inputs = self._session.get_inputs()
+        if [item.name for item in inputs[:2]] != ["task", "picture"]:
+            raise ModelError(f"{path} says that it runs in two passes, and takes {[item.name for item in inputs]}")
+        self._nothing = {item.name: np.zeros((0, item.shape[1], 1, 1), np.float32) for item in inputs[2:]}
+
+    def ask(self, task: int, picture: Array, features: Sequence[Array]) -> list[Array]:
+        """See `PassesRuntime`."""
+        given = dict(zip(self._nothing, features, strict=True)) if features else self._nothing
+        try:
+            return list(self._session.run(None, {"task": np.array(task), "picture": picture, **given}))
+        except Exception as error:  # the engine's own exception types share no base class
+            raise ModelError(f"{self.path.name} could not run patches {picture.shape}: {first_line(error)}") from None
 
 
 def _executed(plan: Path) -> str:
@@ -103,8 +133,12 @@ def _saturates() -> bool:
     return not {"avx512_vnni", "avx_vnni"} & set(flags.split())
 
 
-def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime:
+def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
+    header = modelfile.read(path, verify=True)
+    entry = two_passes(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
+    if header is not None and entry is not None:
+        return OnnxPasses(path, entry, header.scale, threads, device)
     return OnnxRuntime(path, threads=threads, device=device)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import MissingExtra, UsageError
+from sharpbit.passes import QUERY, REFERENCE, VECTORS, Floats
 from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
+from sharpbit.runtime._passes import PassesRuntime, two_passes
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -47,7 +50,7 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.model = load(path)
+        self.path, self.model = path, load(path)
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
@@ -95,9 +98,37 @@ class TorchRuntime:
             return self.run(tile), Spent(**self._spending.last(tile.shape[:2]))
 
 
-def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime:
+class TorchPasses(PassesRuntime):
+    """Weights in two passes in eager PyTorch, on the CPU."""
+
+    def __init__(self, opened: TorchRuntime, entry: Mapping[str, Any]) -> None:
+        from sharpbit.quant.refqsr import QueryPass, ReferencePass
+
+        super().__init__(opened.path, entry, opened.scale, opened.threads, opened.device)
+        self.engine, self.precision, self.instruction_set = opened.engine, opened.precision, opened.instruction_set
+        net = opened.model.net.eval()
+        self._parts = {REFERENCE: ReferencePass(net), QUERY: QueryPass(net)}
+
+    def ask(self, task: int, picture: Floats, features: Sequence[Floats]) -> list[Floats]:
+        """See `PassesRuntime`."""
+        import torch
+
+        if task == VECTORS:
+            pixels = np.rint(picture.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+            return [embedded().vectors(list(pixels))[:, :, None, None]]
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        with torch.inference_mode():
+            given = [torch.tensor(x, device=self.device) for x in (picture, *features)]
+            out = self._parts[task].to(self.device)(*given)
+        return [x.float().cpu().numpy() for x in ((out,) if isinstance(out, torch.Tensor) else out)]
+
+
+def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime | TorchPasses:
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
-    return TorchRuntime(path, threads=threads, device=device)
+    opened = TorchRuntime(path, threads=threads, device=device)
+    entry = two_passes(opened.model.history)
+    return opened if entry is None else TorchPasses(opened, entry)
 
 
 RUNTIME = open_torch

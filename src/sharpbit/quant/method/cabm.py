@@ -192,9 +192,14 @@ class Lookup(Selector):
 def samples(net: nn.Module, patches: Tensor, *, legacy_edge: bool = False) -> list[tuple[float, tuple[int, ...]]]:
     """What `Table.build` takes, of patches `(N, 3, H, W)` in `[0, 1]` and a trained CADyQ network."""
     net(patches)
-    options = torch.stack([choice.option for choice in spent(net)], 1).tolist()
+    return scored(patches, torch.stack([choice.option for choice in spent(net)], 1), legacy_edge=legacy_edge)
+
+
+def scored(patches: Tensor, options: Tensor, *, legacy_edge: bool = False) -> list[tuple[float, tuple[int, ...]]]:
+    """The same, of patches and the numbers of the options of their quantizers `(N, quantizers)`."""
     pictures = (patches * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [(edge_score(one, released=legacy_edge), tuple(row)) for one, row in zip(pictures, options, strict=True)]
+    rows = options.tolist()
+    return [(edge_score(one, released=legacy_edge), tuple(row)) for one, row in zip(pictures, rows, strict=True)]
 
 
 def _key(score: float) -> int:

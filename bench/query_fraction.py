@@ -1,0 +1,123 @@
+"""The share of pixels in queries, by set of pictures, size of patch, threshold and classifier.
+
+python bench/query_fraction.py --data BENCHMARKS/Set14/HR BENCHMARKS/BSD100/HR PHOTOS2K [--figure FILE.svg]
+
+Pictures are shrunk `--scale` times first, four times as in the paper, whose own shares (derived from its tables, at a
+threshold of 0.5) are 0.490 for Urban100 at 72, 0.575 for Test2K at 96 and 0.656 for Test4K at 96. `--classifier
+OTHER.npz` compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sharpbit.clusters import cluster
+from sharpbit.clusters.classifier import Classifier, embedded
+from sharpbit.image import is_picture_name, read
+from sharpbit.image.resize import shrink
+from sharpbit.patches import grid
+
+SHARED = 6  # pixels that neighbouring patches have in common
+PATCHES = (48, 72, 96)
+THRESHOLDS = tuple(k / 10 for k in range(11))
+SHOWN = (0.5, 0.7, 0.8, 0.9)
+COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0f766e", "#475569", "#111111")
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 400, 60, 44, 250, 44
+
+
+def small_pictures(folder: Path, scale: int) -> list[np.ndarray]:
+    found = []
+    for path in sorted(path for path in folder.rglob("*") if is_picture_name(path)):
+        picture = read(path).rgb8()
+        height, width = (size // scale * scale for size in picture.shape[:2])
+        found.append(shrink(np.ascontiguousarray(picture[:height, :width]), scale))
+    return found
+
+
+def shares(pictures: list[np.ndarray], patch: int, classifier: Classifier) -> dict[str, Any]:
+    """For each threshold the mean share over the pictures."""
+    each, patches = [], 0
+    for picture in pictures:
+        pieces = grid(*picture.shape[:2], patch, patch - SHARED)
+        vectors = classifier.vectors([piece.cut(picture) for piece in pieces])
+        pixels = [piece.pixels for piece in pieces]
+        each.append([cluster(vectors, threshold).query_fraction(pixels) for threshold in THRESHOLDS])
+        patches += len(pieces)
+    mean = np.mean(each, 0)
+    return {"patches": patches / len(pictures), "shares": dict(zip(map(str, THRESHOLDS), mean.tolist(), strict=True))}
+
+
+def figure(rows: list[dict[str, Any]]) -> str:
+    def at(x: float, y: float) -> tuple[float, float]:
+        return LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - TOP - BOTTOM)
+
+    def parts() -> Iterator[str]:
+        yield (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+            ' font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
+        )
+        yield f'<text x="{LEFT}" y="24" font-size="14" font-weight="bold">Share of pixels in queries</text>'
+        for k in range(0, 11, 2):
+            (x, bottom), (_, top) = at(k / 10, 0), at(k / 10, 1)
+            left, y = at(0, k / 10)
+            right = at(1, 0)[0]
+            yield f'<path d="M{x:.1f} {top}V{bottom}M{left} {y:.1f}H{right}" stroke="#ddd" fill="none"/>'
+            yield f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{k / 10:g}</text>'
+            yield f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{k / 10:g}</text>'
+        yield f'<text x="{at(0.5, 0)[0]}" y="{HEIGHT - 8}" text-anchor="middle">threshold of the cosine</text>'
+        for number, row in enumerate(rows):
+            colour = COLOURS[number % len(COLOURS)]
+            points = " ".join("{:.1f},{:.1f}".format(*at(float(t), y)) for t, y in row["shares"].items())
+            dashes = ' stroke-dasharray="5 4"' if row["classifier"] != "embedded" else ""
+            yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
+            y = TOP + 18 * number
+            yield f'<path d="M{WIDTH - RIGHT + 16} {y}h22" stroke="{colour}" stroke-width="2"{dashes}/>'
+            other = "" if row["classifier"] == "embedded" else f", {row['classifier']}"
+            label = f"{row['data']}, patches of {row['patch']}{other}"
+            yield f'<text x="{WIDTH - RIGHT + 44}" y="{y + 4}">{escape(label)}</text>'
+        yield "</svg>\n"
+
+    return "\n".join(parts())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", type=Path, required=True)
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--patch", nargs="+", type=int, default=PATCHES)
+    parser.add_argument("--classifier", type=Path, action="append", default=[])
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    classifiers = {"embedded": embedded()} | {path.stem: Classifier.read(path) for path in given.classifier}
+    rows = []
+    for folder in given.data:
+        pictures = small_pictures(folder, given.scale)
+        name = folder.parent.name if folder.name == "HR" else folder.name
+        work = [(patch, which) for patch in given.patch for which in classifiers]
+        for patch, which in tqdm(work, name, delay=2, leave=False):
+            found = shares(pictures, patch, classifiers[which])
+            rows.append({"data": name, "pictures": len(pictures), "patch": patch, "classifier": which, **found})
+    if given.figure:
+        given.figure.write_text(figure(rows))
+    if given.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"| data | pictures | patch | patches each | classifier | {' | '.join(map(str, SHOWN))} |")
+    print("|---|---|---|---|---|" + "---|" * len(SHOWN))
+    for row in rows:
+        cells = (row["data"], row["pictures"], row["patch"], f"{row['patches']:.1f}", row["classifier"])
+        values = (f"{row['shares'][str(threshold)]:.3f}" for threshold in SHOWN)
+        print(f"| {' | '.join(map(str, (*cells, *values)))} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Time of files in two passes against that of the plain file of the same network, on pictures, in turn, in one run.
+
+    python bench/two_passes.py plain.onnx two.onnx [more.onnx] --data FOLDER [--threads 2] [--rounds 5]
+
+FOLDER holds large pictures; they are made small first, as `sharpbit evaluate` does. Printed is the median over rounds
+of the time of all pictures, its ratio to that of the first file, and which roads patches took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from sharpbit.measure.benchmarks import find
+from sharpbit.runtime import Runtime, open_engine
+from sharpbit.samples import to_float
+
+
+def seconds(runtime: Runtime, pictures: list[np.ndarray]) -> float:
+    """All pictures, one after the other, in whole; bytes in."""
+    started = time.perf_counter()
+    for picture in pictures:
+        next(iter(runtime([picture if runtime.samples == np.uint8 else to_float(picture)])))
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    runtimes = {path: open_engine(path, "onnx", threads=given.threads) for path in given.files}
+    scale = next(iter(runtimes.values())).scale
+    pictures = [item.pair(path, scale)[0] for item in find(given.data) for path in item.large]
+    times: dict[Path, list[float]] = {path: [] for path in runtimes}
+    for _ in range(given.rounds):
+        for path, runtime in runtimes.items():
+            times[path].append(seconds(runtime, pictures))
+    first = statistics.median(times[given.files[0]])
+    print(f"{len(pictures)} pictures, {given.threads} threads, median of {given.rounds}\n")
+    print("| file | precision | seconds | against the first | patches |\n|---|---|---|---|---|")
+    for path, runtime in runtimes.items():
+        took = statistics.median(times[path])
+        print(f"| {path.name} | {runtime.precision} | {took:.2f} | {took / first:.2f} | {'; '.join(runtime.notes)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Pictures through networks in two passes: the order, one file in ONNX Runtime, and the command."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from sharpbit import model as models
+from sharpbit import modelfile, passes
+from sharpbit.app.cli import main
+from sharpbit.clusters.classifier import embedded
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.export import EXPORTS
+from sharpbit.quant import verbs
+from sharpbit.quant.freeze import freeze
+from sharpbit.quant.placement import placement
+from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
+from sharpbit.runtime import open_engine
+
+SIZES = {"scale": 2, "width": 8}
+
+
+class Counting:
+    """Stands for a network: enlarges by repetition, and writes down what it was asked."""
+
+    scale = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def vectors(self, patches):
+        bright = np.array([patch.mean() for patch in patches])
+        return np.stack([bright, 255 - bright], 1).astype(np.float32) / 16
+
+    def reference(self, patches):
+        self.seen.append(("reference", len(patches)))
+        return patches.repeat(2, 1).repeat(2, 2), (patches.transpose(0, 3, 1, 2).astype(np.float32),)
+
+    def query(self, patches, features):
+        self.seen.append(("query", len(patches)))
+        assert features[0].shape[0] == len(patches)
+        far = np.abs(features[0].mean((1, 2, 3)) - patches.mean((1, 2, 3)))
+        assert (far < 110).all()  # dark patches got dark features; dark and bright are 200 apart
+        return patches.repeat(2, 1).repeat(2, 2)
+
+
+def picture(high=100, wide=130):
+    """Dark on the left, bright on the right, with some noise."""
+    noise = np.random.default_rng(3).integers(0, 40, (high, wide, 3))
+    noise[:, wide // 2 :] += 200
+    return noise.astype(np.uint8)
+
+
+def test_every_patch_takes_its_road_and_comes_back_to_its_place():
+    network, done = Counting(), []
+    large, roads = passes.run(network, picture(), patch=30, progress=done.append)
+    assert np.array_equal(large, picture().repeat(2, 0).repeat(2, 1))
+    asked = {role: sum(count for name, count in network.seen if name == role) for role in ("reference", "query")}
+    assert asked["query"] == roads.counts()["query"] > 0
+    assert asked["reference"] == roads.counts()["reference"] + roads.counts()["isolated"]
+    assert sum(done) == pytest.approx(1)
+    assert 0 < roads.queries < 1
+
+
+def test_no_query_without_a_threshold_that_anyone_meets():
+    network = Counting()
+    _, roads = passes.run(network, picture(), patch=30, threshold=1.01)
+    assert roads.counts()["query"] == 0
+    assert roads.queries == 0
+    assert {name for name, _ in network.seen} == {"reference"}
+
+
+def test_memory_holds_the_features_of_a_few_patches_only():
+    network = Counting()
+    passes.run(network, np.zeros((400, 700, 3), np.uint8), patch=96)
+    assert max(count for _, count in network.seen) <= 8
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 40), (15, 14)])
+def test_tiny_pictures(size):
+    large, _ = passes.run(Counting(), np.full((*size, 3), 7, np.uint8))
+    assert large.shape == (2 * size[0], 2 * size[1], 3)
+
+
+def test_patches_that_are_too_small():
+    with pytest.raises(UsageError, match="at least 15 pixels a side, not 8"):
+        passes.run(Counting(), picture(), patch=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(5)
+    plain = models.build("carn", **SIZES)
+    plan = placement("carn", 8, 8, width=SIZES["width"])
+    shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
+    base = verbs.calibrate(verbs.quantize(plain, plan, "pams"), shown)
+    made = verbs.refqsr(plain, published("carn", plain.config, "pams", 8, 4))
+    begin(made.net, base.net.state_dict(), shown)
+    return made
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("passes") / "two.onnx"
+    EXPORTS["onnx"](model, path)
+    return path
+
+
+def test_each_part_is_what_pytorch_computes(model, file):
+    """But for rounding: a value next to the middle of two steps may take the other one."""
+    runtime = open_engine(file, "onnx", threads=1)
+    generator = torch.Generator().manual_seed(2)
+    own, other = (torch.rand(3, 3, *size, generator=generator) for size in ((33, 30), (36, 31)))
+    parts = ReferencePass(model.net), QueryPass(model.net)
+    for part in parts:
+        part.net = freeze(part.net)
+    with torch.no_grad():
+        large, *features = parts[0](other)
+        found, *kept = runtime.ask(passes.REFERENCE, other.numpy(), ())
+        refined = parts[1](own, *features)
+    assert len(kept) == len(features) == 1
+    _near(found, large)
+    _near(kept[0], features[0])
+    _near(runtime.ask(passes.QUERY, own.numpy(), [feature.numpy() for feature in features])[0], refined)
+
+
+def test_the_classifier_is_the_one_that_is_embedded(file):
+    patches = np.random.default_rng(0).integers(0, 255, (3, 31, 40, 3), dtype=np.uint8)
+    found = open_engine(file, "onnx", threads=1).vectors(list(patches))
+    assert np.allclose(found, embedded().vectors(list(patches)), atol=1e-4)
+
+
+def test_both_engines_give_the_same_picture(model, file, tmp_path):
+    weights = tmp_path / "two.safetensors"
+    models.save(model, weights)
+    ours, theirs = (open_engine(path, threads=1) for path in (file, weights))
+    results = [next(iter(engine([picture()]))).astype(int) for engine in (ours, theirs)]
+    assert ours.notes == theirs.notes
+    assert "patches of 96 pixels" in ours.notes[0]
+    assert np.abs(results[0] - results[1]).mean() < 0.5  # grey levels: of one file biases are rounded
+    assert np.array_equal(results[0], next(iter(ours([picture()]))))
+
+
+def test_the_command_prints_the_roads(file, tmp_path, capsys):
+    grey = np.random.default_rng(3).integers(90, 140, (120, 200, 3)).astype(np.uint8)  # as what fresh weights give
+    Image.fromarray(grey).save(tmp_path / "small.png")
+    with pytest.raises(SystemExit) as stop:
+        main(["upscale", str(tmp_path / "small.png"), "-n", str(file), "-t", "48", "-o", str(tmp_path / "large.png")])
+    assert stop.value.code == 0
+    assert "patches of 48 pixels: " in capsys.readouterr().err
+    with Image.open(tmp_path / "large.png") as large:
+        assert large.size == (400, 240)
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", str(file), "--json"])
+    assert stop.value.code == 0
+    assert json.loads(capsys.readouterr().out)["operators"]["If"] == 2
+
+
+def test_a_header_that_promises_passes_which_are_not_there(model, file, tmp_path):
+    other = tmp_path / "other.onnx"
+    plain = models.build("carn", **SIZES)
+    EXPORTS["onnx"](plain, other)
+    proto = onnx.load(other)
+    header = modelfile.read(other)
+    del proto.metadata_props[:]
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = modelfile.KEY, replace(header, history=({"verb": "refqsr"},)).to_json()
+    other.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="two passes, and takes"):
+        open_engine(other, "onnx")
+
+
+def _near(found, expected):
+    expected = expected.numpy()
+    far = np.abs(found - expected) > 0.01 * expected.std()
+    assert far.mean() < 0.01
