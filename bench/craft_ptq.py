@@ -11,6 +11,7 @@ methods that learn take `--steps` steps of two crops. Rows that `--out` has are 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from dataclasses import replace
@@ -70,31 +71,51 @@ def read(folder: Path, count: int, side: int) -> Tensor:
 
 
 def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Namespace) -> Model:
-    """The quantized model of one row of the table."""
+    """The quantized model of one row of the table; what a row begins with is another row, made once."""
+    start, learns = row.removesuffix("+br").removesuffix("+learned"), "+" in row
+    path = given.out.parent / f"{given.out.stem}_{row}_{bits}.safetensors"
+    if path.exists():
+        return models.load(path)
     tuned = row.startswith("tuned")
-    few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
-    method = "search" if tuned else row.removesuffix("+br")
-    after = verbs.quantize(model, Plan.after_training(model.arch.rounding, bits, METHODS[method].maps), method)
-    if tuned:
-        after = verbs.balance(after, few[: FEW // 2])
-    after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit", leave=False))
-    if tuned:
-        after = verbs.compensate(after, few)
-    if "+" in row:
-        teacher = model.arch.build(replace(model.config, mask=True)).eval()
-        teacher.load_state_dict(model.net.state_dict())
+    if learns:
         how = Refinement(given.steps, **(TUNED if tuned else {}))
-        with tqdm(total=given.steps, desc=f"{row} {bits} bit, learning", leave=False) as bar:
-            after = verbs.refine(after, teacher, crops, how, bar.update)
+        before = unpadded(made(model, start, bits, crops, given))
+        teacher = model.arch.build(replace(before.config, mask=True)).eval()
+        teacher.load_state_dict(model.net.state_dict())
+        with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
+            after = verbs.refine(before, teacher, crops, how, bar.update)
+    else:
+        method = "search" if tuned else row
+        few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
+        plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
+        after = verbs.quantize(unpadded(model), plan, method)
+        if tuned:
+            after = verbs.balance(after, few[: FEW // 2])
+        after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
+        if tuned:
+            after = verbs.compensate(after, few)
+    after = padded(after, model.config)
+    models.save(after, path)
     return after
 
 
-def measured(net: torch.nn.Module, given: argparse.Namespace) -> dict[str, list[float]]:
-    scores = {}
+def unpadded(model: Model) -> Model:
+    """The model with the authors' rule while training: crops that fit get no border."""
+    return padded(model, replace(model.config, padding="reflect"))
+
+
+def padded(model: Model, config: Any) -> Model:
+    net = copy.deepcopy(model.net)
+    net.config = config
+    return replace(model, config=config, net=net)
+
+
+def measured(net: torch.nn.Module, given: argparse.Namespace, scores: dict[str, list[float]]) -> None:
+    """Fill in the sets that are missing."""
     for name in given.sets:
-        score = evaluate(lambda small: enlarged(net, small), find(given.data / name)[0], 4)
-        scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
-    return scores
+        if name not in scores:
+            score = evaluate(lambda small: enlarged(net, small), find(given.data / name)[0], 4)
+            scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
 
 
 def main() -> None:
@@ -120,22 +141,19 @@ def main() -> None:
     crops = read(given.crops, given.count, given.side)
     done: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     wanted = [("float", 32), *((row, bits) for bits in given.bits for row in given.methods)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     for row, bits in wanted:
-        key = f"{row} {bits}"
-        if key in done:
+        item = done.setdefault(f"{row} {bits}", {"scores": {}, "parameters": model.parameters})
+        if all(name in item["scores"] for name in given.sets):
             continue
         started = time.monotonic()
         after = model if row == "float" else made(model, row, bits, crops, given)
-        seconds = time.monotonic() - started
-        cost = count(after.net, SIZE)
-        done[key] = {
-            "scores": measured(after.net, given),
-            "parameters": model.parameters,
-            "macs": sum(layer.macs for layer in cost.layers),
-            "bitops": sum(layer.bitops for layer in cost.layers),
-            "seconds": round(seconds, 1),
-        }
-        given.out.parent.mkdir(parents=True, exist_ok=True)
+        item.setdefault("seconds", round(time.monotonic() - started, 1))
+        if "macs" not in item:
+            cost = count(after.net, SIZE)
+            item["macs"] = sum(layer.macs for layer in cost.layers)
+            item["bitops"] = sum(layer.bitops for layer in cost.layers)
+        measured(after.net, given, item["scores"])
         with open_atomic(given.out, overwrite=True) as file:
             file.write(json.dumps(done, indent=1).encode())
     print(
