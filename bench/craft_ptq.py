@@ -27,8 +27,8 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit.atomic import open_atomic
 from sharpbit.cost.bitops import count
-from sharpbit.data import calibration
 from sharpbit.image import is_picture_name
+from sharpbit.image.resize import shrink
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.model import Model
@@ -39,7 +39,9 @@ from sharpbit.quant.refine import Refinement
 from sharpbit.quantization import TUNED, enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
-FEW = 8  # crops on which channels are balanced and weights rounded together
+FEW = 12  # crops on which weights are rounded together, and every third of them balances channels
+CROP = 64
+PLACES = 4  # of which the most contrasted is taken
 ROWS = ("minmax", "percentile", "ptq4sr", "adc", "adc+br", "search", "tuned", "tuned+learned")
 AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; ADC in one batch, BR of 12 steps
     ("minmax", 8): 32.30, ("minmax", 6): 31.27, ("minmax", 4): 23.49,
@@ -49,16 +51,19 @@ AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; 
 
 
 def cut(photos: Path, folder: Path, number: int, scale: int) -> None:
-    """Write that many crops of the photos."""
+    """Write that many crops, as many of each photo: each time the most contrasted of some at random places."""
     paths = sorted(path for path in photos.rglob("*") if is_picture_name(path))
     each = -(-number // len(paths))
     folder.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for path in tqdm(paths, desc="cutting"):
-        for crop in calibration.of_one(np.asarray(Image.open(path).convert("RGB")), each, scale):
-            if written < number:
-                Image.fromarray(crop).save(folder / f"{written:03}_{path.stem}.png")
-                written += 1
+    random = np.random.default_rng(0)
+    for k in tqdm(range(number), desc="cutting"):
+        path = paths[k // each]
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        height, width = (side // scale * scale for side in picture.shape[:2])
+        small = shrink(np.ascontiguousarray(picture[:height, :width]), scale)
+        places = [[random.integers(0, side - CROP + 1) for side in small.shape[:2]] for _ in range(PLACES)]
+        crops = [small[y : y + CROP, x : x + CROP] for y, x in places]
+        Image.fromarray(max(crops, key=np.std)).save(folder / f"{k:03}_{path.stem}.png")
 
 
 def read(folder: Path, count: int, side: int) -> Tensor:
@@ -90,7 +95,7 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
         plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
         after = verbs.quantize(unpadded(model), plan, method)
         if tuned:
-            after = verbs.balance(after, few[: FEW // 2])
+            after = verbs.balance(after, few[::3])
         after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
         if tuned:
             after = verbs.compensate(after, few)
