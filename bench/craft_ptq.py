@@ -1,11 +1,11 @@
-"""CRAFT x4 quantized after training: all methods in one table, beside the run of the authors' code.
+"""CRAFT quantized after training, or another network: all methods in one table, beside the run of the authors' code.
 
     python bench/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
         [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
 
 FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS`
-makes them first, as many of each photo, shrunk by the benchmarks' bicubic. Every row is measured on the same crops;
-methods that learn take `--steps` steps of two crops. Rows that `--out` has are not computed again.
+makes them first. Every row is measured on the same crops; methods that learn take `--steps` steps of two crops. What a
+row made is kept beside `--out`: rows that are there are not made again, and sets may be added later.
 """
 
 from __future__ import annotations
@@ -84,42 +84,48 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
     tuned = row.startswith("tuned")
     if learns:
         how = Refinement(given.steps, **(TUNED if tuned else {}))
-        before = unpadded(made(model, start, bits, crops, given))
-        teacher = model.arch.build(replace(before.config, mask=True)).eval()
-        teacher.load_state_dict(model.net.state_dict())
+        before = padded(made(model, start, bits, crops, given), "reflect")
+        teacher = changed(model, padding="reflect", mask=True).net.eval()
         with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
             after = verbs.refine(before, teacher, crops, how, bar.update)
     else:
         method = "search" if tuned else row
         few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
         plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
-        after = verbs.quantize(unpadded(model), plan, method)
+        after = verbs.quantize(padded(model, "reflect"), plan, method)
         if tuned:
             after = verbs.balance(after, few[::3])
         after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
         if tuned:
             after = verbs.compensate(after, few)
-    after = padded(after, model.config)
+    after = padded(after, getattr(model.config, "padding", ""))
     models.save(after, path)
     return after
 
 
-def unpadded(model: Model) -> Model:
-    """The model with the authors' rule while training: crops that fit get no border."""
-    return padded(model, replace(model.config, padding="reflect"))
-
-
-def padded(model: Model, config: Any) -> Model:
-    net = copy.deepcopy(model.net)
-    net.config = config
+def changed(model: Model, **options: Any) -> Model:
+    """The float model with other options, those that it has."""
+    known = {name: value for name, value in options.items() if hasattr(model.config, name)}
+    config = replace(model.config, **known)  # type: ignore[type-var]
+    net = model.arch.build(config)
+    net.load_state_dict(model.net.state_dict())
     return replace(model, config=config, net=net)
 
 
-def measured(net: torch.nn.Module, given: argparse.Namespace, scores: dict[str, list[float]]) -> None:
+def padded(model: Model, rule: str) -> Model:
+    """The model with another rule for borders; by `reflect`, the authors' one while training, crops that fit have none."""
+    if not hasattr(model.config, "padding"):
+        return model
+    net = copy.deepcopy(model.net)
+    net.config = replace(model.config, padding=rule)  # type: ignore[type-var]
+    return replace(model, config=net.config, net=net)
+
+
+def measured(model: Model, given: argparse.Namespace, scores: dict[str, list[float]]) -> None:
     """Fill in the sets that are missing."""
     for name in given.sets:
         if name not in scores:
-            score = evaluate(lambda small: enlarged(net, small), find(given.data / name)[0], 4)
+            score = evaluate(lambda small: enlarged(model.net, small), find(given.data / name)[0], model.scale)
             scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
 
 
@@ -158,11 +164,12 @@ def main() -> None:
             cost = count(after.net, SIZE)
             item["macs"] = sum(layer.macs for layer in cost.layers)
             item["bitops"] = sum(layer.bitops for layer in cost.layers)
-        measured(after.net, given, item["scores"])
+        measured(after, given, item["scores"])
         with open_atomic(given.out, overwrite=True) as file:
             file.write(json.dumps(done, indent=1).encode())
     print(
-        f"CRAFT x{model.scale}, {len(crops)} crops of {given.side}x{given.side} in batches of {given.batch};"
+        f"{model.arch.name} x{model.scale}, {len(crops)} crops of {given.side}x{given.side} in batches of"
+        f" {given.batch};"
         f" {given.steps} steps where learned; costs for {SIZE[1]}x{SIZE[0]};"
         f" {given.threads} threads, PyTorch {torch.__version__}\n"
     )
@@ -171,7 +178,7 @@ def main() -> None:
     for row, bits in wanted:
         item = done[f"{row} {bits}"]
         scores = " | ".join(f"{item['scores'][name][0]:.2f} / {item['scores'][name][1]:.4f}" for name in given.sets)
-        authors = AUTHORS.get((row, bits), "")
+        authors = AUTHORS.get((row, bits), "") if model.arch.name == "craft" else ""
         costs = (
             f"{item['parameters']:,} | {item['macs'] / 1e9:.2f} | {item['bitops'] / 1e9:.0f} | {item['seconds']:.0f}"
         )

@@ -16,6 +16,7 @@ from sharpbit.quant.layers import Balanced
 from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.refine import Refinement
+from sharpbit.quant.widen import widen
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -107,6 +108,37 @@ def test_weights_learn_too():
     assert not torch.equal(old["model.0.weight"], new["model.0.weight"])
     assert not torch.equal(old["model.0.kernel.range.hi"], new["model.0.kernel.range.hi"])
     assert error(after.net, model, x) < 0.8 * error(before.net, model, x)
+
+
+def test_bounds_are_widened_where_the_result_gains():
+    """Channels that all carry the picture: clipping them is the best for each value, and the worst for their sum."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(32, 1, 1))
+    net[0].weight.data.fill_(0.1)
+    x = 0.5 * torch.randn(1, 32, 64, 64)
+    x[..., :1, :] += 2.5
+    quantized = quantize(net, Plan((Rule("*", 3, 32),)), METHOD)
+    calibrate(quantized, [x])
+    part, before = quantized[0], quantized[0].act.range.hi.item()
+    errors = [float((part(x) - net(x)).detach().square().mean())]
+    widen(part, x)
+    errors.append(float((part(x) - net(x)).detach().square().mean()))
+    assert part.act.range.hi.item() > before
+    assert errors[1] < errors[0] / 2
+
+
+def test_what_is_not_widened():
+    """A result that is best as it is, and a range that has no two bounds to choose."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 1))
+    x = torch.rand(1, 1, 64, 64)
+    quantized = quantize(net, Plan((Rule("*", 8, 32),)), METHOD)
+    calibrate(quantized, [x])
+    before = quantized[0].act.range.hi.item()
+    widen(quantized[0], x)
+    assert quantized[0].act.range.hi.item() == before
+    bare = quantize(net, Plan((Rule("*", 32, 8),)), METHOD)
+    widen(bare[0], x)
 
 
 def test_compensated_weights_lie_on_their_grids():
