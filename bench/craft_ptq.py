@@ -42,7 +42,18 @@ SIZE = (64, 64)  # of the picture that costs are counted for
 FEW = 12  # crops on which weights are rounded together, and every third of them balances channels
 CROP = 64
 PLACES = 4  # of which the most contrasted is taken
-ROWS = ("minmax", "percentile", "ptq4sr", "adc", "adc+br", "search", "tuned", "tuned+learned")
+ROWS = (
+    "minmax",
+    "percentile",
+    "ptq4sr",
+    "adc",
+    "adc+br",
+    "search",
+    "tuned",
+    "tuned+last",
+    "tuned+learned",
+    "tuned+learned+last",
+)
 AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; ADC in one batch, BR of 12 steps
     ("minmax", 8): 32.30, ("minmax", 6): 31.27, ("minmax", 4): 23.49,
     ("adc", 8): 32.29, ("adc", 6): 31.35, ("adc", 4): 24.05,
@@ -77,15 +88,18 @@ def read(folder: Path, count: int, side: int) -> Tensor:
 
 def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Namespace) -> Model:
     """The quantized model of one row of the table; what a row begins with is another row, made once."""
-    start, learns = row.removesuffix("+br").removesuffix("+learned"), "+" in row
+    start, _, learns = row.rpartition("+")
     path = given.out.parent / f"{given.out.stem}_{row}_{bits}.safetensors"
     if path.exists():
         return models.load(path)
     tuned = row.startswith("tuned")
-    if learns:
-        how = Refinement(given.steps, **(TUNED if tuned else {}))
+    if start:
         before = padded(made(model, start, bits, crops, given), "reflect")
         teacher = changed(model, padding="reflect", mask=True).net.eval()
+    if learns == "last":
+        after = verbs.finish(before, teacher, crops)
+    elif start:
+        how = Refinement(given.steps, **(TUNED if tuned else {}))
         with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
             after = verbs.refine(before, teacher, crops, how, bar.update)
     else:
@@ -113,7 +127,7 @@ def changed(model: Model, **options: Any) -> Model:
 
 
 def padded(model: Model, rule: str) -> Model:
-    """The model with another rule for borders; by `reflect`, the authors' one while training, crops that fit have none."""
+    """The model with another rule for borders; by `reflect`, as in the authors' training, crops that fit have none."""
     if not hasattr(model.config, "padding"):
         return model
     net = copy.deepcopy(model.net)

@@ -21,6 +21,7 @@ from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
 from sharpbit.quant import blame as blaming
 from sharpbit.quant import core, verbs
+from sharpbit.quant.finish import Finish
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_pictures, quantize_chain
 from sharpbit.quant.plan import Plan
@@ -125,6 +126,9 @@ def general(name: str, *, tuned: bool = False) -> Method:
         if settings.refine:
             how = Refinement(settings.refine, **(TUNED if tuned else {}))
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
+        if tuned:
+            last = Finish()
+            after = verbs.finish(after, model.net, pictures, last, _counted("finishing", progress, last.steps))
         return after
 
     return quantized

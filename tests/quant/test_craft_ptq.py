@@ -131,7 +131,7 @@ def check_block(own, expected, share):
 
 
 def test_the_first_step_of_refining(craft, shared, golden_path):
-    """The whole network at 4 bits is chaotic: biases moved by 1e-6 move this loss by 0.9 % (standard deviation of six)."""
+    """The whole network at 4 bits is chaotic: biases moved by 1e-6 move this loss by 0.9 % (deviation of six)."""
     case = load_file(golden_path("craft_ptq_br_4bit"))
     model = with_bounds(craft, 4, load_file(golden_path("craft_ptq_adc_4bit")))
     masked = craft.arch.build(replace(craft.config, mask=True)).eval()

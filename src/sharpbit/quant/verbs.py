@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from sharpbit.quant import balance as balancing
 from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
+from sharpbit.quant import finish as finishing
 from sharpbit.quant import refine as refining
 from sharpbit.quant.core import METHODS
+from sharpbit.quant.finish import Finish
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
 from sharpbit.quant.layers import rounding
@@ -87,6 +89,15 @@ def refine(model: M, teacher: nn.Module, pictures: Tensor, how: Refinement, prog
     return _grown(model, net, {"verb": "refine", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []})
 
 
+def finish(model: M, teacher: nn.Module, pictures: Tensor, how: Finish | None = None, progress: Progress = None) -> M:
+    """The calibrated model with a last layer that learned from a float network. See `sharpbit.quant.finish.finish`."""
+    net = copy.deepcopy(model.net)
+    how = how or Finish()
+    layers, losses = finishing.finish(net, teacher, pictures, how, progress)
+    entry = {"verb": "finish", **asdict(how), "layers": layers, "losses": [losses[0], losses[-1]] if losses else []}
+    return _grown(model, net, entry)
+
+
 def freeze(model: M) -> M:
     """The quantized model with numbers for ranges and integers for weights. See `sharpbit.quant.freeze.freeze`."""
     net = freeze_net(model.net)
@@ -107,6 +118,7 @@ def precision(net: nn.Module) -> str:
 _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
     "quantize": lambda net, entry: core.quantize(net, Plan.read(entry["plan"]), METHODS[entry["method"]]),
     "balance": lambda net, entry: balancing.wrap(net, entry["layers"]),
+    "finish": lambda net, entry: balancing.wrap(net, entry["layers"]),
     "freeze": lambda net, entry: freeze_net(net, check=False),
 }
 
