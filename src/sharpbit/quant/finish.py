@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,8 @@ def finish(
     before = {own: own.requires_grad for own in learned}
     for own in learned:
         own.requires_grad_(True)
-    adam = torch.optim.Adam([{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}], how.rate)
+    groups: list[dict[str, Any]] = [{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}]
+    adam = torch.optim.Adam(groups, how.rate)
     speed = torch.optim.lr_scheduler.CosineAnnealingLR(adam, how.steps)
     generator = torch.Generator().manual_seed(0)
     try:
