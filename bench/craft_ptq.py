@@ -1,16 +1,17 @@
-"""CRAFT x4 quantized after training: all methods in one table, beside the run of the authors' code.
+"""CRAFT quantized after training, or another network: all methods in one table, beside the run of the authors' code.
 
     python bench/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
         [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
 
 FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS`
-makes them first, as many of each photo, shrunk by the benchmarks' bicubic. Every row is measured on the same crops;
-methods that learn take `--steps` steps of two crops. Rows that `--out` has are not computed again.
+makes them first. Every row is measured on the same crops; methods that learn take `--steps` steps of two crops. What a
+row made is kept beside `--out`: rows that are there are not made again, and sets may be added later.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from dataclasses import replace
@@ -26,8 +27,8 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit.atomic import open_atomic
 from sharpbit.cost.bitops import count
-from sharpbit.data import calibration
 from sharpbit.image import is_picture_name
+from sharpbit.image.resize import shrink
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.model import Model
@@ -38,8 +39,21 @@ from sharpbit.quant.refine import Refinement
 from sharpbit.quantization import TUNED, enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
-FEW = 8  # crops on which channels are balanced and weights rounded together
-ROWS = ("minmax", "percentile", "ptq4sr", "adc", "adc+br", "search", "tuned", "tuned+learned")
+FEW = 12  # crops on which weights are rounded together, and every third of them balances channels
+CROP = 64
+PLACES = 4  # of which the most contrasted is taken
+ROWS = (
+    "minmax",
+    "percentile",
+    "ptq4sr",
+    "adc",
+    "adc+br",
+    "search",
+    "tuned",
+    "tuned+last",
+    "tuned+learned",
+    "tuned+learned+last",
+)
 AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; ADC in one batch, BR of 12 steps
     ("minmax", 8): 32.30, ("minmax", 6): 31.27, ("minmax", 4): 23.49,
     ("adc", 8): 32.29, ("adc", 6): 31.35, ("adc", 4): 24.05,
@@ -48,16 +62,19 @@ AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; 
 
 
 def cut(photos: Path, folder: Path, number: int, scale: int) -> None:
-    """Write that many crops of the photos."""
+    """Write that many crops, as many of each photo: each time the most contrasted of some at random places."""
     paths = sorted(path for path in photos.rglob("*") if is_picture_name(path))
     each = -(-number // len(paths))
     folder.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for path in tqdm(paths, desc="cutting"):
-        for crop in calibration.of_one(np.asarray(Image.open(path).convert("RGB")), each, scale):
-            if written < number:
-                Image.fromarray(crop).save(folder / f"{written:03}_{path.stem}.png")
-                written += 1
+    random = np.random.default_rng(0)
+    for k in tqdm(range(number), desc="cutting"):
+        path = paths[k // each]
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        height, width = (side // scale * scale for side in picture.shape[:2])
+        small = shrink(np.ascontiguousarray(picture[:height, :width]), scale)
+        places = [[random.integers(0, side - CROP + 1) for side in small.shape[:2]] for _ in range(PLACES)]
+        crops = [small[y : y + CROP, x : x + CROP] for y, x in places]
+        Image.fromarray(max(crops, key=np.std)).save(folder / f"{k:03}_{path.stem}.png")
 
 
 def read(folder: Path, count: int, side: int) -> Tensor:
@@ -70,31 +87,60 @@ def read(folder: Path, count: int, side: int) -> Tensor:
 
 
 def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Namespace) -> Model:
-    """The quantized model of one row of the table."""
+    """The quantized model of one row of the table; what a row begins with is another row, made once."""
+    start, _, learns = row.rpartition("+")
+    path = given.out.parent / f"{given.out.stem}_{row}_{bits}.safetensors"
+    if path.exists():
+        return models.load(path)
     tuned = row.startswith("tuned")
-    few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
-    method = "search" if tuned else row.removesuffix("+br")
-    after = verbs.quantize(model, Plan.after_training(model.arch.rounding, bits, METHODS[method].maps), method)
-    if tuned:
-        after = verbs.balance(after, few[: FEW // 2])
-    after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit", leave=False))
-    if tuned:
-        after = verbs.compensate(after, few)
-    if "+" in row:
-        teacher = model.arch.build(replace(model.config, mask=True)).eval()
-        teacher.load_state_dict(model.net.state_dict())
+    if start:
+        before = padded(made(model, start, bits, crops, given), "reflect")
+        teacher = changed(model, padding="reflect", mask=True).net.eval()
+    if learns == "last":
+        after = verbs.finish(before, teacher, crops)
+    elif start:
         how = Refinement(given.steps, **(TUNED if tuned else {}))
-        with tqdm(total=given.steps, desc=f"{row} {bits} bit, learning", leave=False) as bar:
-            after = verbs.refine(after, teacher, crops, how, bar.update)
+        with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
+            after = verbs.refine(before, teacher, crops, how, bar.update)
+    else:
+        method = "search" if tuned else row
+        few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
+        plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
+        after = verbs.quantize(padded(model, "reflect"), plan, method)
+        if tuned:
+            after = verbs.balance(after, few[::3])
+        after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
+        if tuned:
+            after = verbs.compensate(after, few)
+    after = padded(after, getattr(model.config, "padding", ""))
+    models.save(after, path)
     return after
 
 
-def measured(net: torch.nn.Module, given: argparse.Namespace) -> dict[str, list[float]]:
-    scores = {}
+def changed(model: Model, **options: Any) -> Model:
+    """The float model with other options, those that it has."""
+    known = {name: value for name, value in options.items() if hasattr(model.config, name)}
+    config = replace(model.config, **known)  # type: ignore[type-var]
+    net = model.arch.build(config)
+    net.load_state_dict(model.net.state_dict())
+    return replace(model, config=config, net=net)
+
+
+def padded(model: Model, rule: str) -> Model:
+    """The model with another rule for borders; by `reflect`, as in the authors' training, crops that fit have none."""
+    if not hasattr(model.config, "padding"):
+        return model
+    net = copy.deepcopy(model.net)
+    net.config = replace(model.config, padding=rule)  # type: ignore[type-var]
+    return replace(model, config=net.config, net=net)
+
+
+def measured(model: Model, given: argparse.Namespace, scores: dict[str, list[float]]) -> None:
+    """Fill in the sets that are missing."""
     for name in given.sets:
-        score = evaluate(lambda small: enlarged(net, small), find(given.data / name)[0], 4)
-        scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
-    return scores
+        if name not in scores:
+            score = evaluate(lambda small: enlarged(model.net, small), find(given.data / name)[0], model.scale)
+            scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
 
 
 def main() -> None:
@@ -120,26 +166,24 @@ def main() -> None:
     crops = read(given.crops, given.count, given.side)
     done: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     wanted = [("float", 32), *((row, bits) for bits in given.bits for row in given.methods)]
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     for row, bits in wanted:
-        key = f"{row} {bits}"
-        if key in done:
+        item = done.setdefault(f"{row} {bits}", {"scores": {}, "parameters": model.parameters})
+        if all(name in item["scores"] for name in given.sets):
             continue
         started = time.monotonic()
         after = model if row == "float" else made(model, row, bits, crops, given)
-        seconds = time.monotonic() - started
-        cost = count(after.net, SIZE)
-        done[key] = {
-            "scores": measured(after.net, given),
-            "parameters": model.parameters,
-            "macs": sum(layer.macs for layer in cost.layers),
-            "bitops": sum(layer.bitops for layer in cost.layers),
-            "seconds": round(seconds, 1),
-        }
-        given.out.parent.mkdir(parents=True, exist_ok=True)
+        item.setdefault("seconds", round(time.monotonic() - started, 1))
+        if "macs" not in item:
+            cost = count(after.net, SIZE)
+            item["macs"] = sum(layer.macs for layer in cost.layers)
+            item["bitops"] = sum(layer.bitops for layer in cost.layers)
+        measured(after, given, item["scores"])
         with open_atomic(given.out, overwrite=True) as file:
             file.write(json.dumps(done, indent=1).encode())
     print(
-        f"CRAFT x{model.scale}, {len(crops)} crops of {given.side}x{given.side} in batches of {given.batch};"
+        f"{model.arch.name} x{model.scale}, {len(crops)} crops of {given.side}x{given.side} in batches of"
+        f" {given.batch};"
         f" {given.steps} steps where learned; costs for {SIZE[1]}x{SIZE[0]};"
         f" {given.threads} threads, PyTorch {torch.__version__}\n"
     )
@@ -148,7 +192,7 @@ def main() -> None:
     for row, bits in wanted:
         item = done[f"{row} {bits}"]
         scores = " | ".join(f"{item['scores'][name][0]:.2f} / {item['scores'][name][1]:.4f}" for name in given.sets)
-        authors = AUTHORS.get((row, bits), "")
+        authors = AUTHORS.get((row, bits), "") if model.arch.name == "craft" else ""
         costs = (
             f"{item['parameters']:,} | {item['macs'] / 1e9:.2f} | {item['bitops'] / 1e9:.0f} | {item['seconds']:.0f}"
         )

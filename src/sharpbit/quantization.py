@@ -24,6 +24,7 @@ from sharpbit.model import Model
 from sharpbit.quant import blame as blaming
 from sharpbit.quant import budget as budgets
 from sharpbit.quant import core, verbs
+from sharpbit.quant.finish import Finish
 from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_pictures, quantize_chain
@@ -154,6 +155,9 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
         elif settings.refine:
             how = Refinement(settings.refine, **(TUNED if tuned else {}))
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
+        if tuned:
+            last = Finish()
+            after = verbs.finish(after, model.net, pictures, last, _counted("finishing", progress, last.steps))
         return after
 
     return quantized

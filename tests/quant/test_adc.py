@@ -11,7 +11,7 @@ from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.method.ptq4sr import Density
 from sharpbit.quant.method.search import Search, best
-from sharpbit.quant.prefix import Prefix, grid_of
+from sharpbit.quant.prefix import Prefix, grid_of, sample
 
 STEP = 1e-4  # relative; of the golden files
 
@@ -162,6 +162,22 @@ def test_search_is_better_than_any_pair_of_a_raster(bits, symmetric):
         for high in torch.linspace(0.1, 1, 10):
             other.lo.data, other.hi.data = x.min() * low, x.max() * high
             assert own <= (Fixed(other, bits)(x) - x).square().mean().item() * 1.02
+
+
+def test_a_sample_meets_every_channel():
+    """Tokens of 48 channels, one of which is large: whatever the number of values, the search hears of it."""
+    for tokens in (2**14, 2**15, 3 * 2**13):
+        x = torch.rand(tokens, 48)
+        x[:, 7] *= 20
+        search = Search()
+        search.observe(x, 8)
+        assert search.hi.item() > 19
+    rows = torch.arange(2 * 4096.0).reshape(2, 4096)
+    some = sample(rows, 1024)
+    assert some.shape == (2, 1024)
+    assert torch.equal(some[1] - some[0], torch.full((1024,), 4096.0))
+    assert len(set((some[0] % 48).tolist())) == 48
+    assert sample(rows, 4096) is rows
 
 
 def test_search_leaves_what_needs_no_clipping():

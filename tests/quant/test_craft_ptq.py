@@ -13,7 +13,7 @@ from sharpbit import model as models
 from sharpbit.quant import verbs
 from sharpbit.quant.bounds import Bounds
 from sharpbit.quant.core import METHODS, quantizers, unrounded
-from sharpbit.quant.grid import Fixed, spread, straight
+from sharpbit.quant.grid import Fixed
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix import grid_of
 from sharpbit.quant.refine import Refinement, refine
@@ -109,29 +109,18 @@ def test_bounds_of_early_activations(craft, shared, golden_path, bits):
     assert sum(not value for value in same.values()) <= 1, same
 
 
-def published(fixed, x):
-    """The authors' order of operations: the zero point is added before rounding."""
-    most = 2**fixed.bits - 1
-    lo, hi = (spread(bound, x, fixed.range.axis) for bound in (fixed.range.lo, fixed.range.hi))
-    step = torch.where((hi - lo) / most < 2.0**-23, 2.0**-23, (hi - lo) / most)
-    zero = -straight(lo / step)
-    zero = torch.where(zero < 0, 0.0, torch.where(zero > most, float(most), zero))
-    number = straight(x / step + zero)
-    number = torch.where(number < 0, 0.0, torch.where(number > most, float(most), number))
-    return (number - zero) * step
+@pytest.mark.parametrize(("offset", "share"), [(True, 0.0), (False, 0.05)], ids=["published", "engines"])
+def test_blocks_with_stored_bounds(craft, golden_path, offset, share):
+    """The authors' bounds and inputs give their outputs, to the last bit; 2 % of the elements may differ.
 
-
-@pytest.mark.parametrize(("rounding", "share"), [(None, 0.05), (published, 0.0)], ids=["ours", "published"])
-def test_blocks_with_stored_bounds(craft, golden_path, monkeypatch, rounding, share):
-    """The authors' bounds and inputs give their outputs, exactly where values between two steps go their way too.
-
-    As in engines, ours are rounded before the zero point is added; one value of the first block that lies exactly
+    In the order of engines, which round before they add the zero point, one value of the first block that lies exactly
     between two steps goes the other way, and the 3x3 convolutions spread it.
     """
-    if rounding:
-        monkeypatch.setattr(Fixed, "forward", rounding)
     case = load_file(golden_path("craft_ptq_blocks_6bit"))
     net = with_bounds(craft, 6, load_file(golden_path("craft_ptq_adc_6bit"))).net
+    if not offset:
+        for _, fixed in quantizers(net):
+            fixed.range.offset = False
     tables = ((net.biases_h, net.relative_position_index_h), (net.biases_v, net.relative_position_index_v))
     for layer in (0, 3):
         group = net.layers[layer].residual_group
@@ -156,7 +145,7 @@ def check_block(own, expected, share):
 
 
 def test_the_first_step_of_refining(craft, shared, golden_path):
-    """The whole network at 4 bits is chaotic: other kernels of a convolution alone move this loss by two percent."""
+    """The whole network at 4 bits is chaotic: biases moved by 1e-6 move this loss by 0.9 % (deviation of six)."""
     case = load_file(golden_path("craft_ptq_br_4bit"))
     model = with_bounds(craft, 4, load_file(golden_path("craft_ptq_adc_4bit")))
     masked = craft.arch.build(replace(craft.config, mask=True)).eval()
@@ -176,7 +165,7 @@ def test_the_first_step_of_refining(craft, shared, golden_path):
             other[kind].append(grad.flatten())
     for kind in own:
         a, b = torch.cat(own[kind]), torch.cat(other[kind])
-        assert float(torch.nn.functional.cosine_similarity(a, b, 0)) > 0.98, kind
+        assert float(torch.nn.functional.cosine_similarity(a, b, 0)) > 0.99, kind
 
 
 def test_refining_moves_bounds_alone_and_lessens_the_loss(shared):

@@ -7,15 +7,18 @@ import torch
 from torch import nn
 
 from sharpbit import model as models
+from sharpbit.errors import UsageError
 from sharpbit.export.onnx import export
 from sharpbit.quant import verbs
 from sharpbit.quant.balance import balance
 from sharpbit.quant.blame import blame
 from sharpbit.quant.core import METHODS, calibrate, quantize
+from sharpbit.quant.finish import Finish
 from sharpbit.quant.layers import Balanced
 from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.refine import Refinement
+from sharpbit.quant.widen import widen
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -109,12 +112,70 @@ def test_weights_learn_too():
     assert error(after.net, model, x) < 0.8 * error(before.net, model, x)
 
 
+def test_bounds_are_widened_where_the_result_gains():
+    """Channels that all carry the picture: clipping them is the best for each value, and the worst for their sum."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(32, 1, 1))
+    net[0].weight.data.fill_(0.1)
+    x = 0.5 * torch.randn(1, 32, 64, 64)
+    x[..., :1, :] += 2.5
+    quantized = quantize(net, Plan((Rule("*", 3, 32),)), METHOD)
+    calibrate(quantized, [x])
+    part, before = quantized[0], quantized[0].act.range.hi.item()
+    errors = [float((part(x) - net(x)).detach().square().mean())]
+    widen(part, x)
+    errors.append(float((part(x) - net(x)).detach().square().mean()))
+    assert part.act.range.hi.item() > before
+    assert errors[1] < errors[0] / 2
+
+
+def test_what_is_not_widened():
+    """A result that is as good as it gets, and a range that has no two bounds to choose."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 1, 1))
+    x = torch.rand(1, 1, 64, 64)
+    quantized = quantize(net, Plan((Rule("*", 8, 32),)), METHOD)
+    calibrate(quantized, [x])
+    before = quantized[0].act.range.hi.item()
+    widen(quantized[0], x)
+    assert quantized[0].act.range.hi.item() == pytest.approx(before, abs=0.01)
+    bare = quantize(net, Plan((Rule("*", 32, 8),)), METHOD)
+    widen(bare[0], x)
+
+
 def test_compensated_weights_lie_on_their_grids():
     model, x = fresh("imdn"), pictures()
     after = tuned(model, 4, x)
     for part in after.net.modules():
         if hasattr(part, "kernel"):
             torch.testing.assert_close(part.kernel(part.weight), part.weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_last_layer_learns_alone(name, tmp_path):
+    """The error falls, nothing else of the network changes, and a file brings back its scales."""
+    model, x = fresh(name), pictures()
+    before = tuned(model, 4, x)
+    after = verbs.finish(before, model.net, x, Finish(60, 2, 5e-3))
+    assert after.history[-1]["losses"][1] < after.history[-1]["losses"][0]
+    assert error(after.net, model, x) < error(before.net, model, x)
+    last = {"craft": "upsample.0", "hitsr": "upsample.0", "imdn": "model.2"}[name]
+    old, new = before.net.state_dict(), after.net.state_dict()
+    same = {key for key in old if key in new and torch.equal(old[key], new[key])}
+    assert all(key.startswith(f"{last}.") for key in set(old) ^ same)
+    assert f"{last}.weight" not in same
+    assert f"{last}.act.scale" in new
+    models.save(after, tmp_path / "a.safetensors")
+    with torch.no_grad():
+        assert torch.equal(models.load(tmp_path / "a.safetensors").net(x), after.net(x))
+
+
+def test_what_cannot_finish():
+    model, x = fresh("imdn"), pictures()
+    with pytest.raises(UsageError, match="no layer"):
+        verbs.finish(model, model.net, x)
+    with pytest.raises(UsageError, match="not one picture"):
+        verbs.finish(tuned(model, 4, x), model.net, x[:0])
 
 
 def test_blame_finds_the_layer_that_is_rounded_worst():

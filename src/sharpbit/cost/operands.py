@@ -38,4 +38,6 @@ def products(net: nn.Module, size: tuple[int, int] = INPUT) -> tuple[Product, ..
     for number, (name, fixed) in enumerate(quantizers(net), FLOAT + 1):
         names[number] = name
         fixed.range, fixed.bits = _Anywhere(), number  # the meter tells the width of an operand: here, whose it is
-    return tuple((layer.macs, names.get(int(layer.act)), names.get(int(layer.weight))) for layer in count(net, size).layers)
+    return tuple(
+        (layer.macs, names.get(int(layer.act)), names.get(int(layer.weight))) for layer in count(net, size).layers
+    )

@@ -16,7 +16,7 @@ from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed, Grid, rounded, spread
 from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
-from sharpbit.quant.prefix import Prefix, grid_of
+from sharpbit.quant.prefix import Prefix, grid_of, sample
 
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
 WORTH = 0.9  # the share of the error that must be gone for a scale to be worth its multiplication
@@ -93,7 +93,7 @@ def _scale(part: Weighted, x: Tensor, wanted: Tensor, act: int, weight: int) -> 
         own = _on_grid(x * spread(scale, x, axis), None, act)
         kernel = part.weight / spread(scale, part.weight, 1)
         kernel = _on_grid(kernel, 0, weight)
-        result = _apply(part, own, kernel)
+        result = part.product(own, kernel)
         return float((result - wanted).square().mean())
 
     scales = [(size / size.log().mean().exp()).pow(-power) for power in POWERS]
@@ -106,19 +106,10 @@ def _on_grid(x: Tensor, axis: int | None, bits: int) -> Tensor:
     """`x` on its best grid, or each row of a weight on its own."""
     rows = x.flatten(1) if axis == 0 else x.reshape(1, -1)
     if axis is None:
-        rows = rows[:, :: max(1, rows.shape[1] // SAMPLES)]
+        rows = sample(rows, SAMPLES)
     lo, hi = best(Prefix(rows), bits)
     step, zero = (value.to(x) for value in grid_of(lo, hi, bits))
     if axis is None:
         step, zero = step[0], zero[0]
     lo, hi, step = (spread(value, x, 0) for value in (-zero * step, (2**bits - 1 - zero) * step, step))
     return rounded(x, Grid(lo, hi, step, late=True))
-
-
-def _apply(part: Weighted, x: Tensor, weight: Tensor) -> Tensor:
-    y: Tensor
-    if isinstance(part, QuantConv2d):
-        y = part._product(part, x, weight, part.bias)
-    else:
-        y = nn.functional.linear(x, weight, part.bias)
-    return y

@@ -25,9 +25,11 @@ class Bounds(Range):
     a clipped value moves its bound; exactly on a bound it is inside, unless the attribute `inside` is false (see
     `Grid`).
 
-    Source: CRAFT (`basicsr/utils/Quantify`), except that rounding comes before the zero point is added, as in ONNX; the
-    two differ where `x / D` is exactly half of an odd number.
+    Source: CRAFT (`basicsr/utils/Quantify`), except that rounding comes before the zero point is added, as in ONNX;
+    with the attribute `offset` after it, as published.
     """
+
+    offset = False
 
     def __init__(self, channels: int | None = None, axis: int = 1, *, symmetric: bool = False) -> None:
         super().__init__(channels, axis)
@@ -48,7 +50,7 @@ class Bounds(Range):
         zero = -straight(self.lo / step)
         clipped = (zero < 0, zero > most) if self.inside else (zero <= 0, zero >= most)
         zero = torch.where(clipped[0], 0.0, torch.where(clipped[1], float(most), zero))
-        return Grid(-zero * step, (most - zero) * step, step, late=True, inside=self.inside)
+        return Grid(-zero * step, (most - zero) * step, step, late=True, inside=self.inside, offset=self.offset)
 
 
 def _at_least(step: Tensor) -> Tensor:

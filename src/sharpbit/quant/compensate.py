@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
+from sharpbit.quant.widen import widen
 
 RIDGE = 0.01  # share of the mean square of all inputs that is added to that of each
 PLACES = 1 << 13  # places of the pictures that moments are made of
@@ -24,7 +25,8 @@ PLACES = 1 << 13  # places of the pictures that moments are made of
 def compensate(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] | None = None) -> int:
     """Round the weights of a calibrated network so, in place, one layer after another; how many layers were done.
 
-    Grouped convolutions have too few weights a result for it, and stay as they are.
+    Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.widen`). Grouped convolutions
+    have too few weights a result for making up, and keep theirs.
 
     Args:
         net: quantized and calibrated.
@@ -34,17 +36,16 @@ def compensate(net: nn.Module, pictures: Tensor, progress: Callable[[int], objec
 
     def hook(part: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(part, QuantConv2d | QuantLinear)
-        _round(part, args[0])
+        widen(part, args[0])
+        if getattr(part, "groups", 1) == 1:
+            _round(part, args[0])
         if progress:
             progress(1)
 
     layers = [
         part
         for part in net.modules()
-        if isinstance(part, QuantConv2d | QuantLinear)
-        and getattr(part, "groups", 1) == 1
-        and isinstance(part.kernel, Fixed)
-        and part.kernel.bits != FLOAT
+        if isinstance(part, QuantConv2d | QuantLinear) and isinstance(part.kernel, Fixed) and part.kernel.bits != FLOAT
     ]
     handles = [part.register_forward_pre_hook(hook) for part in layers]
     try:

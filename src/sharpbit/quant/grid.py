@@ -32,6 +32,9 @@ class Grid(NamedTuple):
         inside: where clipping comes late, whether that last thing holds: it did in PyTorch from 2018 until a change of
             July 2026, and published results rest on it. If not, what rounds to the first or last step counts as
             clipped.
+        offset: where clipping comes late, whether the zero point is added before rounding, as in CRAFT, or after it,
+            as in ONNX and all engines. Values that lie halfway between two steps, or that the sum rounds onto such a
+            place, go to the other one of the two.
     """
 
     lo: Tensor
@@ -39,6 +42,7 @@ class Grid(NamedTuple):
     step: Tensor
     late: bool = False
     inside: bool = True
+    offset: bool = False
 
 
 def straight(x: Tensor) -> Tensor:
@@ -51,7 +55,7 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
 
     Every operation is written out, because the gradient of `torch.clamp` at a bound differs between releases.
     """
-    lo, hi, step, late, inside = grid
+    lo, hi, step, late, inside, offset = grid
     y: Tensor
     if not late:
         if lo.dim() == hi.dim() == step.dim() == 0 and x.device.type == "cpu" and x.dtype == lo.dtype == step.dtype:
@@ -60,9 +64,9 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
         return straight(torch.minimum(torch.maximum(x, lo), hi) / step) * step
     least, most = straight(lo / step), straight(hi / step)
     if step.dim() == 0 and x.device.type == "cpu":
-        y = _Late.apply(x, step, least, most, inside)  # type: ignore[no-untyped-call]
+        y = _Late.apply(x, step, least, most, inside, offset)  # type: ignore[no-untyped-call]
         return y
-    number = straight(x / step)
+    number = straight(x / step - least.detach()) + least.detach() if offset else straight(x / step)
     if inside:
         number = torch.where(number < least, least, torch.where(number > most, most, number))
     else:
@@ -118,14 +122,14 @@ class _Late(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, least: Tensor, most: Tensor, inside: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, step: Tensor, least: Tensor, most: Tensor, inside: bool, offset: bool) -> Tensor:
         x = _dense(x.detach())
         ctx.save_for_backward(x, step, least, most)
-        ctx.inside = inside
-        y = torch.empty_like(x)
         size, low, high = float(step), float(least), float(most)
+        ctx.inside, ctx.before = inside, low if offset and low else 0.0
+        y = torch.empty_like(x)
         for source, block in zip(_blocks(x), _blocks(y), strict=True):
-            torch.div(source, size, out=block).round_().clamp_(low, high).mul_(size)
+            _numbers(torch.div(source, size, out=block), ctx.before, block).clamp_(low, high).mul_(size)
         return y
 
     @staticmethod
@@ -140,7 +144,7 @@ class _Late(torch.autograd.Function):
         for source, block, given in zip(_blocks(x), _blocks(own), _blocks(grad), strict=True):
             t, n, c = (buffer[: len(source)] for buffer in (share, number, clipped))
             torch.div(source, size, out=t)
-            torch.round(t, out=n)
+            _numbers(t, ctx.before, n)
             torch.clamp(n, low, high, out=c)
             of_step += float(given @ c)
             torch.eq(n, c, out=block) if ctx.inside else torch.logical_and(n > low, n < high, out=block)
@@ -149,7 +153,14 @@ class _Late(torch.autograd.Function):
             of_most += float(given @ (torch.gt(n, high, out=t) if ctx.inside else torch.ge(n, high, out=t)))
             of_least += float(given @ (torch.lt(n, low, out=t) if ctx.inside else torch.le(n, low, out=t)))
         of = (step.new_tensor(value) for value in (of_step, of_least * size, of_most * size))
-        return own, *of, None
+        return own, *of, None, None
+
+
+def _numbers(share: Tensor, before: float, out: Tensor) -> Tensor:
+    """`share` rounded, into `out`; `before` is what is taken away before that and added after it."""
+    if not before:
+        return torch.round(share, out=out)
+    return torch.sub(share, before, out=out).round_().add_(before)
 
 
 def _dense(x: Tensor) -> Tensor:

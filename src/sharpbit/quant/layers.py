@@ -37,7 +37,11 @@ class QuantConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer, of rounded numbers."""
-        y: Tensor = self._product(self, self.act(x), self.kernel(self.weight), self.bias)
+        return self.product(self.act(x), self.kernel(self.weight))
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The result for an input and a weight that nobody rounds any more."""
+        y: Tensor = self._product(self, x, weight, self.bias)
         return y
 
 
@@ -52,7 +56,11 @@ class QuantLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the float layer, of rounded numbers."""
-        return linear(self.act(x), self.kernel(self.weight), self.bias)
+        return self.product(self.act(x), self.kernel(self.weight))
+
+    def product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See `QuantConv2d.product`."""
+        return linear(x, weight, self.bias)
 
 
 class Balanced(nn.Module):

@@ -16,6 +16,17 @@ def grid_of(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     return step, (-(lo / step).round()).clamp(0, most)
 
 
+def sample(rows: Tensor, count: int) -> Tensor:
+    """At most `count` values of each row `(R, n)`, at places that look random and are the same every time.
+
+    A stride would not do: one that channels divide meets the same few of them again and again.
+    """
+    if rows.shape[1] <= count:
+        return rows
+    generator = torch.Generator().manual_seed(0)
+    return rows[:, torch.randint(rows.shape[1], (count,), generator=generator).to(rows.device)]
+
+
 class Prefix:
     """Values of some rows, sorted, with their prefix sums.
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from sharpbit.quant import balance as balancing
 from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
+from sharpbit.quant import finish as finishing
 from sharpbit.quant import pixel_aware as pixels
 from sharpbit.quant import refine as refining
 from sharpbit.quant import refqsr as two_pass
 from sharpbit.quant.core import METHODS
+from sharpbit.quant.finish import Finish
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
 from sharpbit.quant.layers import rounding
@@ -104,6 +106,15 @@ def pixel_aware(model: M, teacher: nn.Module, pictures: Tensor, how: PixelAware,
     return _grown(model, net, entry)
 
 
+def finish(model: M, teacher: nn.Module, pictures: Tensor, how: Finish | None = None, progress: Progress = None) -> M:
+    """The calibrated model with a last layer that learned from a float network. See `sharpbit.quant.finish.finish`."""
+    net = copy.deepcopy(model.net)
+    how = how or Finish()
+    layers, losses = finishing.finish(net, teacher, pictures, how, progress)
+    entry = {"verb": "finish", **asdict(how), "layers": layers, "losses": [losses[0], losses[-1]] if losses else []}
+    return _grown(model, net, entry)
+
+
 def freeze(model: M) -> M:
     """The quantized model with numbers for ranges and integers for weights. See `sharpbit.quant.freeze.freeze`."""
     net = freeze_net(model.net)
@@ -125,6 +136,7 @@ _STRUCTURE: dict[str, Callable[[nn.Module, Entry], nn.Module]] = {
     "quantize": lambda net, entry: core.quantize(net, Plan.read(entry["plan"]), METHODS[entry["method"]]),
     "refqsr": lambda net, entry: two_pass.build(net, TwoPass.read(entry)),
     "balance": lambda net, entry: balancing.wrap(net, entry["layers"]),
+    "finish": lambda net, entry: balancing.wrap(net, entry["layers"]),
     "freeze": lambda net, entry: freeze_net(net, check=False),
 }
 

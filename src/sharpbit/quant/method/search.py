@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sharpbit.quant.bounds import LEAST_STEP, Bounds
 from sharpbit.quant.core import Method
-from sharpbit.quant.prefix import Prefix, grid_of
+from sharpbit.quant.prefix import Prefix, grid_of, sample
 
 RASTER = 16  # bounds a side at first
 ZOOMS = 3  # times that it is made finer, by `FINER` in both directions
@@ -36,11 +36,11 @@ class Search(Bounds):
             return  # a weight, which is what it was
         rows = self.rows(x).reshape(self.channels or 1, -1)
         self._every = self._every or (1 if self.axis == 0 else max(1, rows.shape[1] // SAMPLES))
-        rows = rows[:, :: self._every]
+        rows = sample(rows, -(-rows.shape[1] // self._every))
         if self.axis != 0:
             rows = self._seen = rows if self._seen is None else torch.cat((self._seen, rows), 1)
             if rows.shape[1] >= 4 * SAMPLES:
-                self._seen, self._every = rows[:, ::2].clone(), 2 * self._every
+                self._seen, self._every = sample(rows, rows.shape[1] // 2), 2 * self._every
         for bound, found in zip((self.lo, self.hi), best(Prefix(rows), bits, symmetric=self.symmetric), strict=True):
             bound.copy_(found.reshape(bound.shape).to(bound))
 
