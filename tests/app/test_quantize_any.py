@@ -64,7 +64,7 @@ def test_a_tuned_network_with_its_receipt_and_report(model, photos, tests, tmp_p
     assert "`model.2`" in text
     again = models.load(out)
     assert [entry["verb"] for entry in again.history] == [
-        "quantize", "balance", "calibrate", "compensate", "refine", "freeze",
+        "quantize", "balance", "calibrate", "compensate", "refine", "finish", "freeze",
     ]  # fmt: skip
 
 

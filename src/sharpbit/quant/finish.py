@@ -37,7 +37,7 @@ class Finish:
         pictures: that are looked at, at most.
     """
 
-    steps: int = 500
+    steps: int = 1500
     batch: int = 4
     rate: float = 2e-3
     pictures: int = 64
