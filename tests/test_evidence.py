@@ -79,6 +79,9 @@ def test_rows_that_are_compared_are_trained_alike(evidence):
     cadyq, again = (recipe.read(evidence.path_of(name)) for name in ("cadyq", "pams8-again"))
     assert cadyq.start == again.start
     assert cadyq.step[1].settings == {**again.step[1].settings, "selector_rate": 1e-4, "own_loss": 10.0}
+    light = recipe.read(evidence.path_of("cadyq-light"))
+    assert (light.start, light.step[0]) == (cadyq.start, cadyq.step[0])
+    assert light.step[1].settings == {**cadyq.step[1].settings, "own_loss": 3.0}
 
 
 def test_all_rows_are_trained_and_measured(evidence, ran, capsys):
@@ -152,7 +155,7 @@ def verdicts(evidence, rows):
 
 def test_a_clear_difference_needs_one_seed(evidence):
     rows = [row(evidence, "pams2", 10, 30.0), row(evidence, "ddtb2", 10, 30.2), row(evidence, "pams4", 10, 33.0)]
-    assert verdicts(evidence, [*rows, row(evidence, "ddtb4", 10, 32.9)]) == [False, True, None]
+    assert verdicts(evidence, [*rows, row(evidence, "ddtb4", 10, 32.9)]) == [False, True, None, None]
 
 
 def test_a_small_difference_needs_three_seeds(evidence):
@@ -168,6 +171,6 @@ def test_a_small_difference_needs_three_seeds(evidence):
 def test_a_saving_is_one_at_the_same_psnr(evidence, psnr, cost, holds):
     rows = [row(evidence, "pams8-again", seed, 33.0) for seed in (10, 11, 12)]
     rows += [row(evidence, "cadyq", seed, psnr, cost) for seed in (10, 11, 12)]
-    claim = evidence.claims(rows)[2]
+    claim = evidence.claims(rows)[3]
     assert claim.holds is holds
     assert f"{100 * cost:.0f} % of the BitOPs" in claim.verdict

@@ -157,14 +157,15 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
         model: what is written.
         path: of the file.
         overwrite: replace a file of this name.
-        half: kernels and matrices in float16, which `load` turns into float32 again.
+        half: kernels of convolutions in float16, which `load` turns into float32 again. (Not matrices: those that choose
+            bits would choose others.)
     """
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         raise UsageError(f"a model is saved as .safetensors, not {path.name!r}")
     state = {key: value.detach().cpu().contiguous() for key, value in model.net.state_dict().items()}
     if half:
-        kernels = [key for key, value in model.net.named_parameters() if value.dim() > 1]
+        kernels = [key for key, value in model.net.named_parameters() if value.dim() > 2]
         state.update({key: state[key].half() for key in kernels})
     header = modelfile.stamp(model.header(), safetensors.torch.save(state), path)
     data = safetensors.torch.save(state, {modelfile.KEY: header.to_json()})
