@@ -157,8 +157,8 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
         model: what is written.
         path: of the file.
         overwrite: replace a file of this name.
-        half: kernels of convolutions in float16, which `load` turns into float32 again. (Not matrices: those that choose
-            bits would choose others.)
+        half: kernels of convolutions in float16, which `load` turns into float32 again. Not matrices: those that
+            choose bits would choose others.
     """
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
