@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 
 # Torch with more threads than free cores waits at barriers most of the time; tests are small, one thread is best.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What runs in the background of a script ignores Ctrl-C, and all that it starts; tests send it to commands.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -182,8 +182,11 @@ def test_waiting_for_a_pipe_can_be_ended(folder, number):
     process = subprocess.Popen([COMMAND, "upscale", pipe, "-o", folder / "x.png"], stderr=subprocess.PIPE, text=True)
     descriptor = os.open(pipe, os.O_WRONLY)  # waits until the command has opened the other end
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
-    os.close(descriptor)
+    try:
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()  # if it is still there
+        os.close(descriptor)
     assert process.returncode == 130
     assert "Traceback" not in told
     assert "interrupted" in told

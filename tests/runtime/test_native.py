@@ -235,7 +235,10 @@ def run_script(code, *, send=None, **environment):
         if send is not None:
             time.sleep(0.3)
             process.send_signal(send)
-        out, error = process.communicate(timeout=60)
+        try:
+            out, error = process.communicate(timeout=60)
+        finally:
+            process.kill()  # if it is still there
         return process.returncode, first + out, error, time.perf_counter() - began
 
 
