@@ -110,7 +110,7 @@ def test_another_seed_and_pictures_in_memory(tmp_path, data):
     [
         (("steps = 3", "step = 3"), "'step' that is not known; nearest: 'steps'"),
         (("steps = 3\n", ""), "lacks something: missing .*'steps'"),
-        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, fake_quantize, quantize, export"),
+        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, fake_quantize, refqsr"),
         (("licence", "license"), "nearest: 'licence'"),
         (("width = 8", "wide = 8"), "scale, blocks, width"),
         (('arch = "etds"', 'arch = "etsd"'), "near it: etds"),
