@@ -29,6 +29,7 @@ class GraphRuntime(ABC):
     Args:
         path: of the file.
         threads: None takes every core that the process may use.
+        header: of the file, if it was read and verified already.
     """
 
     engine: str
@@ -37,10 +38,10 @@ class GraphRuntime(ABC):
     instruction_set = ""
     wide = False
 
-    def __init__(self, path: Path, threads: int | None) -> None:
+    def __init__(self, path: Path, threads: int | None, header: Header | None = None) -> None:
         self.path = Path(path)
         self.threads = threads or available_cpus()
-        self.header = modelfile.read(self.path, verify=True)
+        self.header = header or modelfile.read(self.path, verify=True)
         if self.path.suffix.lower() == ".safetensors":
             raise ModelError(f"{self.path} holds weights to train with; to enlarge pictures export it as .onnx first")
         self.samples: DTypeLike = np.float32

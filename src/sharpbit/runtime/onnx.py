@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
 from sharpbit.runtime._passes import PassesRuntime, two_passes
@@ -36,8 +37,10 @@ _DEVICES = {  # name: execution provider, and the package of ONNX Runtime that h
 class OnnxRuntime(GraphRuntime):
     """A model file in ONNX Runtime. See `sharpbit.runtime.Runtime`."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> None:
-        super().__init__(path, threads)
+    def __init__(
+        self, path: Path, *, threads: int | None = None, device: str | None = None, header: Header | None = None
+    ) -> None:
+        super().__init__(path, threads, header)
         self.device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +142,7 @@ def open_onnx(path: Path, *, threads: int | None = None, device: str | None = No
     entry = two_passes(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
     if header is not None and entry is not None:
         return OnnxPasses(path, entry, header.scale, threads, device)
-    return OnnxRuntime(path, threads=threads, device=device)
+    return OnnxRuntime(path, threads=threads, device=device, header=header)
 
 
 RUNTIME = open_onnx
