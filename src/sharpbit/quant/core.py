@@ -195,3 +195,15 @@ def unrounded(parts: Iterable[Fixed]) -> Iterator[None]:
     finally:
         for fixed, bits in widths.items():
             fixed.bits = bits
+
+
+@contextmanager
+def borrowed(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Within, others may train these; afterwards they want gradients as before, and have none."""
+    before = {own: own.requires_grad for own in parameters}
+    try:
+        yield
+    finally:
+        for own, grad in before.items():
+            own.requires_grad_(grad)
+            own.grad = None

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.balance import wrap
 from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.core import borrowed
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted, rounding
 
@@ -77,32 +78,29 @@ def finish(
     assert isinstance(act, Balanced)
     start, moved = act.scale, torch.zeros_like(act.scale, requires_grad=True)
     learned = [*part.parameters()]
-    before = {own: own.requires_grad for own in learned}
-    for own in learned:
-        own.requires_grad_(True)
     groups: list[dict[str, Any]] = [{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}]
     adam = torch.optim.Adam(groups, how.rate)
     speed = torch.optim.lr_scheduler.CosineAnnealingLR(adam, how.steps)
     generator = torch.Generator().manual_seed(0)
-    try:
-        for _ in range(how.steps):
-            chosen = torch.randint(len(given), (how.batch,), generator=generator)
-            act.scale = start * moved.exp()
-            loss = F.mse_loss(part(given[chosen]), wanted[chosen])
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            speed.step()
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise ModelError(f"the loss of {name} is {losses[-1]}; lower the rate {how.rate:g}")
-            if progress:
-                progress(1)
-    finally:
-        act.scale = (start * moved.exp()).detach()
-        for own, grad in before.items():
-            own.requires_grad_(grad)
-            own.grad = None
+    with borrowed(learned):
+        for own in learned:
+            own.requires_grad_(True)
+        try:
+            for _ in range(how.steps):
+                chosen = torch.randint(len(given), (how.batch,), generator=generator)
+                act.scale = start * moved.exp()
+                loss = F.mse_loss(part(given[chosen]), wanted[chosen])
+                adam.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                adam.step()
+                speed.step()
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise ModelError(f"the loss of {name} is {losses[-1]}; lower the rate {how.rate:g}")
+                if progress:
+                    progress(1)
+        finally:
+            act.scale = (start * moved.exp()).detach()
     return new, losses
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.bounds import Bounds
-from sharpbit.quant.core import quantizers
+from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.grid import Fixed
 
@@ -75,43 +75,37 @@ def pixel_aware(
         )
     if not len(pictures):
         raise UsageError("there is nothing to refine with: not one picture came")
-    before = {own: own.requires_grad for own in net.parameters()}
     losses: list[float] = []
     net.eval()
-    try:
-        with _results(net, how.features) as own, _results(teacher, how.features) as wanted:
+    with borrowed(net.parameters()), _results(net, how.features) as own, _results(teacher, how.features) as wanted:
 
-            def loss_of(batch: Tensor) -> Tensor:
-                with torch.no_grad():
-                    target = teacher(batch)
-                loss = F.l1_loss(net(batch), target)
-                terms = [attention_transfer(own[name], wanted[name]) for name in own]
-                return loss + how.share * torch.stack(terms).mean() if terms else loss
+        def loss_of(batch: Tensor) -> Tensor:
+            with torch.no_grad():
+                target = teacher(batch)
+            loss = F.l1_loss(net(batch), target)
+            terms = [attention_transfer(own[name], wanted[name]) for name in own]
+            return loss + how.share * torch.stack(terms).mean() if terms else loss
 
-            for weights, steps, rates in (
-                (False, how.steps - how.steps // 2, how.act),
-                (True, how.steps // 2, how.weight),
-            ):
-                learning = [fixed for fixed in found if (fixed.range.axis == 0) == weights]
-                adam = _started(net, learning, rates[0])
-                for step in range(steps):
-                    adam.param_groups[0]["lr"] = _cosine(*rates, step / steps)
-                    first = step * how.batch % len(pictures)
-                    with _counting(learning) as numbers:
-                        loss = loss_of(pictures[first : first + how.batch])
-                    adam.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    _scale(numbers)
-                    adam.step()
-                    losses.append(float(loss.detach()))
-                    if not math.isfinite(losses[-1]):
-                        raise ModelError(f"the loss is {losses[-1]} at step {len(losses)} of refining; lower the rates")
-                    if progress:
-                        progress(1)
-    finally:
-        for parameter, grad in before.items():
-            parameter.requires_grad_(grad)
-            parameter.grad = None
+        for weights, steps, rates in (
+            (False, how.steps - how.steps // 2, how.act),
+            (True, how.steps // 2, how.weight),
+        ):
+            learning = [fixed for fixed in found if (fixed.range.axis == 0) == weights]
+            adam = _started(net, learning, rates[0])
+            for step in range(steps):
+                adam.param_groups[0]["lr"] = _cosine(*rates, step / steps)
+                first = step * how.batch % len(pictures)
+                with _counting(learning) as numbers:
+                    loss = loss_of(pictures[first : first + how.batch])
+                adam.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                _scale(numbers)
+                adam.step()
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise ModelError(f"the loss is {losses[-1]} at step {len(losses)} of refining; lower the rates")
+                if progress:
+                    progress(1)
     return losses
 
 

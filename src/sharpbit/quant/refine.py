@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.bounds import Bounds
-from sharpbit.quant.core import quantizers
+from sharpbit.quant.core import borrowed, quantizers
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,15 @@ def refine(
     adam = torch.optim.Adam(groups)
     speed = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _speed(step, how))
     learned = {id(own) for group in groups for own in group["params"]}  # type: ignore[attr-defined]
-    before = {own: own.requires_grad for own in net.parameters()}
-    for own in before:
-        own.requires_grad_(id(own) in learned)
     for part in ranges:
         part.inside = how.inside
     net.eval()
     batches = torch.split(pictures, how.batch)
     wanted: dict[int, Tensor] = {}
     losses = []
-    try:
+    with borrowed(net.parameters()):
+        for own in net.parameters():
+            own.requires_grad_(id(own) in learned)
         for step in range(how.steps):
             number = step % len(batches)
             if number not in wanted:
@@ -104,10 +103,6 @@ def refine(
                 )
             if progress:
                 progress(1)
-    finally:
-        for own, grad in before.items():
-            own.requires_grad_(grad)
-            own.grad = None
     return losses
 
 
