@@ -147,7 +147,7 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
     act = "/".join(map(str, bits["act"])) if isinstance(bits["act"], list) else str(bits["act"])
     image, patch = (_numbers(path, sets, threads, side) for side in (None, PATCH))
     taken = steps["train"]["steps"]
-    row = Row(name, seed, str(bits["weight"]), act, taken, _minutes(path, taken), image, patch, weights)
+    row = Row(name, seed, str(bits["weight"]), act, taken, minutes(path, taken), image, patch, weights)
     with open_atomic(kept, overwrite=True) as file:
         file.write(json.dumps(asdict(row)).encode())
     return row
@@ -167,7 +167,7 @@ def _numbers(path: Path, sets: Sequence[Benchmark], threads: int | None, side: i
     return found
 
 
-def _minutes(path: Path, steps: int) -> float | None:
+def minutes(path: Path, steps: int) -> float | None:
     """From the times in the log, of which an interruption or a busy hour is no part."""
     lines = [json.loads(line) for line in path.with_name("log.jsonl").read_text().splitlines()]
     later = ((a, b) for a, b in pairwise(lines) if b["step"] > a["step"])
@@ -263,7 +263,7 @@ def markdown(rows: Sequence[Row], found: Sequence[Claim]) -> str:
     )
     lines += ["", notes, "", f"| claim | {' | '.join(sets)} | seeds | |", f"|---|{'---|' * len(sets)}---|---|"]
     for claim in found:
-        cells = [_spread(claim.differences.get(name, [])) for name in sets]
+        cells = [spread(claim.differences.get(name, [])) for name in sets]
         count = min((len(values) for values in claim.differences.values()), default=0)
         lines.append(f"| {claim.text} | {' | '.join(cells)} | {count} | {claim.verdict} |")
     return "\n".join([*lines, "", "Differences in dB: mean over seeds, and from the least to the largest.", ""])
@@ -273,7 +273,7 @@ def _text(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     if not values:
         return ""
     mean = f"{statistics.mean(values):+.3f}"

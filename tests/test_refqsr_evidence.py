@@ -1,0 +1,86 @@
+"""The evidence for RefQSR: its recipes are carried out, counted and judged."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sharpbit import recipe
+from sharpbit.data.pairs import Pairs
+from sharpbit.measure.benchmarks import find
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def bench():
+    names = ("evidence", "refqsr_evidence")
+    for name in names:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)  # where the second one finds the first
+        spec.loader.exec_module(sys.modules[name])
+    yield sys.modules["refqsr_evidence"]
+    for name in names:
+        del sys.modules[name]
+
+
+def thin(text):
+    """A recipe of two steps of a thin network."""
+    text = text.replace("blocks = 4, width = 32", "blocks = 4, width = 8").replace("gate = 32", "gate = 8")
+    for key, value in (("steps", 2), ("batch", 2), ("patch", 15), ("batches", 2), ("crop", 15)):
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    return text
+
+
+def noise(path, side, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
+
+
+def test_rows_are_trained_alike(bench):
+    """They differ in the passes alone: as many crops, the same start, teacher and rates."""
+    found = {name: recipe.read(bench.RECIPES / "refqsr" / f"{file}.toml") for name, file in bench.ROWS.items()}
+    assert set(bench.ROWS.values()) == {path.stem for path in (bench.RECIPES / "refqsr").glob("*.toml")}
+    first = found["8 bits"]
+    for name, own in found.items():
+        assert own.start == first.start
+        pairs = 2 if own.step[0].verb == "refqsr" else 1
+        other = {"batch": 16 // pairs} | ({"first_epoch": 1} if name == "4 bits" else {})
+        assert own.step[1].settings == first.step[1].settings | other
+
+
+def test_the_whole_command_with_thin_recipes(bench, tmp_path, monkeypatch):
+    copy = tmp_path / "recipes"
+    for path in (*bench.RECIPES.glob("*.toml"), *bench.RECIPES.glob("refqsr/*.toml")):
+        target = copy / path.relative_to(bench.RECIPES)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(thin(path.read_text()))
+    monkeypatch.setattr(bench, "RECIPES", copy)
+    monkeypatch.setattr(bench, "PATCH", 20)
+    monkeypatch.setattr(bench, "STEP", 14)
+    noise(tmp_path / "train" / "a.png", 80, 0)
+    noise(tmp_path / "sets" / "Small" / "HR" / "b.png", 96, 1)
+    bench.train([10], Pairs.from_folder(tmp_path / "train", 2, quiet=True), tmp_path / "runs", quiet=True)
+    rows = {row.name: row for row in bench.measure(tmp_path / "runs", find(tmp_path / "sets"))}
+    assert set(rows) == set(bench.ROWS)
+    assert rows["8 bits"].fqr["Small"] == 8
+    assert rows["8 bits"].bitops["Small"] == pytest.approx(4 * rows["4 bits"].bitops["Small"])
+    two = rows["RefQSR 8-4"]
+    assert 0 < two.queries["Small"] < 1
+    assert 4 < two.fqr["Small"] < 8
+    assert two.psnr != rows["8 bits"].psnr
+    text = bench.markdown(list(rows.values()))
+    assert text.count("RefQSR 8-4, own reference |") == 1
+    assert "cannot be said with 1 of 3 seeds" in text or "every seed" in text
+
+
+def test_what_may_be_said(bench):
+    assert bench.verdict({}) == "not trained"
+    assert bench.verdict({"A": [0.2], "B": [0.01]}) == "cannot be said with 1 of 3 seeds"
+    assert bench.verdict({"A": [0.2], "B": [0.1]}) == "better on every set, with every seed"
+    assert bench.verdict({"A": [-0.02, -0.01, -0.03]}) == "worse on every set, with every seed"
+    assert bench.verdict({"A": [0.02, -0.01, 0.03]}) == "differs by set or seed"
