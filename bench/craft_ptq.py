@@ -5,7 +5,8 @@
 
 FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS`
 makes them first. Every row is measured on the same crops; methods that learn take `--steps` steps of two crops. What a
-row made is kept beside `--out`: rows that are there are not made again, and sets may be added later.
+row made is kept beside `--out`: rows that are there are not made again, and sets may be added later. The table has all
+rows that lie there.
 """
 
 from __future__ import annotations
@@ -187,16 +188,29 @@ def main() -> None:
         f" {given.steps} steps where learned; costs for {SIZE[1]}x{SIZE[0]};"
         f" {given.threads} threads, PyTorch {torch.__version__}\n"
     )
-    print(f"| method | bits | {' | '.join(given.sets)} | authors | parameters | GMACs | GBitOPs | seconds |")
-    print(f"|---|---|{'---|' * len(given.sets)}---|---|---|---|---|")
-    for row, bits in wanted:
+    sets = list(dict.fromkeys(name for item in done.values() for name in item["scores"]))
+    print(f"| method | bits | {' | '.join(sets)} | authors | parameters | GMACs | GBitOPs | seconds |")
+    print(f"|---|---|{'---|' * len(sets)}---|---|---|---|---|")
+    order = ("float", *ROWS)
+    for row, bits in sorted(map(split, done), key=lambda key: (-key[1], order.index(key[0]))):
         item = done[f"{row} {bits}"]
-        scores = " | ".join(f"{item['scores'][name][0]:.2f} / {item['scores'][name][1]:.4f}" for name in given.sets)
+        scores = " | ".join(shown(item["scores"].get(name)) for name in sets)
         authors = AUTHORS.get((row, bits), "") if model.arch.name == "craft" else ""
         costs = (
             f"{item['parameters']:,} | {item['macs'] / 1e9:.2f} | {item['bitops'] / 1e9:.0f} | {item['seconds']:.0f}"
         )
         print(f"| {row} | {bits} | {scores} | {authors} | {costs} |")
+
+
+def split(key: str) -> tuple[str, int]:
+    """A row's method and bits."""
+    row, _, bits = key.rpartition(" ")
+    return row, int(bits)
+
+
+def shown(score: list[float] | None) -> str:
+    """PSNR and SSIM; nothing where a set was not run."""
+    return f"{score[0]:.2f} / {score[1]:.4f}" if score else ""
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_the_embedded_one():
     assert len(classifier.classes) == len(set(classifier.classes)) == 54
     assert classifier.card["licence"] == "CC0-1.0"
     assert classifier.parameters == 57_184 + 33 * 54
-    assert 0.3 < classifier.card["top1"] <= 1
+    assert 0.4 < classifier.card["top1"] <= 1
     assert Path(clustblock.__file__).parent.joinpath("clusters", "textures.npz").stat().st_size < 90_000
 
 
