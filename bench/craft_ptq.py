@@ -37,7 +37,7 @@ from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import TUNED, enlarged
+from sharpbit.quantization import enlarged, together
 
 SIZE = (64, 64)  # of the picture that costs are counted for
 FEW = 12  # crops on which weights are rounded together, and every third of them balances channels
@@ -100,7 +100,7 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
     if learns == "last":
         after = verbs.finish(before, teacher, crops)
     elif start:
-        how = Refinement(given.steps, **(TUNED if tuned else {}))
+        how = together(given.steps, bits) if tuned else Refinement(given.steps)
         with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
             after = verbs.refine(before, teacher, crops, how, bar.update)
     else:

@@ -160,7 +160,7 @@ def give_grids(net: ClustBlock, crops: list[Tensor]) -> None:
 
 @torch.no_grad()
 def right(net: ClustBlock, textures: Textures, side: int = 96) -> float:
-    """The share of pictures whose class comes out first, mean over classes: of each the middle square, shrunk to `side`.
+    """The share of right answers, mean over classes: of each picture the middle square, shrunk to `side`.
 
     Of the Describable Textures Dataset, whose classes are of one size, that is the share of all pictures.
     """

@@ -38,7 +38,7 @@ OTHERS = "--method tuned takes any network"
 BATCH = 8  # small pictures that are calibrated on at once
 FEW = 4  # of them that channels are balanced on
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
-TUNED: Mapping[str, Any] = {"rate": 5e-4, "weights": 4e-4, "fall": True}
+RATES = (5e-4, 4e-4)  # of bounds and of weights that learn together, at 4 bits
 HELD_OUT = 10  # every tenth crop is kept to measure on
 
 
@@ -153,7 +153,7 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
             count = _counted("refining", progress, settings.refine)
             after = verbs.pixel_aware(after, model.net, pictures, PixelAware(settings.refine), count)
         elif settings.refine:
-            how = Refinement(settings.refine, **(TUNED if tuned else {}))
+            how = together(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
             after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
         if tuned:
             last = Finish()
@@ -161,6 +161,17 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
         return after
 
     return quantized
+
+
+def together(steps: int, bits: int) -> Refinement:
+    """How bounds and weights of `bits` learn together, in so many steps.
+
+    The finer the grids, the smaller what there is to mend: rates fall with the step of a grid. At those for 4 bits the
+    learning of 8 bits does more harm than good.
+    """
+    share = min(1.0, (2**4 - 1) / (2**bits - 1))
+    rate, weights = (share * rate for rate in RATES)
+    return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 
 def _plan(model: Model, name: str, settings: Settings, pictures: Tensor, progress: Progress | None) -> Plan:

@@ -19,6 +19,7 @@ from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.refine import Refinement
 from sharpbit.quant.widen import widen
+from sharpbit.quantization import RATES, together
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -168,6 +169,13 @@ def test_the_last_layer_learns_alone(name, tmp_path):
     models.save(after, tmp_path / "a.safetensors")
     with torch.no_grad():
         assert torch.equal(models.load(tmp_path / "a.safetensors").net(x), after.net(x))
+
+
+def test_fine_grids_learn_slowly():
+    assert together(7, 4).rate == together(7, 2).rate == RATES[0]
+    assert together(7, 8).rate == pytest.approx(RATES[0] / 17)
+    assert together(7, 8).weights == pytest.approx(RATES[1] / 17)
+    assert together(7, 8).steps == 7
 
 
 def test_what_cannot_finish():

@@ -1,7 +1,7 @@
-"""The last layers learn alone: weights, bounds and scales of channels, until each gives what the float network gives.
+"""The last layer learns alone: weights, bounds and scales of channels, until it gives what the float network gives.
 
 Ours, after the layerwise reconstruction of AdaQuant and BRECQ. In a network for super-resolution most of what few bits
-cost arises there, since their inputs carry the picture, and little comes after them to mend that. What a layer gets is
+cost arises there, since its input carries the picture, and nothing comes after it to mend that. What it gets is
 computed once; its steps then take a hundredth of the time of those of the whole network.
 """
 
@@ -29,21 +29,19 @@ SCALES = 3.0  # the rate of scales, in units of that of the rest
 
 @dataclass(frozen=True)
 class Finish:
-    """How the last layers learn.
+    """How the last layer learns.
 
     Attributes:
-        steps: of Adam, of each layer.
+        steps: of Adam.
         batch: pictures a step, drawn with a fixed seed.
         rate: at first; it falls to zero along a cosine.
         pictures: that are looked at, at most.
-        last: how many layers learn, one after the other as they run.
     """
 
     steps: int = 1500
     batch: int = 4
     rate: float = 2e-3
     pictures: int = 64
-    last: int = 1
 
 
 def finish(
@@ -53,7 +51,7 @@ def finish(
     how: Finish,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Teach the last layers of a calibrated network, in place.
+    """Teach the last layer of a calibrated network, in place.
 
     Args:
         net: quantized and calibrated.
@@ -63,7 +61,7 @@ def finish(
         progress: called with 1 after each step.
 
     Returns:
-        The names of those layers that got scales which they did not have, and the loss of each step.
+        The name of the layer if it got scales that it did not have, and the loss of each step.
 
     Raises:
         UsageError: no layer has both sides rounded to bounds, or there are no pictures.
@@ -72,20 +70,10 @@ def finish(
     if not len(pictures):
         raise UsageError("there is nothing to learn from: not one picture came")
     pictures = pictures[:: max(1, math.ceil(len(pictures) / how.pictures))]
-    new, losses = [], []
-    for name, part in _able(net, pictures[:1])[-how.last :]:
-        if not isinstance(part.act, Balanced):
-            new.append(name)
-            wrap(net, [name])
-        given, wanted = _seen(net, part, pictures)[0], _seen(teacher, teacher.get_submodule(name), pictures)[1]
-        losses += _taught(name, part, given, wanted, how, progress)
-    return new, losses
-
-
-def _taught(
-    name: str, part: Weighted, given: Tensor, wanted: Tensor, how: Finish, progress: Callable[[int], object] | None
-) -> list[float]:
-    """Teach one layer; the loss of each step."""
+    name, part = _last(net, pictures[:1])
+    given, wanted = _seen(net, part, pictures)[0], _seen(teacher, teacher.get_submodule(name), pictures)[1]
+    new = [] if isinstance(part.act, Balanced) else [name]
+    wrap(net, new)
     act, losses = part.act, []
     assert isinstance(act, Balanced)
     start, moved = act.scale, torch.zeros_like(act.scale, requires_grad=True)
@@ -113,11 +101,11 @@ def _taught(
                     progress(1)
         finally:
             act.scale = (start * moved.exp()).detach()
-    return losses
+    return new, losses
 
 
-def _able(net: nn.Module, picture: Tensor) -> list[tuple[str, Weighted]]:
-    """The layers that can learn, as they run."""
+def _last(net: nn.Module, picture: Tensor) -> tuple[str, Weighted]:
+    """The last layer that runs of those that can learn."""
     order: list[tuple[str, Weighted]] = []
     handles = [
         part.register_forward_pre_hook(lambda part, _, name=name: order.append((name, part)))
@@ -135,7 +123,7 @@ def _able(net: nn.Module, picture: Tensor) -> list[tuple[str, Weighted]]:
             handle.remove()
     if not order:
         raise UsageError("no layer of this network has both sides rounded to two bounds; quantize it first")
-    return order
+    return order[-1]
 
 
 @torch.no_grad()
