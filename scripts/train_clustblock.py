@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("textures", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=800)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", default="54 classes of surfaces of ambientCG (previews, tiles of 128 pixels)")
     parser.add_argument("--licence", default="CC0-1.0")

@@ -36,7 +36,7 @@ class Pretraining:
         seed: of weights and crops.
     """
 
-    epochs: int = 200
+    epochs: int = 800
     batch: int = 128
     side: int = 96
     shrink: float = 4.0
