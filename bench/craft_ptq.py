@@ -36,7 +36,8 @@ from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import TUNED, enlarged
+from sharpbit.quantization import TUNED
+from sharpbit.receipt import enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
 FEW = 12  # crops on which weights are rounded together, and every third of them balances channels

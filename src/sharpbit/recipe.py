@@ -22,10 +22,11 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
+from sharpbit.progress import shown
 from sharpbit.qat import fake_quantize, for_engines, tabulate, two_pass
 from sharpbit.quant.placement import placement
 from sharpbit.quant.refqsr import TwoPass, published
-from sharpbit.quantization import Settings, shown, with_receipt
+from sharpbit.quantization import Settings, with_receipt
 from sharpbit.reparam.receipt import receipt
 from sharpbit.training import Training, train
 

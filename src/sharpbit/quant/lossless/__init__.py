@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
 from sharpbit.integer import MAX_CHANNELS, MAX_LAYERS, IntegerChain
+from sharpbit.progress import Progress
 from sharpbit.quant.lossless.fitting import fitted, ranges
 from sharpbit.quant.lossless.rounding import rounded, run_layer
-from sharpbit.quant.lossless.stage import Progress, Settings
+from sharpbit.quant.lossless.stage import Settings
 from sharpbit.quant.lossless.tuning import tuned
 from sharpbit.reparam.chain import Chain
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from sharpbit.integer import MAX_BIAS, IntegerChain
 from sharpbit.integer import Layer as IntegerLayer
 from sharpbit.nn import byte_layer
+from sharpbit.progress import Progress
 from sharpbit.quant.lossless.least_squares import RIDGE, nearest, places_of, windows
-from sharpbit.quant.lossless.stage import TOP, Progress, Settings, Stage, copying, in_bytes
+from sharpbit.quant.lossless.stage import TOP, Settings, Stage, copying, in_bytes
 
 LIMIT = 127  # of a weight
 

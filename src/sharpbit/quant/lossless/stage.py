@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-Progress = Callable[[str, int, int], object]
 TOP = 255.0
 
 
