@@ -19,7 +19,7 @@ import torch
 from sharpbit import model as models
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.psnr import psnr
-from sharpbit.quantization import enlarged
+from sharpbit.receipt import enlarged
 from sharpbit.runtime.onnx import open_onnx
 
 

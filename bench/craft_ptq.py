@@ -37,7 +37,8 @@ from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import enlarged, together
+from sharpbit.quantization import together
+from sharpbit.receipt import enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
 FEW = 12  # crops on which weights are rounded together, and every third of them balances channels

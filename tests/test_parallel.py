@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from sharpbit import model as models
 from sharpbit import parallel, recipe
@@ -15,15 +14,12 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.model import load
 from sharpbit.training import Training, train
+from small_recipes import pictures, small, written
 
-RECIPE = """
-title = "bits chosen by two processes"
-source = "none"
-data = "noise"
-licence = "CC0-1.0"
-[start]
-arch = "srresnet"
-config = { scale = 2, blocks = 1, width = 8 }
+RECIPE = small(
+    "srresnet",
+    "scale = 2, blocks = 1, width = 8",
+    """
 [[step]]
 verb = "fake_quantize"
 method = "cadyq"
@@ -42,19 +38,16 @@ epoch = 2
 white = 255.0
 clip = 10.0
 precision = "float32"
-"""
+""",
+)
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parallel")
-    (folder / "pictures").mkdir()
-    rng = np.random.default_rng(0)
-    for k in range(2):
-        Image.fromarray(rng.integers(0, 256, (40, 36, 3), np.uint8)).save(folder / "pictures" / f"{k}.png")
-    text = RECIPE
-    (folder / "two.toml").write_text(text)
-    (folder / "odd.toml").write_text(text.replace("batch = 4", "batch = 5"))
+    pictures(folder / "pictures", (40, 36), (40, 36))
+    written(folder, RECIPE, "two")
+    written(folder, RECIPE.replace("batch = 4", "batch = 5"), "odd")
     return folder
 
 

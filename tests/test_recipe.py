@@ -4,10 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from sharpbit import model as models
 from sharpbit import modelfile, recipe, zoo
@@ -15,17 +13,14 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError, SharpbitError
 from sharpbit.model import load
 from sharpbit.training import Training
+from small_recipes import pictures, small, written
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 PUBLISHED = [path for path in sorted((RECIPES[0].parent / "etds").glob("*.toml")) if "bicubic" not in path.stem]
-SMALL = """
-title = "a small one"
-source = "none"
-data = "noise"
-licence = "CC0-1.0"
-[start]
-arch = "etds"
-config = { scale = 2, blocks = 1, width = 8 }
+SMALL = small(
+    "etds",
+    "scale = 2, blocks = 1, width = 8",
+    """
 [[step]]
 verb = "train"
 steps = 3
@@ -35,23 +30,13 @@ patch = 8
 verb = "reparameterize"
 [[step]]
 verb = "export"
-"""
+""",
+)
 
 
 @pytest.fixture
 def data(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for k in range(2):
-        Image.fromarray(rng.integers(0, 256, (40, 36, 3), np.uint8)).save(folder / f"{k}.png")
-    return str(folder)
-
-
-def written(tmp_path, text, name="small"):
-    path = tmp_path / f"{name}.toml"
-    path.write_text(text)
-    return path
+    return pictures(tmp_path / "pictures", (40, 36), (40, 36))
 
 
 def test_all_steps_leave_their_files(tmp_path, data):
@@ -140,17 +125,14 @@ def test_missing_recipe_and_data(tmp_path):
 def test_recipes_of_the_repository_run_two_steps(path, tmp_path):
     """On two tiny pictures; what `after` names is made first, untrained."""
     found = recipe.read(path)
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    rng = np.random.default_rng(1)
     side = 48 * found.start.config["scale"] + 12
-    Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(folder / "a.png")
+    data = pictures(tmp_path / "pictures", (side, side), seed=1)
     if found.start.after:
         assert (path.parent / f"{found.start.after}.toml").exists()
         before = models.build(found.start.arch, **{**found.start.config, "scale": 2})
         models.save(before, tmp_path / found.start.after / "trained.safetensors")
     out = tmp_path / found.name
-    results = recipe.run(path, data=str(folder), out=str(out), stop_after=2, quiet=True)
+    results = recipe.run(path, data=data, out=str(out), stop_after=2, quiet=True)
     assert results[0][0] == "train"
     assert len((out / "log.jsonl").read_text().splitlines()) == 1
     assert json.loads((out / "log.jsonl").read_text())["step"] == 2
@@ -197,13 +179,11 @@ def test_pretraining_runs_two_steps(path, tmp_path):
     text = path.read_text().replace("config = {", "config = { width = 16,")
     for key, value in (("steps", 2), ("batch", 1), ("patch", 12)):
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    (tmp_path / "pictures").mkdir()
-    pixels = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    data = pictures(tmp_path / "pictures", (60, 60), seed=1)
     out = tmp_path / "out"
     if found.start.arch == "elan":
         text = text.replace("width = 16,", "width = 15, blocks = 2,")
-    recipe.run(written(tmp_path, text), data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    recipe.run(written(tmp_path, text), data=data, out=str(out), quiet=True)
     done = load(out / "trained.safetensors")
     fresh = models.build(found.start.arch, **recipe.read(tmp_path / "small.toml").start.config)
     assert done.config == fresh.config
@@ -226,11 +206,8 @@ def thin(path, folder):
     text = path.read_text().replace("config = {", f"config = {{ {width}").replace("gate = 64", "gate = 16")
     for key, value in (("steps", 2), ("batch", 2), ("patch", 12), ("batches", 2)):
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
-    pixels = np.random.default_rng(1).integers(0, 256, (60, 60, 3), np.uint8)
-    Image.fromarray(pixels).save(pictures / "a.png")
-    recipe.run(written(folder, text, path.stem), data=str(pictures), out=str(out), quiet=True)
+    data = pictures(folder / "pictures", (60, 60), seed=1)
+    recipe.run(written(folder, text, path.stem), data=data, out=str(out), quiet=True)
     return found, out
 
 
@@ -285,11 +262,9 @@ def test_published_recipes_are_carried_out_whole(path, tmp_path):
         text = text.replace(long, short)
     found = recipe.read(path)
     side = 64 * found.start.config["scale"] + 12
-    (tmp_path / "pictures").mkdir()
-    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    data = pictures(tmp_path / "pictures", (side, side), seed=1)
     out = tmp_path / "out"
-    results = recipe.run(written(tmp_path, text), data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    results = recipe.run(written(tmp_path, text), data=data, out=str(out), quiet=True)
     assert [verb for verb, _, _ in results] == [step.verb for step in found.step]
     start = models.build(found.start.arch, **found.start.config).net.state_dict()
     learnt = {
@@ -323,11 +298,9 @@ def test_recipes_of_craft(path, tmp_path):
     if found.start.after:
         before = models.build("craft", **config)
         models.save(before, tmp_path / "out" / found.start.after / "trained.safetensors")
-    (tmp_path / "pictures").mkdir()
-    pixels = np.random.default_rng(1).integers(0, 256, (76, 76, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "pictures" / "a.png")
+    data = pictures(tmp_path / "pictures", (76, 76), seed=1)
     out = tmp_path / "out" / path.stem
-    results = recipe.run(tmp_path / path.name, data=str(tmp_path / "pictures"), out=str(out), quiet=True)
+    results = recipe.run(tmp_path / path.name, data=data, out=str(out), quiet=True)
     assert results == [("train", out / "trained.safetensors", {"steps": 2})]
     assert load(out / "trained.safetensors").config == models.build("craft", **config).config
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from sharpbit import model as models
 from sharpbit import recipe
@@ -18,6 +17,7 @@ from sharpbit.quant.method.cabm import TableContext
 from sharpbit.quant.placement import placement
 from sharpbit.quant.refqsr import QUERY, TwoPass, passing, published, roles_of
 from sharpbit.training import Training, train
+from small_recipes import pictures, small, written
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes" / "refqsr").glob("*.toml"))
 SIZES = {"scale": 2, "blocks": 4, "width": 8}
@@ -168,14 +168,10 @@ def test_recipes_are_read_and_their_passes_fit(path):
         assert (folder / f"{needed}.toml").exists(), needed
 
 
-SMALL = """
-title = "a small one"
-source = "none"
-data = "noise"
-licence = "CC0-1.0"
-[start]
-arch = "srresnet"
-config = { scale = 2, blocks = 4, width = 8 }
+SMALL = small(
+    "srresnet",
+    "scale = 2, blocks = 4, width = 8",
+    """
 [[step]]
 verb = "refqsr"
 method = "pams"
@@ -190,21 +186,19 @@ batch = 1
 patch = 16
 precision = "float32"
 first_epoch = 2
-"""
+""",
+)
 
 
 def test_a_recipe_is_carried_out(tmp_path):
-    rng = np.random.default_rng(0)
-    (tmp_path / "data").mkdir()
-    Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(tmp_path / "data" / "a.png")
-    path = tmp_path / "small.toml"
-    path.write_text(SMALL)
-    results = recipe.run(path, data=str(tmp_path / "data"), out=str(tmp_path / "out"), quiet=True)
+    data = pictures(tmp_path / "data", (48, 48))
+    path = written(tmp_path, SMALL)
+    results = recipe.run(path, data=data, out=str(tmp_path / "out"), quiet=True)
     assert [verb for verb, _, _ in results] == ["refqsr", "train"]
     done = models.load(tmp_path / "out" / "trained.safetensors")
     passes = TwoPass.of(done.history)
     assert passes.low == 3
     assert passes.threshold == 2.0
-    path.write_text(SMALL.replace("low = 3", "lo = 3"))
+    wrong = written(tmp_path, SMALL.replace("low = 3", "lo = 3"), "wrong")
     with pytest.raises(RecipeError, match="'lo' that is not known; nearest: 'low'"):
-        recipe.read(path)
+        recipe.read(wrong)

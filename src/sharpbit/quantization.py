@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import of_chain
@@ -19,8 +18,8 @@ from sharpbit.cost import bitops
 from sharpbit.cost.operands import products
 from sharpbit.data import calibration
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
-from sharpbit.measure.psnr import of_values
 from sharpbit.model import Model
+from sharpbit.progress import Progress
 from sharpbit.quant import blame as blaming
 from sharpbit.quant import budget as budgets
 from sharpbit.quant import core, verbs
@@ -31,9 +30,9 @@ from sharpbit.quant.lossless import check_pictures, quantize_chain
 from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
+from sharpbit.receipt import Receipt, differences, stored
 from sharpbit.reparam.chain import relu_chain
 
-Progress = Callable[[str, int, int], object]
 OTHERS = "--method tuned takes any network"
 BATCH = 8  # small pictures that are calibrated on at once
 FEW = 4  # of them that channels are balanced on
@@ -224,53 +223,6 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What was done, and what it cost.
-
-    Attributes:
-        method: by which it was done.
-        bits: of weights and activations, or those that layers have by the budget.
-        refined: steps in which it learned from the float network.
-        kept: globs of layers that stayed in float.
-        crops: small pictures that were calibrated on.
-        pictures: from which these were cut.
-        held_out: small pictures that were not, but measured on; 0 where there were too few to keep some: then those
-            that were.
-        seconds: that it took.
-        bytes: of the weights, before and after.
-        psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out pictures (RGB, dB).
-        differing: share of their samples that are not the same.
-        largest: difference in grey levels.
-        blame: layers and sites, the worst first, and the share of the mean square error that is gone without rounding
-            there; empty unless asked for.
-        ranges: of each rounded activation: name, smallest and largest value in float, smallest and largest on the grid;
-            empty for methods without.
-        budget: within which widths were chosen; see `Settings`.
-        widths: of each layer and site: name, bits of the input, bits of the weight (32 where there is none); empty for
-            the method `lossless`.
-        bitops: bit operations for a picture of 640x360, all layers counted; None for the method `lossless`.
-    """
-
-    method: str
-    bits: int | tuple[int, ...]
-    refined: int
-    kept: tuple[str, ...]
-    crops: int
-    pictures: int
-    held_out: int
-    seconds: float
-    bytes: tuple[int, int]
-    psnr: float
-    differing: float
-    largest: int
-    blame: tuple[tuple[str, float], ...] = ()
-    ranges: tuple[tuple[str, float, float, float, float], ...] = ()
-    budget: float | str | None = None
-    widths: tuple[tuple[str, int, int], ...] = ()
-    bitops: int | None = None
-
-
 def quantize(
     model: Model,
     pictures: str | Path | Sequence[np.ndarray],
@@ -338,7 +290,7 @@ def with_receipt(
         ranges = blaming.ranges(after.net, held_out[:BATCH].float() / 255)
         widths = blaming.widths(after.net)
         after = verbs.freeze(after)
-    psnr, differing, largest = _apart(model.net, after.net, held_out)
+    psnr, differing, largest = differences(model.net, after.net, held_out)
     receipt = Receipt(
         method=method,
         bits=settings.bits,
@@ -348,7 +300,7 @@ def with_receipt(
         held_out=len(held_out) if apart else 0,
         pictures=used,
         seconds=round(time.monotonic() - started, 1),
-        bytes=(_bytes(model.net), _bytes(after.net)),
+        bytes=(stored(model.net), stored(after.net)),
         psnr=round(psnr, 2),
         differing=round(differing, 4),
         largest=largest,
@@ -359,38 +311,3 @@ def with_receipt(
         bitops=round(bitops.count(after.net).bitops) if widths else None,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
-
-
-def shown(bar: tqdm[Any]) -> Progress:
-    """Progress as one line of a bar, whatever is being done."""
-
-    def tell(word: str, done: int, total: int) -> None:
-        bar.desc, bar.total = f"{word}: ", total
-        bar.update(done - bar.n)
-
-    return tell
-
-
-@torch.no_grad()
-def enlarged(net: nn.Module, small: np.ndarray) -> np.ndarray:
-    """What a network makes of `(h, w, 3)` bytes, rounded to bytes."""
-    x = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].float() / 255
-    y: np.ndarray = _eight_bits(net, x)[0].permute(1, 2, 0).contiguous().numpy()
-    return y
-
-
-def _eight_bits(net: nn.Module, x: Tensor) -> Tensor:
-    out: Tensor = torch.round(net(x).clamp(0, 1) * 255).to(torch.uint8)
-    return out
-
-
-@torch.no_grad()
-def _apart(before: nn.Module, after: nn.Module, x: Tensor) -> tuple[float, float, int]:
-    parts = [[_eight_bits(net.eval(), part.float() / 255) for part in torch.split(x, 8)] for net in (before, after)]
-    a, b = (torch.cat(part).numpy().astype(np.float64) for part in parts)
-    apart = np.abs(a - b)
-    return of_values(a, b), float((apart > 0).mean()), int(apart.max())
-
-
-def _bytes(net: nn.Module) -> int:
-    return sum(value.numel() * value.element_size() for value in net.state_dict().values())

@@ -7,14 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sharpbit.arch import ARCHITECTURES
+from golden_case import GoldenCase
 from sharpbit.errors import UsageError
 from sharpbit.quant.adaptive import Mixed, chosen_bits, spent
-from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.distill import attention_transfer, reading, transfer
 from sharpbit.quant.method import cadyq
 from sharpbit.quant.method.cabm import Table
-from sharpbit.quant.official import load_official, name_of
 from sharpbit.quant.placement import placement
 
 WIDTHS = (4, 6, 8)
@@ -32,38 +30,12 @@ CASES = {
 }
 
 
-class Case:
-    """A golden file, and the network that it is of, in ours."""
+class Case(GoldenCase):
+    """Of CADyQ or CABM."""
 
     def __init__(self, path, method="cadyq"):
-        with safe_open(path, "pt") as file:
-            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            self.notes = file.metadata()["notes"]
         arch, config, how, self.blocks = CASES[path.stem]
-        self.arch = ARCHITECTURES[arch]
-        self.white = 1.0 if arch == "carn" else 255.0
-        net = self.arch.build(self.arch.config(**config))
-        self.net = quantize(net, placement(arch, WIDTHS, 8, **how), METHODS[method]).double().eval()
-        self.state = {key[6:]: value for key, value in self.tensors.items() if key.startswith("state/")}
-        load_official(self.net, self.state, arch, self.arch.rename)
-        shift = self.state.get("add_mean.bias", self.state.get("add_mean.shifter.bias"))
-        if hasattr(self.net, "mean"):
-            self.net.mean.copy_(shift.double().view(1, 3, 1, 1) / self.white)
-
-    @property
-    def names(self):
-        before = {key: name_of(key, self.arch.name, self.net) for key in self.state}
-        values = {name: self.state[key] for key, name in before.items() if name}
-        same = {id(value): name for name, value in self.arch.rename(values).items()}
-        return {key: same[id(values[name])] for key, name in before.items() if name and id(values[name]) in same}
-
-    def picture(self, name="x"):
-        return self.tensors[f"input/{name}"].double() / 255
-
-    def near(self, value, key, limit=1e-6, tree="output"):
-        expected = self.tensors[f"{tree}/{key}"].double().reshape(value.shape)
-        apart, size = (float(tensor.detach().abs().max()) for tensor in (value - expected, expected))
-        assert apart <= limit * max(size, 1e-12), key
+        super().__init__(path, arch, config, placement(arch, WIDTHS, 8, **how), method)
 
     def forward(self):
         """The picture in the published range of values, and the features that distillation reads."""
@@ -118,10 +90,7 @@ def test_one_step_of_training(golden_path, name, epoch):
     case.near(loss, f"{tag}/loss")
     loss.backward()
     parameters, ours = dict(net.named_parameters()), case.names
-    keys = [key.removeprefix(f"grad/{tag}/") for key in case.tensors if key.startswith(f"grad/{tag}/")]
-    assert len(keys) > 10
-    for key in keys:
-        case.near(parameters[ours[key]].grad, f"{tag}/{key}", tree="grad")
+    assert case.gradients(tag) > 10
     rates = {1e-2: "alpha", 1e-4: ""}
     groups = {rate: [own for key, own in parameters.items() if key.endswith("alpha") == (end == "alpha")]
               for rate, end in rates.items()}  # fmt: skip

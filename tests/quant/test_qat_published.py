@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from safetensors import safe_open
 
+from golden_case import GoldenCase
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.method import ddtb, pams
-from sharpbit.quant.official import load_official, name_of
+from sharpbit.quant.official import load_official
 from sharpbit.quant.placement import placement
 
 CASES = {
@@ -28,39 +28,12 @@ CASES = {
 }
 
 
-class Case:
-    """A golden file, and the network that it is of, in ours."""
+class Case(GoldenCase):
+    """Of PAMS or DDTB."""
 
     def __init__(self, path, method, act, weight):
-        with safe_open(path, "pt") as file:
-            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            self.args = json.loads(file.metadata()["args"])
         arch, config, how = CASES[path.stem]
-        self.arch = ARCHITECTURES[arch]
-        self.white = 1.0 if arch == "carn" else 255.0
-        net = self.arch.build(self.arch.config(**config))
-        self.net = quantize(net, placement(arch, act, weight, **how), METHODS[method]).double().eval()
-        self.state = {key[6:]: value for key, value in self.tensors.items() if key.startswith("state/")}
-        load_official(self.net, self.state, arch, self.arch.rename)
-        shift = self.state.get("add_mean.bias", self.state.get("add_mean.shifter.bias"))
-        if hasattr(self.net, "mean"):  # divided in float32 it would be off by up to 3e-8
-            self.net.mean.copy_(shift.double().view(1, 3, 1, 1) / self.white)
-
-    @property
-    def names(self):
-        """Published names of tensors to ours."""
-        before = {key: name_of(key, self.arch.name, self.net) for key in self.state}
-        values = {name: self.state[key] for key, name in before.items() if name}
-        same = {id(value): name for name, value in self.arch.rename(values).items()}
-        return {key: same[id(values[name])] for key, name in before.items() if name and id(values[name]) in same}
-
-    def picture(self, name="x"):
-        return self.tensors[f"input/{name}"].double() / 255
-
-    def near(self, value, key, limit=1e-6, tree="output"):
-        expected = self.tensors[f"{tree}/{key}"].double().reshape(value.shape)
-        apart, size = (float(tensor.detach().abs().max()) for tensor in (value - expected, expected))
-        assert apart <= limit * max(size, 1e-12), key
+        super().__init__(path, arch, config, placement(arch, act, weight, **how), method)
 
     def forward(self, x):
         """The picture in the published range of values, and the feature that distillation reads."""
@@ -69,13 +42,6 @@ class Case:
         sr = self.net(x) * self.white
         handle.remove()
         return sr, seen[0]
-
-    def gradients(self, tag):
-        parameters, names = dict(self.net.named_parameters()), self.names
-        keys = [key.removeprefix(f"grad/{tag}/") for key in self.tensors if key.startswith(f"grad/{tag}/")]
-        assert len(keys) > 3
-        for key in keys:
-            self.near(parameters[names[key]].grad, f"{tag}/{key}", tree="grad")
 
 
 def loss_of(sr, feature):
@@ -99,7 +65,7 @@ def test_pams_networks(golden_path, name, bits):
     assert len(alphas) == sum(name.endswith("alpha") for name in parameters)
     for key, value in alphas.items():
         torch.testing.assert_close(parameters[key].detach(), value.squeeze(), rtol=1e-6, atol=0)
-        parameters[key].data.mul_(case.args["alpha_shrink"])
+        parameters[key].data.mul_(json.loads(case.about["args"])["alpha_shrink"])
     if (name, bits) == ("edsr_pams_cadyq", 4):  # values lie on this bound but for the last bits, which decide gradients
         case.net.blocks[1].input.act.range.alpha.data.mul_(1 - 1e-12)
     pams.stage(case.net, 2)
@@ -109,7 +75,7 @@ def test_pams_networks(golden_path, name, bits):
     loss = loss_of(sr, feature)
     case.near(loss, f"{tag}/loss")
     loss.backward()
-    case.gradients(tag)
+    assert case.gradients(tag) > 3
     with torch.no_grad():
         case.net.eval()
         case.near(case.forward(case.picture())[0], f"{tag}/eval_sr")
@@ -130,7 +96,7 @@ def test_ddtb_networks(golden_path, name, bits, tag):
         loss = loss_of(sr, feature)
         case.near(loss, f"{tag}/loss")
         loss.backward()
-        case.gradients(tag)
+        assert case.gradients(tag) > 3
 
 
 def test_what_cannot_be_placed_or_read(golden_path):

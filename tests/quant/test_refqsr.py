@@ -304,7 +304,7 @@ def test_the_base_weights_all_arrive():
     base = based("srresnet", "ddtb")
     model = two_pass("srresnet", "ddtb")
     fresh = verbs.refqsr(models.build("srresnet", **SMALL["srresnet"]), TwoPass.read(model.history[-1]))
-    from sharpbit.quant.refqsr import _sources
+    from sharpbit.quant.refqsr.network import _sources
 
     left = inherit(fresh.net, base.net.state_dict(), _sources)
     assert left

@@ -19,8 +19,10 @@ from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
+from sharpbit.progress import shown
 from sharpbit.qat import for_engines
-from sharpbit.quantization import Receipt, Settings, enlarged, shown, with_receipt
+from sharpbit.quantization import Settings, with_receipt
+from sharpbit.receipt import Receipt, enlarged
 
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer

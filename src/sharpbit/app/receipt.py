@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sharpbit._version import __version__
-from sharpbit.quantization import Receipt
+from sharpbit.receipt import Receipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]

@@ -3,133 +3,33 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 from tqdm import tqdm
 
 from sharpbit import parallel
-from sharpbit.atomic import open_atomic
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
-from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.grid import Range
 from sharpbit.quant.refqsr import by_role, roles_of
+from sharpbit.training.checkpoint import resume, write_checkpoint
+from sharpbit.training.losses import LOSSES, edge_loss, lesson, picture_loss
+from sharpbit.training.settings import Training
 
-FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
+__all__ = ["Training", "edge_loss", "train"]
 
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained.
-
-    Attributes:
-        steps: optimiser steps in all.
-        batch: crops a step.
-        patch: side of a crop in small pixels.
-        rate: highest learning rate of Adam.
-        last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
-        warmup: steps of linear rise at the start.
-        betas: Adam's decay rates.
-        halve: numbers of steps after which the rate is halved once more.
-        clip: longest gradient of all weights together; 0 leaves it as it is.
-        loss: `l1` or `l2`, mean over all values.
-        edge_weight: weight of `edge_loss`, which is added (1 in the second training of CRAFT at x4).
-        low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
-        frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
-            counts from 1 and releases it just before step 100,000).
-        white: what the loss of the picture takes white for; the papers on quantization-aware training have 255, and
-            the weights of the other terms are meant for that.
-        distill: weight of `attention_transfer` from the teacher, of the feature before the picture is enlarged.
-        distill_blocks: the same of the result of every block.
-        own_loss: weight of what a quantization method itself adds to the loss (CADyQ for bits, DDTB for gates), as a
-            multiple of the published one.
-        range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
-        selector_rate: of what chooses bits; 0 is that of the weights.
-        epoch: steps after which a quantization method's next epoch begins.
-        first_epoch: number of the epoch that it begins with; more than 1 for a network that begins with trained ranges,
-            which the first epochs of most methods would forget.
-        colours: whether the colour channels of crops are shuffled.
-        ema: decay of the moving average of the weights, which is the result.
-        precision: `bf16` (autocast) or `float32`.
-        seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.
-    """
-
-    steps: int
-    batch: int = 32
-    patch: int = 64
-    rate: float = 1e-3
-    last_rate: float = 1e-6
-    warmup: int = 200
-    betas: tuple[float, float] = (0.9, 0.99)
-    halve: tuple[int, ...] = ()
-    clip: float = 0.0
-    loss: str = "l1"
-    edge_weight: float = 0.0
-    low_weight: float = 0.0
-    frozen_steps: int = 0
-    white: float = 1.0
-    distill: float = 0.0
-    distill_blocks: float = 0.0
-    own_loss: float = 1.0
-    range_rate: float = 0.0
-    selector_rate: float = 0.0
-    epoch: int = 1000
-    first_epoch: int = 1
-    colours: bool = True
-    ema: float = 0.999
-    precision: str = "bf16"
-    seed: int = 10
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of the step numbered from 0."""
-        return self._cosine(step) * 0.5 ** sum(step >= milestone for milestone in self.halve)
-
-    def _cosine(self, step: int) -> float:
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.last_rate + (self.rate - self.last_rate) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def edge_loss(result: Tensor, large: Tensor) -> Tensor:
-    """How far the edges of two pictures `(N, 3, H, W)` are apart: Charbonnier distance of their Laplacians.
-
-    A Laplacian is what a picture loses by a step of the Gaussian pyramid down and up. Source: `EdgeLoss` in
-    `basicsr/losses/basic_loss.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR.
-    """
-    difference = _laplacian(result - large)  # it is linear
-    return (difference.square() + 1e-12).sqrt().mean()
-
-
-def _laplacian(x: Tensor) -> Tensor:
-    smooth = _blurred(x)
-    even = torch.zeros_like(smooth)
-    even[..., ::2, ::2] = 4 * smooth[..., ::2, ::2]
-    return x - _blurred(even)
-
-
-def _blurred(x: Tensor) -> Tensor:
-    row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05], dtype=x.dtype, device=x.device)
-    kernel = torch.outer(row, row).repeat(x.shape[1], 1, 1, 1)
-    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
-
-
-_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 _PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -176,8 +76,8 @@ def train(
     first = parallel.first()
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
-    start = _resume(out, how, net, ema, optimizer) if out else 0
-    loss_of = _LOSSES[how.loss]
+    start = resume(out, how, net, ema, optimizer) if out else 0
+    loss_of = LOSSES[how.loss]
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
@@ -185,7 +85,7 @@ def train(
         bar = stack.enter_context(
             tqdm(total=how.steps, initial=start, desc=model.arch.name, disable=quiet or not first, delay=2, unit="step")
         )
-        taught = stack.enter_context(_lesson(net, teacher, how, device))
+        taught = stack.enter_context(lesson(net, teacher, how, device))
         crops = pairs.batches(range(start, end), how.seed, how.batch, how.patch, colours=how.colours, part=part)
         stack.enter_context(closing(crops))
         for step in range(start, end):
@@ -201,7 +101,7 @@ def train(
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 terms = []
                 for low, high in by_role(net, small, large):
-                    terms.append(_loss(net, low, high, how, loss_of) + taught(low))
+                    terms.append(picture_loss(net, low, high, how, loss_of) + taught(low))
                     if method and method.loss:
                         terms.append(how.own_loss * method.loss(net))
                 loss = torch.stack(terms).sum()
@@ -219,20 +119,11 @@ def train(
                 _log(out if first else None, step + 1, float(mean) / counted, how.rate_at(step), bar)
                 mean, counted = torch.zeros((), device=device), 0
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
-                _checkpoint(out, step + 1, how, net, ema, optimizer)
+                write_checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
     entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
     return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
-
-
-def _loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
-    if not how.low_weight:
-        result = net(small).float()
-        loss = loss_of(how.white * result, how.white * large)
-        return loss + how.edge_weight * edge_loss(result, large) if how.edge_weight else loss
-    whole, low = net.streams(small)  # type: ignore[operator]
-    return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
 
 
 def _method(model: Model) -> Method | None:
@@ -259,28 +150,9 @@ def _groups(net: nn.Module, how: Training) -> tuple[list[dict[str, Any]], list[f
     return [{"params": group} for group, _ in found], [share for _, share in found]
 
 
-@contextmanager
-def _lesson(net: nn.Module, teacher: Model | None, how: Training, device: str) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The loss by what the teacher makes of the small pictures that `net` has just seen; 0 without one."""
-    if teacher is None:
-        yield lambda small: small.new_zeros(())
-        return
-    shown = copy.deepcopy(teacher.net).to(device).eval()
-    globs = [FEATURE, *([BLOCKS] if how.distill_blocks else [])]
-    with reading(net, globs) as own, reading(shown, globs) as theirs:
-
-        def loss(small: Tensor) -> Tensor:
-            with torch.no_grad():
-                shown(small)
-            shared = {name: seen for name, seen in own.items() if name in theirs}  # not those of wrapped blocks
-            return transfer(shared, theirs, how.distill, how.distill_blocks, FEATURE)
-
-        yield loss
-
-
 def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model | None) -> None:
-    if how.loss not in _LOSSES:
-        raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(_LOSSES)}")
+    if how.loss not in LOSSES:
+        raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(LOSSES)}")
     if how.precision not in _PRECISIONS:
         raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
     if bool(how.distill or how.distill_blocks) != (teacher is not None):
@@ -335,24 +207,3 @@ def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) 
         line = {"step": step, "loss": round(loss, 7), "rate": rate, "time": round(time.time(), 1)}
         with (out / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def _checkpoint(out: Path, step: int, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> None:
-    buffer = io.BytesIO()
-    state = {"step": step, "how": asdict(how), "net": net.state_dict(), "ema": ema.state_dict()}
-    torch.save({**state, "optimizer": optimizer.state_dict()}, buffer)
-    with open_atomic(out / "checkpoint.pt", overwrite=True) as file:
-        file.write(buffer.getvalue())
-
-
-def _resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> int:
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
-        raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
-    net.load_state_dict(state["net"])
-    ema.load_state_dict(state["ema"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])

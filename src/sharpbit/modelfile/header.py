@@ -1,0 +1,126 @@
+"""What a model file says of itself, as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sharpbit.errors import ModelError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number and how it was obtained.
+
+    Attributes:
+        name: such as `psnr`.
+        value: in dB for PSNR.
+        data: the pictures, such as `Set5`.
+        protocol: channel, border, how the small pictures were made, what was measured.
+    """
+
+    name: str
+    value: float
+    data: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file says of itself.
+
+    Attributes:
+        name: scale first, such as `x2-clean-balanced`.
+        architecture: a name of the architecture catalog.
+        config: the architecture's sizes.
+        scale: upscaling factor.
+        receptive_field: side in input pixels of what one output pixel sees; None where it sees everything.
+        parameters: number of stored values.
+        precision: of weights and arithmetic, such as `float32`.
+        colour: channel order of the picture in and out.
+        range: the values that stand for black and white.
+        history: what was done to the weights, oldest first.
+        data: what it was trained on, with its licence.
+        licence: of the weights (SPDX).
+        metrics: measured numbers.
+        format: version of this header.
+        sha256: of the payload, see `digest`; empty until the file is written.
+    """
+
+    name: str
+    architecture: str
+    config: dict[str, Any]
+    scale: int
+    receptive_field: int | None
+    parameters: int
+    precision: str = "float32"
+    colour: str = "RGB"
+    range: tuple[float, float] = (0.0, 1.0)
+    history: tuple[dict[str, Any], ...] = ()
+    data: str = ""
+    licence: str = ""
+    metrics: tuple[Metric, ...] = field(default=())
+    format: int = FORMAT
+    sha256: str = ""
+
+    @property
+    def halo(self) -> int | None:
+        """Input pixels around a tile that its output depends on."""
+        return None if self.receptive_field is None else self.receptive_field // 2
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Header:
+        """Read and check a header; `source` names the file in errors."""
+        try:
+            values = json.loads(text)
+            version = values["format"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ModelError(f"{source}: its sharpbit header is not the JSON object that it should be") from None
+        if version != FORMAT:
+            raise ModelError(
+                f"{source}: model file format {version!r} is not known to this sharpbit, which reads format {FORMAT};"
+                " update sharpbit"
+            )
+        try:
+            values["metrics"] = tuple(Metric(**metric) for metric in values.get("metrics", ()))
+            values["history"] = tuple(values.get("history", ()))
+            values["range"] = tuple(values.get("range", (0.0, 1.0)))
+            header = cls(**values)
+            _check(header)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{source}: its sharpbit header is damaged ({error})") from None
+        return header
+
+
+def _check(header: Header) -> None:
+    texts = [header.name, header.architecture, header.precision, header.colour, header.data, header.licence]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is not a text")
+    if not isinstance(header.config, dict):
+        raise ValueError("config is not an object")
+    if type(header.scale) is not int or not 1 <= header.scale <= 16:
+        raise ValueError(f"scale {header.scale!r} is not a whole number from 1 to 16")
+    seen = header.receptive_field
+    if seen is not None and (type(seen) is not int or not 1 <= seen <= 4095 or seen % 2 == 0):
+        raise ValueError(f"receptive_field {seen!r} is not an odd number from 1 to 4095")
+    low_high = header.range
+    if len(low_high) != 2 or not all(_is_number(value) for value in low_high) or low_high[0] >= low_high[1]:
+        raise ValueError(f"range {header.range!r} is not two numbers, the lower first")
+    if type(header.parameters) is not int or not isinstance(header.sha256, str):
+        raise ValueError("parameters is not a number or sha256 not a text")
+    for metric in header.metrics:
+        if not _is_number(metric.value) or not all(
+            isinstance(x, str) for x in (metric.name, metric.data, metric.protocol)
+        ):
+            raise ValueError(f"metric {metric.name!r} is not a number with its texts")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

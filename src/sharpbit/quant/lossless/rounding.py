@@ -1,0 +1,74 @@
+"""Weights rounded to integers, each error made up by the weights that follow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sharpbit.integer import MAX_BIAS, IntegerChain
+from sharpbit.integer import Layer as IntegerLayer
+from sharpbit.nn import byte_layer
+from sharpbit.progress import Progress
+from sharpbit.quant.lossless.least_squares import RIDGE, nearest, places_of, windows
+from sharpbit.quant.lossless.stage import TOP, Settings, Stage, copying, in_bytes
+
+LIMIT = 127  # of a weight
+
+
+def rounded(stages: list[Stage], x: Tensor, scale: int, settings: Settings, progress: Progress) -> IntegerChain:
+    """The layers with integer weights, each fitted once more to what comes before weights are rounded."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    done: list[IntegerLayer] = []
+    exact = real = x
+    before: tuple[int, ...] = ()
+    for number, stage in enumerate(stages):
+        places = places_of(x, settings.samples, generator)
+        inputs = windows(real, places)
+        moments = inputs.T @ inputs / len(inputs)
+        kernel = stage.kernel
+        if settings.fit:
+            kernel = nearest(kernel, moments, inputs.T @ (windows(exact, places) @ kernel.T) / len(inputs))
+        largest = kernel[:, :-1].abs().amax(1) / LIMIT
+        step = torch.maximum(largest, kernel[:, -1].abs() * TOP / (MAX_BIAS >> 4)).clamp(min=1e-6)
+        whole = _compensated(kernel, step, moments) if settings.compensate else _to_nearest(kernel, step)
+        done.append(_layer(whole, step, stage.carried, before))
+        exact, real, before = in_bytes(stage, exact), run_layer(real, done[-1]), stage.carried
+        progress("rounding", number + 1, len(stages))
+    return IntegerChain(tuple(done), scale)
+
+
+def _compensated(kernel: Tensor, step: Tensor, moments: Tensor) -> Tensor:
+    """Whole weights, and a bias that is not; each rounding is made up by those after it (Frantar et al., section 3)."""
+    damped = moments + torch.diag(torch.full_like(moments.diagonal(), RIDGE * float(moments.diagonal().mean())))
+    upper = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
+    left, whole = (kernel / step[:, None]).clone(), torch.zeros_like(kernel)
+    last = left.shape[1] - 1
+    for column in range(last):
+        whole[:, column] = left[:, column].round().clamp_(-LIMIT, LIMIT)
+        error = (left[:, column] - whole[:, column]) / upper[column, column]
+        left[:, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
+    whole[:, last] = left[:, last]
+    return whole
+
+
+def _to_nearest(kernel: Tensor, step: Tensor) -> Tensor:
+    whole = kernel / step[:, None]
+    whole[:, :-1] = whole[:, :-1].round().clamp_(-LIMIT, LIMIT)
+    return whole
+
+
+def _layer(whole: Tensor, step: Tensor, carried: tuple[int, ...], before: tuple[int, ...]) -> IntegerLayer:
+    rows = list(carried)
+    whole, step = copying(whole, carried, before), step.clone()
+    step[rows] = 1
+    bias = (whole[:, -1] * TOP).round().clamp_(-MAX_BIAS, MAX_BIAS)
+    return IntegerLayer(
+        whole[:, :-1].reshape(len(whole), -1, 3, 3).to(torch.int8).numpy(),
+        bias.to(torch.int32).numpy(),
+        step.float().numpy(),
+    )
+
+
+def run_layer(x: Tensor, layer: IntegerLayer) -> Tensor:
+    """What an integer layer makes of `(N, C, h, w)` bytes in float32."""
+    return byte_layer(x, *(torch.from_numpy(part.copy()) for part in (layer.weight, layer.bias, layer.multiplier)))

@@ -1,0 +1,42 @@
+"""The state of a training in a file, from which it goes on exactly."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import UsageError
+from sharpbit.training.settings import Training
+
+
+def write_checkpoint(out: Path, step: int, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> None:
+    """Write `checkpoint.pt` after that many steps, in place of the one before."""
+    buffer = io.BytesIO()
+    state = {"step": step, "how": asdict(how), "net": net.state_dict(), "ema": ema.state_dict()}
+    torch.save({**state, "optimizer": optimizer.state_dict()}, buffer)
+    with open_atomic(out / "checkpoint.pt", overwrite=True) as file:
+        file.write(buffer.getvalue())
+
+
+def resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> int:
+    """Take over what `checkpoint.pt` holds, where there is one; gives its number of steps, or 0.
+
+    Raises:
+        UsageError: it belongs to other settings.
+    """
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
+        raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
+    net.load_state_dict(state["net"])
+    ema.load_state_dict(state["ema"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])

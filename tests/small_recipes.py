@@ -1,0 +1,33 @@
+"""Small recipes, and a folder of noise that they train on."""
+
+import numpy as np
+from PIL import Image
+
+
+def small(arch, config, steps):
+    """The text of a recipe: a network and its sizes, then its steps, both as TOML."""
+    return f"""
+title = "a small one"
+source = "none"
+data = "noise"
+licence = "CC0-1.0"
+[start]
+arch = "{arch}"
+config = {{ {config} }}
+{steps}
+"""
+
+
+def written(folder, text, name="small"):
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def pictures(folder, *sizes, seed=0):
+    """The folder, with a picture of each `(height, width)` in it."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for k, size in enumerate(sizes):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"{k}.png")
+    return str(folder)
