@@ -56,8 +56,8 @@ class Inspection:
         data: what it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
-        cheap: of a pair, of which all that is counted above is the costly network: name, architecture, config, parameters
-            and macs of the cheap one.
+        cheap: of a pair, whose costly network is what is counted above: name, architecture, config, parameters and macs
+            of the cheap one.
     """
 
     file: str
@@ -132,9 +132,8 @@ def inspect(
         facts |= _counted(opened, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
-    for entry in () if header is None else header.history:
-        if entry["verb"] == "pair":
-            facts["cheap"] = _cheap(header, entry["cheap"], facts["input_size"])
+    if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
+        facts["cheap"] = _cheap(header, entry["cheap"], facts["input_size"])
     return Inspection(**facts)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ FORMAT = 1
 KEY = "sharpbit"
 MAGIC = b"SHARPBIT"
 NATIVE = 1  # version of the native file
+REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
 _MAX_HEADER = 1 << 24
 
 
@@ -131,6 +132,11 @@ def read(path: Path, *, verify: bool = False) -> Header | None:
             f"{path}: the payload does not match the sha256 of its header; the file is damaged, get it again"
         )
     return header
+
+
+def several(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a file in two passes, or of a pair, says of its several graphs; None of a file with one."""
+    return next((entry for entry in history if entry.get("verb") in (REFQSR, PAIR)), None)
 
 
 def stamp(header: Header, data: bytes, path: Path) -> Header:

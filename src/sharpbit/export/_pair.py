@@ -22,8 +22,6 @@ from sharpbit.export._branches import asked, branch, choice
 from sharpbit.modelfile import Header
 from sharpbit.passes import QUERY, REFERENCE, TASKS
 
-VERB = "pair"
-SEVERAL = ("refqsr", VERB)  # verbs of files with more than one graph
 STRICT = (
     "NOASSERTION",
     "-NC",
@@ -58,8 +56,8 @@ def part(path: Path) -> Part:
     header = modelfile.read(path, verify=True)
     if header is None:
         raise ModelError(f"{path} has no sharpbit header; a pair is made of files from 'sharpbit export'")
-    if any(entry.get("verb") in SEVERAL for entry in header.history):
-        raise UsageError(f"{path} holds more than one network; a pair is made of files with one network each")
+    if modelfile.several(header.history) is not None:
+        raise UsageError(f"{path} is a pair already, or in two passes; a pair is made of files with one graph each")
     try:
         proto = onnx.load(path)
     except Exception as error:  # of the protocol buffers, which share no base class
@@ -171,7 +169,7 @@ def _in_floats(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _header(costly: Part, cheap: Part, how: Mapping[str, Any]) -> Header:
     first, second = costly.header, cheap.header
     entry = {
-        "verb": VERB,
+        "verb": modelfile.PAIR,
         **how,
         "costly": costly.told(),  # its history is that of the pair
         "cheap": {**cheap.told(), "history": list(second.history)},

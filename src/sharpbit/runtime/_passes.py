@@ -17,10 +17,9 @@ from numpy.typing import DTypeLike, NDArray
 from sharpbit import passes
 from sharpbit.clusters import THRESHOLD
 from sharpbit.clusters.picture import PATCH, SHARED, batches
+from sharpbit.modelfile import PAIR
 from sharpbit.passes import QUERY, REFERENCE, VECTORS, Bytes, Floats
 from sharpbit.runtime import Samples
-
-PAIR = "pair"  # verb of a file with a costly and a cheap network
 
 
 class PassesRuntime(ABC):
@@ -30,7 +29,7 @@ class PassesRuntime(ABC):
 
     Args:
         path: of the file, for errors.
-        entry: of the file's history, see `two_passes`.
+        entry: of the file's history, see `sharpbit.modelfile.several`.
         scale: upscaling factor.
         threads: that work.
         device: `cpu`, or what else does the work.
@@ -119,11 +118,6 @@ class PassesRuntime(ABC):
     def query(self, patches: Bytes, features: Sequence[Floats]) -> Bytes:
         """See `sharpbit.passes.Passes`."""
         return _to_bytes(self.ask(QUERY, _to_floats(patches), features)[0])
-
-
-def two_passes(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What a file with this history says of its two passes, or of its two networks; None where it has one."""
-    return next((entry for entry in history if entry.get("verb") in ("refqsr", PAIR)), None)
 
 
 def _to_floats(patches: Bytes) -> Floats:

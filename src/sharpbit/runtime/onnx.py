@@ -19,7 +19,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._passes import PassesRuntime, two_passes
+from sharpbit.runtime._passes import PassesRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -143,7 +143,7 @@ def _saturates() -> bool:
 def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
     header = modelfile.read(path, verify=True)
-    entry = two_passes(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
+    entry = modelfile.several(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
     if header is not None and entry is not None:
         return OnnxPasses(path, entry, header.scale, threads, device)
     return OnnxRuntime(path, threads=threads, device=device, header=header)
