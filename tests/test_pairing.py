@@ -85,7 +85,7 @@ def test_the_bound_is_kept_and_used_up(photos):
         assert found.drop <= most
         assert found == outlook(photos, found.detail)
         larger = details[details > found.detail]
-        assert all(outlook(photos, float(one)).drop > most for one in larger)
+        assert all(np.mean([photo.loss(one) for photo in photos]) > most for one in larger)
         shares.append(found.share)
     assert shares == sorted(shares)
     assert shares[1] < shares[3]
@@ -99,6 +99,14 @@ def test_a_cheap_network_that_is_never_good_enough():
     assert chosen([one], 10 * np.log10(11 / 3) + 1e-9).detail == 1.0
     exact = Photo(detail, np.ones(3), costly=np.zeros(3), cheap=np.zeros(3), compared=3)
     assert chosen([exact], 0.0).share == 1
+
+
+def test_what_the_cheap_network_does_better_pays_for_nothing():
+    one = Photo(np.array([1.0, 2.0, 3.0]), np.ones(3), np.full(3, 2.0), cheap=np.array([1.0, 3.0, 2.0]), compared=3)
+    assert one.drop(2.5) == pytest.approx(0)
+    assert one.loss(2.5) == pytest.approx(10 * np.log10(7 / 6))
+    assert one.loss(9) == one.loss(2.5) > one.drop(9)
+    assert chosen([one], 0.0).detail == 2.0
 
 
 def test_photos_are_cut_to_their_middle(networks, folder, tmp_path, monkeypatch):

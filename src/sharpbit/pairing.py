@@ -53,7 +53,17 @@ class Photo:
 
     def drop(self, threshold: float) -> float:
         """What a threshold costs against the costly network alone, in dB."""
-        mixed = np.where(self.detail < threshold, self.cheap, self.costly)
+        return self._drop(threshold, self.cheap)
+
+    def loss(self, threshold: float) -> float:
+        """The same where nothing is gained by a patch that the cheap network does better; at least `drop`.
+
+        It never falls as the threshold rises.
+        """
+        return self._drop(threshold, np.maximum(self.cheap, self.costly))
+
+    def _drop(self, threshold: float, cheap: Floats) -> float:
+        mixed = np.where(self.detail < threshold, cheap, self.costly)
         ends = [max(float(errors.sum()) / self.compared, BEST) for errors in (mixed, self.costly)]
         return float(10 * np.log10(ends[0] / ends[1]))
 
@@ -125,13 +135,15 @@ def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
 def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
     """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst that of no cheap patch.
 
-    Only thresholds are tried between which something changes: the detail of each patch, and just above the greatest.
+    A patch that the cheap network happens to do better does not pay for what it loses on others: on other photos it
+    would not (HiT-SR and IMDN at x4, 0.05 dB allowed on six photos: 0.28 dB lost on three others with that, 0.007
+    without). Only thresholds are tried between which something changes: the detail of each patch, and just above the
+    greatest.
     """
     details = np.unique(np.concatenate([photo.detail for photo in photos]))
     for threshold in (float(np.nextafter(details[-1], np.inf)), *details[::-1].tolist()):
-        found = outlook(photos, threshold)
-        if found.drop <= max_drop:
-            return found
+        if np.mean([photo.loss(threshold) for photo in photos]) <= max_drop:
+            return outlook(photos, threshold)
     return outlook(photos, 0.0)
 
 
