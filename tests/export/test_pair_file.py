@@ -96,6 +96,7 @@ def test_the_header_names_both(files, tmp_path):
         (("MIT", "MIT"), "MIT"),
         (("", ""), ""),
         (("MIT", "CC-BY-NC-4.0"), "CC-BY-NC-4.0 AND MIT"),
+        (("MIT", "LicenseRef-research-only"), "LicenseRef-research-only AND MIT"),
         (("GPL-3.0-only", "Apache-2.0"), "GPL-3.0-only AND Apache-2.0"),
         (("Apache-2.0", ""), "NOASSERTION AND Apache-2.0"),
     ],

@@ -22,7 +22,7 @@ from sharpbit.export._branches import asked, branch, choice
 from sharpbit.modelfile import Header
 from sharpbit.passes import QUERY, REFERENCE, TASKS
 
-STRICT = (
+STRICT = ("NOASSERTION", "LicenseRef", "-NC", "GPL", "-SA")  # marks of licences (SPDX), the strictest first
     "NOASSERTION",
     "-NC",
     "GPL",
