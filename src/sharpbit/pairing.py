@@ -28,7 +28,8 @@ COUNT = 12  # photos that are enough
 MAX_DROP = 0.05  # dB
 LARGEST = 6 * 96  # side in small pixels of what is looked at of a photo, from its middle
 BEST = 1e-10 * 255**2  # a mean squared error that counts as none: 100 dB
-TRIES = 5  # of which the quickest counts, for others may use the processor too
+WHOLE = 4  # patches along the side of a picture that stands for a whole one
+TRIES = 3  # of which the quickest counts, for others may use the processor too
 
 Floats = NDArray[np.float64]
 
@@ -147,16 +148,34 @@ def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
     return outlook(photos, 0.0)
 
 
-def pace(runtime: Runtime, patch: int) -> float:
-    """Seconds that an engine takes for a small pixel of a patch."""
-    picture = np.random.default_rng(0).integers(0, 256, (patch, patch, 3), np.uint8)
+def pace(runtime: Runtime, side: int) -> float:
+    """Seconds that an engine takes for a small pixel of a picture of this side."""
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     enlarge = by(runtime)
     took = []
     for _ in range(TRIES):
         started = time.perf_counter()
         enlarge(picture)
         took.append(time.perf_counter() - started)
-    return min(took) / patch**2
+    return min(took) / side**2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger picture."""
+
+    costly: float
+    cheap: float
+    whole: float
+
+    @classmethod
+    def of(cls, costly: Runtime, cheap: Runtime, patch: int) -> Pace:
+        """Measured."""
+        return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
+
+    def time(self, share: float, patch: int, shared: int) -> float:
+        """That of a pair, as a share of that of the costly network on whole pictures; overlaps cost, too."""
+        return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
 
 
 def _photo(

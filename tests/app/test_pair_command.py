@@ -42,7 +42,7 @@ def test_it_measures_and_writes(folder, tmp_path, monkeypatch):
         assert result.exit_code == 0, result.output
         facts.append(json.loads(result.stdout))
         assert facts[-1]["drop"] <= most
-        assert facts[-1]["time"] == pytest.approx(1 - 0.75 * facts[-1]["share"])
+        assert facts[-1]["time"] == pytest.approx((24 / 18) ** 2 * (1 - 0.75 * facts[-1]["share"]))
         assert facts[-1]["photos"] == 1
     assert facts[0]["share"] < facts[1]["share"]
     assert facts[0]["detail"] < facts[1]["detail"]
@@ -82,6 +82,20 @@ def test_words_and_a_note_that_nothing_is_gained(folder, tmp_path, monkeypatch):
     assert "0.000 of the pixels, on 1 photos" in result.stdout
 
 
+def test_patches_cost_too():
+    assert pairing.Pace(2.0, 0.5, 1.5).time(0.5, 48, 8) == pytest.approx((48 / 40) ** 2 * 1.25 / 1.5)
+
+
+def test_a_note_that_whole_pictures_are_quicker(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pairing, "pace", lambda runtime, side: 1.0 if "cheap" not in runtime.path.name else 0.99)
+    result = run(
+        *("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
+        *("--patch", 24),
+    )
+    assert result.exit_code == 0, result.output
+    assert "note: x2-clean-float.onnx on whole pictures is quicker than the pair" in result.stderr
+
+
 def test_the_pace_is_that_of_the_engine(folder):
     class Slow:
         samples, halo, tile, wide, scale, calls = np.uint8, 0, None, True, 2, 0
@@ -102,6 +116,7 @@ def test_the_pace_is_that_of_the_engine(folder):
         (("--detail", "3", "--calibrate", "PHOTOS"), "give only one of them"),
         (("--detail", "3", "--max-drop", "1"), "--max-drop and --count are for --calibrate"),
         (("--detail", "nan"), "--detail is a number, not nan"),
+        (("--detail", "3", "--shared", "48"), "patches of 48 pixels cannot share 48"),
         (("--detail", "3", "--patch", "8"), "a patch has at least 15 pixels a side, not 8"),
         (("--detail", "3", "-o", "x.safetensors"), "a pair is saved as .onnx"),
         (("--calibrate", "PHOTOS", "--patch", "100"), "has 200 pixels on both sides"),

@@ -323,6 +323,7 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Pictures that are looked at.  [default: 12]")
 @click.option("--detail", type=click.FloatRange(0), metavar="T", help="Or set the threshold, in grey levels.")
 @click.option("--patch", type=click.IntRange(1), default=48, show_default=True, help="Side of a patch.")
+@click.option("--shared", type=click.IntRange(0), default=6, show_default=True, help="Pixels that neighbours share.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.onnx if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

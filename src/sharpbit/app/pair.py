@@ -14,7 +14,6 @@ from sharpbit import pairing, zoo
 from sharpbit.app import dump
 from sharpbit.atomic import refuse_existing
 from sharpbit.clusters.classifier import SMALLEST
-from sharpbit.clusters.picture import SHARED
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
 from sharpbit.pairing import COUNT, MAX_DROP, Outlook
@@ -35,6 +34,7 @@ class Settings:
     count: int | None
     detail: float | None
     patch: int
+    shared: int
     threads: int | None
     overwrite: bool
     as_json: bool
@@ -55,15 +55,19 @@ def run_pair(given: Settings) -> str:
     networks = [open_engine(path, "onnx", threads=given.threads) for path in paths]
     hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
     with tqdm(total=1.0, disable=hidden, delay=1, leave=False, bar_format=BAR) as bar:
-        seconds = [pairing.pace(network, given.patch) for network in networks]
+        pace = pairing.Pace.of(networks[0], networks[1], given.patch)
         found, how = _settled(given, networks, bar)
-    if seconds[1] >= seconds[0]:
-        words = f"{paths[1].name} takes {seconds[1] / seconds[0]:.2f} times as long as {paths[0].name}"
+    taken = None if found is None else pace.time(found.share, given.patch, given.shared)
+    if pace.cheap >= pace.costly:
+        words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
         click.echo(f"note: {words}: the pair saves no time; the costly network comes first", err=True)
+    elif taken is not None and taken >= 1:
+        words = f"{paths[0].name} on whole pictures is quicker than the pair, for what patches cost"
+        click.echo(f"note: {words}; take a larger --patch, or a quicker cheap network", err=True)
     if found is not None and not found.share:
         words = f"no patch can do with {paths[1].name} within {how['max_drop']:g} dB"
         click.echo(f"note: {words}; allow more with --max-drop, or take a better network", err=True)
-    entry = {"patch": given.patch, "shared": SHARED, **how}
+    entry = {"patch": given.patch, "shared": given.shared, **how}
     header = _pair.write(parts[0], parts[1], entry, target, overwrite=given.overwrite)
     facts = {
         "file": given.output,
@@ -72,8 +76,8 @@ def run_pair(given: Settings) -> str:
         "licence": header.licence,
         "sha256": header.sha256,
         **entry,
-        "seconds_a_pixel": {"costly": seconds[0], "cheap": seconds[1]},
-        "time": None if found is None else 1 - found.share * (1 - seconds[1] / seconds[0]),
+        "seconds_a_pixel": asdict(pace),
+        "time": taken,
     }
     return dump(facts) if given.as_json else _lines(facts)
 
@@ -91,6 +95,10 @@ def _check(given: Settings, target: Path) -> None:
     for name, number in (("--detail", given.detail), ("--max-drop", given.max_drop)):
         if number is not None and not math.isfinite(number):
             raise UsageError(f"{name} is a number, not {number}")
+    if not given.shared < given.patch:
+        raise UsageError(
+            f"patches of {given.patch} pixels cannot share {given.shared} with their neighbours; share fewer"
+        )
     if given.patch < SMALLEST:
         raise UsageError(f"a patch has at least {SMALLEST} pixels a side, not {given.patch}")
     if not given.overwrite:
@@ -106,7 +114,7 @@ def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | 
         networks[1],
         Path(given.calibrate),
         given.patch,
-        SHARED,
+        given.shared,
         count=given.count or COUNT,
         progress=bar.update,
     )
@@ -116,16 +124,16 @@ def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | 
 
 
 def _lines(facts: dict[str, Any]) -> str:
-    pace = facts["seconds_a_pixel"]
+    pace = {key: 1e6 * value for key, value in facts["seconds_a_pixel"].items()}
     lines = {
         "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the cheap one",
-        "time of a pixel": f"{1e6 * pace['costly']:.2f} and {1e6 * pace['cheap']:.2f} µs, measured in such patches",
+        "time of a pixel": f"{pace['costly']:.2f} and {pace['cheap']:.2f} µs in patches, {pace['whole']:.2f} whole",
     }
     if "share" in facts:
         lines |= {
             "cheap": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
-            "PSNR": f"{-facts['drop']:+.3f} dB against the costly network alone, predicted",
-            "time": f"{facts['time']:.2f} of that of the costly network alone, in the same patches, predicted",
+            "PSNR": f"{-facts['drop']:+.3f} dB against the costly network in the same patches, predicted",
+            "time": f"{facts['time']:.2f} of that of the costly network on whole pictures, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]

@@ -23,11 +23,6 @@ from sharpbit.modelfile import Header
 from sharpbit.passes import QUERY, REFERENCE, TASKS
 
 STRICT = ("NOASSERTION", "LicenseRef", "-NC", "GPL", "-SA")  # marks of licences (SPDX), the strictest first
-    "NOASSERTION",
-    "-NC",
-    "GPL",
-    "-SA",
-)  # marks of licences (SPDX), the strictest first: unknown, not for trade, ...
 UNKNOWN = STRICT[0]
 
 
