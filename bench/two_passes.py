@@ -3,7 +3,8 @@
     python bench/two_passes.py plain.onnx two.onnx [more.onnx] --data FOLDER [--threads 2] [--rounds 5]
 
 FOLDER holds large pictures; they are made small first, as `sharpbit evaluate` does. Printed is the median over rounds
-of the time of all pictures, its ratio to that of the first file, and which roads patches took.
+of the time of all pictures, its ratio to that of the first file, their mean PSNR (Y, as `sharpbit evaluate` has it),
+and which roads patches took.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sharpbit.measure.benchmarks import find
+from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.measure.enlarge import by
+from sharpbit.measure.evaluate import evaluate
 from sharpbit.runtime import Runtime, open_engine
 from sharpbit.samples import to_float
 
@@ -28,6 +31,12 @@ def seconds(runtime: Runtime, pictures: list[np.ndarray]) -> float:
     return time.perf_counter() - started
 
 
+def quality(runtime: Runtime, sets: list[Benchmark]) -> float:
+    """Mean PSNR of all pictures."""
+    scores = [score.psnr for item in sets for score in evaluate(by(runtime), item, runtime.scale).pictures]
+    return statistics.mean(scores)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
@@ -37,17 +46,20 @@ def main() -> None:
     given = parser.parse_args()
     runtimes = {path: open_engine(path, "onnx", threads=given.threads) for path in given.files}
     scale = next(iter(runtimes.values())).scale
-    pictures = [item.pair(path, scale)[0] for item in find(given.data) for path in item.large]
+    sets = find(given.data)
+    pictures = [item.pair(path, scale)[0] for item in sets for path in item.large]
+    psnr = {path: quality(runtime, sets) for path, runtime in runtimes.items()}  # which also warms up
     times: dict[Path, list[float]] = {path: [] for path in runtimes}
     for _ in range(given.rounds):
         for path, runtime in runtimes.items():
             times[path].append(seconds(runtime, pictures))
     first = statistics.median(times[given.files[0]])
     print(f"{len(pictures)} pictures, {given.threads} threads, median of {given.rounds}\n")
-    print("| file | precision | seconds | against the first | patches |\n|---|---|---|---|---|")
+    print("| file | precision | seconds | against the first | PSNR | patches |\n|---|---|---|---|---|---|")
     for path, runtime in runtimes.items():
         took = statistics.median(times[path])
-        print(f"| {path.name} | {runtime.precision} | {took:.2f} | {took / first:.2f} | {'; '.join(runtime.notes)} |")
+        cells = (path.name, runtime.precision, f"{took:.2f}", f"{took / first:.2f}", f"{psnr[path]:.3f}")
+        print(f"| {' | '.join(cells)} | {'; '.join(runtime.notes)} |")
 
 
 if __name__ == "__main__":

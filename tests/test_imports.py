@@ -48,6 +48,7 @@ ALLOWED = {
     "upscaling": RUNNING,
     "measure": {"errors", "image", "patches", "tiles", "runtime"},
     "evaluation": RUNNING | {"measure"},
+    "pairing": PICTURES | {"clusters", "measure", "patches", "runtime"},
     "benching": RUNNING | {"extras", "measure"},
     "parallel": {"errors"},
     "nn": {"errors"},

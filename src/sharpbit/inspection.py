@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Inspection:
         data: what it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
+        cheap: of a pair, whose costly network is what is counted above: name, architecture, config, parameters and macs
+            of the cheap one.
     """
 
     file: str
@@ -86,6 +88,7 @@ class Inspection:
     data: str | None = None
     history: tuple[dict[str, Any], ...] = ()
     metrics: tuple[dict[str, Any], ...] = ()
+    cheap: dict[str, Any] | None = None
 
 
 def inspect(
@@ -129,6 +132,8 @@ def inspect(
         facts |= _counted(opened, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
+    if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
+        facts["cheap"] = _cheap(header, entry["cheap"], facts["input_size"])
     return Inspection(**facts)
 
 
@@ -166,6 +171,12 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
         "uncounted_operators": dict(cost.operators),
         "uncounted_tensors": cost.tensors,
     }
+
+
+def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    sizes = {key: told[key] for key in ("name", "architecture", "config", "parameters")}
+    model = described(replace(header, history=tuple(told["history"]), **sizes))
+    return {**sizes, "macs": bitops.count(model.net, size).macs}
 
 
 def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:

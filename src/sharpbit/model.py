@@ -227,6 +227,8 @@ def _exported(path: Path) -> tuple[Header, State]:
         raise ModelError(
             f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
         )
+    if modelfile.several(header.history) is not None:
+        raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
     if header.architecture == integer.ARCHITECTURE:
         return header, of_integer_chain(integer.read(path)[0]).state_dict()
     kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType

@@ -1,4 +1,4 @@
-"""Pictures through a network in two passes, whatever engine runs it (RefQSR)."""
+"""Pictures through a network in two passes (RefQSR), or through a pair of networks, whatever engine runs them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit.clusters import THRESHOLD
+from sharpbit.clusters import THRESHOLD, detail
 from sharpbit.clusters.classifier import SMALLEST
 from sharpbit.clusters.picture import PATCH, SHARED, Clustered, clustered, enlarge
 from sharpbit.errors import UsageError
 
-TASKS = ("vectors", "reference", "query")  # of a file in two passes, by number
+TASKS = ("vectors", "reference", "query")  # of a file in two passes, by number; of a pair: costly and cheap
 VECTORS, REFERENCE, QUERY = range(3)
 
 Bytes = NDArray[np.uint8]
@@ -23,6 +23,7 @@ Floats = NDArray[np.float32]
 class Passes(Protocol):
     """Runs patches of one size through one part of a network.
 
+    Of a pair, `reference` is the costly network and `query` the cheap one; there are no vectors and no features.
     Patches are `(N, h, w, 3)` bytes, results `(N, h * scale, w * scale, 3)` bytes, features `(N, C, h, w)`.
     """
 
@@ -45,8 +46,9 @@ def run(
     patch: int = PATCH,
     shared: int = SHARED,
     threshold: float = THRESHOLD,
+    detailed: float | None = None,
     progress: Callable[[float], object] | None = None,
-) -> tuple[Bytes, Clustered]:
+) -> tuple[Bytes, Clustered | detail.Split]:
     """The large picture, and what its patches were.
 
     Args:
@@ -55,6 +57,8 @@ def run(
         patch: side of patches in small pixels.
         shared: pixels that neighbours have in common.
         threshold: of the cosine, see `sharpbit.clusters.cluster`.
+        detailed: of a pair, the detail from which on a patch takes the costly network, see `sharpbit.clusters.detail`;
+            None clusters patches by likeness.
         progress: called with the share of the patches that is done since the last call.
 
     Raises:
@@ -65,7 +69,11 @@ def run(
     high, wide = picture.shape[:2]
     missing = [(0, max(SMALLEST - side, 0)) for side in (high, wide)]
     whole = np.pad(picture, (*missing, (0, 0)), mode="edge")
-    found = clustered(whole, patch, shared, threshold, passes)
+    found: Clustered | detail.Split
+    if detailed is None:
+        found = clustered(whole, patch, shared, threshold, passes)
+    else:
+        found = detail.split(whole, detailed, patch, shared)
 
     def told(patches: Bytes) -> None:
         if progress:
@@ -81,5 +89,10 @@ def run(
         told(patches)
         return results
 
-    large = enlarge(whole, found, passes.scale, reference, query)
+    if isinstance(found, Clustered):
+        large = enlarge(whole, found, passes.scale, reference, query)
+    else:
+        large = detail.enlarge(
+            whole, found, passes.scale, lambda some: reference(some)[0], lambda some: query(some, ())
+        )
     return large[: high * passes.scale, : wide * passes.scale], found

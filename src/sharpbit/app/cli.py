@@ -314,6 +314,34 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
     click.echo(run_clusters(Settings(patch=patch or (96,), **given)))
 
 
+@app.command()
+@click.argument("costly", metavar="COSTLY.onnx")
+@click.argument("cheap", metavar="CHEAP.onnx")
+@click.option("-o", "--output", required=True, metavar="FILE.onnx", help="The result.")
+@click.option("--calibrate", metavar="DIR", help="Folder of ordinary pictures, on which --max-drop is kept.")
+@click.option("--max-drop", type=click.FloatRange(0), metavar="DB", help="Loss of PSNR there.  [default: 0.05]")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Pictures that are looked at.  [default: 12]")
+@click.option("--detail", type=click.FloatRange(0), metavar="T", help="Or set the threshold, in grey levels.")
+@click.option("--patch", type=click.IntRange(1), default=48, show_default=True, help="Side of a patch.")
+@click.option("--shared", type=click.IntRange(0), default=6, show_default=True, help="Pixels that neighbours share.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.onnx if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def pair(**given: Any) -> None:
+    """Make one file of two networks of the same scale: patches with little detail go through the cheap one.
+
+    COSTLY and CHEAP are files from 'sharpbit export', or embedded names. The file needs less time than COSTLY, and
+    loses what --max-drop allows; how much of both is measured and printed.
+    """
+    from sharpbit.extras import need
+
+    need("train", "making a pair")
+    from sharpbit.app.pair import Settings, run_pair
+
+    click.echo(run_pair(Settings(**given)))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)

@@ -29,6 +29,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             ("scale", f"x{facts.scale}"),
             ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
+            *_cheap(facts),
             ("activations", _peak(facts)),
             *_bits(facts),
             ("sees", "the whole picture" if field is None else f"{field}x{field} input pixels for an output pixel"),
@@ -44,6 +45,14 @@ def inspected(facts: Inspection, as_json: bool) -> str:
 
 
 _COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of pictures)"
+
+
+def _cheap(facts: Inspection) -> list[tuple[str, str]]:
+    """The other network of a pair; all that is counted beside it is the costly one."""
+    if (one := facts.cheap) is None:
+        return []
+    macs = f"{one['macs'] / 1e9:.2f} G from the same picture"
+    return [("cheap", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
 
 
 def _cut(facts: Inspection) -> str:

@@ -66,12 +66,21 @@ def clustered(
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
     """
+    patches = pieces(picture, patch, shared)
+    vectors = (classifier or embedded()).vectors([one.cut(picture) for one in patches])
+    return Clustered(patches, cluster(vectors, threshold))
+
+
+def pieces(picture: NDArray[Any], patch: int, shared: int) -> list[Patch]:
+    """The patches of a small picture, row by row; neighbours have `shared` pixels in common.
+
+    Raises:
+        UsageError: a patch that is not larger than what neighbours share.
+    """
     if not 0 <= shared < patch:
         raise UsageError(f"patches of {patch} pixels cannot share {shared} with their neighbours; share fewer")
     height, width = picture.shape[:2]
-    patches = grid(height, width, patch, patch - shared)
-    vectors = (classifier or embedded()).vectors([one.cut(picture) for one in patches])
-    return Clustered(patches, cluster(vectors, threshold))
+    return grid(height, width, patch, patch - shared)
 
 
 def enlarge(picture: NDArray[Any], found: Clustered, scale: int, reference: Reference, query: Query) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.clusters.classifier import LAYERS, MEAN, SMALLEST, STRIDES, Classifier, embedded
+from sharpbit.export._branches import asked, branch, choice
 from sharpbit.export._trace import trace
 from sharpbit.passes import QUERY, TASKS, VECTORS
 from sharpbit.quant.freeze import freeze
@@ -77,10 +78,10 @@ def graph(net: nn.Module) -> onnx.ModelProto:
         trace(passes[0], (patch,), (own,), ["picture"], results),
         trace(passes[1], (patch, *features), (own, tuple(other for _ in places)), _inputs(places), ["result"]),
     ]
-    branches = [_branch(part, name, results) for part, name in zip(parts, TASKS, strict=True)]
+    branches = [branch(part, name, results) for part, name in zip(parts, TASKS, strict=True)]
     nodes = [
-        *_asked(VECTORS, "is_vectors"),
-        _choice("is_vectors", branches[0], _nested(branches[1], branches[2], results), results),
+        *asked(VECTORS, "is_vectors"),
+        choice("is_vectors", branches[0], _nested(branches[1], branches[2], results), results),
     ]
     pixels = helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["batch", 3, "height", "width"])
     inputs = [helper.make_tensor_value_info("task", TensorProto.INT64, []), pixels]
@@ -104,43 +105,8 @@ def _inputs(places: range) -> list[str]:
     return ["picture", *(f"features_{place}" for place in places)]
 
 
-def _asked(task: int, name: str) -> list[onnx.NodeProto]:
-    number = helper.make_tensor(f"{name}_number", TensorProto.INT64, [], [task])
-    constant = helper.make_node("Constant", [], [f"{name}_number"], value=number)
-    return [constant, helper.make_node("Equal", ["task", f"{name}_number"], [name])]
-
-
-def _choice(condition: str, yes: onnx.GraphProto, no: onnx.GraphProto, results: list[str]) -> onnx.NodeProto:
-    return helper.make_node("If", [condition], results, then_branch=yes, else_branch=no)
-
-
 def _nested(reference: onnx.GraphProto, query: onnx.GraphProto, results: list[str]) -> onnx.GraphProto:
     own = [f"other_{name}" for name in results]
-    nodes = [*_asked(QUERY, "is_query"), _choice("is_query", query, reference, own)]
+    nodes = [*asked(QUERY, "is_query"), choice("is_query", query, reference, own)]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in own]
     return helper.make_graph(nodes, "pictures", [], outputs)
-
-
-def _branch(part: onnx.ModelProto, name: str, results: list[str]) -> onnx.GraphProto:
-    """The graph of a part without inputs, its names its own but for those of the whole; what it lacks is handed on."""
-    inner = part.graph
-    outside = {item.name for item in inner.input}
-
-    def own(text: str) -> str:
-        return text if not text or text in outside else f"{name}/{text}"
-
-    for node in inner.node:
-        for field in (node.input, node.output):
-            for place, text in enumerate(field):
-                field[place] = own(text)
-        node.name = own(node.name)
-    for item in inner.initializer:
-        item.name = own(item.name)
-    made = [item.name for item in inner.output]
-    outputs = []
-    for result in results:
-        if result not in made:  # of the classifier and of queries: something of the right kind, which nobody reads
-            feature = result.replace("kept", "features")
-            inner.node.append(helper.make_node("Identity", [feature], [own(result)], name=own(f"no_{result}")))
-        outputs.append(helper.make_tensor_value_info(own(result), TensorProto.FLOAT, [None] * 4))
-    return helper.make_graph(inner.node, name, [], outputs, inner.initializer)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from sharpbit.errors import ModelError
 from sharpbit.modelfile.container import KEY, MAGIC, NATIVE, contents, digest, split
-from sharpbit.modelfile.header import Header, Metric
+from sharpbit.modelfile.header import PAIR, REFQSR, Header, Metric, several
 from sharpbit.modelfile.onnx import Initializer, initializers, operators
 
 __all__ = [
     "KEY",
+    "PAIR",
+    "REFQSR",
     "Header",
     "Initializer",
     "Metric",
@@ -25,6 +27,7 @@ __all__ = [
     "operators",
     "payload",
     "read",
+    "several",
     "stamp",
 ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharpbit.errors import ModelError
 
 FORMAT = 1
+REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Header:
         except (TypeError, ValueError) as error:
             raise ModelError(f"{source}: its sharpbit header is damaged ({error})") from None
         return header
+
+
+def several(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a file in two passes, or of a pair, says of its several graphs; None of a file with one."""
+    return next((entry for entry in history if entry.get("verb") in (REFQSR, PAIR)), None)
 
 
 def _check(header: Header) -> None:

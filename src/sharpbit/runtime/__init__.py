@@ -188,7 +188,10 @@ def _cannot(engine: str, path: Path) -> str:
     if engine == "torch":
         return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
     if engine != "native":
-        return "" if suffix not in (*WEIGHTS, ".sharpbit") else "it takes .onnx files"
+        if suffix in (*WEIGHTS, ".sharpbit"):
+            return "it takes .onnx files"
+        single = engine == "onnx" or suffix != ".onnx" or not _several(modelfile.read(path))
+        return "" if single else "it takes files with one graph, and this one has several"
     header = None if suffix in WEIGHTS else modelfile.read(path)
     if header is None or header.precision != "int8":
         return "it takes integer networks, which 'sharpbit quantize' makes"
@@ -196,6 +199,10 @@ def _cannot(engine: str, path: Path) -> str:
         return "it is not part of this installation"
     native = importlib.import_module("sharpbit.runtime.native")
     return "" if native.available() else str(native.why_not())
+
+
+def _several(header: modelfile.Header | None) -> bool:
+    return header is not None and modelfile.several(header.history) is not None
 
 
 def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> str:

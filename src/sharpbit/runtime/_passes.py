@@ -1,4 +1,7 @@
-"""What engines for networks in two passes (RefQSR) have in common: whole pictures in, patch by patch through them."""
+"""What engines for networks in two passes (RefQSR), and for pairs of networks, have in common.
+
+Whole pictures go in, and through them patch by patch.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import passes
-from sharpbit.clusters import ROLES, THRESHOLD
+from sharpbit.clusters import THRESHOLD
 from sharpbit.clusters.picture import PATCH, SHARED, batches
+from sharpbit.modelfile import PAIR
 from sharpbit.passes import QUERY, REFERENCE, VECTORS, Bytes, Floats
 from sharpbit.runtime import Samples
 
 
 class PassesRuntime(ABC):
-    """A network in two passes. See `sharpbit.runtime.Runtime`; what it takes for a tile is a whole picture.
+    """A network in two passes, or a pair. See `sharpbit.runtime.Runtime`; what it takes for a tile is a whole picture.
 
     A subclass runs patches in `ask`.
 
     Args:
         path: of the file, for errors.
-        entry: of the file's history, see `two_passes`.
+        entry: of the file's history, see `sharpbit.modelfile.several`.
         scale: upscaling factor.
         threads: that work.
         device: `cpu`, or what else does the work.
@@ -42,6 +46,7 @@ class PassesRuntime(ABC):
     def __init__(self, path: Path, entry: Mapping[str, Any], scale: int, threads: int, device: str) -> None:
         self.path, self.scale, self.threads, self.device = path, scale, threads, device
         self.threshold = float(entry.get("threshold", THRESHOLD))
+        self.detail = float(entry.get("detail", 0)) if entry.get("verb") == PAIR else None
         self.shared = int(entry.get("shared", SHARED))
         self.patch = self._patch = int(entry.get("patch", PATCH))
         self._progress: Callable[[float], object] | None = None
@@ -71,9 +76,10 @@ class PassesRuntime(ABC):
         total = self._roads.total()
         if not total:
             return ()
-        counts = ", ".join(f"{self._roads[role]} {role}" for role in ROLES)
+        counts = ", ".join(f"{count} {role}" for role, count in self._roads.items())
         share = self._pixels[0] / self._pixels[1]
-        return (f"{total} patches of {self._patch} pixels: {counts}; {share:.3f} of their pixels with few bits",)
+        road = "with few bits" if self.detail is None else "through the cheap network"
+        return (f"{total} patches of {self._patch} pixels: {counts}; {share:.3f} of their pixels {road}",)
 
     def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
         """Pictures through the network, one after the other."""
@@ -83,7 +89,13 @@ class PassesRuntime(ABC):
     def run(self, tile: Samples) -> Samples:
         """One picture `(h, w, 3)` of bytes."""
         large, found = passes.run(
-            self, tile, patch=self._patch, shared=self.shared, threshold=self.threshold, progress=self._progress
+            self,
+            tile,
+            patch=self._patch,
+            shared=self.shared,
+            threshold=self.threshold,
+            detailed=self.detail,
+            progress=self._progress,
         )
         self._roads.update(found.counts())
         self._pixels += (found.queries * tile.size, tile.size)
@@ -106,11 +118,6 @@ class PassesRuntime(ABC):
     def query(self, patches: Bytes, features: Sequence[Floats]) -> Bytes:
         """See `sharpbit.passes.Passes`."""
         return _to_bytes(self.ask(QUERY, _to_floats(patches), features)[0])
-
-
-def two_passes(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What a file with this history says of its two passes; None where it has one."""
-    return next((entry for entry in history if entry.get("verb") == "refqsr"), None)
 
 
 def _to_floats(patches: Bytes) -> Floats:

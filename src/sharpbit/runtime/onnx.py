@@ -19,7 +19,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._passes import PassesRuntime, two_passes
+from sharpbit.runtime._passes import PassesRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -62,7 +62,7 @@ class OnnxRuntime(GraphRuntime):
 
 
 class OnnxPasses(PassesRuntime):
-    """A model file in two passes in ONNX Runtime."""
+    """A model file in two passes, or of a pair, in ONNX Runtime."""
 
     def __init__(
         self, path: Path, entry: Mapping[str, Any], scale: int, threads: int | None, device: str | None
@@ -77,10 +77,14 @@ class OnnxPasses(PassesRuntime):
         inputs = self._session.get_inputs()
         if [item.name for item in inputs[:2]] != ["task", "picture"]:
             raise ModelError(f"{path} says that it runs in two passes, and takes {[item.name for item in inputs]}")
+        self._one_by_one = inputs[1].shape[0] == 1  # in a pair, as its networks were exported
         self._nothing = {item.name: np.zeros((0, item.shape[1], 1, 1), np.float32) for item in inputs[2:]}
 
     def ask(self, task: int, picture: Array, features: Sequence[Array]) -> list[Array]:
         """See `PassesRuntime`."""
+        if self._one_by_one and len(picture) > 1:
+            single = [self.ask(task, picture[k : k + 1], features) for k in range(len(picture))]
+            return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         given = dict(zip(self._nothing, features, strict=True)) if features else self._nothing
         try:
             return list(self._session.run(None, {"task": np.array(task), "picture": picture, **given}))
@@ -139,7 +143,7 @@ def _saturates() -> bool:
 def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
     header = modelfile.read(path, verify=True)
-    entry = two_passes(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
+    entry = modelfile.several(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
     if header is not None and entry is not None:
         return OnnxPasses(path, entry, header.scale, threads, device)
     return OnnxRuntime(path, threads=threads, device=device, header=header)

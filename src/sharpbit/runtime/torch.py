@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from sharpbit import modelfile
 from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import MissingExtra, UsageError
 from sharpbit.passes import QUERY, REFERENCE, VECTORS, Floats
 from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
-from sharpbit.runtime._passes import PassesRuntime, two_passes
+from sharpbit.runtime._passes import PassesRuntime
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -127,7 +128,7 @@ class TorchPasses(PassesRuntime):
 def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime | TorchPasses:
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
     opened = TorchRuntime(path, threads=threads, device=device)
-    entry = two_passes(opened.model.history)
+    entry = modelfile.several(opened.model.history)
     return opened if entry is None else TorchPasses(opened, entry)
 
 

@@ -1,0 +1,194 @@
+"""A costly and a cheap network in one ONNX file: two exported files become branches of `If`.
+
+The input `task` is one of `sharpbit.passes.TASKS`: reference for the costly network, query for the cheap one. `picture`
+and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of integers, which
+take bytes, are wrapped. PyTorch has no part in this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper, inliner, version_converter
+
+from sharpbit import modelfile
+from sharpbit.atomic import open_atomic
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.export._branches import asked, branch, choice
+from sharpbit.modelfile import Header
+from sharpbit.passes import QUERY, REFERENCE, TASKS
+
+STRICT = ("NOASSERTION", "LicenseRef", "-NC", "GPL", "-SA")  # marks of licences (SPDX), the strictest first
+UNKNOWN = STRICT[0]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two networks: what its file says of it, and its graph."""
+
+    header: Header
+    proto: onnx.ModelProto
+
+    def told(self) -> dict[str, Any]:
+        """What the header of the pair says of it."""
+        keys = ("name", "architecture", "config", "parameters", "precision", "licence", "data", "sha256")
+        return {key: getattr(self.header, key) for key in keys}
+
+
+def part(path: Path) -> Part:
+    """A file that can be one of a pair.
+
+    Raises:
+        UsageError: it holds more than one network.
+        ModelError: no ONNX file of ours.
+    """
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"a pair is made of .onnx files, not of {path.name!r}; 'sharpbit export' makes them")
+    header = modelfile.read(path, verify=True)
+    if header is None:
+        raise ModelError(f"{path} has no sharpbit header; a pair is made of files from 'sharpbit export'")
+    if modelfile.several(header.history) is not None:
+        raise UsageError(f"{path} is a pair already, or in two passes; a pair is made of files with one graph each")
+    try:
+        proto = onnx.load(path)
+    except Exception as error:  # of the protocol buffers, which share no base class
+        raise ModelError(f"{path} cannot be read as ONNX ({type(error).__name__}); export it again") from None
+    names = [item.name for item in (*proto.graph.input, *proto.graph.output)]
+    if names != ["picture", "result"]:
+        raise ModelError(f"{path} takes and gives {', '.join(names)}, not picture and result; export it again")
+    return Part(header, proto)
+
+
+def check(costly: Part, cheap: Part) -> None:
+    """See whether the two fit together.
+
+    Raises:
+        UsageError: they enlarge by different factors.
+    """
+    if costly.header.scale != cheap.header.scale:
+        raise UsageError(
+            f"{costly.header.name} enlarges {costly.header.scale} times and {cheap.header.name} {cheap.header.scale};"
+            " a pair takes two networks of one scale"
+        )
+
+
+def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Header:
+    """Write the pair.
+
+    Args:
+        costly: for patches with much detail.
+        cheap: for the others.
+        how: what the history says of it: `patch`, `shared`, `detail`, and where that comes from.
+        path: ends in `.onnx`.
+        overwrite: replace what is there.
+
+    Raises:
+        UsageError: two networks that do not fit together.
+        OutputExists: `path` exists and `overwrite` is false.
+    """
+    check(costly, cheap)
+    proto = graph(costly.proto, cheap.proto)
+    header = modelfile.stamp(_header(costly, cheap, how), proto.SerializeToString(), path)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = modelfile.KEY, header.to_json()
+    with open_atomic(path, overwrite=overwrite) as file:
+        file.write(proto.SerializeToString())
+    return header
+
+
+def graph(costly: onnx.ModelProto, cheap: onnx.ModelProto) -> onnx.ModelProto:
+    """The file without its header."""
+    opset = max(_opset(one) for one in (costly, cheap))
+    parts = [_plain(one, opset) for one in (costly, cheap)]
+    domains = {item.domain: item.version for one in parts for item in one.opset_import}
+    branches = [branch(one, TASKS[task], ["result"]) for one, task in zip(parts, (REFERENCE, QUERY), strict=True)]
+    nodes = [*asked(QUERY, "is_query"), choice("is_query", branches[1], branches[0], ["result"])]
+    inputs = [
+        helper.make_tensor_value_info("task", TensorProto.INT64, []),
+        helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "height", "width"]),
+    ]
+    outputs = [helper.make_tensor_value_info("result", TensorProto.FLOAT, [None] * 4)]
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    whole = helper.make_graph(nodes, "pair", inputs, outputs)
+    proto = helper.make_model(whole, opset_imports=imports, producer_name="sharpbit")
+    proto.ir_version = max(one.ir_version for one in parts)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    return max(int(item.version) for item in proto.opset_import if item.domain in ("", "ai.onnx"))
+
+
+def _plain(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same in this opset, without functions, floats in and out."""
+    proto = inliner.inline_local_functions(proto)  # also makes a copy
+    if _opset(proto) != opset:
+        proto = version_converter.convert_version(proto, opset)
+    return _in_floats(proto) if proto.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8 else proto
+
+
+def _in_floats(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A chain of integers, `(1, h, w, 3)` bytes, with the inputs and outputs of all others."""
+    inner = proto.graph
+    for node in inner.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                names[place] = f"{name}.bytes" if name in ("picture", "result") else name
+    before = [
+        helper.make_node("Mul", ["picture", "white"], ["picture.255"]),
+        helper.make_node("Round", ["picture.255"], ["picture.whole"]),
+        helper.make_node("Cast", ["picture.whole"], ["picture.planes"], to=TensorProto.UINT8),
+        helper.make_node("Transpose", ["picture.planes"], ["picture.bytes"], perm=[0, 2, 3, 1]),
+    ]
+    after = [
+        helper.make_node("Cast", ["result.bytes"], ["result.255"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["result.255", "white"], ["result.pixels"]),
+        helper.make_node("Transpose", ["result.pixels"], ["result"], perm=[0, 3, 1, 2]),
+    ]
+    white = helper.make_tensor("white", TensorProto.FLOAT, [], [255.0])
+    whole = helper.make_graph(
+        [*before, *inner.node, *after],
+        inner.name,
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "height", "width"])],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, [1, 3, None, None])],
+        [*inner.initializer, white],
+    )
+    return helper.make_model(whole, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+
+
+def _header(costly: Part, cheap: Part, how: Mapping[str, Any]) -> Header:
+    first, second = costly.header, cheap.header
+    entry = {
+        "verb": modelfile.PAIR,
+        **how,
+        "costly": costly.told(),  # its history is that of the pair
+        "cheap": {**cheap.told(), "history": list(second.history)},
+    }
+    data = "; ".join(f"{role}: {one.data or 'not told'}" for role, one in (("costly", first), ("cheap", second)))
+    return Header(
+        name=f"{first.name}+{second.name}",
+        architecture=first.architecture,
+        config=first.config,
+        scale=first.scale,
+        receptive_field=None,
+        parameters=first.parameters + second.parameters,
+        precision=f"{first.precision} and {second.precision}",
+        history=(*first.history, entry),
+        data=data if first.data or second.data else "",
+        licence=_licence(first.licence, second.licence),
+    )
+
+
+def _licence(*licences: str) -> str:
+    """Those of both, the stricter one first, as an SPDX expression; empty where both are unknown."""
+
+    def rank(licence: str) -> int:
+        return next((place for place, mark in enumerate(STRICT) if mark in licence), len(STRICT))
+
+    named = list(dict.fromkeys(licence or UNKNOWN for licence in licences))
+    return "" if named == [UNKNOWN] else " AND ".join(sorted(named, key=rank))
