@@ -118,7 +118,7 @@ class Correlation(nn.Module):
     def _bias(self) -> Tensor:
         """`(heads, T, base * base)`: that of single pixels, averaged over each square."""
         side, times = self.window, self.window // self.base
-        like = self.proj.weight
+        like = next(self.pos.parameters())  # a frozen layer has no weight
         places = torch.arange(1 - side, side, device=like.device, dtype=like.dtype)
         offsets = torch.stack(torch.meshgrid(places, places, indexing="ij"), -1)
         table = F.avg_pool2d(self.pos(offsets).permute(2, 0, 1), times, 1)  # at the offset of a square's last pixel
