@@ -41,7 +41,7 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
         if isinstance(part, QuantConv2d | QuantLinear)
         and isinstance(part.act, Fixed)
         and isinstance(part.kernel, Fixed)
-        and (getattr(part, "groups", 1) == 1 or _depthwise(part))
+        and getattr(part, "groups", 1) == 1
         and part.act.bits != FLOAT
         and part.kernel.bits != FLOAT
     }
@@ -70,7 +70,7 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
         layer = layers[name]
         wrap(net, [name])
         layer.act.scale.copy_(scale)  # type: ignore[operator]
-        layer.weight.div_(spread(scale, layer.weight, _inputs(layer)))
+        layer.weight.div_(spread(scale, layer.weight, 1))
     return list(found)
 
 
@@ -80,18 +80,8 @@ def wrap(net: nn.Module, names: Iterable[str]) -> nn.Module:
         layer = net.get_submodule(name)
         assert isinstance(layer, QuantConv2d | QuantLinear)
         axis = 1 if isinstance(layer, nn.Conv2d) else -1
-        inputs = layer.weight.shape[_inputs(layer)]
-        layer.act = Balanced(layer.act, torch.ones(inputs).to(layer.weight), axis)
+        layer.act = Balanced(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), axis)
     return net
-
-
-def _depthwise(part: nn.Module) -> bool:
-    return isinstance(part, nn.Conv2d) and part.groups == part.in_channels == part.out_channels
-
-
-def _inputs(part: nn.Module) -> int:
-    """The axis of the weight along which its inputs lie; those of a depthwise convolution are its outputs too."""
-    return 0 if _depthwise(part) else 1
 
 
 def _scale(part: Weighted, x: Tensor, wanted: Tensor, act: int, weight: int) -> Tensor | None:
@@ -101,7 +91,7 @@ def _scale(part: Weighted, x: Tensor, wanted: Tensor, act: int, weight: int) -> 
 
     def error(scale: Tensor) -> float:
         own = _on_grid(x * spread(scale, x, axis), None, act)
-        kernel = part.weight / spread(scale, part.weight, _inputs(part))
+        kernel = part.weight / spread(scale, part.weight, 1)
         kernel = _on_grid(kernel, 0, weight)
         result = part.product(own, kernel)
         return float((result - wanted).square().mean())
