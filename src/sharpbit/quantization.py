@@ -37,7 +37,11 @@ OTHERS = "--method tuned takes any network"
 BATCH = 8  # small pictures that are calibrated on at once
 FEW = 4  # of them that channels are balanced on
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
-RATES = (5e-4, 4e-4)  # of bounds and of weights that learn together, at 4 bits
+RATES = {
+    4: (5e-4, 4e-4),
+    6: (2e-3, 1e-4),
+    8: (2e-3, 0.0),
+}  # of bounds and weights that learn together, up to so many bits
 HELD_OUT = 10  # every tenth crop is kept to measure on
 
 
@@ -165,11 +169,10 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
 def together(steps: int, bits: int) -> Refinement:
     """How bounds and weights of `bits` learn together, in so many steps.
 
-    The finer the grids, the smaller what there is to mend: rates fall with the step of a grid. At those for 4 bits the
-    learning of 8 bits does more harm than good.
+    The finer the grids, the less is to be mended by weights: at the rates for 4 bits the learning of 8 bits does harm,
+    where bounds alone do good.
     """
-    share = min(1.0, (2**4 - 1) / (2**bits - 1))
-    rate, weights = (share * rate for rate in RATES)
+    rate, weights = next(rates for widest, rates in RATES.items() if bits <= widest)
     return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 

@@ -19,7 +19,7 @@ from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.refine import Refinement
 from sharpbit.quant.widen import widen
-from sharpbit.quantization import RATES, together
+from sharpbit.quantization import together
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -171,11 +171,12 @@ def test_the_last_layer_learns_alone(name, tmp_path):
         assert torch.equal(models.load(tmp_path / "a.safetensors").net(x), after.net(x))
 
 
-def test_fine_grids_learn_slowly():
-    assert together(7, 4).rate == together(7, 2).rate == RATES[0]
-    assert together(7, 8).rate == pytest.approx(RATES[0] / 17)
-    assert together(7, 8).weights == pytest.approx(RATES[1] / 17)
-    assert together(7, 8).steps == 7
+def test_the_finer_the_grids_the_less_weights_learn():
+    found = [together(7, bits) for bits in range(2, 9)]
+    weights = [how.weights for how in found]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] > weights[-1] == 0
+    assert all(how.steps == 7 and how.fall and how.rate > 0 for how in found)
 
 
 def test_what_cannot_finish():
