@@ -172,7 +172,7 @@ def together(steps: int, bits: int) -> Refinement:
     The finer the grids, the less is to be mended by weights: at the rates for 4 bits the learning of 8 bits does harm,
     where bounds alone do good.
     """
-    rate, weights = next(rates for widest, rates in RATES.items() if bits <= widest)
+    rate, weights = next((rates for widest, rates in RATES.items() if bits <= widest), RATES[INTEGER])
     return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 
