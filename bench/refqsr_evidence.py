@@ -35,6 +35,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import SharpbitError
 from sharpbit.evaluation import evaluate
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.measure.patchwise import Cost
 from sharpbit.quant.refqsr import TwoPass
 
 SHARED = ("small-x2", "small-ddtb8-x2")  # by all rows and seeds
@@ -122,7 +123,7 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
     two = TwoPass.of(model.history)
     cut = {} if two else {"patch": PATCH, "step": STEP}
     result = evaluate(path, sets, threads=threads, engine="torch", **cut)
-    costs = [_cost(model, two, item, steps.get("fake_quantize", {}).get("act", 8)) for item in sets]
+    costs = [_cost(model, two, item) for item in sets] if two else [_told(score.cost) for score in result.sets]
     names = [item.name for item in sets]
     fqr, bitops, queries = (dict(zip(names, column, strict=True)) for column in zip(*costs, strict=True))
     psnr = {score.name: score.psnr for score in result.sets}
@@ -132,22 +133,22 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
     return row
 
 
-def _cost(model: models.Model, two: TwoPass | None, item: Benchmark, bits: int) -> tuple[float, float, float]:
+def _told(cost: Cost | None) -> tuple[float, float, float]:
+    """The same of a network of one pass, which the evaluation has counted."""
+    assert cost is not None and cost.published is not None
+    return cost.fqr, cost.published / 1e9, 0.0
+
+
+def _cost(model: models.Model, two: TwoPass, item: Benchmark) -> tuple[float, float, float]:
     """FQR, BitOPs in 1e9 and the share of queries, means over the pictures of a set."""
-    plain = model.arch.build(model.config)
-    none = TwoPass("ddtb", (), bits, bits, (), ())
-    count = count_two_pass(model.arch.name, plain, two or none, model.config.width)  # type: ignore[attr-defined]
-    high = Bits(8, 8) if two else Bits(bits, bits)
-    low = Bits(two.medium, two.low) if two else high
+    count = count_two_pass(model.arch.name, model.arch.build(model.config), two, model.config.width)  # type: ignore[attr-defined]
+    high, low = Bits(8, 8), Bits(two.medium, two.low)
     found = []
     for path in item.large:
-        patches = clustered(item.pair(path, model.scale)[0], PATCH, PATCH - STEP, two.threshold if two else 2.0)
+        patches = clustered(item.pair(path, model.scale)[0], PATCH, PATCH - STEP, two.threshold)
         pixels, queries = sum(patch.pixels for patch in patches.patches), patches.queries
-        if two:
-            cost = count.bitops(high, low, pixels, len(patches.patches), PATCH, queries)
-        else:
-            cost = count.whole.bitops(high, pixels)
-        found.append((count.fqr(high.act, low.act, queries) if two else bits, cost / 1e9, queries))
+        cost = count.bitops(high, low, pixels, len(patches.patches), PATCH, queries)
+        found.append((count.fqr(high.act, low.act, queries), cost / 1e9, queries))
     fqr, bitops, queries = np.mean(found, 0).tolist()
     return fqr, bitops, queries
 

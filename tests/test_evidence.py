@@ -1,6 +1,5 @@
 """The evidence for quantization-aware training: its recipes are carried out, its table and its verdicts are right."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -11,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from loaded_script import script
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.measure.benchmarks import find
@@ -22,11 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def evidence():
-    spec = importlib.util.spec_from_file_location("evidence", ROOT / "bench" / "evidence.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["evidence"] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    yield module
+    yield script("evidence")
     del sys.modules["evidence"]
 
 

@@ -1,6 +1,5 @@
 """The evidence for RefQSR: its recipes are carried out, counted and judged."""
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loaded_script import script
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.measure.benchmarks import find
@@ -19,11 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def bench():
     names = ("evidence", "refqsr_evidence")
-    for name in names:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "bench" / f"{name}.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)  # where the second one finds the first
-        spec.loader.exec_module(sys.modules[name])
-    yield sys.modules["refqsr_evidence"]
+    yield [script(name) for name in names][-1]  # the second one imports the first
     for name in names:
         del sys.modules[name]
 

@@ -1,22 +1,14 @@
 """The pictures of the documentation come out of the scripts that are said to make them."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from loaded_script import script
+
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def committed() -> np.ndarray:
@@ -26,7 +18,7 @@ def committed() -> np.ndarray:
 
 
 def test_demo_is_what_the_script_draws():
-    drawn, kept = script("render_demo").demo(), committed()
+    drawn, kept = script("render_demo", "scripts").demo(), committed()
     assert drawn.shape == kept.shape == (208, 312, 3)
     assert drawn.dtype == np.uint8
     # Equal with the Pillow and numpy that drew it; others may round an edge or a sine differently.
@@ -44,7 +36,7 @@ def test_demo_is_small_and_has_no_metadata():
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_before_after_shows_bicubic_and_sharpbit(monkeypatch, scale):
-    module = script("before_after")
+    module = script("before_after", "scripts")
     asked = []
 
     def upscale(array, *, model):
@@ -73,6 +65,6 @@ def _windows(large, width, first):
 
 def test_bicubic_keeps_flat_colours():
     flat = np.full((5, 6, 3), (7, 130, 250), np.uint8)
-    large = script("before_after").bicubic(flat, 4)
+    large = script("before_after", "scripts").bicubic(flat, 4)
     assert large.shape == (20, 24, 3)
     assert np.all(large == (7, 130, 250))

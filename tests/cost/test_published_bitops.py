@@ -1,12 +1,11 @@
 """The published counting of BitOPs, every row of the tables, and FQR."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from loaded_script import script
 from sharpbit.cost import fqr
 from sharpbit.cost.published import RULES, Bits, counted
 from sharpbit.errors import UsageError
@@ -18,12 +17,7 @@ SELECTORS = {"srresnet": 32, "carn": 18, "elan": 204}
 
 @pytest.fixture(scope="module")
 def tables():
-    path = Path(__file__).parents[2] / "bench" / "bitops_tables.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("bitops_tables")
 
 
 @pytest.mark.parametrize("name", RULES)

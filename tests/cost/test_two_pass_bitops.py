@@ -1,11 +1,10 @@
 """The published counting of RefQSR: residuals of every row, and the rules behind them."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
+from loaded_script import script
 from sharpbit.cost.published import Bits
 from sharpbit.cost.two_pass import classifier, count_two_pass
 from sharpbit.model import build
@@ -29,12 +28,7 @@ SHARES = {"srresnet": 26 / 32, "carn": 14 / 18, "elan": 177 / 204}
 
 @pytest.fixture(scope="module")
 def tables():
-    path = Path(__file__).parents[2] / "bench" / "refqsr_tables.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("refqsr_tables")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from sharpbit import pairing, zoo
 from sharpbit.app import dump
 from sharpbit.atomic import refuse_existing
 from sharpbit.clusters.classifier import SMALLEST
+from sharpbit.clusters.picture import check_shared
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
 from sharpbit.pairing import COUNT, MAX_DROP, Outlook
@@ -95,10 +96,7 @@ def _check(given: Settings, target: Path) -> None:
     for name, number in (("--detail", given.detail), ("--max-drop", given.max_drop)):
         if number is not None and not math.isfinite(number):
             raise UsageError(f"{name} is a number, not {number}")
-    if not given.shared < given.patch:
-        raise UsageError(
-            f"patches of {given.patch} pixels cannot share {given.shared} with their neighbours; share fewer"
-        )
+    check_shared(given.patch, given.shared)
     if given.patch < SMALLEST:
         raise UsageError(f"a patch has at least {SMALLEST} pixels a side, not {given.patch}")
     if not given.overwrite:

@@ -77,10 +77,19 @@ def pieces(picture: NDArray[Any], patch: int, shared: int) -> list[Patch]:
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
     """
-    if not 0 <= shared < patch:
-        raise UsageError(f"patches of {patch} pixels cannot share {shared} with their neighbours; share fewer")
+    check_shared(patch, shared)
     height, width = picture.shape[:2]
     return grid(height, width, patch, patch - shared)
+
+
+def check_shared(patch: int, shared: int) -> None:
+    """See whether patches of this side can have `shared` pixels in common with their neighbours.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if not 0 <= shared < patch:
+        raise UsageError(f"patches of {patch} pixels cannot share {shared} with their neighbours; share fewer")
 
 
 def enlarge(picture: NDArray[Any], found: Clustered, scale: int, reference: Reference, query: Query) -> NDArray[Any]:

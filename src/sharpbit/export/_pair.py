@@ -16,9 +16,9 @@ import onnx
 from onnx import TensorProto, helper, inliner, version_converter
 
 from sharpbit import modelfile
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export._branches import asked, branch, choice
+from sharpbit.export._file import save
 from sharpbit.modelfile import Header
 from sharpbit.passes import QUERY, REFERENCE, TASKS
 
@@ -91,13 +91,7 @@ def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, over
         OutputExists: `path` exists and `overwrite` is false.
     """
     check(costly, cheap)
-    proto = graph(costly.proto, cheap.proto)
-    header = modelfile.stamp(_header(costly, cheap, how), proto.SerializeToString(), path)
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = modelfile.KEY, header.to_json()
-    with open_atomic(path, overwrite=overwrite) as file:
-        file.write(proto.SerializeToString())
-    return header
+    return save(graph(costly.proto, cheap.proto), _header(costly, cheap, how), path, overwrite=overwrite)
 
 
 def graph(costly: onnx.ModelProto, cheap: onnx.ModelProto) -> onnx.ModelProto:

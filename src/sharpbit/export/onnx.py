@@ -11,11 +11,10 @@ from pathlib import Path
 import onnx
 import torch
 
-from sharpbit import modelfile
 from sharpbit.arch.integer import Integer, chain_of
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
 from sharpbit.export import _integer, _passes
+from sharpbit.export._file import save
 from sharpbit.export._trace import trace
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
@@ -36,12 +35,7 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
         proto, header = _integer.graph(chain_of(model.net)), replace(header, range=(0.0, 255.0))
     else:
         proto = _graph(model)
-    header = modelfile.stamp(header, proto.SerializeToString(), path)
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = modelfile.KEY, header.to_json()
-    with open_atomic(path, overwrite=overwrite) as file:
-        file.write(proto.SerializeToString())
-    return header
+    return save(proto, header, path, overwrite=overwrite)
 
 
 def _graph(model: Model) -> onnx.ModelProto:
