@@ -30,7 +30,7 @@ PATCHES = (48, 72, 96)
 THRESHOLDS = tuple(k / 10 for k in range(11))
 SHOWN = (0.5, 0.7, 0.8, 0.9)
 COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0f766e", "#475569", "#111111")
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 400, 60, 44, 250, 44
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 840, 400, 60, 44, 330, 44
 
 
 def small_pictures(folder: Path, scale: int) -> list[np.ndarray]:
