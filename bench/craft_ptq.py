@@ -3,10 +3,10 @@
     python bench/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
         [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
 
-FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS`
-makes them first. Every row is measured on the same crops; methods that learn take `--steps` steps of two crops. What a
-row made is kept beside `--out`: rows that are there are not made again, and sets may be added later. The table has all
-rows that lie there.
+FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS
+--cut-count N` makes N of them first. `--count` of them are taken, spread over all. Every row is measured on the same
+crops; methods that learn take `--steps` steps of two crops. What a row made is kept beside `--out`: rows that are there
+are not made again, and sets may be added later. The table has all rows that lie there.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import together
+from sharpbit.quantization import INTEGER, together
 from sharpbit.receipt import enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
-FEW = 12  # crops on which weights are rounded together, and every third of them balances channels
+FEW = 12  # crops on which weights are rounded together
 CROP = 64
 PLACES = 4  # of which the most contrasted is taken
 ROWS = (
@@ -80,8 +80,9 @@ def cut(photos: Path, folder: Path, number: int, scale: int) -> None:
 
 
 def read(folder: Path, count: int, side: int) -> Tensor:
-    crops = []
-    for path in sorted(folder.glob("*.png"))[:count]:
+    """That many of the crops, spread over all, as neighbours are of one photo."""
+    crops, paths = [], sorted(folder.glob("*.png"))
+    for path in paths[:: max(1, len(paths) // count)][:count]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         top, left = ((size - side) // 2 for size in picture.shape[:2])
         crops.append(picture[top : top + side, left : left + side].transpose(2, 0, 1))
@@ -107,10 +108,12 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
     else:
         method = "search" if tuned else row
         few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
-        plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
+        # ours as `sharpbit quantize` has it, for engines; what is published has zero points at all widths
+        symmetric = method == "search" and bits == INTEGER
+        plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps, symmetric=symmetric)
         after = verbs.quantize(padded(model, "reflect"), plan, method)
         if tuned:
-            after = verbs.balance(after, few[::3])
+            after = verbs.balance(after, crops)
         after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
         if tuned:
             after = verbs.compensate(after, few)
@@ -150,6 +153,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--crops", type=Path, required=True)
     parser.add_argument("--cut", type=Path)
+    parser.add_argument("--cut-count", type=int, default=100)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", default=["Set5"])
     parser.add_argument("--bits", nargs="*", type=int, default=[8, 6, 4])
@@ -164,7 +168,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = models.load(given.weights)
     if given.cut:
-        cut(given.cut, given.crops, given.count, model.scale)
+        cut(given.cut, given.crops, given.cut_count, model.scale)
     crops = read(given.crops, given.count, given.side)
     done: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
     wanted = [("float", 32), *((row, bits) for bits in given.bits for row in given.methods)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -35,7 +35,6 @@ from sharpbit.reparam.chain import relu_chain
 
 OTHERS = "--method tuned takes any network"
 BATCH = 8  # small pictures that are calibrated on at once
-FEW = 4  # of them that channels are balanced on
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
     4: (5e-4, 4e-4),
@@ -139,15 +138,11 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
         pictures = crops.float() / 255
         after = verbs.quantize(model, _plan(model, name, settings, pictures, progress), name)
         if tuned:
-            after = verbs.balance(after, _spread(pictures, FEW), _counted("balancing", progress, _layers(after.net)))
-        count = _counted("calibrating", progress, -(-len(pictures) // BATCH))
-
-        def batches() -> Iterator[Tensor]:
-            for part in torch.split(pictures, BATCH):
-                yield part
-                count(1)
-
-        after = verbs.calibrate(after, batches())
+            count = _counted("balancing", progress, len(pictures) + _layers(after.net))
+            after = verbs.balance(after, pictures, count)
+        parts = torch.split(pictures, BATCH)
+        count = _counted("calibrating", progress, len(parts) + sum(1 for _ in core.quantizers(after.net)))
+        after = verbs.calibrate(after, parts, count)
         if tuned:
             after = verbs.compensate(
                 after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))

@@ -156,6 +156,7 @@ def test_search_is_better_than_any_pair_of_a_raster(bits, symmetric):
     x = torch.randn(4000) ** 3 - 0.2
     search = Search(symmetric=symmetric)
     search.observe(x, bits)
+    search.settle(bits)
     own = ((Fixed(search, bits)(x) - x).square().mean()).item()
     other = Search(symmetric=symmetric)
     for low in torch.linspace(0.1, 1, 10):
@@ -171,6 +172,7 @@ def test_a_sample_meets_every_channel():
         x[:, 7] *= 20
         search = Search()
         search.observe(x, 8)
+        search.settle(8)
         assert search.hi.item() > 19
     rows = torch.arange(2 * 4096.0).reshape(2, 4096)
     some = sample(rows, 1024)

@@ -84,6 +84,32 @@ def test_balance_helps_where_channels_differ(uneven):
     assert errors[1] < errors[0] / 5
 
 
+@pytest.mark.parametrize("quiet", [0.0, 0.03])
+def test_balance_heeds_channels_that_speak_in_few_pictures(quiet, uneven):
+    """A channel that is silent where scales are tried, and loud in others, must not take the grid from the rest."""
+    net, _ = uneven
+    x = torch.rand(16, 8, 16, 16)
+    x[::4, 1] *= quiet  # in the four that scales are tried on
+    x[:, 0] *= 10
+    quantized = quantize(net, Plan((Rule("*", 8, 8),)), METHOD)
+    balance(quantized, x)
+    calibrate(quantized, [x])
+    scale = quantized[0].act.scale
+    assert scale[1] == pytest.approx(float(scale[2]), rel=0.05)
+    loud = torch.cat([x[k::4] for k in (1, 2, 3)])
+    errors = [float((quantized(part) - net(part)).detach().square().mean()) for part in (x[::4], loud)]
+    assert errors[1] < 2 * errors[0]
+
+
+def test_a_channel_that_is_always_silent_is_not_blown_up(uneven):
+    net, x = uneven
+    x[:, 3] = 0
+    quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
+    assert balance(quantized, x) == ["0"]
+    scale = quantized[0].act.scale
+    assert float(scale.max() / scale.min()) <= 64 * 1.001
+
+
 def test_balance_leaves_alone_what_is_even():
     torch.manual_seed(0)
     quantized = quantize(nn.Sequential(nn.Conv2d(8, 8, 1)), Plan((Rule("*", 8, 8),)), METHOD)
@@ -157,9 +183,9 @@ def test_the_last_layer_learns_alone(name, tmp_path):
     """The error falls, nothing else of the network changes, and a file brings back its scales."""
     model, x = fresh(name), pictures()
     before = tuned(model, 4, x)
-    after = verbs.finish(before, model.net, x, Finish(60, 2, 5e-3))
+    after = verbs.finish(before, model.net, x, Finish(300, 2, 5e-3))
     assert after.history[-1]["losses"][1] < after.history[-1]["losses"][0]
-    assert error(after.net, model, x) < error(before.net, model, x)
+    assert error(after.net, model, x) < 0.8 * error(before.net, model, x)
     last = {"craft": "upsample.0", "hitsr": "upsample.0", "imdn": "model.2"}[name]
     old, new = before.net.state_dict(), after.net.state_dict()
     same = {key for key in old if key in new and torch.equal(old[key], new[key])}
@@ -211,18 +237,18 @@ def test_files_bring_back_a_tuned_network(tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8), ("hitsr", 8)])
 def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
-    """In grey levels: a tenth on average at most, and far less than what rounding costs.
+    """In grey levels: a tenth on average at most, and far less than what rounding costs, in half of the pictures.
 
-    Ties go either way, and a CRAFT carries one of them through a whole window; how many pixels that is depends on the
-    kernels, so nothing is said of single ones.
+    Ties go either way, and a CRAFT carries one of them through a whole window; in which pictures that happens depends
+    on the kernels, and PyTorch with others is then as far from itself.
     """
     model, x = fresh(name), pictures()
     frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
     session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
-    own = session.run(None, {"picture": x[:1].numpy()})[0]
+    own = np.concatenate([session.run(None, {"picture": one[None].numpy()})[0] for one in x])
     with torch.no_grad():
-        rounded, exact = frozen.net(x[:1]).numpy(), model.net(x[:1]).numpy()
-    apart = 255 * np.abs(own - rounded)
-    assert apart.mean() < 0.1
-    assert apart.mean() < 255 * np.abs(rounded - exact).mean() / 4
+        rounded, exact = (torch.cat([net(one[None]) for one in x]).numpy() for net in (frozen.net, model.net))
+    apart, cost = (255 * np.abs(other - rounded).mean((1, 2, 3)) for other in (own, exact))
+    assert np.median(apart) < 0.1
+    assert np.median(apart) < np.median(cost) / 4

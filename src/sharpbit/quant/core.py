@@ -128,7 +128,7 @@ def quantizers(net: nn.Module) -> Iterator[tuple[str, Fixed]]:
 
 
 @torch.no_grad()
-def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
+def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int], object] | None = None) -> int:
     """Let every range observe the network as it is in float, batch by batch; `net` is changed in place.
 
     A hook on each quantizer observes its input, and nothing is rounded meanwhile. Weights are observed as often as
@@ -136,7 +136,8 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
 
     Args:
         net: quantized.
-        batches: pictures `(N, 3, H, W)` in `[0, 1]`. Whoever wants to show progress wraps them.
+        batches: pictures `(N, 3, H, W)` in `[0, 1]`.
+        progress: called with 1 after each batch, and for each range that settled then.
 
     Returns:
         How many batches there were.
@@ -148,7 +149,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
     training, count = net.training, 0
     net.eval()
     try:
-        with observing(net):
+        with observing(net, progress=progress):
             for count, batch in enumerate(batches, 1):
                 if not torch.isfinite(batch).all():
                     raise ModelError(f"calibration batch {count} holds values that are not finite numbers")
@@ -157,6 +158,8 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
                         f"the float network turns calibration batch {count} into values that are not finite numbers;"
                         " its weights are damaged"
                     )
+                if progress:
+                    progress(1)
     finally:
         net.train(training)
     if not count:
@@ -165,8 +168,13 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> int:
 
 
 @contextmanager
-def observing(net: nn.Module, parts: Collection[Fixed] | None = None) -> Iterator[None]:
-    """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded."""
+def observing(
+    net: nn.Module, parts: Collection[Fixed] | None = None, progress: Callable[[int], object] | None = None
+) -> Iterator[None]:
+    """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded.
+
+    At the end, unless by an error, their ranges settle; `progress` is called with 1 after each.
+    """
     widths = {fixed: fixed.bits for _, fixed in quantizers(net) if parts is None or fixed in parts}
     if not widths:
         raise UsageError(f"{type(net).__name__} has no quantizers; quantize it first")
@@ -182,6 +190,11 @@ def observing(net: nn.Module, parts: Collection[Fixed] | None = None) -> Iterato
     finally:
         for handle in handles:
             handle.remove()
+    with torch.no_grad():
+        for fixed, bits in widths.items():
+            fixed.range.settle(bits)
+            if progress:
+                progress(1)
 
 
 @contextmanager

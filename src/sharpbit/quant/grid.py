@@ -201,6 +201,9 @@ class Range(nn.Module):
     def observe(self, x: Tensor, bits: int) -> None:
         """Take note of a tensor of the float network that will have `bits` bits; called once a batch."""
 
+    def settle(self, bits: int) -> None:
+        """Make up one's mind; called once, when all batches were observed."""
+
     def forward(self, x: Tensor, bits: int) -> Grid:
         """The grid for `x` at a width of 2 to 16 bits, not yet spread along `axis`."""
         raise NotImplementedError

@@ -70,10 +70,10 @@ def refqsr(model: M, how: TwoPass) -> M:
     return _grown(model, two_pass.build(model.net, how), how.entry())
 
 
-def calibrate(model: M, batches: Iterable[Tensor]) -> M:
+def calibrate(model: M, batches: Iterable[Tensor], progress: Progress = None) -> M:
     """The quantized model with ranges that saw these pictures. See `sharpbit.quant.core.calibrate`."""
     net = copy.deepcopy(model.net)
-    count = core.calibrate(net, batches)
+    count = core.calibrate(net, batches, progress)
     return _grown(model, net, {"verb": "calibrate", "batches": count})
 
 
