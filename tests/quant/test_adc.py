@@ -182,6 +182,23 @@ def test_a_sample_meets_every_channel():
     assert sample(rows, 4096) is rows
 
 
+def test_search_knows_the_extremes_that_its_sample_misses():
+    """One value of a million reaches 3, all others 1: at 8 bits a step is small enough to reach that far, at 4 not."""
+    torch.manual_seed(0)
+    x = torch.rand(1 << 20)
+    x[12345] = 3
+    assert float(sample(x[None], 1 << 14).max()) < 1.01
+    found = {}
+    for bits in (4, 8):
+        search = Search()
+        for part in (x, torch.rand(1 << 20)):
+            search.observe(part, bits)
+        search.settle(bits)
+        found[bits] = search.hi.item()
+    assert found[8] > 2.8
+    assert found[4] < 1.5
+
+
 def test_search_leaves_what_needs_no_clipping():
     """Values on a grid of 16: its own bounds make no error."""
     lo, hi = best(Prefix(torch.arange(-5.0, 11.0)[None]), 4)

@@ -58,7 +58,7 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
     tell = progress or (lambda _: None)
 
     def measure(name: str, part: Weighted, x: Tensor, _: Tensor) -> None:
-        size = x.movedim(_axis(part), 0).flatten(1).abs().amax(-1)
+        size = x.abs().amax([k for k in range(x.dim()) if k != _axis(part) % x.dim()])
         sizes[name] = torch.maximum(sizes.get(name, size), size)
 
     def look(name: str, part: Weighted, x: Tensor, out: Tensor) -> None:
@@ -115,8 +115,8 @@ def _axis(part: Weighted) -> int:
 def _scale(part: Weighted, x: Tensor, wanted: Tensor, size: Tensor, act: int, weight: int) -> Tensor | None:
     """The best of some scales, if it is worth it; `size` is that of the channels."""
     axis, size = _axis(part), size.clamp(min=LEAST * size.amax()).clamp(min=torch.finfo(size.dtype).tiny)
-    own = part.kernel.range
-    symmetric = isinstance(own, Bounds) and own.symmetric
+    bounds = part.kernel.range
+    symmetric = isinstance(bounds, Bounds) and bounds.symmetric
 
     def error(scale: Tensor) -> float:
         own = _on_grid(x * spread(scale, x, axis), None, act)
