@@ -92,6 +92,7 @@ def test_one_outlier_leads_greedy_cutting_astray():
     clip, search = DualClip(rate=1.0), Search()
     for bounds in (clip, search):
         bounds.observe(x, 4)
+        bounds.settle(4)
     assert clip.lo.item() > 0.9
     assert search.lo.item() < -0.5
     errors = [float((Fixed(bounds, 4)(x) - x).detach().square().mean()) for bounds in (clip, search)]
