@@ -19,8 +19,8 @@ import torch
 from sharpbit import model as models
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.psnr import psnr
-from sharpbit.receipt import enlarged
 from sharpbit.runtime.onnx import open_onnx
+from sharpbit.verbs.receipt import enlarged
 
 
 def main() -> None:

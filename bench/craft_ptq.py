@@ -26,7 +26,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sharpbit import model as models
-from sharpbit.atomic import open_atomic
 from sharpbit.cost.bitops import count
 from sharpbit.image import is_picture_name
 from sharpbit.image.resize import shrink
@@ -36,9 +35,10 @@ from sharpbit.model import Model
 from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import INTEGER, together
-from sharpbit.receipt import enlarged
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.quantize import INTEGER, together
+from sharpbit.verbs.receipt import enlarged
 
 SIZE = (64, 64)  # of the picture that costs are counted for
 FEW = 12  # crops on which weights are rounded together

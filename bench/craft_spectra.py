@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit import model as models
-from sharpbit.atomic import open_atomic
 from sharpbit.image.resize import enlarge
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
 from sharpbit.runtime import available_cpus
+from sharpbit.system.atomic import open_atomic
 
 RINGS = 24  # from zero frequency to half a cycle for each pixel, the most that rows and columns can hold
 HIGH = 0.25  # cycles for each pixel: the upper half of what they can hold

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sharpbit import tiles
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
+from sharpbit.pipeline import tiles
 from sharpbit.runtime import RUNTIMES, Tensor, available_cpus
 
 

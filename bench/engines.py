@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from sharpbit.app.bench import machine, markdown, told
-from sharpbit.atomic import open_atomic
-from sharpbit.benching import Candidate, Row, Rules, bench
 from sharpbit.errors import SharpbitError
 from sharpbit.runtime import Samples, open_engine
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
 NETS = {"T": "ETDS_M5C16", "S": "ETDS_M4C32", "M": "ETDS_M6C32", "L": "ETDS_M7C48"}
 SIZES = {2: (540, 960), 3: (360, 640), 4: (270, 480)}  # all become 1080x1920

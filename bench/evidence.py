@@ -34,10 +34,10 @@ import torch
 import sharpbit
 from sharpbit import model as models
 from sharpbit import recipe
-from sharpbit.atomic import open_atomic
 from sharpbit.data.pairs import Pairs
-from sharpbit.evaluation import evaluate
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.evaluate import evaluate
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "evidence"
 FLOAT = "float"

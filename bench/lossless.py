@@ -17,8 +17,8 @@ from sharpbit.data import calibration
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.quant.lossless import Settings, quantize_chain
-from sharpbit.receipt import enlarged
 from sharpbit.reparam.chain import relu_chain
+from sharpbit.verbs.receipt import enlarged
 
 SIZES = {"T": "M5C16", "S": "M4C32", "M": "M6C32", "L": "M7C48"}
 ABLATION = {

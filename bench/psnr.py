@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from sharpbit import modelfile, zoo
-from sharpbit.atomic import open_atomic
 from sharpbit.image.resize import resize, shrink
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 from sharpbit.modelfile import Metric
+from sharpbit.system.atomic import open_atomic
 
 PROTOCOL = (
     "Y channel, border = scale, 8 bits; HR cropped to multiples of 12, LR by MATLAB-style bicubic; "

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sharpbit.clusters import cluster
-from sharpbit.clusters.classifier import Classifier, embedded
 from sharpbit.image import is_picture_name, read
 from sharpbit.image.resize import shrink
-from sharpbit.patches import grid
+from sharpbit.twopass.classifier import Classifier, embedded
+from sharpbit.twopass.patches import grid
+from sharpbit.twopass.roles import cluster
 
 SHARED = 6  # pixels that neighbouring patches have in common
 PATCHES = (48, 72, 96)

@@ -27,16 +27,16 @@ from evidence import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
 
 from sharpbit import model as models
 from sharpbit import recipe
-from sharpbit.atomic import open_atomic
-from sharpbit.clusters.picture import clustered
 from sharpbit.cost.published import Bits
 from sharpbit.cost.two_pass import count_two_pass
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import SharpbitError
-from sharpbit.evaluation import evaluate
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.patchwise import Cost
 from sharpbit.quant.refqsr import TwoPass
+from sharpbit.system.atomic import open_atomic
+from sharpbit.twopass.clustering import clustered
+from sharpbit.verbs.evaluate import evaluate
 
 SHARED = ("small-x2", "small-ddtb8-x2")  # by all rows and seeds
 ROWS = {  # row: recipe

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from sharpbit.image import Metadata, Picture
-from sharpbit.upscaler import Upscaler
+from sharpbit.pipeline.upscaler import Upscaler
 
 SIZES = (64, 128, 192, 256, 384, 512, 1024)
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from sharpbit.measure.benchmarks import Benchmark, find
-from sharpbit.measure.enlarge import by
 from sharpbit.measure.evaluate import evaluate
+from sharpbit.measure.upscaling import by
+from sharpbit.pipeline.samples import to_float
 from sharpbit.runtime import Runtime, open_engine
-from sharpbit.samples import to_float
 
 
 def seconds(runtime: Runtime, pictures: list[np.ndarray]) -> float:
@@ -48,9 +48,9 @@ def made(path: Path, folder: Path) -> list[Path]:
     import torch
 
     from sharpbit import model as models
-    from sharpbit import qat
     from sharpbit.export.onnx import export
     from sharpbit.quant.refqsr import published
+    from sharpbit.verbs import qat
 
     source = models.load(path)
     entry = next(entry for entry in source.history if entry["verb"] == "quantize")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sharpbit import clustblock
 from sharpbit.data.textures import from_dtd, from_folders
+from sharpbit.quant.refqsr import clustblock
 
 
 def main() -> None:

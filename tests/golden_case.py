@@ -4,7 +4,7 @@ from safetensors import safe_open
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.quant.core import METHODS, quantize
-from sharpbit.quant.official import load_official, name_of
+from sharpbit.quant.qat.published_names import load_official, name_of
 
 
 class GoldenCase:

@@ -10,8 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from sharpbit import modelfile
-from sharpbit.integer import IntegerChain, Layer
 from sharpbit.modelfile import Header
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer
 
 
 def chain(*, scale: int = 2, depth: int = 4, channels: int = 16, seed: int = 0) -> IntegerChain:

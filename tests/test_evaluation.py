@@ -11,9 +11,9 @@ from PIL import Image
 import sharpbit
 from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.evaluation import evaluate, expand, open_model
 from sharpbit.export import EXPORTS
 from sharpbit.model import build, save
+from sharpbit.verbs.evaluate import evaluate, expand, open_model
 
 SET5 = [  # measured-mod12-float of the published table: PSNR and SSIM with all their digits
     ("ETDS_M5C16_x2.pth", 37.1810, 0.95783),

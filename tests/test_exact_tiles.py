@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from sharpbit import tiles, zoo
+from sharpbit import zoo
 from sharpbit.image import Metadata, Picture
-from sharpbit.upscaler import Upscaler
+from sharpbit.pipeline import tiles
+from sharpbit.pipeline.upscaler import Upscaler
 
 SIZES = [(1, 1), (1, 7), (5, 3), (37, 53), (40, 131)]
 TILES = [8, 9, 31, 64]

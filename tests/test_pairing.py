@@ -7,13 +7,15 @@ import pytest
 from PIL import Image
 
 from sharpbit import model as models
-from sharpbit import pairing, passes, zoo
+from sharpbit import zoo
 from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.image.resize import shrink
 from sharpbit.measure.psnr import psnr
-from sharpbit.pairing import Photo, chosen, measured, outlook
 from sharpbit.runtime import open_engine
+from sharpbit.twopass import schedule as passes
+from sharpbit.verbs import pair as pairing
+from sharpbit.verbs.pair import Photo, chosen, measured, outlook
 
 PATCH, SHARED, SCALE = 24, 6, 2
 

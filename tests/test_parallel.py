@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from sharpbit import model as models
-from sharpbit import parallel, recipe
+from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.model import load
+from sharpbit.system import parallel
 from sharpbit.training import Training, train
 from small_recipes import pictures, small, written
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 
 from sharpbit.errors import UsageError
-from sharpbit.patches import grid, merge
+from sharpbit.twopass.patches import grid, merge
 
 
 def test_the_published_grids(golden_path):

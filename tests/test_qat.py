@@ -7,12 +7,12 @@ import torch
 from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
-from sharpbit.qat import fake_quantize, tabulate, uncalibrated
 from sharpbit.quant.adaptive import Mixed, chosen_bits
 from sharpbit.quant.context import edge_score
 from sharpbit.quant.method import cabm
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.training import Training, _groups, train
+from sharpbit.verbs.qat import fake_quantize, tabulate, uncalibrated
 
 WIDTHS = (4, 6, 8)
 

@@ -12,11 +12,11 @@ from sharpbit import recipe
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError, UsageError
-from sharpbit.qat import fake_quantize, tabulate, two_pass, uncalibrated
 from sharpbit.quant.method.cabm import TableContext
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QUERY, TwoPass, passing, published, roles_of
 from sharpbit.training import Training, train
+from sharpbit.verbs.qat import fake_quantize, tabulate, two_pass, uncalibrated
 from small_recipes import pictures, small, written
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes" / "refqsr").glob("*.toml"))

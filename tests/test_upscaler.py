@@ -5,13 +5,14 @@ import onnx
 import pytest
 
 import sharpbit
-from sharpbit import modelfile, upscaler, zoo
+from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import Metadata, Picture
 from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
-from sharpbit.size import Size
-from sharpbit.upscaler import Upscaler
+from sharpbit.pipeline import upscaler
+from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.upscaler import Upscaler
 
 X2 = "x2-clean-balanced"
 

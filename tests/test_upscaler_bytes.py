@@ -5,11 +5,12 @@ import pytest
 
 import integer_files
 import sharpbit
-from sharpbit import upscaler, zoo
+from sharpbit import zoo
 from sharpbit.errors import ResultError, UsageError
 from sharpbit.image import Metadata, Picture
-from sharpbit.size import Size
-from sharpbit.upscaler import Upscaler
+from sharpbit.pipeline import upscaler
+from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.upscaler import Upscaler
 
 SCALE, DEPTH = 2, 4
 

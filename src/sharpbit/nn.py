@@ -104,7 +104,7 @@ def anchored(y: Tensor, x: Tensor, scale: int) -> Tensor:
 
 
 def byte_layer(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
-    """One layer of an integer chain (`sharpbit.integer`), exactly: whole numbers from 0 to 255 in and out.
+    """One layer of an integer chain (`sharpbit.modelfile.integer_chain`), exactly: whole numbers from 0 to 255 in and out.
 
     Args:
         x: `(N, C, H, W)` of a float type.

@@ -11,10 +11,10 @@ from PIL import Image
 from sharpbit import model as models
 from sharpbit.app.bitsmap import COVER, colour, draw
 from sharpbit.app.cli import app
-from sharpbit.patches import grid
-from sharpbit.qat import fake_quantize
 from sharpbit.quant.adaptive import Mixed
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.twopass.patches import grid
+from sharpbit.verbs.qat import fake_quantize
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from PIL import Image
 
 from sharpbit.app import table
 from sharpbit.app.cli import app
-from sharpbit.app.plot import Point, plot
 from sharpbit.app.records import FILE
 from sharpbit.model import build, save
+from sharpbit.report.scatter import Point, plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from sharpbit.app.handover import Handover
+from sharpbit.pipeline.strip_queue import Handover
 
 
 def strip(number):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharpbit.app import batch as batches
-from sharpbit.app.batch import Batch
-from sharpbit.app.plan import Job
 from sharpbit.image import Metadata, Picture
-from sharpbit.upscaling import Target, Written
+from sharpbit.pipeline import batch as batches
+from sharpbit.pipeline.batch import Batch
+from sharpbit.pipeline.jobs import Job
+from sharpbit.verbs.upscale import Target, Written
 
 PATIENCE = 10  # seconds, after which a test fails
 

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sharpbit import model as models
-from sharpbit import pairing
 from sharpbit.app.cli import app
 from sharpbit.export import EXPORTS
+from sharpbit.verbs import pair as pairing
 
 COSTLY = "x2-clean-float"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sharpbit.app.plan import jobs
 from sharpbit.errors import UsageError
+from sharpbit.pipeline.jobs import jobs
 
 
 @pytest.fixture

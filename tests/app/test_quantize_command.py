@@ -7,18 +7,18 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sharpbit import integer
 from sharpbit import model as models
 from sharpbit.app.cli import app
+from sharpbit.modelfile import integer_chain as integer
 from sharpbit.quant import lossless
-from sharpbit.quantization import quantize_chain
+from sharpbit.verbs.quantize import quantize_chain
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     settings = lossless.Settings(steps=3, samples=2000)
     monkeypatch.setattr(
-        "sharpbit.quantization.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
+        "sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
     )
 
 

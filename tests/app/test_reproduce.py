@@ -12,10 +12,10 @@ from PIL import Image
 from sharpbit.app.cli import app
 from sharpbit.app.reproduce import markdown
 from sharpbit.errors import RecipeError
-from sharpbit.evaluation import evaluate
 from sharpbit.model import build, save
 from sharpbit.recipe import Expected, read
-from sharpbit.reproduction import Number, Reproduction
+from sharpbit.recipe.reproduce import Number, Reproduction
+from sharpbit.verbs.evaluate import evaluate
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "etds").glob("*.toml"))
 CLAIM = """

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sharpbit import model as models
-from sharpbit.evaluation import evaluate
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
+from sharpbit.verbs.evaluate import evaluate
 
 
 def test_imdn(shared):

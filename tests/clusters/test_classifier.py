@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sharpbit import clustblock
-from sharpbit.clustblock import ClustBlock, Pretraining, card_of, give_grids, pretrain, right, write
-from sharpbit.clusters.classifier import LAYERS, Classifier, embedded
 from sharpbit.data.textures import Textures, from_dtd, from_folders
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.quant.refqsr import clustblock
+from sharpbit.quant.refqsr.clustblock import ClustBlock, Pretraining, card_of, give_grids, pretrain, right, write
+from sharpbit.twopass.classifier import LAYERS, Classifier, embedded
 
 
 def texture(kind: int, seed: int, side: int = 48) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sharpbit.clusters import cluster, similarity
 from sharpbit.errors import UsageError
+from sharpbit.twopass.roles import cluster, similarity
 
 
 def vectors(seed: int, patches: int = 20, classes: int = 12) -> np.ndarray:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sharpbit import passes
-from sharpbit.clusters.detail import Split, detail, enlarge, split
 from sharpbit.errors import UsageError
+from sharpbit.twopass import schedule as passes
+from sharpbit.twopass.detail import Split, detail, enlarge, split
 
 
 def picture(height=60, width=90):

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from sharpbit import model as models
-from sharpbit import passes
-from sharpbit.clusters.classifier import embedded
-from sharpbit.clusters.picture import Clustered, clustered, enlarge
 from sharpbit.errors import UsageError
-from sharpbit.qat import two_pass
 from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.runtime import open_engine
+from sharpbit.twopass import schedule as passes
+from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.clustering import Clustered, clustered, enlarge
+from sharpbit.verbs.qat import two_pass
 
 
 def picture(height: int = 60, width: int = 88, seed: int = 1) -> np.ndarray:

@@ -12,11 +12,11 @@ from sharpbit.app.cli import app
 from sharpbit.cost import bitops, memory
 from sharpbit.cost.published import Bits, counted
 from sharpbit.nn import Site
-from sharpbit.patches import grid
-from sharpbit.qat import fake_quantize
 from sharpbit.quant.core import METHODS, quantize
-from sharpbit.quant.placement import placement
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.qat.placement import placement
+from sharpbit.twopass.patches import grid
+from sharpbit.verbs.qat import fake_quantize
 
 
 def test_a_chain():

@@ -9,8 +9,8 @@ from PIL import Image
 
 from sharpbit import model as models
 from sharpbit.app.cli import app
-from sharpbit.receipt import enlarged
 from sharpbit.runtime.onnx import open_onnx
+from sharpbit.verbs.receipt import enlarged
 
 SIZES = [(1, 1), (5, 7), (16, 16), (17, 33), (40, 31)]
 

@@ -6,11 +6,12 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from sharpbit import integer, modelfile
 from sharpbit import model as models
+from sharpbit import modelfile
 from sharpbit.arch.integer import chain_of
 from sharpbit.errors import ModelError, OutputExists, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
+from sharpbit.modelfile import integer_chain as integer
 
 
 def integers(scale=3):

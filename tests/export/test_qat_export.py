@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.data.pairs import Pairs
-from sharpbit.qat import fake_quantize
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
 from sharpbit.training import Training, train
+from sharpbit.verbs.qat import fake_quantize
 
 LEVELS = {8: 0.02, 4: 0.02}  # share of bytes that may differ, each by one; measured: 0.006 and 0.00002 (4 blocks of 32)
 

@@ -7,13 +7,13 @@ from safetensors.numpy import load_file
 
 from sharpbit import zoo
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.measure import enlarge as core
+from sharpbit.measure import upscaling as core
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.bicubic import NAMES, Bicubic
-from sharpbit.measure.enlarge import by
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
+from sharpbit.measure.upscaling import by
 from sharpbit.runtime import RUNTIMES
 
 

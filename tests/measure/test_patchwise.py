@@ -13,12 +13,12 @@ from sharpbit.app.cli import app
 from sharpbit.cost import bitops
 from sharpbit.cost.published import Bits, counted
 from sharpbit.errors import UsageError
-from sharpbit.evaluation import cut_of, evaluate, open_model
 from sharpbit.export import EXPORTS
 from sharpbit.measure.patchwise import Cut, enlarged
-from sharpbit.qat import fake_quantize, tabulate
 from sharpbit.quant.adaptive import Mixed, chosen_bits
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.verbs.evaluate import cut_of, evaluate, open_model
+from sharpbit.verbs.qat import fake_quantize, tabulate
 
 SIZES = {"srresnet": {"blocks": 2, "width": 8}, "carn": {"width": 8}, "elan": {"blocks": 1, "width": 30}}
 

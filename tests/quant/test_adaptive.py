@@ -13,7 +13,7 @@ from sharpbit.quant.adaptive import Mixed, chosen_bits, spent
 from sharpbit.quant.distill import attention_transfer, reading, transfer
 from sharpbit.quant.method import cadyq
 from sharpbit.quant.method.cabm import Table
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 
 WIDTHS = (4, 6, 8)
 CASES = {

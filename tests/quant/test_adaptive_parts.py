@@ -17,8 +17,8 @@ from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import Table, samples
 from sharpbit.quant.method.pams import MaxScale
-from sharpbit.quant.placement import placement
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.qat.placement import placement
 
 WIDTHS = (4, 6, 8)
 

@@ -13,9 +13,9 @@ from sharpbit.cost.bitops import count
 from sharpbit.cost.operands import products
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
-from sharpbit.quant.budget import choose, combined, error_of, limit, mixed, units
 from sharpbit.quant.core import METHODS, calibrate, quantize
 from sharpbit.quant.plan import Plan, Rule, leave
+from sharpbit.quant.ptq.bit_allocation import choose, combined, error_of, limit, mixed, units
 
 MINMAX = METHODS["minmax"]
 SIZE = (14, 14)

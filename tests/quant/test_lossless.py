@@ -11,8 +11,8 @@ from sharpbit.arch.integer import chain_of, of_chain
 from sharpbit.arch.plain import Config, Plain
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.quant.lossless import Settings, quantize_chain, run
-from sharpbit.quantization import quantize, with_receipt
 from sharpbit.reparam.chain import relu_chain
+from sharpbit.verbs.quantize import quantize, with_receipt
 
 QUICK = Settings(steps=30, samples=3000)
 
@@ -174,7 +174,7 @@ def test_sentences_about_pictures_and_networks():
 
 
 def test_the_verb_and_its_receipt(monkeypatch):
-    monkeypatch.setattr("sharpbit.quantization.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK))
+    monkeypatch.setattr("sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK))
     pictures = [picture.permute(1, 2, 0).numpy() for picture in photos(12, 160)]
     model = etds(2)
     after, receipt = with_receipt(model, pictures)

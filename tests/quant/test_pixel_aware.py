@@ -10,8 +10,8 @@ from quant_nets import build, pictures
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.core import METHODS, calibrate, quantize, quantizers
 from sharpbit.quant.distill import attention_transfer
-from sharpbit.quant.pixel_aware import PixelAware, pixel_aware
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.ptq.pixel_aware import PixelAware, pixel_aware
 
 
 def prepared(bits=4, method="ptq4sr"):

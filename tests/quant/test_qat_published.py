@@ -10,8 +10,8 @@ from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.method import ddtb, pams
-from sharpbit.quant.official import load_official
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.quant.qat.published_names import load_official
 
 CASES = {
     "edsr_pams_original": ("edsr", {"scale": 4, "blocks": 2, "width": 8}, {"legacy_conv1_float": True}),

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sharpbit.quant import refer
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.pams import MaxScale
-from sharpbit.quant.refer import Correction, RefER
+from sharpbit.quant.refqsr import refer
+from sharpbit.quant.refqsr.refer import Correction, RefER
 
 
 def features(seed: int = 1, channels: int = 8, height: int = 24, width: int = 30) -> torch.Tensor:

@@ -12,7 +12,7 @@ from sharpbit.quant.adaptive import Mixed, Switch, inherit
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import (
     QUERY,
     REFERENCE,

@@ -10,16 +10,16 @@ from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.export.onnx import export
 from sharpbit.quant import verbs
-from sharpbit.quant.balance import balance
-from sharpbit.quant.blame import blame
 from sharpbit.quant.core import METHODS, calibrate, quantize
-from sharpbit.quant.finish import Finish
 from sharpbit.quant.layers import Balanced
 from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
-from sharpbit.quant.refine import Refinement
-from sharpbit.quant.widen import widen
-from sharpbit.quantization import together
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.quant.ptq.equalize import balance
+from sharpbit.quant.ptq.input_range import widen
+from sharpbit.quant.ptq.last_layer import Finish
+from sharpbit.quant.ptq.sensitivity import blame
+from sharpbit.verbs.quantize import together
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},

@@ -9,10 +9,10 @@ import pytest
 
 import integer_files
 import sharpbit
-from sharpbit.catalog import Catalog
 from sharpbit.errors import MissingExtra, ModelError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.runtime import RUNTIMES, open_engine
+from sharpbit.system.catalog import Catalog
 
 OURS = [name for name in ("native", "onnx", "openvino", "torch") if find_spec(f"sharpbit.runtime.{name}")]
 SIZES = [(1, 1), (1, 9), (7, 2), (33, 17), (64, 64), (40, 131)]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.integer import IntegerChain, Layer
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer
 from sharpbit.runtime import native
 from sharpbit.runtime.native import NativeRuntime
 

@@ -14,8 +14,8 @@ import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.app.options import ENGINE
 from sharpbit.errors import MissingExtra, ModelError, UsageError
-from sharpbit.evaluation import open_model
 from sharpbit.runtime import ENGINES, RUNTIMES, open_engine
+from sharpbit.verbs.evaluate import open_model
 
 
 @pytest.fixture

@@ -10,16 +10,17 @@ import torch
 from PIL import Image
 
 from sharpbit import model as models
-from sharpbit import modelfile, passes
+from sharpbit import modelfile
 from sharpbit.app.cli import main
-from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.quant import verbs
 from sharpbit.quant.freeze import freeze
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
 from sharpbit.runtime import open_engine
+from sharpbit.twopass import schedule as passes
+from sharpbit.twopass.classifier import embedded
 
 SIZES = {"scale": 2, "width": 8}
 

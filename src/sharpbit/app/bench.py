@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from sharpbit._version import __version__
 from sharpbit.app import aligned, dump, ran
-from sharpbit.app.bars import Bar, bars
-from sharpbit.atomic import open_atomic, refuse_existing
-from sharpbit.benching import Candidate, Row, Rules, bench
 from sharpbit.errors import UsageError
+from sharpbit.report.bars import Bar, bars
 from sharpbit.runtime import available_cpus
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
 NOTE = "Bytes in, bytes out: engines that compute in floats include the conversion, as enlarging a picture needs it."
 

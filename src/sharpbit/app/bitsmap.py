@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from sharpbit.app import dump
-from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.errors import UsageError
-from sharpbit.evaluation import cut_of, open_model
 from sharpbit.image import read
 from sharpbit.measure.patchwise import Cost, enlarged
-from sharpbit.patches import Patch
 from sharpbit.runtime import Counting
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.twopass.patches import Patch
+from sharpbit.verbs.evaluate import cut_of, open_model
 
 COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis: also for colour-blind
 COVER = 0.45  # of the colour over the picture in grey

@@ -129,7 +129,7 @@ def inspect(
     Of quantized networks also each layer. Costs are counted, not measured: 'sharpbit bench' measures. With --bits-map,
     enlarge a picture and draw how many bits each patch took, in colours over it.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "inspecting a model")
     if bits_map is not None:
@@ -138,8 +138,8 @@ def inspect(
         click.echo(run_bits_map(model, bits_map, output, patch, step, overwrite=overwrite, as_json=as_json))
         return
     from sharpbit.app.inspect import inspected
-    from sharpbit.evaluation import cut_of
-    from sharpbit.inspection import inspect as look
+    from sharpbit.verbs.evaluate import cut_of
+    from sharpbit.verbs.inspect import inspect as look
 
     cut = cut_of(patch, step)
     given = {} if cut is None else {"patch": cut.patch, "step": cut.step}
@@ -160,7 +160,7 @@ def reproduce(**given: Any) -> None:
 
     A RECIPE is a file, or a folder of them. Nothing is trained: where there are no weights, it says how they are made.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "reproducing a recipe")
     from sharpbit.app.reproduce import run_reproduce
@@ -212,7 +212,7 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
     On several GPUs, or processes: torchrun --nproc-per-node 2 -m sharpbit train RECIPE --device cuda
     """
     from sharpbit.app.show import trained
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "training")
     from sharpbit.recipe import run
@@ -233,7 +233,7 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
     The form 'plain' clips with a clamp and keeps the addition of the picture where there is one; 'et' is convolution
     and ReLU or PReLU alone, as published. The two are compared, borders included; more than 1e-5 apart is an error.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "reparameterizing")
     from sharpbit.app.convert import convert
@@ -269,11 +269,11 @@ def quantize(
     The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
     adc, search, minmax, percentile and ptq4sr take any network.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
-    from sharpbit.quantization import Settings
+    from sharpbit.verbs.quantize import Settings
 
     click.echo(run_quantize(settings=Settings(bits, refine, keep, budget), **given))
 
@@ -286,7 +286,7 @@ def quantize(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(**given: Any) -> None:
     """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "exporting")
     from sharpbit.app.quantize import run_export
@@ -334,7 +334,7 @@ def pair(**given: Any) -> None:
     COSTLY and CHEAP are files from 'sharpbit export', or embedded names. The file needs less time than COSTLY, and
     loses what --max-drop allows; how much of both is measured and printed.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "making a pair")
     from sharpbit.app.pair import Settings, run_pair

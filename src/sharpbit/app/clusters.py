@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from sharpbit.app import aligned, dump
-from sharpbit.atomic import open_atomic, refuse_existing
-from sharpbit.clusters.classifier import embedded
-from sharpbit.clusters.picture import Clustered, clustered
 from sharpbit.errors import UsageError
 from sharpbit.image import is_picture_name, read
 from sharpbit.image.resize import shrink
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.clustering import Clustered, clustered
 
 ZOOM = 2  # a drawing has that many pixels for each of the small picture
 TURN = 0.61803398875  # of the circle of colours, from one cluster to the next: neighbours never look alike

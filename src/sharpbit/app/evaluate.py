@@ -17,10 +17,10 @@ from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
-from sharpbit.evaluation import cut_of, evaluate, expand
-from sharpbit.extras import need
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.system.extras import need
+from sharpbit.verbs.evaluate import cut_of, evaluate, expand
 
 PROTOCOL = "PSNR (dB) and SSIM"
 
@@ -137,7 +137,7 @@ def _cost(model: str) -> tuple[int | None, int | None]:
     except MissingExtra:
         header = modelfile.read(zoo.path_of(model))
         return (None if header is None else header.parameters), None
-    from sharpbit.inspection import inspect
+    from sharpbit.verbs.inspect import inspect
 
     facts = inspect(model)
     return facts.parameters, facts.macs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from sharpbit.app import aligned, dump, flat
-from sharpbit.inspection import Inspection
+from sharpbit.verbs.inspect import Inspection
 
 SHOWN = 4  # uncounted tensors that are named
 

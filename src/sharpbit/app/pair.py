@@ -10,15 +10,16 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from sharpbit import pairing, zoo
+from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.atomic import refuse_existing
-from sharpbit.clusters.classifier import SMALLEST
-from sharpbit.clusters.picture import check_shared
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
-from sharpbit.pairing import COUNT, MAX_DROP, Outlook
 from sharpbit.runtime import open_engine
+from sharpbit.system.atomic import refuse_existing
+from sharpbit.twopass.classifier import SMALLEST
+from sharpbit.twopass.clustering import check_shared
+from sharpbit.verbs import pair as pairing
+from sharpbit.verbs.pair import COUNT, MAX_DROP, Outlook
 
 BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 

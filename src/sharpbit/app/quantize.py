@@ -13,16 +13,16 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.app.receipt import PAGES, facts
-from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
-from sharpbit.progress import shown
-from sharpbit.qat import for_engines
-from sharpbit.quantization import Settings, with_receipt
-from sharpbit.receipt import Receipt, enlarged
+from sharpbit.report.receipt import PAGES, facts
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.progress import shown
+from sharpbit.verbs.qat import for_engines
+from sharpbit.verbs.quantize import Settings, with_receipt
+from sharpbit.verbs.receipt import Receipt, enlarged
 
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer

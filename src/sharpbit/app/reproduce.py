@@ -10,10 +10,10 @@ import click
 from tqdm import tqdm
 
 from sharpbit.app import aligned, dump
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import RecipeError, UsageError
 from sharpbit.measure.benchmarks import find
-from sharpbit.reproduction import Number, Reproduction, reproduce
+from sharpbit.recipe.reproduce import Number, Reproduction, reproduce
+from sharpbit.system.atomic import open_atomic
 
 
 def run_reproduce(

@@ -12,15 +12,15 @@ import click
 
 from sharpbit import image as images
 from sharpbit.app import INTERRUPTED, dump, ran
-from sharpbit.app.batch import Batch, Outcome, Spent, as_json
 from sharpbit.app.options import Upscale
-from sharpbit.app.plan import STREAM, Job, jobs
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
+from sharpbit.pipeline.batch import Batch, Outcome, Spent, as_json
+from sharpbit.pipeline.jobs import STREAM, Job, jobs
+from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.runtime import available_cpus
-from sharpbit.size import Size
-from sharpbit.upscaler import Upscaler
-from sharpbit.upscaling import Target
+from sharpbit.verbs.upscale import Target
 
 
 def run_upscale(given: Upscale) -> int:

@@ -16,8 +16,8 @@ from torch import nn
 
 from sharpbit.cost.macs import count
 from sharpbit.cost.published import FULL, RULES, SELECTOR, SIDE, Bits, Counted, counted
-from sharpbit.quant.refer import POOL
 from sharpbit.quant.refqsr import TwoPass
+from sharpbit.quant.refqsr.refer import POOL
 
 PIXEL = 164  # operations of 32 bits for a pixel of a query and RefER: pooling and enlarging; fitted
 CLASSES = 47  # of the published classifier

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
 from sharpbit.image import is_picture_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
+from sharpbit.system.atomic import open_atomic
 
 Pixels = NDArray[np.uint8]
 

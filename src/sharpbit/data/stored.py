@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
+from sharpbit.system.atomic import open_atomic
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sharpbit.integer import IntegerChain
+from sharpbit.modelfile.integer_chain import IntegerChain
 
 OPSET = 17
 IR = 8  # the oldest that has this opset, so that older engines open the file too

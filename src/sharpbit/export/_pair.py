@@ -1,6 +1,6 @@
 """A costly and a cheap network in one ONNX file: two exported files become branches of `If`.
 
-The input `task` is one of `sharpbit.passes.TASKS`: reference for the costly network, query for the cheap one. `picture`
+The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the costly network, query for the cheap one. `picture`
 and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of integers, which
 take bytes, are wrapped. PyTorch has no part in this.
 """
@@ -20,7 +20,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.export._branches import asked, branch, choice
 from sharpbit.export._file import save
 from sharpbit.modelfile import Header
-from sharpbit.passes import QUERY, REFERENCE, TASKS
+from sharpbit.twopass.schedule import QUERY, REFERENCE, TASKS
 
 STRICT = ("NOASSERTION", "LicenseRef", "-NC", "GPL", "-SA")  # marks of licences (SPDX), the strictest first
 UNKNOWN = STRICT[0]

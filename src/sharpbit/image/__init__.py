@@ -4,7 +4,7 @@
 """
 
 from sharpbit.image.colour import from_pil, to_pil
-from sharpbit.image.picture import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, Metadata, Picture, is_picture_name
+from sharpbit.image.data import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, Metadata, Picture, is_picture_name
 from sharpbit.image.read import probe, read
 from sharpbit.image.write import PictureWriter, WriteOptions, losses, open_writer
 

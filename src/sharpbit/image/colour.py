@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError
+from sharpbit.image.data import Array, Metadata, Picture
 from sharpbit.image.metadata import checked_icc, collect
-from sharpbit.image.picture import Array, Metadata, Picture
 
 _ROWS = 256  # rows converted at a time, so that no second copy of a large picture is ever made
 _DIRECT = {

@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sharpbit.errors import ImageError
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import (
     checked_icc,
     checked_xmp,
@@ -24,7 +25,6 @@ from sharpbit.image.metadata import (
     upright,
     xmp_orientation,
 )
-from sharpbit.image.picture import Array, Metadata
 from sharpbit.image.source import damaged
 
 _WEBP_IN_TIFF = 50001  # compression that Pillow's libtiff lacks

@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 from PIL import Image
 
 from sharpbit.image import exif as exif_block
-from sharpbit.image.picture import Metadata
+from sharpbit.image.data import Metadata
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

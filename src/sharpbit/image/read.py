@@ -12,9 +12,9 @@ from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
 from sharpbit.image import colour, deep, png
-from sharpbit.image.guard import libtiff_errors, quiet
+from sharpbit.image.data import MAX_PIXELS, Array, Metadata, Picture, check_size
 from sharpbit.image.metadata import collect
-from sharpbit.image.picture import MAX_PIXELS, Array, Metadata, Picture, check_size
+from sharpbit.image.muted_decoder import libtiff_errors, quiet
 from sharpbit.image.source import damaged, name_of, opened, sentences
 
 # Formats that Pillow decodes itself. Not EPS, WMF, FPX and the like, which start other programs or libraries.

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from sharpbit.errors import ImageError, ImageTooLarge, SharpbitError
-from sharpbit.image.picture import too_large
+from sharpbit.image.data import too_large
 
 _FOREIGN = {  # files that people take for pictures, by how they begin: (offset, bytes)
     (0, b"%PDF"): "a PDF document",

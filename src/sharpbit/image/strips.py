@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from sharpbit.image.picture import Array
+from sharpbit.image.data import Array
 
 STRIP_BYTES = 1 << 20  # large enough that compressing strips apart costs less than 1 %, small enough for the cache
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from sharpbit.errors import ImageError
 from sharpbit.image import exif
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.strips import Strips
 
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import exif
 from sharpbit.image.colour import on_white, to_8_bits
-from sharpbit.image.guard import quiet
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import checked_icc
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
 from sharpbit.image.tiff import TiffEncoder
+from sharpbit.system.atomic import open_atomic
 
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")

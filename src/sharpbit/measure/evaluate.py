@@ -11,8 +11,8 @@ import numpy as np
 
 from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark
-from sharpbit.measure.enlarge import Enlarge, Pixels
 from sharpbit.measure.patchwise import Cost
+from sharpbit.measure.upscaling import Enlarge, Pixels
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Enlarging patch by patch as the papers on patch-adaptive quantization do, and what each patch cost.
 
 CADyQ, CABM and RefQSR cut a picture into overlapping patches, enlarge each alone and put them together without blending
-(`sharpbit.patches`); a network that chooses its bits chooses them for each patch. Image-wise is one patch.
+(`sharpbit.twopass.patches`); a network that chooses its bits chooses them for each patch. Image-wise is one patch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sharpbit.errors import UsageError
-from sharpbit.measure.enlarge import Pixels, eight_bits
-from sharpbit.patches import Patch, grid, merge
+from sharpbit.measure.upscaling import Pixels, eight_bits
 from sharpbit.runtime import Counting, Runtime, Spent
+from sharpbit.twopass.patches import Patch, grid, merge
 
 OVERLAP = 6  # small pixels that neighbouring patches share in the papers
 

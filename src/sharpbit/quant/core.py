@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sharpbit.catalog import Catalog
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
 from sharpbit.quant.adaptive import Context, Mixed, Selector, attach
 from sharpbit.quant.grid import FLOAT, Fixed, Range
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.system.catalog import Catalog
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sharpbit import parallel
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
-from sharpbit.recipe.kitchen import SHARED, VERBS, Kitchen, Result
+from sharpbit.recipe.runner import SHARED, VERBS, Kitchen, Result
 from sharpbit.recipe.schema import Expected, FakeQuantize, Form, Recipe, RefQSR, Start, Step, checked, fits
+from sharpbit.system import parallel
 from sharpbit.training import Training
 
 __all__ = ["Expected", "FakeQuantize", "Form", "Recipe", "RefQSR", "Start", "Step", "read", "run"]

@@ -45,7 +45,7 @@ class FakeQuantize:
         method: of the catalog of methods.
         act: bits of activations, or those to choose from.
         weight: bits of weights.
-        legacy_conv1_float: see `sharpbit.quant.placement`.
+        legacy_conv1_float: see `sharpbit.quant.qat.placement`.
         fixed: see there; 0 is its default.
         options: of the ranges of activations.
         batches: random crops from the training pictures on which ranges begin, so many batches.

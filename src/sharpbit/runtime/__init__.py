@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import modelfile
-from sharpbit.catalog import Catalog
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.system.catalog import Catalog
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]

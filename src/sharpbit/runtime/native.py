@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit import integer
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.integer import Bytes, IntegerChain
+from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.integer_chain import Bytes, IntegerChain
 from sharpbit.runtime import available_cpus, checked_device
 
 ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below

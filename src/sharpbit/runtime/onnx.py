@@ -19,7 +19,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._passes import PassesRuntime
+from sharpbit.runtime._twopass import PassesRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
-from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import MissingExtra, UsageError
-from sharpbit.passes import QUERY, REFERENCE, VECTORS, Floats
 from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
-from sharpbit.runtime._passes import PassesRuntime
+from sharpbit.runtime._twopass import PassesRuntime
+from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.schedule import QUERY, REFERENCE, VECTORS, Floats
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -45,7 +45,7 @@ class TorchRuntime:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 
-        from sharpbit.cost.spending import widths
+        from sharpbit.cost.per_patch import widths
         from sharpbit.model import load
         from sharpbit.nn import receptive_field
         from sharpbit.quant.adaptive import Context
@@ -90,7 +90,7 @@ class TorchRuntime:
 
     def counted(self, tile: Samples) -> tuple[Samples, Spent]:
         """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
-        from sharpbit.cost.spending import Spending
+        from sharpbit.cost.per_patch import Spending
 
         with self._one:
             if self._spending is None:

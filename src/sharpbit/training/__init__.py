@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from sharpbit import parallel
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
@@ -24,6 +23,7 @@ from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
 from sharpbit.quant.refqsr import by_role, roles_of
+from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
 from sharpbit.training.losses import LOSSES, edge_loss, lesson, picture_loss
 from sharpbit.training.settings import Training
@@ -60,7 +60,7 @@ def train(
         stop_after: stop, with a checkpoint, after this many steps of this call.
         quiet: show no progress bar.
 
-    Started by `torchrun` (see `sharpbit.parallel`), each process computes its part of every batch and the first one
+    Started by `torchrun` (see `sharpbit.system.parallel`), each process computes its part of every batch and the first one
     writes; the result is that of one process, but for rounding.
 
     Raises:

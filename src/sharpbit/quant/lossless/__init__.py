@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
-from sharpbit.integer import MAX_CHANNELS, MAX_LAYERS, IntegerChain
-from sharpbit.progress import Progress
+from sharpbit.modelfile.integer_chain import MAX_CHANNELS, MAX_LAYERS, IntegerChain
 from sharpbit.quant.lossless.fitting import fitted, ranges
 from sharpbit.quant.lossless.rounding import rounded, run_layer
 from sharpbit.quant.lossless.stage import Settings
 from sharpbit.quant.lossless.tuning import tuned
 from sharpbit.reparam.chain import Chain
+from sharpbit.system.progress import Progress
 
 __all__ = ["Settings", "check_pictures", "quantize_chain", "run"]
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
-from sharpbit.progress import Progress
 from sharpbit.quant.lossless.least_squares import nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, Settings, Stage, copying, in_bytes
+from sharpbit.system.progress import Progress
 
 
 def ranges(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:

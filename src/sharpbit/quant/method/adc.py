@@ -2,7 +2,7 @@
 
 Source: CRAFT, `basicsr/utils/Quantify/observer/dual_clipping.py` of
 AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR. There every candidate rounds the whole tensor; here the
-errors come from prefix sums (`sharpbit.quant.prefix`), with the same result. Where two candidates are the same grid the
+errors come from prefix sums (`sharpbit.quant.prefix_sums`), with the same result. Where two candidates are the same grid the
 right end is cut; there the published choice depends on the order of its sums, and gives the same grid.
 """
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.clipping import Bounds
 from sharpbit.quant.core import Method
-from sharpbit.quant.prefix import Prefix, grid_of
+from sharpbit.quant.prefix_sums import Prefix, grid_of
 
 OBJECTIVES = ("absolute", "frequency")
 Cost = Callable[[Tensor, Tensor], Tensor]

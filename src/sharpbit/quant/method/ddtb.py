@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.quant.bounds import LEAST_STEP
+from sharpbit.quant.clipping import LEAST_STEP
 from sharpbit.quant.core import Method
 from sharpbit.quant.grid import Grid, Range, rounded
 from sharpbit.quant.method.pams import max_abs
