@@ -56,7 +56,7 @@ def network(name: str) -> Counted:
 
 
 def pixels(data: str, patch: str) -> int:
-    """Small pixels that go through the network: those of all patches, or of the picture."""
+    """Small pixels that go through the network: those of all patches, or of the image."""
     height, width = SIZES[data]
     if patch == "full":
         return height * width

@@ -134,7 +134,7 @@ def test_wrong_results_do_not(name):
         judged(before, spoil(before.repeat(2, 0).repeat(2, 1)))
 
 
-def test_a_dark_picture_that_turns_black():
+def test_a_dark_image_that_turns_black():
     before = np.full((48, 48, 3), 0.05)
     with pytest.raises(ResultError, match="black"):
         judged(before, np.zeros((96, 96, 3)))

@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sharpbit import _moved
 from sharpbit._version import __version__
 from sharpbit.errors import MissingExtra, SharpbitError
+
+_moved.install()
 
 if TYPE_CHECKING:
     from sharpbit.model import Model as Model
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
     from sharpbit.verbs.upscale import upscale as upscale
 
 _RUNNING = {
-    "bench": "benching",
-    "evaluate": "evaluation",
-    "upscale": "upscaling",
-    "Upscaler": "upscaler",
-    "Size": "size",
+    "bench": "verbs.bench",
+    "evaluate": "verbs.evaluate",
+    "upscale": "verbs.upscale",
+    "Upscaler": "pipeline.upscaler",
+    "Size": "pipeline.size",
 }
 _MAKING = {
     "Model": "model",
@@ -40,10 +43,10 @@ _MAKING = {
     "load": "model",
     "save": "model",
     "reparameterize": "model",
-    "quantize": "quantization",
+    "quantize": "verbs.quantize",
     "Training": "training",
     "train": "training",
-    "inspect": "inspection",
+    "inspect": "verbs.inspect",
 }
 
 __all__ = ["SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]

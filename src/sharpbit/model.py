@@ -179,8 +179,8 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     """The same function as a plain chain of convolutions, the result clipped to `[0, 1]`.
 
     Args:
-        model: a model, or any network of a picture in `[0, 1]`, whose pieces the kernel algebra knows.
-        form: `plain` keeps the addition of the picture and clips with a clamp; `et` is convolution and ReLU (or PReLU)
+        model: a model, or any network of an image in `[0, 1]`, whose pieces the kernel algebra knows.
+        form: `plain` keeps the addition of the image and clips with a clamp; `et` is convolution and ReLU (or PReLU)
             alone, as published.
 
     Raises:

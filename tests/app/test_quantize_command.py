@@ -123,9 +123,9 @@ def empty(folder):
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [(broken, "0.png"), (flat, "flat"), (small, "64 pixels"), (empty, "holds no pictures"), (None, "no folder")],
+    [(broken, "0.png"), (flat, "flat"), (small, "64 pixels"), (empty, "holds no images"), (None, "no folder")],
 )
-def test_pictures_that_cannot_be_used(model, photos, tmp_path, change, sentence):
+def test_images_that_cannot_be_used(model, photos, tmp_path, change, sentence):
     if change:
         change(photos)
     out = tmp_path / "a.onnx"

@@ -106,7 +106,7 @@ def test_bytes(byte_engine, integer_file, kind):
 
 
 def test_bytes_from_where_they_lie(byte_engine, integer_file):
-    """Part of a picture, and grey that only pretends to have three channels."""
+    """Part of an image, and grey that only pretends to have three channels."""
     _, path = integer_file()
     runtime = open_engine(path, byte_engine, threads=1)
     whole = tiles(np.uint8)[4]

@@ -64,7 +64,7 @@ def run_pair(given: Settings) -> str:
         words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
         click.echo(f"note: {words}: the pair saves no time; the costly network comes first", err=True)
     elif taken is not None and taken >= 1:
-        words = f"{paths[0].name} on whole pictures is quicker than the pair, for what patches cost"
+        words = f"{paths[0].name} on whole images is quicker than the pair, for what patches cost"
         click.echo(f"note: {words}; take a larger --patch, or a quicker cheap network", err=True)
     if found is not None and not found.share:
         words = f"no patch can do with {paths[1].name} within {how['max_drop']:g} dB"
@@ -132,7 +132,7 @@ def _lines(facts: dict[str, Any]) -> str:
         lines |= {
             "cheap": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
             "PSNR": f"{-facts['drop']:+.3f} dB against the costly network in the same patches, predicted",
-            "time": f"{facts['time']:.2f} of that of the costly network on whole pictures, predicted",
+            "time": f"{facts['time']:.2f} of that of the costly network on whole images, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]

@@ -56,7 +56,7 @@ class Layer(nn.Module):
 
 
 class Integer(nn.Module):
-    """The chain. The picture is rounded to bytes first."""
+    """The chain. The image is rounded to bytes first."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

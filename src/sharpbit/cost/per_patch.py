@@ -1,4 +1,4 @@
-"""What each patch of a picture cost: the bits that it took, and BitOPs by the published rule and by the honest one."""
+"""What each patch of an image cost: the bits that it took, and BitOPs by the published rule and by the honest one."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ IR = 8  # the oldest that has this opset, so that older engines open the file to
 
 
 def graph(chain: IntegerChain) -> onnx.ModelProto:
-    """Input `picture` `(1, height, width, 3)`, output `result` `(1, height * scale, width * scale, 3)`, both uint8."""
+    """Input `image` `(1, height, width, 3)`, output `result` `(1, height * scale, width * scale, 3)`, both uint8."""
     nodes = [helper.make_node("Transpose", ["picture"], ["bytes.0"], perm=[0, 3, 1, 2])]
     tensors = []
 

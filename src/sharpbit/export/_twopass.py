@@ -3,7 +3,7 @@
 The three are branches of `If` with the same inputs and outputs, so any engine that knows the operator opens the file:
 
 - `task`: int64, one of `sharpbit.twopass.schedule.TASKS`;
-- `picture`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
+- `image`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
 - `features_k`, one a RefER: `(N, C, h, w)` of the reference of each patch; only read for queries.
 
 `result` is `(N, 3, H * scale, W * scale)`, or `(N, classes, 1, 1)` of the classifier; `kept_k` are the features that
@@ -31,7 +31,7 @@ SIDE = 24  # of patches for the trace
 
 
 class _Vectors(nn.Module):
-    """The classifier, its vectors as pictures of one pixel."""
+    """The classifier, its vectors as images of one pixel."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def graph(net: nn.Module) -> onnx.ModelProto:
     """The file of a network in two passes, without its header.
 
     Raises:
-        UsageError: its bits or ranges depend on the picture.
+        UsageError: its bits or ranges depend on the image.
     """
     passes = ReferencePass(net), QueryPass(net)
     for part in passes:

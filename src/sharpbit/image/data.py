@@ -1,4 +1,4 @@
-"""What a picture is here, which formats are read and written, and how large one may be."""
+"""What an image is here, which formats are read and written, and how large one may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharpbit.errors import ImageTooLarge
 Array = npt.NDArray[Any]
 
 MAX_PIXELS = 128 * 2**20
-"""Pixels a picture may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
+"""Pixels an image may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Metadata:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An upright picture in memory.
+class ImageData:
+    """An upright image in memory.
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
     type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
@@ -88,13 +88,13 @@ WRITE_FORMATS = _table(
 """File extension (lower case, with its dot) -> format that `open_writer` writes."""
 
 
-def is_picture_name(path: Path) -> bool:
-    """Whether a walk through a folder should take this file for a picture: by its extension, hidden files never."""
+def is_image_name(path: Path) -> bool:
+    """Whether a walk through a folder should take this file for an image: by its extension, hidden files never."""
     return path.suffix.lower() in READ_FORMATS and not path.name.startswith(".")
 
 
 def check_size(name: str, height: int, width: int, max_pixels: int) -> None:
-    """Refuse a picture that has too many pixels, before anything is decoded.
+    """Refuse an image that has too many pixels, before anything is decoded.
 
     Raises:
         ImageTooLarge: `height` x `width` is more than `max_pixels`.
@@ -104,7 +104,7 @@ def check_size(name: str, height: int, width: int, max_pixels: int) -> None:
 
 
 def too_large(name: str, sides: str, pixels: int, max_pixels: int) -> ImageTooLarge:
-    """The error for a picture of too many pixels; `sides` says how they lie, if that is known."""
+    """The error for an image of too many pixels; `sides` says how they lie, if that is known."""
     return ImageTooLarge(
         f"{name} has {sides}{pixels:,} pixels, more than the limit of {max_pixels:,}; "
         f"if that is meant, raise the limit with --max-pixels {pixels}"

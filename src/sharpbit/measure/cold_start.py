@@ -33,7 +33,7 @@ class Task:
         engine: its name.
         threads: None takes every core that the process may use.
         device: None is the CPU.
-        size: height and width of the picture.
+        size: height and width of the image.
         opener: `module:function`, called as `sharpbit.runtime.open_engine`.
     """
 
@@ -50,9 +50,9 @@ class Fresh:
     """What was found.
 
     Attributes:
-        first_s: from the start of Python to the first result: imports, opening, one picture.
-        memory_mib: most resident memory, over some pictures; None where the system does not tell.
-        engine_mib: of that, what is neither Python and numpy nor the picture and its result.
+        first_s: from the start of Python to the first result: imports, opening, one image.
+        memory_mib: most resident memory, over some images; None where the system does not tell.
+        engine_mib: of that, what is neither Python and numpy nor the image and its result.
     """
 
     first_s: float
@@ -93,8 +93,8 @@ def opened(task: Task) -> Runtime:
     return cast(Runtime, opener(Path(task.path), task.engine, threads=task.threads, device=task.device))
 
 
-def picture(size: tuple[int, int]) -> Pixels:
-    """Noise of `size`: the time does not depend on what is in a picture."""
+def image(size: tuple[int, int]) -> Pixels:
+    """Noise of `size`: the time does not depend on what is in an image."""
     return np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
 
 
@@ -102,13 +102,13 @@ def _main() -> int:
     values = json.loads(sys.stdin.read())
     started = values.pop("started")
     task = Task(**values | {"size": tuple(values["size"])})
-    source, before = picture(task.size), _peak()
+    source, before = image(task.size), _peak()
     try:
-        enlarge = by(opened(task))
-        result = enlarge(source)
+        upscale = by(opened(task))
+        result = upscale(source)
         first = time.time() - started
         for _ in range(3):
-            enlarge(source)
+            upscale(source)
     except SharpbitError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,4 +1,4 @@
-"""Anything that maps a picture to a larger one, bytes to bytes, and what an engine is as such."""
+"""Anything that maps an image to a larger one, bytes to bytes, and what an engine is as such."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sharpbit.pipeline import tiles
 from sharpbit.runtime import Runtime, Samples
 
 Pixels = NDArray[np.uint8]
-Enlarge = Callable[[Pixels], Pixels]
+Upscale = Callable[[Pixels], Pixels]
 
-WHOLE = 1 << 20  # input pixels that a network gets in one piece; larger pictures go through it in tiles
+WHOLE = 1 << 20  # input pixels that a network gets in one piece; larger images go through it in tiles
 _TILE, _HALO = 512, 32
 
 
-def by(runtime: Runtime) -> Enlarge:
-    """What an engine makes of a picture, clamped and rounded to 8 bits."""
+def by(runtime: Runtime) -> Upscale:
+    """What an engine makes of an image, clamped and rounded to 8 bits."""
 
-    def enlarge(small: Pixels) -> Pixels:
+    def upscale(small: Pixels) -> Pixels:
         x = small if runtime.samples == np.uint8 else small.astype(np.float32) / np.float32(255)
         height, width = x.shape[:2]
         if runtime.tile is None and (runtime.wide or runtime.halo is None or height * width <= WHOLE):
@@ -36,7 +36,7 @@ def by(runtime: Runtime) -> Enlarge:
             out[rows, columns] = eight_bits(own[: rows.stop - rows.start, : columns.stop - columns.start])
         return out
 
-    return enlarge
+    return upscale
 
 
 def _tiling(runtime: Runtime) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 Bytes in, bytes out. Every layer adds, in 32-bit integers, its bias and the products of unsigned 8-bit values with
 signed 8-bit weights (zero padding); multiplies the sum, rounded to float32, by one float32 per output channel; rounds
 half to even; and keeps 0 to 255, which is the ReLU as well. The last layer's channels are shuffled into pixels. This
-is exact arithmetic: every engine that follows it gives the same picture, to the last bit.
+is exact arithmetic: every engine that follows it gives the same image, to the last bit.
 """
 
 from __future__ import annotations
@@ -125,12 +125,12 @@ class IntegerChain:
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from None
 
-    def run(self, picture: Bytes) -> Bytes:
+    def run(self, image: Bytes) -> Bytes:
         """What the chain makes of `(h, w, 3)` bytes: `(h * scale, w * scale, 3)`. The reference: exact, and slow."""
-        x = np.ascontiguousarray(picture)
+        x = np.ascontiguousarray(image)
         for layer in self.layers:
             x = _convolved(x, layer)
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         s = self.scale
         return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
 
@@ -204,7 +204,7 @@ def _convolved(x: Bytes, layer: Layer) -> Bytes:
 def _check(chain: IntegerChain) -> None:
     """Raise ModelError unless the chain is one that every engine can run exactly."""
     if not 1 <= chain.scale <= MAX_SCALE:
-        raise ModelError(f"an integer chain enlarges 1 to {MAX_SCALE} times, not {chain.scale}")
+        raise ModelError(f"an integer chain upscales 1 to {MAX_SCALE} times, not {chain.scale}")
     if not 1 <= len(chain.layers) <= MAX_LAYERS:
         raise ModelError(f"an integer chain has 1 to {MAX_LAYERS} layers, not {len(chain.layers)}")
     channels = 3

@@ -1,4 +1,4 @@
-"""Enlarge many pictures: read ahead, go on past a bad one, and tell at the end."""
+"""Upscale many images: read ahead, go on past a bad one, and tell at the end."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sharpbit import image as images
+from sharpbit import image as image_io
 from sharpbit.errors import ImageError, SharpbitError
-from sharpbit.image import Picture
+from sharpbit.image import ImageData
 from sharpbit.pipeline.jobs import STREAM, Job
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import BICUBIC, Upscaler
+from sharpbit.pipeline.writing import Target, Written, write
 from sharpbit.system.atomic import refuse_existing
-from sharpbit.verbs.upscale import Target, Written, write
 
-READ_AHEAD = 16 << 20  # pixels; larger pictures go through one at a time, to bound the memory
+READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to bound the memory
 
 
 @dataclass
 class Outcome:
-    """What became of one picture. `status` is done, failed, skipped or planned."""
+    """What became of one image. `status` is done, failed, skipped or planned."""
 
     input: str
     output: str
@@ -57,12 +57,12 @@ class Spent:
 
 @dataclass
 class _Begun:
-    """A picture that is on its way: its outcome so far, when it began, and its result being written."""
+    """An image that is on its way: its outcome so far, when it began, and its result being written."""
 
     outcome: Outcome
     started: float
     written: Future[Written] | None = None
-    stream: io.BytesIO | None = None  # standard output gets a whole picture or nothing
+    stream: io.BytesIO | None = None  # standard output gets a whole image or nothing
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class Batch:
     Attributes:
         upscaler: the opened models.
         target: how results are written.
-        skip_existing: leave out pictures whose result exists.
+        skip_existing: leave out images whose result exists.
         dry_run: only say what would be done.
         loaders: threads that read ahead.
-        max_pixels: refuse larger pictures.
+        max_pixels: refuse larger images.
         spent: where the time of the run went.
     """
 
@@ -84,21 +84,21 @@ class Batch:
     skip_existing: bool = False
     dry_run: bool = False
     loaders: int = 1
-    max_pixels: int = images.MAX_PIXELS
+    max_pixels: int = image_io.MAX_PIXELS
     spent: Spent = field(default_factory=Spent)
 
     def run(self, jobs: Sequence[Job], progress: Callable[[float], object]) -> Iterator[Outcome]:
         """Do the jobs in order; each outcome comes when it is known. Nothing but a signal ends the run early.
 
-        While the network works on a picture, others are read ahead and the one before it is written.
+        While the network works on an image, others are read ahead and the one before it is written.
 
         Args:
             jobs: from `sharpbit.pipeline.jobs.jobs`.
-            progress: called with the number of pictures, or shares of one, that are done.
+            progress: called with the number of images, or shares of one, that are done.
         """
         before: _Begun | None = None
         with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
-            ahead: dict[int, Future[Picture]] = {}
+            ahead: dict[int, Future[ImageData]] = {}
             try:
                 for number, job in enumerate(jobs):
                     for later in range(number, min(len(jobs), number + 1 + self.loaders)):
@@ -123,9 +123,9 @@ class Batch:
                     future.cancel()
 
     def _begin(
-        self, job: Job, load: Callable[[], Picture], writer: ThreadPoolExecutor, progress: Callable[[float], object]
+        self, job: Job, load: Callable[[], ImageData], writer: ThreadPoolExecutor, progress: Callable[[float], object]
     ) -> _Begun:
-        """Take a picture through the network; its strips go to `writer` as they come."""
+        """Take an image through the network; its strips go to `writer` as they come."""
         begun = _Begun(Outcome(str(job.source), str(job.target), "failed"), time.monotonic())
         outcome, reported = begun.outcome, 0.0
 
@@ -143,21 +143,21 @@ class Batch:
                 if isinstance(job.target, Path) and not self.target.overwrite:
                     refuse_existing(job.target)
                 with self._waiting():
-                    picture = load()
-                height, width = picture.pixels.shape[:2]
-                outcome.model, out_height, out_width = self.upscaler.plan(height, width, picture.pixels.dtype)
+                    image = load()
+                height, width = image.pixels.shape[:2]
+                outcome.model, out_height, out_width = self.upscaler.plan(height, width, image.pixels.dtype)
                 outcome.size, outcome.result_size = (height, width), (out_height, out_width)
                 if self.dry_run:
-                    outcome.notes, outcome.status = picture.notes, "planned"
+                    outcome.notes, outcome.status = image.notes, "planned"
                 else:
-                    self._network(job, picture, begun, writer, report)
+                    self._network(job, image, begun, writer, report)
         progress(1.0 - reported)
         return begun
 
     def _network(
         self,
         job: Job,
-        picture: Picture,
+        image: ImageData,
         begun: _Begun,
         writer: ThreadPoolExecutor,
         progress: Callable[[float], None],
@@ -165,9 +165,9 @@ class Batch:
         begun.stream = io.BytesIO() if job.target == STREAM else None
         strips = Handover()
         error: BaseException | None = None
-        made = self.upscaler.strips(picture, str(job.source), progress)
+        made = self.upscaler.strips(image, str(job.source), progress)
         try:
-            begun.written = writer.submit(self._write, strips, picture, begun.stream or job.target)
+            begun.written = writer.submit(self._write, strips, image, begun.stream or job.target)
             while True:
                 started = time.perf_counter()
                 strip = next(made, None)
@@ -185,9 +185,9 @@ class Batch:
         finally:
             strips.end(error)
 
-    def _write(self, strips: Handover, picture: Picture, target: Any) -> Written:
+    def _write(self, strips: Handover, image: ImageData, target: Any) -> Written:
         try:
-            written = write(strips, self.upscaler, picture, target, self.target)
+            written = write(strips, self.upscaler, image, target, self.target)
         finally:
             strips.leave()
         self.spent.encode += written.seconds
@@ -203,7 +203,7 @@ class Batch:
                 if begun.stream is not None:
                     sys.stdout.buffer.write(begun.stream.getbuffer())
                     sys.stdout.buffer.flush()
-                bicubic = ("not enlarged: resized by bicubic",) if outcome.model == BICUBIC else ()
+                bicubic = ("not upscaled: resized by bicubic",) if outcome.model == BICUBIC else ()
                 outcome.notes, outcome.status = (*notes, *bicubic), "done"
         outcome.seconds = round(time.monotonic() - begun.started, 3)
         return outcome
@@ -216,14 +216,14 @@ class Batch:
         finally:
             self.spent.waiting += time.perf_counter() - started
 
-    def _read(self, job: Job) -> Picture:
+    def _read(self, job: Job) -> ImageData:
         if job.error or self._skips(job):
             raise ImageError(f"{job.source} was not read")
         started = time.perf_counter()
         try:
             if job.source == STREAM:
-                return images.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
-            return images.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
         finally:
             self.spent.decode += time.perf_counter() - started
 
@@ -231,7 +231,7 @@ class Batch:
         return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
 
     def _may_read_ahead(self, job: Job, is_next: bool) -> bool:
-        """Whether another thread may read it: a file, and small unless it is the next to be enlarged.
+        """Whether another thread may read it: a file, and small unless it is the next to be upscaled.
 
         Pipes, which may be silent for ever, are read by the main thread, the only one that Ctrl-C interrupts.
         """
@@ -240,7 +240,7 @@ class Batch:
         if is_next:
             return True
         try:
-            height, width = images.probe(Path(job.source), self.max_pixels)
+            height, width = image_io.probe(Path(job.source), self.max_pixels)
         except SharpbitError:
             return False
         return height * width <= READ_AHEAD
@@ -248,7 +248,7 @@ class Batch:
 
 @contextlib.contextmanager
 def _told(outcome: Outcome) -> Iterator[None]:
-    """Make what goes wrong with one picture a sentence of its outcome."""
+    """Make what goes wrong with one image a sentence of its outcome."""
     try:
         yield
     except SharpbitError as error:

@@ -1,4 +1,4 @@
-"""Which pictures to read and which files to write, decided before anything is done."""
+"""Which images to read and which files to write, decided before anything is done."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.image import WRITE_FORMATS, is_picture_name
-from sharpbit.verbs.upscale import format_of
+from sharpbit.image import WRITE_FORMATS, is_image_name
+from sharpbit.pipeline.writing import format_of
 
 STREAM = "-"
 Planned = tuple[Path, Path]  # source and target
@@ -21,7 +21,7 @@ _FIELDS = ("stem", "ext", "model", "scale")
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to enlarge.
+    """One image to upscale.
 
     Attributes:
         source: its path, or `-` for standard input.
@@ -37,11 +37,11 @@ class Job:
 def jobs(
     inputs: Sequence[str], output: str | None, *, suffix: str, template: str | None, model: str, scale: str
 ) -> list[Job]:
-    """One job for each picture of `inputs`, in a fixed order.
+    """One job for each image of `inputs`, in a fixed order.
 
     A single file may go to a file; everything else goes to a folder, in which the tree of each input folder is kept.
-    Without `output`, results lie beside their inputs. Where two pictures of different endings would become one file
-    (`a.jpg` and `a.png`), the ending becomes part of the name (`a.jpg.png`). A picture that is named twice is taken
+    Without `output`, results lie beside their inputs. Where two images of different endings would become one file
+    (`a.jpg` and `a.png`), the ending becomes part of the name (`a.jpg.png`). An image that is named twice is taken
     once, and one that is itself the result of another is not taken.
 
     Args:
@@ -57,7 +57,7 @@ def jobs(
         UsageError: no input, an output that cannot hold it, a template that cannot work.
     """
     if not inputs:
-        raise UsageError("give at least one picture or folder, or - for standard input")
+        raise UsageError("give at least one image or folder, or - for standard input")
     if "" in inputs or output == "":
         raise UsageError("the name of an input or output is empty; the current folder is called .")
     walked = dict[str, tuple[Path | str, Path]]()
@@ -73,7 +73,7 @@ def jobs(
         if _names_file(output):
             return _checked([(Path(found[0][0]), Path(output))])
     if output is not None and (Path(output).is_file() or _names_file(output)):
-        raise UsageError(f"{len(found)} pictures cannot all go to {output}; give a folder with -o")
+        raise UsageError(f"{len(found)} images cannot all go to {output}; give a folder with -o")
     _check_template(template)
     named = [
         (Path(source), _target(Path(source), base, output, suffix, template, model, scale)) for source, base in found
@@ -82,7 +82,7 @@ def jobs(
 
 
 def _walk(item: str) -> Iterator[tuple[str, Path]]:
-    """Each picture of an input with the folder that its place in the output tree is relative to."""
+    """Each image of an input with the folder that its place in the output tree is relative to."""
     path = Path(item)
     if item == STREAM:
         yield STREAM, Path()
@@ -93,7 +93,7 @@ def _walk(item: str) -> Iterator[tuple[str, Path]]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 full = os.path.join(folder, name)  # noqa: PTH118 - keeps the user's spelling
-                if is_picture_name(Path(name)) and not _is_device(full):
+                if is_image_name(Path(name)) and not _is_device(full):
                     yield full, path
 
 
@@ -104,12 +104,12 @@ def _is_device(name: str) -> bool:
 
 def _stream_job(found: Sequence[tuple[Path | str, Path]], output: str | None) -> Job:
     if len(found) != 1:
-        raise UsageError(f"standard input and output take one picture, not {len(found)}")
+        raise UsageError(f"standard input and output take one image, not {len(found)}")
     return Job(found[0][0], STREAM if output in (None, STREAM) else Path(str(output)))
 
 
 def _check_ending(output: Path) -> None:
-    """Refuse `-o picture.xyz`, which is no format to write and hardly meant to be a folder."""
+    """Refuse `-o image.xyz`, which is no format to write and hardly meant to be a folder."""
     if re.fullmatch(r"\.[a-z][a-z0-9]{2,4}", output.suffix.lower()) and not output.is_dir():
         format_of(output)
 
@@ -157,7 +157,7 @@ def _distinct(named: Sequence[Planned]) -> list[Planned]:
 
 def _without_results(named: Sequence[Planned]) -> list[Planned]:
     """All but what is itself a result of this command, such as `a_x2.png` beside `a.png`: else the same command,
-    given again, would enlarge what it wrote before.
+    given again, would upscale what it wrote before.
     """
     made = {_key(target): source for source, target in named}
     return [(source, target) for source, target in named if made.get(_key(source), source) == source]

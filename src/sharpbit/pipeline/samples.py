@@ -1,4 +1,4 @@
-"""What samples of a picture are as numbers: bytes, 16 bits, or floats from 0 to 1."""
+"""What samples of an image are as numbers: bytes, 16 bits, or floats from 0 to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Catches results that cannot be right: not a number, black, or of another colour than the picture."""
+"""Catches results that cannot be right: not a number, black, or of another colour than the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sharpbit.errors import ResultError
 
-MEAN_LIMIT = 0.15  # of the whole picture, per channel, where white is 1; noise of black and white dots reaches 0.08
+MEAN_LIMIT = 0.15  # of the whole image, per channel, where white is 1; noise of black and white dots reaches 0.08
 BLOCK_LIMIT = 0.30  # of one block: a network may sharpen an edge, but not repaint 16x16 pixels
 _BLOCK = 16
 _MOST_ROWS = 257  # of bytes whose sum fits into 16 bits
@@ -21,7 +21,7 @@ class Check:
     """Compares results with what they were made of, tile by tile.
 
     Args:
-        name: of the picture, for errors.
+        name: of the image, for errors.
         scale: upscaling factor.
     """
 
@@ -51,7 +51,7 @@ class Check:
         worst = float((np.abs(old - new) / sizes[..., None]).max())
         if worst > BLOCK_LIMIT:
             raise ResultError(
-                f"{self.name}: a part of the result is {worst:.0%} away from the colour of the picture"
+                f"{self.name}: a part of the result is {worst:.0%} away from the colour of the image"
                 f" (allowed: {BLOCK_LIMIT:.0%}); the model does not suit it, nothing was written"
             )
         self._before += old.sum((0, 1))
@@ -59,18 +59,18 @@ class Check:
         self._count += before.shape[0] * before.shape[1]
 
     def finish(self) -> None:
-        """Look at the picture as a whole.
+        """Look at the image as a whole.
 
         Raises:
-            ResultError: it is black where the picture is not, or its mean colour is far off.
+            ResultError: it is black where the image is not, or its mean colour is far off.
         """
         before, after = self._before / self._count, self._after / self._count
         if after.max() < 0.1 * before.max() and before.max() > 2 / 255:
-            raise ResultError(f"{self.name}: the result is black and the picture is not; nothing was written")
+            raise ResultError(f"{self.name}: the result is black and the image is not; nothing was written")
         worst = float(np.abs(before - after).max())
         if worst > MEAN_LIMIT:
             raise ResultError(
-                f"{self.name}: the mean colour of the result is {worst:.0%} away from that of the picture"
+                f"{self.name}: the mean colour of the result is {worst:.0%} away from that of the image"
                 f" (allowed: {MEAN_LIMIT:.0%}); the model does not suit it, nothing was written"
             )
 

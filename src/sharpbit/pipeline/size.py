@@ -41,7 +41,7 @@ class Size:
         return self.scale is None and (self.fit or self.width or self.height) is not None
 
     def of(self, height: int, width: int, default: int) -> tuple[int, int]:
-        """Height and width of the result for a picture of this size; `default` is the model's scale.
+        """Height and width of the result for an image of this size; `default` is the model's scale.
 
         Raises:
             UsageError: it would be more than `MOST` times as high or wide; a slip of the key asks for terabytes.
@@ -59,6 +59,6 @@ class Size:
     def _bounded(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
         if max(size[0] / height, size[1] / width) > MOST:
             raise UsageError(
-                f"a picture of {width}x{height} would become {size[1]}x{size[0]}; it grows at most {MOST} times a side"
+                f"an image of {width}x{height} would become {size[1]}x{size[0]}; it grows at most {MOST} times a side"
             )
         return size

@@ -1,4 +1,4 @@
-"""Strips of a picture on their way from the thread that makes them to the one that writes them."""
+"""Strips of an image on their way from the thread that makes them to the one that writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cut a picture into tiles with a halo, so that each tile's result is exactly its part of the whole result."""
+"""Cut an image into tiles with a halo, so that each tile's result is exactly its part of the whole result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharpbit.errors import UsageError
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of a picture, in input pixels (`bottom` and `right` are excluded), and how far around it it needs."""
+    """A rectangle of an image, in input pixels (`bottom` and `right` are excluded), and how far around it it needs."""
 
     top: int
     left: int
@@ -23,14 +23,14 @@ class Tile:
     right: int
     halo: int
 
-    def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """The tile with its halo, `(h + 2 * halo, w + 2 * halo, ...)`; beyond its edges `picture` is mirrored."""
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The tile with its halo, `(h + 2 * halo, w + 2 * halo, ...)`; beyond its edges `image` is mirrored."""
         (y, above, below), (x, before, behind) = (
-            self._side(self.top, self.bottom, picture.shape[0]),
-            self._side(self.left, self.right, picture.shape[1]),
+            self._side(self.top, self.bottom, image.shape[0]),
+            self._side(self.left, self.right, image.shape[1]),
         )
-        missing = [(above, below), (before, behind), *[(0, 0)] * (picture.ndim - 2)]
-        return np.pad(picture[y, x], missing, mode="symmetric") if any(map(any, missing)) else picture[y, x]
+        missing = [(above, below), (before, behind), *[(0, 0)] * (image.ndim - 2)]
+        return np.pad(image[y, x], missing, mode="symmetric") if any(map(any, missing)) else image[y, x]
 
     def trim(self, result: NDArray[Any], scale: int) -> NDArray[Any]:
         """The tile's own part, a view of what the network made of `cut`, `(h * scale, w * scale, ...)`."""
@@ -45,21 +45,21 @@ class Tile:
 
 
 def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Iterator[list[Tile]]:
-    """All tiles of a picture, one list a row of tiles, from top to bottom and left to right.
+    """All tiles of an image, one list a row of tiles, from top to bottom and left to right.
 
     Args:
-        height: of the picture.
-        width: of the picture.
-        tile: largest side of a tile without its halo, or height and width; tiles of one picture differ by at most one
+        height: of the image.
+        width: of the image.
+        tile: largest side of a tile without its halo, or height and width; tiles of one image differ by at most one
             pixel.
         halo: surroundings that a tile needs on each side.
 
     Raises:
-        UsageError: an empty picture or tile.
+        UsageError: an empty image or tile.
     """
     high, wide = (tile, tile) if isinstance(tile, int) else tile
     if min(height, width, high, wide) < 1 or halo < 0:
-        raise UsageError(f"a picture of {width}x{height} cannot be cut into tiles of {wide}x{high} pixels")
+        raise UsageError(f"an image of {width}x{height} cannot be cut into tiles of {wide}x{high} pixels")
     ys, xs = _bounds(height, high), _bounds(width, wide)
     for top, bottom in pairwise(ys):
         yield [Tile(top, left, bottom, right, halo) for left, right in pairwise(xs)]

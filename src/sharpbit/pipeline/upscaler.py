@@ -1,4 +1,4 @@
-"""Picture to tiles to runtime to tiles to picture."""
+"""Image to tiles to runtime to tiles to image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.image import Picture
+from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
-from sharpbit.image.resize import enlarge, resize_rows
+from sharpbit.image.resize import resize_rows, upscale
 from sharpbit.pipeline import tiles
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
@@ -27,13 +27,13 @@ Progress = Callable[[float], None]
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
-WHOLE = 512  # a network that sees everything gets pictures up to this side in one piece
+WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 BICUBIC = "bicubic"  # what runs where no network is needed
 
 
 class Upscaler:
-    """A model ready to enlarge pictures; opened once, used for many.
+    """A model ready to upscale images; opened once, used for many.
 
     Args:
         model: an embedded name or the path of an ONNX file; None takes the default model of whatever scale is needed.
@@ -75,9 +75,9 @@ class Upscaler:
             raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
 
     def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
-        """The model (`BICUBIC` where the result is not larger), height and width for a picture of this size.
+        """The model (`BICUBIC` where the result is not larger), height and width for an image of this size.
 
-        Where no model was named, a picture of more than 8 bits (its `dtype`) gets one that has them too.
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too.
         """
         default = self.size.scale or 2
         if self._model is not None:
@@ -92,45 +92,45 @@ class Upscaler:
         deep = dtype != np.uint8 and self.engine != "native"
         return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
 
-    def strips(self, picture: Picture, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
-        """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the picture's sample type.
+    def strips(self, image: ImageData, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
+        """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
 
         Args:
-            picture: uint8, uint16 or float32 in `[0, 1]`.
-            name: of the picture, for errors.
-            progress: called with the share of the picture that each piece of work makes up.
+            image: uint8, uint16 or float32 in `[0, 1]`.
+            name: of the image, for errors.
+            progress: called with the share of the image that each piece of work makes up.
 
         Raises:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
         """
-        height, width = picture.pixels.shape[:2]
-        model, out_height, out_width = self.plan(height, width, picture.pixels.dtype)
+        height, width = image.pixels.shape[:2]
+        model, out_height, out_width = self.plan(height, width, image.pixels.dtype)
         if model == BICUBIC:
-            yield from _resized([(picture.pixels, picture.alpha)], picture, out_height, out_width, (height, width))
+            yield from _resized([(image.pixels, image.alpha)], image, out_height, out_width, (height, width))
             if progress:
                 progress(1.0)
             return
         runtime = self._runtime(model)
-        native = self._native(picture, runtime, name, progress)
+        native = self._native(image, runtime, name, progress)
         size = (height * runtime.scale, width * runtime.scale)
         if (out_height, out_width) == size:
             yield from native
         else:
-            yield from _resized(native, picture, out_height, out_width, size)
+            yield from _resized(native, image, out_height, out_width, size)
 
-    def losses(self, picture: Picture) -> tuple[str, ...]:
-        """What the model cannot keep of a picture, or gives up for its size, as notes for the user."""
-        height, width = picture.pixels.shape[:2]
-        model, _, _ = self.plan(height, width, picture.pixels.dtype)
+    def losses(self, image: ImageData) -> tuple[str, ...]:
+        """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
+        height, width = image.pixels.shape[:2]
+        model, _, _ = self.plan(height, width, image.pixels.dtype)
         if model == BICUBIC:
             return ()
         runtime, notes = self._runtime(model), []
-        if picture.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
+        if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
             notes.append(f"{model} has 8 bits per sample: so has the result")
         side, halo = self._tiling(runtime, height, width)
         if runtime.halo is None and isinstance(side, int) and max(height, width) > side:
             notes.append(
-                f"{model} looks at the whole picture, which was cut into tiles of {side} pixels, {halo} around each:"
+                f"{model} looks at the whole image, which was cut into tiles of {side} pixels, {halo} around each:"
                 " the result is close to that in one piece, not the same (larger ones, --tile-size, come closer and"
                 " take more memory)"
             )
@@ -157,7 +157,7 @@ class Upscaler:
             path = zoo.path_of(model)
             if self.engine == AUTO and path.suffix.lower() in WEIGHTS:
                 raise ModelError(
-                    f"{path} holds weights to train with; to enlarge pictures export it as .onnx first, or run it as"
+                    f"{path} holds weights to train with; to upscale images export it as .onnx first, or run it as"
                     " it is with --engine torch"
                 )
             self._open[model] = open_engine(path, self.engine, threads=self.threads, device=self.device)
@@ -170,15 +170,15 @@ class Upscaler:
                 " leave one of them out, or give the size with --width or --fit"
             )
 
-    def _native(self, picture: Picture, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
-        height, width, channels = picture.pixels.shape
-        scale, dtype = runtime.scale, picture.pixels.dtype
+    def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
+        height, width, channels = image.pixels.shape
+        scale, dtype = runtime.scale, image.pixels.dtype
         if isinstance(runtime, Whole):
             runtime.begin(self.tile, progress)
             progress = None
         tile_size, halo = self._tiling(runtime, height, width)
-        alpha = picture.alpha
-        pixels = picture.pixels if alpha is None else fill(picture.pixels, alpha)
+        alpha = image.alpha
+        pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
         check = Check(name, scale)
         for row in tiles.rows(height, width, tile_size, halo):
             high = (row[0].bottom - row[0].top) * scale
@@ -191,7 +191,7 @@ class Upscaler:
                 check.add(tile.trim(before, 1), after)
                 out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
                 if alpha is not None and out_alpha is not None:
-                    large = enlarge(to_float(tile.cut(alpha)), scale)
+                    large = upscale(to_float(tile.cut(alpha)), scale)
                     out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
                 if progress:
                     progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
@@ -210,7 +210,7 @@ class Upscaler:
             whole = max(height, width) <= WHOLE and self.tile is None
             return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
         if runtime.wide and self.tile is None:
-            quarter = -(-height // 4)  # so that small pictures are written by several threads, too
+            quarter = -(-height // 4)  # so that LR images are written by several threads, too
             return (min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2)))), width), halo
         return self.tile or TILE, halo
 
@@ -240,27 +240,27 @@ def _turn_back(x: Samples, k: int) -> Samples:
 
 
 def _resized(
-    strips: Iterable[Strip], picture: Picture, height: int, width: int, size: tuple[int, int]
+    strips: Iterable[Strip], image: ImageData, height: int, width: int, size: tuple[int, int]
 ) -> Iterator[Strip]:
-    """`strips` of a picture of `size`, brought to another size by bicubic. Alpha weighs the colours."""
+    """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
     band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
-        if picture.alpha is None:
+        if image.alpha is None:
             colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
-            yield to_samples(colour, picture.pixels.dtype), None
+            yield to_samples(colour, image.pixels.dtype), None
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, picture.pixels.dtype), to_samples(cover, picture.pixels.dtype)
+        yield to_samples(colour, image.pixels.dtype), to_samples(cover, image.pixels.dtype)
     window.finish()
 
 
 class _Window:
-    """Some consecutive rows of a picture that comes in strips; both ends of what is asked for only move down."""
+    """Some consecutive rows of an image that comes in strips; both ends of what is asked for only move down."""
 
     def __init__(self, strips: Iterator[Strip]) -> None:
         self._strips = strips

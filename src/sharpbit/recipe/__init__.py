@@ -67,7 +67,7 @@ def run(
 
     Args:
         path: of the TOML file.
-        data: folder of training pictures, or the pictures themselves.
+        data: folder of training images, or the images themselves.
         out: folder of what comes out; by default `runs/NAME`.
         seed: of everything, instead of the recipe's own.
         device: `cpu`, `cuda` or `cuda:N`.

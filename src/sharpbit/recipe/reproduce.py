@@ -93,11 +93,11 @@ def reproduce(
 
     Args:
         path: the recipe.
-        data: sets of test pictures; those that the recipe does not name are left out.
+        data: sets of test images; those that the recipe does not name are left out.
         weights: folder below which published files lie, anywhere.
         runs: where `sharpbit train` left its results, looked at where published weights are not found.
         threads: that work.
-        progress: called with 1 after each picture.
+        progress: called with 1 after each image.
 
     Raises:
         RecipeError: an unreadable recipe, one without claims, or one of whose sets none is in `data`.

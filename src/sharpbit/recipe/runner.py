@@ -67,7 +67,7 @@ class Kitchen:
         return models.load(path)
 
     def pairs(self, model: Model) -> Pairs:
-        """The training pictures."""
+        """The training images."""
         if self.data is None:
             raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
         if isinstance(self.data, Pairs):
@@ -89,7 +89,7 @@ class Kitchen:
             models.save(model, path, overwrite=True)
 
     def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Put quantizers into the network, with the ranges of the recipe's start or begun on training pictures."""
+        """Put quantizers into the network, with the ranges of the recipe's start or begun on training images."""
         how = checked(FakeQuantize, settings, self.recipe.name)
         act = how.act if isinstance(how.act, int) else tuple(how.act)
         plan = placement(
@@ -146,7 +146,7 @@ class Kitchen:
         return model, ("refqsr", path, {"method": how.method, "blocks of few bits": len(plan.queries)})
 
     def matched(self, model: Model, threshold: float) -> Matched:
-        """The training pictures in pairs of crops that are alike."""
+        """The training images in pairs of crops that are alike."""
         judge = ClustBlock.of(embedded()).to(self.device)
         return Matched(self.pairs(model), judge, threshold)
 
@@ -185,7 +185,7 @@ class Kitchen:
         return plain, ("reparameterize", path, {"largest difference": f"{proof.difference:.2g}"})
 
     def quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Turn the network into integers, calibrated on the training pictures."""
+        """Turn the network into integers, calibrated on the training images."""
         if not isinstance(self.data, str):
             raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
         settings = dict(settings)

@@ -47,17 +47,17 @@ def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
     others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
     lines = {
         "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.pictures, 'picture')}",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'picture')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",
     }
-    if receipt.pictures == 1:
-        lines["note"] = "one picture shows little of what the network will see; calibrate on some ten"
+    if receipt.images == 1:
+        lines["note"] = "one image shows little of what the network will see; calibrate on some ten"
     if receipt.kept:
         lines["in float"] = ", ".join(receipt.kept)
     if receipt.bitops is not None:
-        lines["cost"] = f"{receipt.bitops / 1e9:,.0f} GBitOPs for a picture of 640x360"
+        lines["cost"] = f"{receipt.bitops / 1e9:,.0f} GBitOPs for an image of 640x360"
     if not isinstance(receipt.bits, int):
         counts = Counter(min(act, weight) for _, act, weight in receipt.widths)
         lines["layers"] = ", ".join(f"{counts[bits]} in {bits} bits" for bits in sorted(counts, reverse=True))
@@ -96,7 +96,7 @@ def html(model: str, receipt: Receipt, scores: Scores) -> str:
             ]
             for name, (a, b) in scores.items()
         ]
-        parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the pictures of a set.</p>"]
+        parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the images of a set.</p>"]
         parts += [_table(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
     if receipt.blame:
         most = max(share for _, share in receipt.blame)

@@ -1,6 +1,6 @@
 """What engines for networks in two passes (RefQSR), and for pairs of networks, have in common.
 
-Whole pictures go in, and through them patch by patch.
+Whole images go in, and through them patch by patch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sharpbit.twopass.schedule import QUERY, REFERENCE, VECTORS, Bytes, Floats
 
 
 class PassesRuntime(ABC):
-    """A network in two passes, or a pair. See `sharpbit.runtime.Runtime`; what it takes for a tile is a whole picture.
+    """A network in two passes, or a pair. See `sharpbit.runtime.Runtime`; what it takes for a tile is a whole image.
 
     A subclass runs patches in `ask`.
 
@@ -54,12 +54,12 @@ class PassesRuntime(ABC):
         self._pixels = np.zeros(2)
 
     @abstractmethod
-    def ask(self, task: int, picture: Floats, features: Sequence[Floats]) -> list[Floats]:
+    def ask(self, task: int, image: Floats, features: Sequence[Floats]) -> list[Floats]:
         """What one part of the network (`sharpbit.twopass.schedule.TASKS`) makes of patches `(N, 3, h, w)` from 0 to 1.
 
         Args:
             task: the number of the part.
-            picture: the patches.
+            image: the patches.
             features: of queries: `(N, C, h', w')` for each RefER.
 
         Returns:
@@ -72,7 +72,7 @@ class PassesRuntime(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which roads the patches of all pictures so far took."""
+        """Which roads the patches of all images so far took."""
         total = self._roads.total()
         if not total:
             return ()
@@ -82,12 +82,12 @@ class PassesRuntime(ABC):
         return (f"{total} patches of {self._patch} pixels: {counts}; {share:.3f} of their pixels {road}",)
 
     def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
-        """Pictures through the network, one after the other."""
+        """Images through the network, one after the other."""
         for tile in tiles:
             yield self.run(tile)
 
     def run(self, tile: Samples) -> Samples:
-        """One picture `(h, w, 3)` of bytes."""
+        """One image `(h, w, 3)` of bytes."""
         large, found = passes.run(
             self,
             tile,

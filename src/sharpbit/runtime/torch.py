@@ -110,17 +110,17 @@ class TorchPasses(PassesRuntime):
         net = opened.model.net.eval()
         self._parts = {REFERENCE: ReferencePass(net), QUERY: QueryPass(net)}
 
-    def ask(self, task: int, picture: Floats, features: Sequence[Floats]) -> list[Floats]:
+    def ask(self, task: int, image: Floats, features: Sequence[Floats]) -> list[Floats]:
         """See `PassesRuntime`."""
         import torch
 
         if task == VECTORS:
-            pixels = np.rint(picture.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+            pixels = np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
             return [embedded().vectors(list(pixels))[:, :, None, None]]
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode():
-            given = [torch.tensor(x, device=self.device) for x in (picture, *features)]
+            given = [torch.tensor(x, device=self.device) for x in (image, *features)]
             out = self._parts[task].to(self.device)(*given)
         return [x.float().cpu().numpy() for x in ((out,) if isinstance(out, torch.Tensor) else out)]
 

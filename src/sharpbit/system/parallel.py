@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 
 from sharpbit.errors import UsageError
 
-PATIENCE = timedelta(hours=12)  # for the first process while it reads a large set of pictures
+PATIENCE = timedelta(hours=12)  # for the first process while it reads a large set of images
 
 
 @contextmanager

@@ -95,13 +95,13 @@ class Classifier:
             patches: RGB, `(H, W, 3)` uint8, of any sizes; smaller ones than 15 pixels are continued by their edges.
 
         Raises:
-            UsageError: not such pictures.
+            UsageError: not such images.
         """
         found = np.empty((len(patches), len(self.classes)), np.float32)
         by_size: dict[tuple[int, ...], list[int]] = {}
         for number, patch in enumerate(patches):
             if patch.dtype != np.uint8 or patch.ndim != 3 or patch.shape[2] != 3 or not patch.size:
-                raise UsageError(f"a patch is a uint8 picture (H, W, 3), not {patch.dtype} {patch.shape}")
+                raise UsageError(f"a patch is a uint8 image (H, W, 3), not {patch.dtype} {patch.shape}")
             by_size.setdefault(patch.shape, []).append(number)
         for numbers in by_size.values():
             for start in range(0, len(numbers), BATCH):

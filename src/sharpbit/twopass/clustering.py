@@ -1,4 +1,4 @@
-"""A picture in overlapping patches with their roles, and enlarging it in two passes, whatever runs them."""
+"""An image in overlapping patches with their roles, and upscaling it in two passes, whatever runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.patches import Patch, grid, merge
 from sharpbit.twopass.roles import THRESHOLD, Clusters, cluster
 
-PATCH, SHARED = 96, 6  # side of a patch, and what neighbours share, in small pixels; as published for large pictures
+PATCH, SHARED = 96, 6  # side of a patch, and what neighbours share, in small pixels; as published for large images
 BATCH = 8  # patches of one role that run together
 
 Reference = Callable[[NDArray[Any]], tuple[NDArray[Any], Sequence[NDArray[Any]]]]
@@ -30,7 +30,7 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class Clustered:
-    """The patches of a picture, row by row, and their roles."""
+    """The patches of an image, row by row, and their roles."""
 
     patches: list[Patch]
     clusters: Clusters
@@ -48,16 +48,16 @@ class Clustered:
 
 
 def clustered(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     patch: int = PATCH,
     shared: int = SHARED,
     threshold: float = THRESHOLD,
     classifier: Vectors | None = None,
 ) -> Clustered:
-    """The roles of the patches of a small picture.
+    """The roles of the patches of an LR image.
 
     Args:
-        picture: RGB, `(H, W, 3)` uint8.
+        image: RGB, `(H, W, 3)` uint8.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
         threshold: see `sharpbit.twopass.roles.cluster`.
@@ -66,19 +66,19 @@ def clustered(
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
     """
-    patches = pieces(picture, patch, shared)
-    vectors = (classifier or embedded()).vectors([one.cut(picture) for one in patches])
+    patches = pieces(image, patch, shared)
+    vectors = (classifier or embedded()).vectors([one.cut(image) for one in patches])
     return Clustered(patches, cluster(vectors, threshold))
 
 
-def pieces(picture: NDArray[Any], patch: int, shared: int) -> list[Patch]:
-    """The patches of a small picture, row by row; neighbours have `shared` pixels in common.
+def pieces(image: NDArray[Any], patch: int, shared: int) -> list[Patch]:
+    """The patches of an LR image, row by row; neighbours have `shared` pixels in common.
 
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
     """
     check_shared(patch, shared)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     return grid(height, width, patch, patch - shared)
 
 
@@ -92,21 +92,21 @@ def check_shared(patch: int, shared: int) -> None:
         raise UsageError(f"patches of {patch} pixels cannot share {shared} with their neighbours; share fewer")
 
 
-def enlarge(picture: NDArray[Any], found: Clustered, scale: int, reference: Reference, query: Query) -> NDArray[Any]:
-    """The large picture `(H * scale, W * scale, 3)`.
+def upscale(image: NDArray[Any], found: Clustered, scale: int, reference: Reference, query: Query) -> NDArray[Any]:
+    """The upscaled image `(H * scale, W * scale, 3)`.
 
     Patches run together where their role and size are the same. Each reference runs just before its queries, so that
-    features are held of few references at a time. What comes out depends on nothing but the picture.
+    features are held of few references at a time. What comes out depends on nothing but the image.
 
     Args:
-        picture: small, `(H, W, 3)`, of whatever kind the passes take.
+        image: small, `(H, W, 3)`, of whatever kind the passes take.
         found: its patches and their roles.
         scale: upscaling factor.
         reference: `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)` and features, each `(n, ...)`.
         query: the same, with the features of the reference of each, to the large patches alone.
     """
     results: list[NDArray[Any] | None] = [None] * len(found.patches)
-    cuts = [patch.cut(picture) for patch in found.patches]
+    cuts = [patch.cut(image) for patch in found.patches]
     for numbers in batches(found.clusters.whole.tolist(), [cut.shape for cut in cuts]):
         large, features = reference(np.stack([cuts[number] for number in numbers]))
         for number, one in zip(numbers, large, strict=True):

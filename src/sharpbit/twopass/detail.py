@@ -1,4 +1,4 @@
-"""Which patches of a picture show so little detail that a cheap network does for them, and enlarging it with two.
+"""Which patches of an image show so little detail that a cheap network does for them, and upscaling it with two.
 
 A cheaper network loses most where there is detail, and on a CPU it saves time, which fewer bits do not.
 """
@@ -20,7 +20,7 @@ Network = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Split:
-    """The patches of a picture, row by row, and `(N,)` whether each goes through the cheap network."""
+    """The patches of an image, row by row, and `(N,)` whether each goes through the cheap network."""
 
     patches: list[Patch]
     cheap: NDArray[np.bool_]
@@ -52,11 +52,11 @@ def detail(patch: NDArray[np.uint8]) -> float:
     return float(sum(int(one.sum()) for one in differences) / (3 * pairs)) if pairs else 0.0
 
 
-def split(picture: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared: int = SHARED) -> Split:
-    """The patches of a small picture; those with less detail than `threshold` are for the cheap network.
+def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared: int = SHARED) -> Split:
+    """The patches of an LR image; those with less detail than `threshold` are for the cheap network.
 
     Args:
-        picture: RGB, `(H, W, 3)` uint8.
+        image: RGB, `(H, W, 3)` uint8.
         threshold: in grey levels, see `detail`; 0 leaves none to the cheap network.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
@@ -64,21 +64,21 @@ def split(picture: NDArray[np.uint8], threshold: float, patch: int = PATCH, shar
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
     """
-    patches = pieces(picture, patch, shared)
-    return Split(patches, np.array([detail(one.cut(picture)) < threshold for one in patches]))
+    patches = pieces(image, patch, shared)
+    return Split(patches, np.array([detail(one.cut(image)) < threshold for one in patches]))
 
 
-def enlarge(picture: NDArray[Any], found: Split, scale: int, costly: Network, cheap: Network) -> NDArray[Any]:
-    """The large picture `(H * scale, W * scale, 3)`, each patch from its network; patches of one size run together.
+def upscale(image: NDArray[Any], found: Split, scale: int, costly: Network, cheap: Network) -> NDArray[Any]:
+    """The upscaled image `(H * scale, W * scale, 3)`, each patch from its network; patches of one size run together.
 
     Args:
-        picture: small, `(H, W, 3)`, of whatever kind the networks take.
+        image: small, `(H, W, 3)`, of whatever kind the networks take.
         found: its patches.
         scale: upscaling factor.
         costly: `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)`.
         cheap: the same.
     """
-    cuts = [patch.cut(picture) for patch in found.patches]
+    cuts = [patch.cut(image) for patch in found.patches]
     results: dict[int, NDArray[Any]] = {}
     for network, mine in ((costly, ~found.cheap), (cheap, found.cheap)):
         for some in batches(np.flatnonzero(mine).tolist(), [cut.shape for cut in cuts]):

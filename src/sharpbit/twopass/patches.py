@@ -1,8 +1,8 @@
-"""Overlapping patches of a picture, each enlarged alone, and put together again without blending.
+"""Overlapping patches of an image, each upscaled alone, and put together again without blending.
 
 This is how the papers on patch-adaptive quantization cut (CADyQ, CABM, RefQSR): `crop` and `combine` in `main.py` of
-Cheeun/CADyQ. The result is not that of the whole picture, for a network sees the edge of its patch. `sharpbit.pipeline.tiles`
-cuts for that.
+Cheeun/CADyQ. The result is not that of the whole image, for a network sees the edge of its patch.
+`sharpbit.pipeline.tiles` cuts for that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sharpbit.errors import UsageError
 
 @dataclass(frozen=True)
 class Span:
-    """A patch along one side of the picture: where it lies, and what of it is kept; ends excluded, small pixels."""
+    """A patch along one side of the image: where it lies, and what of it is kept; ends excluded, small pixels."""
 
     start: int
     stop: int
@@ -30,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch of a picture."""
+    """A patch of an image."""
 
     rows: Span
     columns: Span
@@ -40,50 +40,50 @@ class Patch:
         """How many small pixels it has."""
         return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
 
-    def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """The patch of `picture` `(H, W, ...)`, a view."""
-        return picture[self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The patch of `image` `(H, W, ...)`, a view."""
+        return image[self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
-    def put(self, result: NDArray[Any], picture: NDArray[Any], scale: int) -> None:
-        """Write what is kept of `result` `(h * scale, w * scale, ...)` into the large `picture`."""
+    def put(self, result: NDArray[Any], image: NDArray[Any], scale: int) -> None:
+        """Write what is kept of `result` `(h * scale, w * scale, ...)` into the large `image`."""
         inside = tuple(
             slice((span.kept_from - span.start) * scale, (span.kept_to - span.start) * scale)
             for span in (self.rows, self.columns)
         )
         outside = tuple(slice(span.kept_from * scale, span.kept_to * scale) for span in (self.rows, self.columns))
-        picture[outside] = result[inside]
+        image[outside] = result[inside]
 
 
 def grid(height: int, width: int, patch: int, step: int) -> list[Patch]:
-    """The patches of a picture, row by row.
+    """The patches of an image, row by row.
 
     Args:
-        height: of the small picture.
-        width: of the small picture.
+        height: of the LR image.
+        width: of the LR image.
         patch: side of a patch; the last of each row and column reaches to the edge, and has up to `patch + step - 1`.
         step: from patch to patch; what two of them share is halved between them.
 
     Raises:
-        UsageError: an empty picture, or a step that leaves gaps.
+        UsageError: an empty image, or a step that leaves gaps.
     """
     if min(height, width) < 1 or not 1 <= step <= patch:
         raise UsageError(
-            f"a picture of {width}x{height} cannot be cut into patches of {patch} pixels every {step};"
+            f"an image of {width}x{height} cannot be cut into patches of {patch} pixels every {step};"
             " a step has at least 1 pixel and at most as many as a patch"
         )
     return [Patch(rows, columns) for rows in _spans(height, patch, step) for columns in _spans(width, patch, step)]
 
 
 def merge(patches: Sequence[Patch], results: Iterable[NDArray[Any]], scale: int) -> NDArray[Any]:
-    """The large picture `(H * scale, W * scale, ...)` of the results of all patches of a grid, in its order."""
+    """The upscaled image `(H * scale, W * scale, ...)` of the results of all patches of a grid, in its order."""
     height, width = patches[-1].rows.stop, patches[-1].columns.stop
-    picture: NDArray[Any] | None = None
+    image: NDArray[Any] | None = None
     for patch, result in zip(patches, results, strict=True):
-        if picture is None:
-            picture = np.empty((height * scale, width * scale, *result.shape[2:]), result.dtype)
-        patch.put(result, picture, scale)
-    assert picture is not None
-    return picture
+        if image is None:
+            image = np.empty((height * scale, width * scale, *result.shape[2:]), result.dtype)
+        patch.put(result, image, scale)
+    assert image is not None
+    return image
 
 
 def _spans(size: int, patch: int, step: int) -> list[Span]:

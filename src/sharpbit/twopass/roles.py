@@ -1,4 +1,4 @@
-"""Which patches of a picture are alike: reference, query or isolated, from how a small classifier sees them.
+"""Which patches of an image are alike: reference, query or isolated, from how a small classifier sees them.
 
 Source: "Reference-based Quantization for Image Super-Resolution" (RefQSR), arXiv 2404.01690, section on clustering.
 """
@@ -19,7 +19,7 @@ ROLES = ("reference", "query", "isolated")
 
 @dataclass(frozen=True)
 class Clusters:
-    """What each of the N patches of a picture is.
+    """What each of the N patches of an image is.
 
     Attributes:
         chosen: `(N,)`, the patch that each would refer to; may be itself.
@@ -56,7 +56,7 @@ class Clusters:
 
 
 def cluster(vectors: NDArray[np.floating], threshold: float = THRESHOLD) -> Clusters:
-    """The roles of the patches of one picture.
+    """The roles of the patches of one image.
 
     Each patch i chooses the j with the largest `M_ij`, the first of several; `M = A A'`, with `A` the softmax of the
     vectors over classes and `A'` their softmax over patches. So it chooses the patch that shows best what i shows.

@@ -1,4 +1,4 @@
-"""Pictures through a network in two passes (RefQSR), or through a pair of networks, whatever engine runs them."""
+"""Images through a network in two passes (RefQSR), or through a pair of networks, whatever engine runs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sharpbit.errors import UsageError
 from sharpbit.twopass import detail
 from sharpbit.twopass.classifier import SMALLEST
-from sharpbit.twopass.clustering import PATCH, SHARED, Clustered, clustered, enlarge
+from sharpbit.twopass.clustering import PATCH, SHARED, Clustered, clustered, upscale
 from sharpbit.twopass.roles import THRESHOLD
 
 TASKS = ("vectors", "reference", "query")  # of a file in two passes, by number; of a pair: costly and cheap
@@ -42,7 +42,7 @@ class Passes(Protocol):
 
 def run(
     passes: Passes,
-    picture: Bytes,
+    image: Bytes,
     *,
     patch: int = PATCH,
     shared: int = SHARED,
@@ -50,11 +50,11 @@ def run(
     detailed: float | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> tuple[Bytes, Clustered | detail.Split]:
-    """The large picture, and what its patches were.
+    """The upscaled image, and what its patches were.
 
     Args:
         passes: the network.
-        picture: `(h, w, 3)`.
+        image: `(h, w, 3)`.
         patch: side of patches in small pixels.
         shared: pixels that neighbours have in common.
         threshold: of the cosine, see `sharpbit.twopass.roles.cluster`.
@@ -67,9 +67,9 @@ def run(
     """
     if patch < SMALLEST:
         raise UsageError(f"a patch of a network in two passes has at least {SMALLEST} pixels a side, not {patch}")
-    high, wide = picture.shape[:2]
+    high, wide = image.shape[:2]
     missing = [(0, max(SMALLEST - side, 0)) for side in (high, wide)]
-    whole = np.pad(picture, (*missing, (0, 0)), mode="edge")
+    whole = np.pad(image, (*missing, (0, 0)), mode="edge")
     found: Clustered | detail.Split
     if detailed is None:
         found = clustered(whole, patch, shared, threshold, passes)
@@ -91,9 +91,9 @@ def run(
         return results
 
     if isinstance(found, Clustered):
-        large = enlarge(whole, found, passes.scale, reference, query)
+        large = upscale(whole, found, passes.scale, reference, query)
     else:
-        large = detail.enlarge(
+        large = detail.upscale(
             whole, found, passes.scale, lambda some: reference(some)[0], lambda some: query(some, ())
         )
     return large[: high * passes.scale, : wide * passes.scale], found

@@ -14,7 +14,7 @@ from pathlib import Path
 from sharpbit import modelfile, zoo
 from sharpbit.errors import SharpbitError
 from sharpbit.measure.benchmarks import Benchmark, find
-from sharpbit.measure.cold_start import OPENER, Task, fresh, opened, picture
+from sharpbit.measure.cold_start import OPENER, Task, fresh, image, opened
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
 from sharpbit.measure.upscaling import by
@@ -52,22 +52,22 @@ class Row:
     Attributes:
         label: of the candidate.
         model: as it was given.
-        size: height and width of the picture.
+        size: height and width of the image.
         scale: upscaling factor.
         engine: what ran it.
         precision: of the arithmetic that really ran.
         instruction_set: empty where the engine does not say.
         threads: that worked.
         device: that worked.
-        latency: times of one picture, with conversion from and to bytes; None if it could not run.
-        fps: pictures a second, one after the other.
-        gmac: 10^9 multiply-accumulate operations for a picture; None where they are not known.
+        latency: times of one image, with conversion from and to bytes; None if it could not run.
+        fps: images a second, one after the other.
+        gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
         gmacs: of them a second.
         share: of the measured limit of this processor for 8 bits, on as many threads; None where it was not measured.
         first_s: from the start of Python to the first result, in a process of its own.
         memory_mib: most resident memory of that process.
-        engine_mib: of that, what is neither Python and numpy nor the pictures.
-        psnr: dB for each set of test pictures, if there were any.
+        engine_mib: of that, what is neither Python and numpy nor the images.
+        psnr: dB for each set of test images, if there were any.
         error: why it could not run.
         notes: what should be heard of these numbers.
     """
@@ -102,8 +102,8 @@ class Rules:
         threads: of each engine; None takes every core that the process may use.
         device: None is the CPU.
         seconds: of samples for each candidate; None is 3, or 60 for a single stream.
-        stream: as MLPerf's single stream: at least 1024 pictures and 60 s each, the 90th percentile.
-        data: folders of test pictures, for the quality.
+        stream: as MLPerf's single stream: at least 1024 images and 60 s each, the 90th percentile.
+        data: folders of test images, for the quality.
     """
 
     threads: int | None = None
@@ -123,7 +123,7 @@ def bench(
 
     Args:
         candidates: what to measure; one that cannot run becomes a row with the reason.
-        sizes: (height, width) of pictures that go in.
+        sizes: (height, width) of images that go in.
         rules: how.
         progress: called with a word on what begins.
 
@@ -140,7 +140,7 @@ def bench(
 
 
 def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Progress) -> list[Row]:
-    source = picture(size)
+    source = image(size)
     rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
     for number, item in enumerate(candidates):
         rows[number] = Row(item.label, item.model, size)
@@ -185,7 +185,7 @@ def _with_cost(row: Row, limit: float) -> Row:
 
 
 def _gmac(row: Row) -> float | None:
-    """Of one picture; None where the file does not tell, or what counts it is not installed."""
+    """Of one image; None where the file does not tell, or what counts it is not installed."""
     path, (height, width) = _path(row.model), row.size
     header = None if path.suffix.lower() in WEIGHTS else modelfile.read(path)
     if header is not None and header.precision == "int8":

@@ -1,4 +1,4 @@
-"""Measure models: PSNR and SSIM on sets of test pictures, whatever kind of file a model is."""
+"""Measure models: PSNR and SSIM on sets of test images, whatever kind of file a model is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Evaluation:
         threads: that worked.
         seconds: that it took, reading and measuring included.
         sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch.
-        patch: side of the patches, in small pixels; None where whole pictures were enlarged.
+        patch: side of the patches, in small pixels; None where whole images were upscaled.
         step: from patch to patch.
     """
 
@@ -63,37 +63,37 @@ def evaluate(
     step: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Measure one model on sets of test pictures.
+    """Measure one model on sets of test images.
 
     Args:
         model: an embedded name, `.onnx`, `.safetensors`, `.pth`, `bicubic` or `bicubic-matlab`.
-        data: folders of test pictures (layouts: `sharpbit.measure.benchmarks.find`), or sets opened before, whose
-            pictures then stay in memory from model to model.
+        data: folders of test images (layouts: `sharpbit.measure.benchmarks.find`), or sets opened before, whose
+            images then stay in memory from model to model.
         scale: for `bicubic`, which has none of its own.
-        crop: true pictures are cut to multiples of this.
-        make_small: make the small pictures even where a folder holds them.
+        crop: HR images are cut to multiples of this.
+        make_small: make the LR images even where a folder holds them.
         threads: that work; None takes every core that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
-        patch: enlarge patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
+        patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
             side of a patch in small pixels; the last of each row and column reaches to the edge.
         step: from patch to patch; by default `patch - 6`.
-        progress: called with 1 after each picture.
+        progress: called with 1 after each image.
 
     Raises:
-        SharpbitError: the model or a picture cannot be read, or the two do not fit.
+        SharpbitError: the model or an image cannot be read, or the two do not fit.
     """
     started = time.monotonic()
     sets = [item for entry in data for item in _sets(entry, crop, make_small)]
     if not sets:
-        raise UsageError("nothing to measure on; give folders of test pictures with --data")
+        raise UsageError("nothing to measure on; give folders of test images with --data")
     cut = cut_of(patch, step)
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
     runtime = open_model(str(model), scale, threads // workers, engine, device)
     counts = isinstance(runtime, Counting) and runtime.quantized
-    enlarge = patchwise.by(runtime, cut) if cut or counts else by(runtime)
-    scores = [measure(enlarge, item, runtime.scale, workers=workers, progress=progress) for item in sets]
+    upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
+    scores = [measure(upscale, item, runtime.scale, workers=workers, progress=progress) for item in sets]
     return Evaluation(
         model=str(model),
         scale=runtime.scale,
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def cut_of(patch: int | None, step: int | None) -> Cut | None:
-    """How pictures are cut; None leaves them whole.
+    """How images are cut; None leaves them whole.
 
     Raises:
         UsageError: a step without patches, or one that leaves gaps.

@@ -33,13 +33,13 @@ class Inspection:
         config: the architecture's sizes.
         scale: upscaling factor.
         parameters: number of stored values.
-        macs: multiply-accumulate operations for a picture of `input_size` (rules: `sharpbit.cost.macs`).
+        macs: multiply-accumulate operations for an image of `input_size` (rules: `sharpbit.cost.macs`).
         input_size: height and width.
         output_size: height and width.
         receptive_field: side in input pixels of what one output pixel sees; None also where it sees everything.
         operators: of an ONNX file, with how often each occurs.
-        patches: how many patches the picture is cut into; 1 where it is left whole.
-        peak_bytes: memory of activations at the worst moment of the picture, or of its largest patch
+        patches: how many patches the image is cut into; 1 where it is left whole.
+        peak_bytes: memory of activations at the worst moment of the image, or of its largest patch
             (`sharpbit.cost.memory`).
         bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`). Where
             patches choose their bits, this and the four that follow are the most that it can be.
@@ -104,9 +104,9 @@ def inspect(
     Args:
         model: `.pth`, `.safetensors`, `.onnx` or an embedded name. The network of an ONNX file is known from its header
             alone; without one only its operators are told.
-        output_size: height and width of the enlarged picture whose cost is counted; by default what 640x360 becomes,
+        output_size: height and width of the upscaled image whose cost is counted; by default what 640x360 becomes,
             as in the published tables.
-        patch: count the overlapping patches into which the papers on adaptive quantization cut a picture: their side.
+        patch: count the overlapping patches into which the papers on adaptive quantization cut an image: their side.
         step: from patch to patch.
 
     Raises:
@@ -147,7 +147,7 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
     scale = model.scale
     height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
     if height % scale or width % scale:
-        raise UsageError(f"an x{scale} network makes no picture of {width}x{height}; give multiples of {scale}")
+        raise UsageError(f"an x{scale} network makes no image of {width}x{height}; give multiples of {scale}")
     size = height // scale, width // scale
     sizes = Counter([size])
     if patch is not None:

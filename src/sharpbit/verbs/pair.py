@@ -1,6 +1,6 @@
 """From which detail on patches of a pair take the costly network: measured on photos, by what each network gets wrong.
 
-Photos are made small by the benchmarks' bicubic, both networks enlarge all their patches, and squared errors (Y
+Photos are made small by the benchmarks' bicubic, both networks upscale all their patches, and squared errors (Y
 channel) are added up patch by patch. So what any threshold would cost is known without running a network again.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
-from sharpbit.image import is_picture_name, read
+from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
 from sharpbit.measure.psnr import luma
-from sharpbit.measure.upscaling import Enlarge, Pixels, by
+from sharpbit.measure.upscaling import Pixels, Upscale, by
 from sharpbit.runtime import Runtime
 from sharpbit.twopass.clustering import pieces
 from sharpbit.twopass.detail import detail
@@ -28,7 +28,7 @@ COUNT = 12  # photos that are enough
 MAX_DROP = 0.05  # dB
 LARGEST = 6 * 96  # side in small pixels of what is looked at of a photo, from its middle
 BEST = 1e-10 * 255**2  # a mean squared error that counts as none: 100 dB
-WHOLE = 4  # patches along the side of a picture that stands for a whole one
+WHOLE = 4  # patches along the side of an image that stands for a whole one
 TRIES = 3  # of which the quickest counts, for others may use the processor too
 
 Floats = NDArray[np.float64]
@@ -99,15 +99,15 @@ def measured(
     Args:
         costly: opened.
         cheap: opened, of the same scale.
-        folder: of ordinary pictures.
+        folder: of ordinary images.
         patch: side of patches, in small pixels.
         shared: pixels that neighbours have in common.
         count: photos at most, spread evenly over the folder; those too small for one patch do not count.
         progress: called with the share of the work that is done since the last call.
 
     Raises:
-        UsageError: no such folder, no pictures in it, or none that is large enough.
-        ImageError: a picture cannot be read.
+        UsageError: no such folder, no images in it, or none that is large enough.
+        ImageError: an image cannot be read.
     """
     paths = _chosen(folder, count)
     found = []
@@ -120,7 +120,7 @@ def measured(
             progress(1 / len(paths))
     if not found:
         raise UsageError(
-            f"no picture of {folder} has {patch * costly.scale} pixels on both sides, a patch of {patch} before it is"
+            f"no image of {folder} has {patch * costly.scale} pixels on both sides, a patch of {patch} before it is"
             f" shrunk {costly.scale} times; give larger ones, or a smaller --patch"
         )
     return found
@@ -148,20 +148,20 @@ def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
 
 
 def pace(runtime: Runtime, side: int) -> float:
-    """Seconds that an engine takes for a small pixel of a picture of this side."""
-    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    enlarge = by(runtime)
+    """Seconds that an engine takes for a small pixel of an image of this side."""
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    upscale = by(runtime)
     took = []
     for _ in range(TRIES):
         started = time.perf_counter()
-        enlarge(picture)
+        upscale(image)
         took.append(time.perf_counter() - started)
     return min(took) / side**2
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger picture."""
+    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger image."""
 
     costly: float
     cheap: float
@@ -173,22 +173,22 @@ class Pace:
         return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
 
     def time(self, share: float, patch: int, shared: int) -> float:
-        """That of a pair, as a share of that of the costly network on whole pictures; overlaps cost, too."""
+        """That of a pair, as a share of that of the costly network on whole images; overlaps cost, too."""
         return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
 
 
 def _photo(
-    networks: tuple[Enlarge, Enlarge], large: Pixels, scale: int, patch: int, shared: int, told: Callable[[float], None]
+    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Callable[[float], None]
 ) -> Photo:
     small = shrink(large, scale)
     patches = pieces(small, patch, shared)
     cuts = [one.cut(small) for one in patches]
     truth, inner = luma(large), slice(scale, -scale)
 
-    def errors(enlarge: Enlarge) -> Floats:
+    def errors(upscale: Upscale) -> Floats:
         def results() -> Iterator[Pixels]:
             for cut in cuts:
-                yield enlarge(cut)
+                yield upscale(cut)
                 told(1 / len(networks) / len(cuts))
 
         squares = np.zeros_like(truth)  # without a border, as PSNR is measured
@@ -196,7 +196,7 @@ def _photo(
         kept = [(slice(s.kept_from * scale, s.kept_to * scale) for s in (one.rows, one.columns)) for one in patches]
         return np.array([squares[rows, columns].sum() for rows, columns in kept])
 
-    costly, cheap = (errors(enlarge) for enlarge in networks)
+    costly, cheap = (errors(upscale) for upscale in networks)
     return Photo(
         detail=np.array([detail(cut) for cut in cuts]),
         pixels=np.array([one.pixels for one in patches], np.float64),
@@ -208,17 +208,17 @@ def _photo(
 
 def _chosen(folder: Path, count: int) -> list[Path]:
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}; give one with ordinary pictures to calibrate on")
-    paths = sorted(path for path in folder.rglob("*") if is_picture_name(path))
+        raise UsageError(f"there is no folder {folder}; give one with ordinary images to calibrate on")
+    paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
     if not paths:
-        raise UsageError(f"{folder} holds no pictures to calibrate on; give a folder of PNG or JPEG files")
+        raise UsageError(f"{folder} holds no images to calibrate on; give a folder of PNG or JPEG files")
     return [paths[k * len(paths) // count] for k in range(count)] if len(paths) > count else paths
 
 
-def _middle(picture: Pixels, scale: int) -> Pixels:
-    sides = [min(side // scale, LARGEST) * scale for side in picture.shape[:2]]
-    top, left = ((side - kept) // 2 for side, kept in zip(picture.shape[:2], sides, strict=True))
-    return np.ascontiguousarray(picture[top : top + sides[0], left : left + sides[1]])
+def _middle(image: Pixels, scale: int) -> Pixels:
+    sides = [min(side // scale, LARGEST) * scale for side in image.shape[:2]]
+    top, left = ((side - kept) // 2 for side, kept in zip(image.shape[:2], sides, strict=True))
+    return np.ascontiguousarray(image[top : top + sides[0], left : left + sides[1]])
 
 
 def _part_of(progress: Callable[[float], object] | None, parts: int) -> Callable[[float], None]:

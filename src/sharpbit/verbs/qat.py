@@ -27,11 +27,11 @@ def fake_quantize(
         model: in float.
         plan: what is rounded; that of a paper comes from `sharpbit.quant.qat.placement`.
         method: name of the method catalog.
-        batches: pictures `(N, 3, H, W)` in `[0, 1]`, on which ranges begin that `source` does not have.
+        batches: images `(N, 3, H, W)` in `[0, 1]`, on which ranges begin that `source` does not have.
         source: a trained model of the same network, in float or with other quantizers, whose numbers it begins with.
 
     Raises:
-        UsageError: the plan does not fit the network, or there are no pictures.
+        UsageError: the plan does not fit the network, or there are no images.
     """
     quantized = verbs.quantize(model, plan, method)
     if source is not None:
@@ -57,11 +57,11 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     Args:
         model: in float.
         how: the passes; those of the paper come from `sharpbit.quant.refqsr.published`.
-        batches: pictures `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
+        batches: images `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
         source: a trained model of the same network with the bits of the first pass, or in float, or in two passes.
 
     Raises:
-        UsageError: the plan does not fit the network, or there are no pictures.
+        UsageError: the plan does not fit the network, or there are no images.
     """
     model = verbs.refqsr(model, how)
     refqsr.begin(model.net, source.net.state_dict(), batches)
@@ -81,7 +81,7 @@ def tabulate(
     Args:
         model: of method `cabm`, changed in place and returned with the step in its history.
         cadyq: the same network with trained selectors.
-        patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation pictures of DIV2K.
+        patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation images of DIV2K.
             Of networks in two passes, references, then their queries.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
         legacy_edge: score patches as the published program does, see `sharpbit.quant.context.edge_score`.

@@ -22,7 +22,7 @@ from sharpbit.model import Model
 from sharpbit.quant import core, verbs
 from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
-from sharpbit.quant.lossless import check_pictures, quantize_chain
+from sharpbit.quant.lossless import check_images, quantize_chain
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq import bit_allocation as budgets
 from sharpbit.quant.ptq import sensitivity as blaming
@@ -34,7 +34,7 @@ from sharpbit.system.progress import Progress
 from sharpbit.verbs.receipt import Receipt, differences, stored
 
 OTHERS = "--method tuned takes any network"
-BATCH = 8  # small pictures that are calibrated on at once
+BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
     4: (5e-4, 4e-4),
@@ -87,7 +87,7 @@ class Method(Protocol):
     """Makes a quantized model of a float one."""
 
     def __call__(self, model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
-        """`crops` `(N, 3, h, w)` uint8 are small pictures to calibrate on; what comes may still have to be frozen."""
+        """`crops` `(N, 3, h, w)` uint8 are LR images to calibrate on; what comes may still have to be frozen."""
 
 
 def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
@@ -132,30 +132,28 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
     """
 
     def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
-        check_pictures(crops)
+        check_images(crops)
         if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
             raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
-        pictures = crops.float() / 255
-        after = verbs.quantize(model, _plan(model, name, settings, pictures, progress), name)
+        images = crops.float() / 255
+        after = verbs.quantize(model, _plan(model, name, settings, images, progress), name)
         if tuned:
-            count = _counted("balancing", progress, len(pictures) + _layers(after.net))
-            after = verbs.balance(after, pictures, count)
-        parts = torch.split(pictures, BATCH)
+            count = _counted("balancing", progress, len(images) + _layers(after.net))
+            after = verbs.balance(after, images, count)
+        parts = torch.split(images, BATCH)
         count = _counted("calibrating", progress, len(parts) + sum(1 for _ in core.quantizers(after.net)))
         after = verbs.calibrate(after, parts, count)
         if tuned:
-            after = verbs.compensate(
-                after, _spread(pictures, BATCH), _counted("rounding", progress, _layers(after.net))
-            )
+            after = verbs.compensate(after, _spread(images, BATCH), _counted("rounding", progress, _layers(after.net)))
         if settings.refine and pixels:
             count = _counted("refining", progress, settings.refine)
-            after = verbs.pixel_aware(after, model.net, pictures, PixelAware(settings.refine), count)
+            after = verbs.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
         elif settings.refine:
             how = together(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
-            after = verbs.refine(after, model.net, pictures, how, _counted("refining", progress, settings.refine))
+            after = verbs.refine(after, model.net, images, how, _counted("refining", progress, settings.refine))
         if tuned:
             last = Finish()
-            after = verbs.finish(after, model.net, pictures, last, _counted("finishing", progress, last.steps))
+            after = verbs.finish(after, model.net, images, last, _counted("finishing", progress, last.steps))
         return after
 
     return quantized
@@ -171,7 +169,7 @@ def together(steps: int, bits: int) -> Refinement:
     return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 
-def _plan(model: Model, name: str, settings: Settings, pictures: Tensor, progress: Progress | None) -> Plan:
+def _plan(model: Model, name: str, settings: Settings, images: Tensor, progress: Progress | None) -> Plan:
     """What is rounded, and to how many bits; layer by layer where there is a choice."""
     method = core.METHODS[name]
     plans = {
@@ -183,12 +181,12 @@ def _plan(model: Model, name: str, settings: Settings, pictures: Tensor, progres
     net = core.quantize(model.net, plans[max(plans)], method)
     parts = budgets.units(net, products(net))
     count = _counted("choosing widths", progress, len(parts) * len(plans))
-    return budgets.mixed(model.net, plans, method, parts, settings.budget, _spread(pictures, BATCH), count)
+    return budgets.mixed(model.net, plans, method, parts, settings.budget, _spread(images, BATCH), count)
 
 
-def _spread(pictures: Tensor, number: int) -> Tensor:
-    """That many of them, from first to last, as neighbours are crops of one picture."""
-    return pictures[:: max(1, len(pictures) // number)][:number]
+def _spread(images: Tensor, number: int) -> Tensor:
+    """That many of them, from first to last, as neighbours are crops of one image."""
+    return images[:: max(1, len(images) // number)][:number]
 
 
 def _counted(word: str, progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -208,7 +206,7 @@ def _layers(net: nn.Module) -> int:
 
 
 def _after_training(method: core.Method) -> bool:
-    """Whether it needs pictures alone; the others begin a training."""
+    """Whether it needs images alone; the others begin a training."""
     return not (method.loss or method.stage or method.selector)
 
 
@@ -223,7 +221,7 @@ METHODS: Mapping[str, Method] = {
 
 def quantize(
     model: Model,
-    pictures: str | Path | Sequence[np.ndarray],
+    images: str | Path | Sequence[np.ndarray],
     *,
     method: str = "lossless",
     bits: int | Sequence[int] = 8,
@@ -232,11 +230,11 @@ def quantize(
     budget: float | str | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """The model in integers, calibrated on ordinary pictures; what was done is the last entry of its history.
+    """The model in integers, calibrated on ordinary images; what was done is the last entry of its history.
 
     Args:
         model: in float.
-        pictures: a folder, or `(H, W, 3)` uint8 arrays; they are shrunk to what the network gets
+        images: a folder, or `(H, W, 3)` uint8 arrays; they are shrunk to what the network gets
             (`sharpbit.data.calibration`).
         method: one of `METHODS`.
         bits: of weights and activations; several are a choice for each layer.
@@ -247,15 +245,15 @@ def quantize(
 
     Raises:
         UsageError: no such method, bits that it does not make, or nothing to calibrate on.
-        QuantizeError: the method cannot do it for this network, or not with these pictures.
+        QuantizeError: the method cannot do it for this network, or not with these images.
     """
     settings = Settings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
-    return with_receipt(model, pictures, settings, method=method, progress=progress)[0]
+    return with_receipt(model, images, settings, method=method, progress=progress)[0]
 
 
 def with_receipt(
     model: Model,
-    pictures: str | Path | Sequence[np.ndarray],
+    images: str | Path | Sequence[np.ndarray],
     settings: Settings = Settings(),
     *,
     method: str = "lossless",
@@ -268,10 +266,10 @@ def with_receipt(
         raise UsageError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
     if model.arch.name == "integer":
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
-    if isinstance(pictures, (str, Path)):
-        crops, used = calibration.from_folder(pictures, model.scale, progress=progress)
+    if isinstance(images, (str, Path)):
+        crops, used = calibration.from_folder(images, model.scale, progress=progress)
     else:
-        crops, used = calibration.from_pictures(pictures, model.scale)
+        crops, used = calibration.from_images(images, model.scale)
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())
     held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
@@ -296,7 +294,7 @@ def with_receipt(
         kept=settings.keep,
         crops=len(crops),
         held_out=len(held_out) if apart else 0,
-        pictures=used,
+        images=used,
         seconds=round(time.monotonic() - started, 1),
         bytes=(stored(model.net), stored(after.net)),
         psnr=round(psnr, 2),

@@ -1,4 +1,4 @@
-"""The receipt of quantizing: what was done, and how far the two networks are apart on the same pictures."""
+"""The receipt of quantizing: what was done, and how far the two networks are apart on the same images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Receipt:
         bits: of weights and activations, or those that layers have by the budget.
         refined: steps in which it learned from the float network.
         kept: globs of layers that stayed in float.
-        crops: small pictures that were calibrated on.
-        pictures: from which these were cut.
-        held_out: small pictures that were not, but measured on; 0 where there were too few to keep some: then those
+        crops: LR images that were calibrated on.
+        images: from which these were cut.
+        held_out: LR images that were not, but measured on; 0 where there were too few to keep some: then those
             that were.
         seconds: that it took.
         bytes: of the weights, before and after.
-        psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out pictures (RGB, dB).
+        psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out images (RGB, dB).
         differing: share of their samples that are not the same.
         largest: difference in grey levels.
         blame: layers and sites, the worst first, and the share of the mean square error that is gone without rounding
@@ -36,7 +36,7 @@ class Receipt:
         budget: within which widths were chosen; see `Settings`.
         widths: of each layer and site: name, bits of the input, bits of the weight (32 where there is none); empty for
             the method `lossless`.
-        bitops: bit operations for a picture of 640x360, all layers counted; None for the method `lossless`.
+        bitops: bit operations for an image of 640x360, all layers counted; None for the method `lossless`.
     """
 
     method: str
@@ -44,7 +44,7 @@ class Receipt:
     refined: int
     kept: tuple[str, ...]
     crops: int
-    pictures: int
+    images: int
     held_out: int
     seconds: float
     bytes: tuple[int, int]
@@ -59,7 +59,7 @@ class Receipt:
 
 
 @torch.no_grad()
-def enlarged(net: nn.Module, small: np.ndarray) -> np.ndarray:
+def upscaled(net: nn.Module, small: np.ndarray) -> np.ndarray:
     """What a network makes of `(h, w, 3)` bytes, rounded to bytes."""
     x = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].float() / 255
     y: np.ndarray = _eight_bits(net, x)[0].permute(1, 2, 0).contiguous().numpy()

@@ -1,8 +1,8 @@
 """Exact search: the bounds with the smallest square error, both ends at once, and for weights without a way to go.
 
 Ours. Dual clipping cuts greedily, one bin at least, and by moving averages, so that weights stop half way; here the
-error of every pair of bounds of a raster is known from prefix sums (`sharpbit.quant.prefix_sums`), and the raster is made
-finer around the best one. The unclipped range is a candidate.
+error of every pair of bounds of a raster is known from prefix sums (`sharpbit.quant.prefix_sums`), and the raster is
+made finer around the best one. The unclipped range is a candidate.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Product = tuple[int, str | None, str | None]  # MACs, and the quantizers of both
 Budget = float | str
 REFERENCE = 8  # bits of the network of whose cost a budget may be a share
 PLACES = 1 << 15  # of the knapsack
-LOOK = 2  # pictures on which errors are measured
+LOOK = 2  # images on which errors are measured
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def mixed(
     method: Method,
     parts: Sequence[Unit],
     budget: Budget,
-    pictures: Tensor,
+    images: Tensor,
     progress: Callable[[int], object] | None = None,
 ) -> Plan:
     """The plan with a width for each layer that keeps the result nearest to the float one within the budget.
@@ -78,7 +78,7 @@ def mixed(
         method: by which ranges are found.
         parts: see `units`.
         budget: see `limit`.
-        pictures: `(N, 3, H, W)` in `[0, 1]`, to calibrate on, once for each width; through the first of them the
+        images: `(N, 3, H, W)` in `[0, 1]`, to calibrate on, once for each width; through the first of them the
             network runs once for each unit and width.
         progress: called with 1 after each.
 
@@ -90,11 +90,11 @@ def mixed(
     most = limit(budget, parts, bits)
     errors: list[dict[int, float]] = [{} for _ in parts]
     with torch.no_grad():
-        wanted = net.eval()(pictures[:LOOK])
+        wanted = net.eval()(images[:LOOK])
     for width, each in made.items():
-        core.calibrate(each, [pictures])
+        core.calibrate(each, [images])
         for unit, found in zip(parts, errors, strict=True):
-            found[width] = error_of(each, unit, pictures[:LOOK], wanted)
+            found[width] = error_of(each, unit, images[:LOOK], wanted)
             if progress:
                 progress(1)
     costs = [{width: unit.cost(bits[width]) for width in plans} for unit in parts]
@@ -108,7 +108,7 @@ def limit(budget: Budget, parts: Iterable[Unit], bits: Mapping[int, Mapping[str,
 
     Args:
         budget: a mean width such as 5: what the network would cost in 5 bits throughout, but for what has more at any
-            width (the pictures at both ends); or a share such as `40%` of what it costs in 8 bits.
+            width (the images at both ends); or a share such as `40%` of what it costs in 8 bits.
         parts: of the network.
         bits: for each width to choose from, that of every quantizer.
 
@@ -146,11 +146,11 @@ def limit(budget: Budget, parts: Iterable[Unit], bits: Mapping[int, Mapping[str,
 
 
 @torch.no_grad()
-def error_of(net: nn.Module, unit: Unit, pictures: Tensor, wanted: Tensor) -> float:
+def error_of(net: nn.Module, unit: Unit, images: Tensor, wanted: Tensor) -> float:
     """The mean square error where this unit alone of a calibrated network is rounded; `wanted` is the float result."""
     others = [fixed for name, fixed in quantizers(net) if _module(name) not in unit.names]
     with unrounded(others):
-        return float((net.eval()(pictures) - wanted).square().mean())
+        return float((net.eval()(images) - wanted).square().mean())
 
 
 def choose(costs: Sequence[Mapping[int, float]], errors: Sequence[Mapping[int, float]], most: float) -> tuple[int, ...]:

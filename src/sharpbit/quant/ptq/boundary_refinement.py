@@ -1,7 +1,7 @@
-"""Boundary refinement: bounds that learn to give what the float network gives, without any true picture.
+"""Boundary refinement: bounds that learn to give what the float network gives, without any HR image.
 
 Source: CRAFT, `PTQ/Boundary_Refinement_main.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR: the same
-few pictures again and again, in order, mean square error of the results, Adam at a constant rate.
+few images again and again, in order, mean square error of the results, Adam at a constant rate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Refinement:
 
     Attributes:
         steps: of the optimiser.
-        batch: pictures a step.
+        batch: images a step.
         rate: of Adam, for bounds.
         inside: whether a value that rounds to the first or last step counts as inside (see `Grid`).
         weights: of Adam, for weights and biases; at 0, as published, they stay as they are.
@@ -43,7 +43,7 @@ class Refinement:
 def refine(
     net: nn.Module,
     teacher: nn.Module,
-    pictures: Tensor,
+    images: Tensor,
     how: Refinement,
     progress: Callable[[int], object] | None = None,
 ) -> list[float]:
@@ -52,12 +52,12 @@ def refine(
     Args:
         net: quantized and calibrated; all its ranges are of the kind `Bounds`.
         teacher: the float network, in whatever form it gives its best.
-        pictures: `(N, 3, H, W)` in `[0, 1]`.
+        images: `(N, 3, H, W)` in `[0, 1]`.
         how: the plan.
         progress: called with 1 after each step.
 
     Raises:
-        UsageError: other ranges, or no pictures.
+        UsageError: other ranges, or no images.
         ModelError: the loss is not a number any more.
     """
     found = [fixed.range for _, fixed in quantizers(net)]
@@ -66,8 +66,8 @@ def refine(
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"
         )
-    if not len(pictures):
-        raise UsageError("there is nothing to refine with: not one picture came")
+    if not len(images):
+        raise UsageError("there is nothing to refine with: not one image came")
     bounds = [bound for own in ranges for bound in own.parameters()]
     known = {id(bound) for bound in bounds}
     groups = [{"params": bounds, "lr": how.rate}]
@@ -80,7 +80,7 @@ def refine(
     for part in ranges:
         part.inside = how.inside
     net.eval()
-    batches = torch.split(pictures, how.batch)
+    batches = torch.split(images, how.batch)
     wanted: dict[int, Tensor] = {}
     losses = []
     with borrowed(net.parameters()):

@@ -18,19 +18,19 @@ from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.ptq.input_range import widen
 
 RIDGE = 0.01  # share of the mean square of all inputs that is added to that of each
-PLACES = 1 << 13  # places of the pictures that moments are made of
+PLACES = 1 << 13  # places of the images that moments are made of
 
 
 @torch.no_grad()
-def compensate(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] | None = None) -> int:
+def compensate(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
     """Round the weights of a calibrated network so, in place, one layer after another; how many layers were done.
 
-    Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.ptq.input_range`). Grouped convolutions
-    have too few weights a result for making up, and keep theirs.
+    Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.ptq.input_range`). Grouped
+    convolutions have too few weights a result for making up, and keep theirs.
 
     Args:
         net: quantized and calibrated.
-        pictures: `(N, 3, H, W)` in `[0, 1]`.
+        images: `(N, 3, H, W)` in `[0, 1]`.
         progress: called with 1 after each layer.
     """
 
@@ -49,7 +49,7 @@ def compensate(net: nn.Module, pictures: Tensor, progress: Callable[[int], objec
     ]
     handles = [part.register_forward_pre_hook(hook) for part in layers]
     try:
-        net.eval()(pictures)
+        net.eval()(images)
     finally:
         for handle in handles:
             handle.remove()

@@ -23,22 +23,22 @@ from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
 LEAST = 1 / 64  # of the size of the largest channel, that any is taken to have: a silent one may speak yet
 WORTH = 0.9  # the share of the error that must be gone for a scale to be worth its multiplication
-TRIED = 4  # pictures that scales are tried on
-AT_ONCE = 8  # pictures in a forward of all
+TRIED = 4  # images that scales are tried on
+AT_ONCE = 8  # images in a forward of all
 SAMPLES = 1 << 17  # values of an input from which its grid is chosen here
 
 
 @torch.no_grad()
-def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
+def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
     """Scale the channels of a quantized network where that lessens the error of a layer's result; in place.
 
-    How large a channel gets is taken from all pictures: one that is silent in a few of them would be scaled up, and
+    How large a channel gets is taken from all images: one that is silent in a few of them would be scaled up, and
     where it speaks take the grid from all others.
 
     Args:
         net: quantized, not calibrated yet.
-        pictures: `(N, 3, H, W)` in `[0, 1]`; on a few of them, spread over all, scales are tried.
-        progress: called with the number of pictures that were looked at, and with 1 after each layer.
+        images: `(N, 3, H, W)` in `[0, 1]`; on a few of them, spread over all, scales are tried.
+        progress: called with the number of images that were looked at, and with 1 after each layer.
 
     Returns:
         the names of the layers that were changed.
@@ -71,11 +71,11 @@ def balance(net: nn.Module, pictures: Tensor, progress: Callable[[int], object] 
     net.eval()
     with unrounded(widths):
         with _told(layers, measure):
-            for batch in torch.split(pictures, AT_ONCE):
+            for batch in torch.split(images, AT_ONCE):
                 net(batch)
                 tell(len(batch))
         with _told(layers, look):
-            net(pictures[:: max(1, len(pictures) // TRIED)][:TRIED])
+            net(images[:: max(1, len(images) // TRIED)][:TRIED])
     for name, scale in found.items():
         layer = layers[name]
         wrap(net, [name])

@@ -1,7 +1,7 @@
 """Bounds by result: the range of a layer's input is widened where that brings the layer's result closer.
 
 Ours. A search by the error of the tensor clips too much where few large values say the same thing: rounding errors of
-many values cancel out in a sum, clipped ones add up. In networks that carry the picture through a layer the brightest
+many values cancel out in a sum, clipped ones add up. In networks that carry the image through a layer the brightest
 parts of it are such values.
 """
 

@@ -1,7 +1,7 @@
 """The last layer learns alone: weights, bounds and scales of channels, until it gives what the float network gives.
 
 Ours, after the layerwise reconstruction of AdaQuant and BRECQ. In a network for super-resolution most of what few bits
-cost arises there, since its input carries the picture, and nothing comes after it to mend that. What it gets is
+cost arises there, since its input carries the image, and nothing comes after it to mend that. What it gets is
 computed once; its steps then take a hundredth of the time of those of the whole network.
 """
 
@@ -23,7 +23,7 @@ from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted, rounding
 from sharpbit.quant.ptq.equalize import wrap
 
-AT_ONCE = 2  # pictures in a forward of the whole network
+AT_ONCE = 2  # images in a forward of the whole network
 SCALES = 3.0  # the rate of scales, in units of that of the rest
 
 
@@ -33,21 +33,21 @@ class Finish:
 
     Attributes:
         steps: of Adam.
-        batch: pictures a step, drawn with a fixed seed.
+        batch: images a step, drawn with a fixed seed.
         rate: at first; it falls to zero along a cosine.
-        pictures: that are looked at, at most.
+        images: that are looked at, at most.
     """
 
     steps: int = 1500
     batch: int = 4
     rate: float = 2e-3
-    pictures: int = 64
+    images: int = 64
 
 
 def finish(
     net: nn.Module,
     teacher: nn.Module,
-    pictures: Tensor,
+    images: Tensor,
     how: Finish,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[str], list[float]]:
@@ -56,7 +56,7 @@ def finish(
     Args:
         net: quantized and calibrated.
         teacher: the float network; its modules have the same names.
-        pictures: `(N, 3, H, W)` in `[0, 1]`.
+        images: `(N, 3, H, W)` in `[0, 1]`.
         how: the plan.
         progress: called with 1 after each step.
 
@@ -64,14 +64,14 @@ def finish(
         The name of the layer if it got scales that it did not have, and the loss of each step.
 
     Raises:
-        UsageError: no layer has both sides rounded to bounds, or there are no pictures.
+        UsageError: no layer has both sides rounded to bounds, or there are no images.
         ModelError: the loss is not a number any more.
     """
-    if not len(pictures):
-        raise UsageError("there is nothing to learn from: not one picture came")
-    pictures = pictures[:: max(1, math.ceil(len(pictures) / how.pictures))]
-    name, part = _last(net, pictures[:1])
-    given, wanted = _seen(net, part, pictures)[0], _seen(teacher, teacher.get_submodule(name), pictures)[1]
+    if not len(images):
+        raise UsageError("there is nothing to learn from: not one image came")
+    images = images[:: max(1, math.ceil(len(images) / how.images))]
+    name, part = _last(net, images[:1])
+    given, wanted = _seen(net, part, images)[0], _seen(teacher, teacher.get_submodule(name), images)[1]
     new = [] if isinstance(part.act, Balanced) else [name]
     wrap(net, new)
     act, losses = part.act, []
@@ -104,7 +104,7 @@ def finish(
     return new, losses
 
 
-def _last(net: nn.Module, picture: Tensor) -> tuple[str, Weighted]:
+def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
     """The last layer that runs of those that can learn."""
     order: list[tuple[str, Weighted]] = []
     handles = [
@@ -117,7 +117,7 @@ def _last(net: nn.Module, picture: Tensor) -> tuple[str, Weighted]:
     ]
     try:
         with torch.no_grad():
-            net.eval()(picture)
+            net.eval()(image)
     finally:
         for handle in handles:
             handle.remove()
@@ -127,12 +127,12 @@ def _last(net: nn.Module, picture: Tensor) -> tuple[str, Weighted]:
 
 
 @torch.no_grad()
-def _seen(net: nn.Module, part: nn.Module, pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _seen(net: nn.Module, part: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """What a layer is given and what it gives."""
     pairs: list[tuple[Tensor, Tensor]] = []
     handle = part.register_forward_hook(lambda _, args, out: pairs.append((args[0].clone(), out.clone())))
     try:
-        for batch in torch.split(pictures, AT_ONCE):
+        for batch in torch.split(images, AT_ONCE):
             net.eval()(batch)
     finally:
         handle.remove()

@@ -2,7 +2,7 @@
 
 Source: "Toward Accurate Post-Training Quantization for Image Super Resolution", Tu et al., CVPR 2023;
 `basicsr/ptq4sr.py` of huawei-noah/Efficient-Computing: first the bounds of activations, then those of weights, each
-with Adam along a cosine, two pictures a step. In the released code the features of the second term of the loss are cut
+with Adam along a cosine, two images a step. In the released code the features of the second term of the loss are cut
 off from the gradient, so that the pixels alone teach; no `features` gives that.
 """
 
@@ -31,7 +31,7 @@ class PixelAware:
 
     Attributes:
         steps: half of them for the bounds of activations, the rest for those of weights.
-        batch: pictures a step.
+        batch: images a step.
         act: first and last rate of Adam for bounds of activations.
         weight: the same for bounds of weights.
         features: globs over modules whose results, maps `(N, C, H, W)`, are to be alike: the residual blocks.
@@ -49,7 +49,7 @@ class PixelAware:
 def pixel_aware(
     net: nn.Module,
     teacher: nn.Module,
-    pictures: Tensor,
+    images: Tensor,
     how: PixelAware,
     progress: Callable[[int], object] | None = None,
 ) -> list[float]:
@@ -60,12 +60,12 @@ def pixel_aware(
     Args:
         net: quantized and calibrated; all its ranges are of the kind `Bounds`.
         teacher: the float network.
-        pictures: `(N, 3, H, W)` in `[0, 1]`.
+        images: `(N, 3, H, W)` in `[0, 1]`.
         how: the plan.
         progress: called with 1 after each step.
 
     Raises:
-        UsageError: other ranges, no pictures, or a glob that names nothing.
+        UsageError: other ranges, no images, or a glob that names nothing.
         ModelError: the loss is not a number any more.
     """
     found = [fixed for _, fixed in quantizers(net)]
@@ -73,8 +73,8 @@ def pixel_aware(
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"
         )
-    if not len(pictures):
-        raise UsageError("there is nothing to refine with: not one picture came")
+    if not len(images):
+        raise UsageError("there is nothing to refine with: not one image came")
     losses: list[float] = []
     net.eval()
     with borrowed(net.parameters()), _results(net, how.features) as own, _results(teacher, how.features) as wanted:
@@ -94,9 +94,9 @@ def pixel_aware(
             adam = _started(net, learning, rates[0])
             for step in range(steps):
                 adam.param_groups[0]["lr"] = _cosine(*rates, step / steps)
-                first = step * how.batch % len(pictures)
+                first = step * how.batch % len(images)
                 with _counting(learning) as numbers:
-                    loss = loss_of(pictures[first : first + how.batch])
+                    loss = loss_of(images[first : first + how.batch])
                 adam.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 _scale(numbers)

@@ -25,7 +25,7 @@ def parts(net: nn.Module) -> dict[str, list[Fixed]]:
 
 @torch.no_grad()
 def blame(
-    net: nn.Module, teacher: nn.Module, pictures: Tensor, progress: Callable[[int], object] | None = None
+    net: nn.Module, teacher: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None
 ) -> tuple[tuple[str, float], ...]:
     """Names of layers and sites, the worst first, with the share of the mean square error that each one causes.
 
@@ -34,13 +34,13 @@ def blame(
     Args:
         net: quantized and calibrated, not frozen.
         teacher: the float network.
-        pictures: `(N, 3, H, W)` in `[0, 1]`, few: the network runs once for each layer.
+        images: `(N, 3, H, W)` in `[0, 1]`, few: the network runs once for each layer.
         progress: called with 1 after each.
     """
-    wanted = teacher(pictures)
+    wanted = teacher(images)
 
     def error() -> float:
-        return float((net(pictures) - wanted).square().mean())
+        return float((net(images) - wanted).square().mean())
 
     whole = error()
     shares = []
@@ -53,8 +53,8 @@ def blame(
 
 
 @torch.no_grad()
-def ranges(net: nn.Module, pictures: Tensor) -> tuple[tuple[str, float, float, float, float], ...]:
-    """Of each rounded activation: name, smallest and largest value in float, and of its grid, on these pictures."""
+def ranges(net: nn.Module, images: Tensor) -> tuple[tuple[str, float, float, float, float], ...]:
+    """Of each rounded activation: name, smallest and largest value in float, and of its grid, on these images."""
     acts = {
         fixed: name
         for name, part in net.named_modules()
@@ -75,7 +75,7 @@ def ranges(net: nn.Module, pictures: Tensor) -> tuple[tuple[str, float, float, f
     handles = [fixed.register_forward_pre_hook(hook) for fixed in acts]
     try:
         with unrounded(widths):
-            net.eval()(pictures)
+            net.eval()(images)
     finally:
         for handle in handles:
             handle.remove()

@@ -28,10 +28,10 @@ class Pretraining:
     """How the classifier is trained; the paper says only on what.
 
     Attributes:
-        epochs: passes over the training pictures.
+        epochs: passes over the training images.
         batch: crops a step.
         side: of a crop before it is shrunk.
-        shrink: most times that it is shrunk, so that textures are as fine as in small pictures.
+        shrink: most times that it is shrunk, so that textures are as fine as in LR images.
         rate: learning rate of Adam at the start; it falls to 0 along a cosine.
         seed: of weights and crops.
     """
@@ -105,7 +105,7 @@ class ClustBlock(nn.Module):
 def pretrain(
     textures: Textures, how: Pretraining, *, device: str = "cpu", progress: Callable[[int, int, float], object] | None
 ) -> ClustBlock:
-    """A classifier trained on pictures of textures, in 8 bits.
+    """A classifier trained on images of textures, in 8 bits.
 
     Args:
         textures: to train on; the grids of activations are those of crops of them.
@@ -115,7 +115,7 @@ def pretrain(
     """
     torch.manual_seed(how.seed)
     net = ClustBlock(len(textures.classes)).to(device)
-    steps = how.epochs * math.ceil(len(textures.pictures) / how.batch)
+    steps = how.epochs * math.ceil(len(textures.images) / how.batch)
     optimizer = torch.optim.Adam(net.parameters(), lr=how.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(how.seed)
@@ -160,15 +160,15 @@ def give_grids(net: ClustBlock, crops: list[Tensor]) -> None:
 
 @torch.no_grad()
 def right(net: ClustBlock, textures: Textures, side: int = 96) -> float:
-    """The share of right answers, mean over classes: of each picture the middle square, shrunk to `side`.
+    """The share of right answers, mean over classes: of each image the middle square, shrunk to `side`.
 
-    Of the Describable Textures Dataset, whose classes are of one size, that is the share of all pictures.
+    Of the Describable Textures Dataset, whose classes are of one size, that is the share of all images.
     """
     hits: dict[int, list[bool]] = {}
-    for picture, label in zip(textures.pictures, textures.labels, strict=True):
-        size = min(picture.shape[1:])
-        top, left = ((whole - size) // 2 for whole in picture.shape[1:])
-        square = picture[:, top : top + size, left : left + size].float()[None] / 255
+    for image, label in zip(textures.images, textures.labels, strict=True):
+        size = min(image.shape[1:])
+        top, left = ((whole - size) // 2 for whole in image.shape[1:])
+        square = image[:, top : top + size, left : left + size].float()[None] / 255
         square = F.interpolate(square, (side, side), mode="bilinear", antialias=True)
         hits.setdefault(label, []).append(int(net(square).argmax(1)) == label)
     return sum(sum(own) / len(own) for own in hits.values()) / max(len(hits), 1)
@@ -192,7 +192,7 @@ def write(net: ClustBlock, classes: tuple[str, ...], card: Mapping[str, Any], pa
 
 def card_of(how: Pretraining, train: Textures, test: Textures, top1: float, **more: Any) -> dict[str, Any]:
     """What is known of a classifier that was trained so."""
-    sizes = {"train": len(train.pictures), "test": len(test.pictures), "top1": round(top1, 4)}
+    sizes = {"train": len(train.images), "test": len(test.images), "top1": round(top1, 4)}
     return {**more, **sizes, "pretraining": asdict(how)}
 
 

@@ -114,7 +114,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
                     net(shown)
         net.train(training)
         if not count:
-            raise UsageError("there is nothing to begin with: not one batch of pictures came")
+            raise UsageError("there is nothing to begin with: not one batch of images came")
     return count
 
 

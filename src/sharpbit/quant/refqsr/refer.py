@@ -41,7 +41,7 @@ class RefER(nn.Module):
         """`(N, C, h, w)` and `(N, C, h', w')` to the former."""
         places = self.places(query, reference)
         if self.pooled:
-            places = enlarged(places, query)
+            places = upscaled(places, query)
         y: Tensor = query + self.residual(query, warped(reference, places))
         return F.relu(y) if self.rectified else y
 
@@ -140,7 +140,7 @@ def matched(query: Tensor, reference: Tensor, size: tuple[int, ...] | torch.Size
     return found.transpose(1, 2).reshape(query.shape[0], 2, *query.shape[2:])
 
 
-def enlarged(places: Tensor, query: Tensor) -> Tensor:
+def upscaled(places: Tensor, query: Tensor) -> Tensor:
     """Places `(N, 2, h // 3, w // 3)` for each pixel of the query, `(N, 2, h, w)`, by bilinear interpolation.
 
     What is interpolated is how far each place is from the same place in the query. Inside that is the same as
@@ -160,7 +160,7 @@ def warped(reference: Tensor, places: Tensor) -> Tensor:
 
 
 def _middles(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
-    """Column and row of the middles of the places of `x` `(N, C, h, w)` in a picture of `size`: `(hw, 2)`."""
+    """Column and row of the middles of the places of `x` `(N, C, h, w)` in an image of `size`: `(hw, 2)`."""
     rows, columns = (
         (torch.arange(count, device=x.device) + 0.5) * (whole / count) - 0.5
         for count, whole in zip(x.shape[2:], size[-2:], strict=True)

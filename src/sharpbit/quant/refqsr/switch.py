@@ -50,7 +50,7 @@ def passing(net: nn.Module, role: int) -> Iterator[None]:
 
 
 class ReferencePass(nn.Module):
-    """The first pass, of tensors alone: patches to pictures, and features for each RefER."""
+    """The first pass, of tensors alone: patches to images, and features for each RefER."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -59,14 +59,14 @@ class ReferencePass(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """`(N, 3, h, w)` to `(N, 3, h * scale, w * scale)` and `(N, C, h, w)` for each RefER."""
         roles = _roles(self.net)
-        picture = self.net(x)
+        image = self.net(x)
         features = tuple(roles.features[place] for place in sorted(roles.features))
         roles.features = {}
-        return picture, *features
+        return image, *features
 
 
 class QueryPass(nn.Module):
-    """The second pass, of tensors alone: patches, and the features of the reference of each, to pictures."""
+    """The second pass, of tensors alone: patches, and the features of the reference of each, to images."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -76,9 +76,9 @@ class QueryPass(nn.Module):
         """`(N, 3, h, w)` and for each RefER `(N, C, h', w')` to `(N, 3, h * scale, w * scale)`."""
         roles = _roles(self.net)
         roles.features = dict(enumerate(features))
-        picture: Tensor = self.net(x)
+        image: Tensor = self.net(x)
         roles.features = {}
-        return picture
+        return image
 
 
 def one_pass(net: nn.Module, role: int) -> nn.Module:

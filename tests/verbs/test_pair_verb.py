@@ -21,8 +21,8 @@ PATCH, SHARED, SCALE = 24, 6, 2
 
 
 def photo(seed):
-    """Large pixels, `(208, 208, 3)`: one of three squares of a picture with smooth and detailed places."""
-    with Image.open(Path(__file__).parents[1] / "docs" / "images" / "demo.png") as demo:
+    """Large pixels, `(208, 208, 3)`: one of three squares of an image with smooth and detailed places."""
+    with Image.open(Path(__file__).parents[2] / "docs" / "images" / "demo.png") as demo:
         return np.ascontiguousarray(np.asarray(demo.convert("RGB"))[:208, 52 * seed : 52 * seed + 208])
 
 
@@ -128,8 +128,8 @@ def test_some_photos_of_many(networks, folder):
 
 
 def test_folders_that_do_not_do(networks, folder, tmp_path):
-    for where, message in ((tmp_path / "none", "there is no folder"), (tmp_path, "holds no pictures")):
+    for where, message in ((tmp_path / "none", "there is no folder"), (tmp_path, "holds no images")):
         with pytest.raises(UsageError, match=message):
             measured(*networks, where, PATCH, SHARED)
-    with pytest.raises(UsageError, match=r"no picture of .* has 400 pixels on both sides"):
+    with pytest.raises(UsageError, match=r"no image of .* has 400 pixels on both sides"):
         measured(*networks, folder, 200, SHARED)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_samples import SRGB, XMP, array, exif
+from image_samples import SRGB, XMP, array, exif
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError, OutputExists, UsageError
@@ -107,7 +107,7 @@ def test_every_level_is_exact(kind: str, level: int) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_smallest_pictures(kind: str, shape: tuple[int, int]) -> None:
+def test_the_smallest_images(kind: str, shape: tuple[int, int]) -> None:
     pixels = np.full((*shape, 3), 200, np.uint8)
     got = read(written(kind, pixels))
     assert got.pixels.shape == pixels.shape or (kind == "GIF" and got.pixels.shape[:2] == shape)
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_memory_does_not_grow_with_the_picture(kind: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_image(kind: str, tmp_path: Path) -> None:
     code = f"""
 import resource, sys, numpy as np
 from pathlib import Path
@@ -279,7 +279,7 @@ with open_writer(Path({str(tmp_path / "x")!r}), {kind!r}, options=WriteOptions(c
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 60  # MiB; the picture has 366
+    assert float(run.stdout) < 60  # MiB; the image has 366
 
 
 def test_profiles_made_here_are_accepted_by_littlecms() -> None:

@@ -1,4 +1,4 @@
-"""Pictures and blocks of metadata for the tests."""
+"""Images and blocks of metadata for the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6
 
 
 def array(height: int, width: int, channels: int, dtype: Any, seed: int = 0) -> np.ndarray:
-    """A smooth picture with noise in it, using the whole range."""
+    """A smooth image with noise in it, using the whole range."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     planes = [np.sin(x / (9 + k) + y / (7 + 2 * k)) * 0.4 + 0.5 for k in range(channels)]

@@ -9,9 +9,8 @@ from PIL import Image
 
 from sharpbit.data.textures import Textures, from_dtd, from_folders
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.refqsr import clustblock
 from sharpbit.quant.refqsr.clustblock import ClustBlock, Pretraining, card_of, give_grids, pretrain, right, write
-from sharpbit.twopass.classifier import LAYERS, Classifier, embedded
+from sharpbit.twopass.classifier import EMBEDDED, LAYERS, Classifier, embedded
 
 
 def texture(kind: int, seed: int, side: int = 48) -> np.ndarray:
@@ -23,8 +22,8 @@ def texture(kind: int, seed: int, side: int = 48) -> np.ndarray:
 
 
 def textures(seed: int, each: int = 8) -> Textures:
-    pictures = [texture(kind, seed + n) for kind in range(3) for n in range(each)]
-    tensors = tuple(torch.from_numpy(p).permute(2, 0, 1).contiguous() for p in pictures)
+    images = [texture(kind, seed + n) for kind in range(3) for n in range(each)]
+    tensors = tuple(torch.from_numpy(p).permute(2, 0, 1).contiguous() for p in images)
     return Textures(("stripes", "checks", "noise"), tensors, tuple(k for k in range(3) for _ in range(each)))
 
 
@@ -90,7 +89,7 @@ def test_the_embedded_one():
     assert classifier.card["licence"] == "CC0-1.0"
     assert classifier.parameters == 57_184 + 33 * 54
     assert 0.4 < classifier.card["top1"] <= 1
-    assert Path(clustblock.__file__).parent.joinpath("clusters", "textures.npz").stat().st_size < 90_000
+    assert EMBEDDED.stat().st_size < 90_000
 
 
 def test_the_embedded_one_tells_textures_apart_as_its_card_says(shared):
@@ -120,7 +119,7 @@ def test_folders_are_split_by_file(tmp_path):
     assert train.classes == test.classes == ("checks", "stripes")
     assert train.labels == (0, *[1] * 7)
     assert test.labels == (1, 1)
-    assert torch.equal(test.pictures[0], torch.from_numpy(texture(0, 3)).permute(2, 0, 1))
+    assert torch.equal(test.images[0], torch.from_numpy(texture(0, 3)).permute(2, 0, 1))
     crops, labels = train.batch(6, 20, torch.Generator().manual_seed(1))
     assert crops.shape == (6, 3, 20, 20)
     assert 0 <= crops.min() <= crops.max() <= 1
@@ -129,7 +128,7 @@ def test_folders_are_split_by_file(tmp_path):
 
 def test_every_class_comes_equally_often():
     few = textures(1)
-    uneven = Textures(few.classes, few.pictures[:10], (0,) * 8 + (1, 2))
+    uneven = Textures(few.classes, few.images[:10], (0,) * 8 + (1, 2))
     _, labels = uneven.batch(600, 8, torch.Generator().manual_seed(1))
     assert torch.bincount(labels).min() > 150
 

@@ -41,7 +41,7 @@ def test_another_size(tmp_path, model):
     whole = sharpbit.inspect(tmp_path / "m.safetensors")
     assert facts.input_size == (100, 200)
     assert facts.macs * 360 * 640 == whole.macs * 100 * 200
-    with pytest.raises(UsageError, match="x3 network makes no picture of 601x300"):
+    with pytest.raises(UsageError, match="x3 network makes no image of 601x300"):
         sharpbit.inspect(tmp_path / "m.safetensors", (300, 601))
 
 

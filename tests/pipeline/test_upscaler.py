@@ -1,4 +1,4 @@
-"""From a picture to its result: sizes between networks, transparency, grey, model files that lie about themselves."""
+"""From an image to its result: sizes between networks, transparency, grey, model files that lie about themselves."""
 
 import numpy as np
 import onnx
@@ -7,7 +7,7 @@ import pytest
 import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.image import Metadata, Picture
+from sharpbit.image import ImageData, Metadata
 from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
 from sharpbit.pipeline import upscaler
@@ -17,12 +17,12 @@ from sharpbit.pipeline.upscaler import Upscaler
 X2 = "x2-clean-balanced"
 
 
-def picture(height, width, channels=3, *, alpha=False, seed=0):
+def image(height, width, channels=3, *, alpha=False, seed=0):
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (height // 5 + 1, width // 5 + 1, channels), np.uint8)
     pixels = np.ascontiguousarray(blocks.repeat(5, 0).repeat(5, 1)[:height, :width])
     cover = np.clip(np.hypot(*np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]) * 400 - 100, 0, 255)
-    return Picture(pixels, cover.astype(np.uint8) if alpha else None, Metadata(), (), "array")
+    return ImageData(pixels, cover.astype(np.uint8) if alpha else None, Metadata(), (), "array")
 
 
 def whole(strips):
@@ -36,7 +36,7 @@ def whole(strips):
 def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeypatch):
     """Strips in, strips out: wherever they are cut, each pixel is what one resize of all of it would give."""
     monkeypatch.setattr(upscaler, "TILE", 37)  # rows of a strip that goes out
-    source = picture(150, 61)
+    source = image(150, 61)
     native, _ = whole(Upscaler(X2, tile=tile).strips(source))
     before = native if size[0] > 150 or size[1] > 61 else source.pixels
     expected = np.rint(np.clip(resize(before / np.float32(255), *size), 0, 1) * 255)
@@ -49,7 +49,7 @@ def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeyp
 @pytest.mark.parametrize("size", [(70, 90), (151, 201), (20, 30)])
 def test_other_sizes_keep_the_colour_at_transparent_edges(size):
     """Whatever lies hidden under transparency, here bright green, does not show at the edge of what is seen."""
-    source = picture(60, 80, alpha=True)
+    source = image(60, 80, alpha=True)
     source.pixels[...] = [200, 40, 90]
     source.pixels[source.alpha == 0] = [0, 255, 0]
     out, cover = whole(Upscaler(size=Size(width=size[1], height=size[0])).strips(source))
@@ -64,21 +64,21 @@ def test_results_of_other_sizes_are_judged_too(tmp_path):
     """The last strips that a smaller result does not need still pass the check."""
     path = network(tmp_path / "dark.onnx", gain=0.3)
     with pytest.raises(sharpbit.SharpbitError, match="colour"):
-        list(Upscaler(path, size=Size(width=100)).strips(picture(60, 80)))
+        list(Upscaler(path, size=Size(width=100)).strips(image(60, 80)))
 
 
 def test_grey_stays_grey_and_agrees_with_grey_as_rgb():
-    source = picture(40, 50, 1)
+    source = image(40, 50, 1)
     grey, _ = whole(Upscaler(X2).strips(source))
-    rgb, _ = whole(Upscaler(X2).strips(Picture(source.pixels.repeat(3, 2), None, source.metadata, (), "array")))
+    rgb, _ = whole(Upscaler(X2).strips(ImageData(source.pixels.repeat(3, 2), None, source.metadata, (), "array")))
     assert grey.shape == (80, 100, 1)
     luma = rgb.astype(float) @ [0.299, 0.587, 0.114]
     assert np.abs(grey[..., 0] - luma).max() <= 1
 
 
 def test_opaque_and_invisible_stay_what_they_are():
-    """Alpha enlarged by a network would ring: 254 where all is opaque, 1 where nothing is."""
-    source = picture(60, 60, alpha=True)
+    """Alpha upscaled by a network would ring: 254 where all is opaque, 1 where nothing is."""
+    source = image(60, 60, alpha=True)
     source.alpha[...] = 0
     source.alpha[20:40, 10:50] = 255
     _, cover = whole(Upscaler(X2).strips(source))
@@ -89,10 +89,10 @@ def test_opaque_and_invisible_stay_what_they_are():
 
 def test_the_ensemble_sees_every_orientation_alike():
     """The mean over all turns and mirrors commutes with them."""
-    source = picture(24, 24)
+    source = image(24, 24)
     straight, _ = whole(Upscaler(X2, ensemble=True).strips(source))
     for turn in (np.rot90, np.fliplr, np.flipud, lambda x: x.swapaxes(0, 1)):
-        turned = Picture(np.ascontiguousarray(turn(source.pixels)), None, source.metadata, (), "array")
+        turned = ImageData(np.ascontiguousarray(turn(source.pixels)), None, source.metadata, (), "array")
         out, _ = whole(Upscaler(X2, ensemble=True).strips(turned))
         difference = np.abs(out.astype(int) - turn(straight))
         assert difference.max() <= 1  # sums in another order round otherwise, seldom
@@ -103,7 +103,7 @@ def test_the_ensemble_sees_every_orientation_alike():
 @pytest.mark.parametrize("size", [None, Size(width=100), Size(width=30)])
 def test_progress_adds_up_to_one(size, alpha):
     shares = []
-    list(Upscaler(X2, size=size, tile=16).strips(picture(40, 55, alpha=alpha), progress=shares.append))
+    list(Upscaler(X2, size=size, tile=16).strips(image(40, 55, alpha=alpha), progress=shares.append))
     assert sum(shares) == pytest.approx(1)
 
 
@@ -131,7 +131,7 @@ def test_a_slip_of_the_key_is_not_obeyed(size):
 
 
 def test_tiles_of_a_network_that_sees_everything_are_said(tmp_path, monkeypatch):
-    source = picture(40, 50)
+    source = image(40, 50)
     everything, local = network(tmp_path / "a.onnx", receptive_field=None), network(tmp_path / "b.onnx")
     assert Upscaler(everything).losses(source) == ()
     (note,) = Upscaler(everything, tile=32).losses(source)
@@ -172,7 +172,7 @@ def network(path, *, scale=2, gain=1.0, stride=1, **header):
 
 
 def test_an_honest_file_of_ours(tmp_path):
-    source = picture(20, 30).pixels
+    source = image(20, 30).pixels
     assert np.array_equal(
         sharpbit.upscale(source, model=network(tmp_path / "a.onnx")), source.repeat(2, 0).repeat(2, 1)
     )
@@ -195,7 +195,7 @@ def test_an_honest_file_of_ours(tmp_path):
 def test_a_file_that_lies_or_differs_is_refused(tmp_path, lie, words):
     path = network(tmp_path / "a.onnx", **lie)
     with pytest.raises(ModelError) as caught:
-        sharpbit.upscale(picture(20, 30).pixels, model=path)
+        sharpbit.upscale(image(20, 30).pixels, model=path)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -205,7 +205,7 @@ def test_a_header_of_another_scale_is_refused(tmp_path):
     text = path.read_bytes().replace(b'"scale":3', b'"scale":2')  # the header is no part of the digest
     path.write_bytes(text)
     with pytest.raises(ModelError, match="not 2 times as large"):
-        sharpbit.upscale(picture(20, 30).pixels, model=path)
+        sharpbit.upscale(image(20, 30).pixels, model=path)
 
 
 def test_a_changed_weight_is_refused(tmp_path):

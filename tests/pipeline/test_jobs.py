@@ -28,7 +28,7 @@ def pairs(*arguments, **more):
     return {str(job.source): str(job.target) for job in found}
 
 
-def test_a_walk_takes_pictures_in_order_and_leaves_hidden_ones(tree):
+def test_a_walk_takes_images_in_order_and_leaves_hidden_ones(tree):
     assert [str(job.source) for job in plan(["in"], "out")] == ["in/a.png", "in/b.JPG", "in/sub/a.png"]
 
 
@@ -66,7 +66,7 @@ def test_a_size_in_pixels_is_no_factor_in_the_name(tree):
 
 
 @pytest.mark.parametrize("output", [None, "in", "in/out", "out"])
-def test_the_same_command_again_takes_the_same_pictures(tree, output):
+def test_the_same_command_again_takes_the_same_images(tree, output):
     """What the first run wrote into its own input must not become input of the second."""
     first = pairs(["in"], output)
     for target in first.values():
@@ -75,7 +75,7 @@ def test_the_same_command_again_takes_the_same_pictures(tree, output):
     assert pairs(["in"], output) == first
 
 
-def test_a_shell_pattern_again_takes_the_same_pictures(tree):
+def test_a_shell_pattern_again_takes_the_same_images(tree):
     first = pairs(["in/a.png", "in/b.JPG"])
     assert pairs(["in/a.png", "in/a_x2.png", "in/b.JPG", "in/b_x2.png"]) == first
 
@@ -102,7 +102,7 @@ def test_two_folders_with_one_name_are_an_error_of_the_second(tree):
     assert "in/a.png goes already" in str(found[1].error)
 
 
-def test_a_picture_is_never_its_own_result(tree):
+def test_a_image_is_never_its_own_result(tree):
     (named,) = plan(["in/a.png"], "in/sub/../a.png")
     (templated,) = plan(["in/a.png"], template="{stem}")
     for job in (named, templated):
@@ -136,9 +136,9 @@ def test_a_template_that_cannot_work(tree, template):
 @pytest.mark.parametrize(
     ("inputs", "output", "message"),
     [
-        ([], None, "at least one picture"),
-        (["-", "one.jpg"], None, "one picture, not 2"),
-        (["in"], "-", "one picture, not 3"),
+        ([], None, "at least one image"),
+        (["-", "one.jpg"], None, "one image, not 2"),
+        (["in"], "-", "one image, not 3"),
         (["in"], "out.png", "cannot all go to out.png"),
         (["in"], "one.jpg", "cannot all go to one.jpg"),
         (["one.jpg", "in/a.png"], "out.png", "cannot all go to out.png"),

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharpbit.image import Metadata, Picture
+from sharpbit.image import ImageData, Metadata
 from sharpbit.pipeline import batch as batches
 from sharpbit.pipeline.batch import Batch
 from sharpbit.pipeline.jobs import Job
-from sharpbit.verbs.upscale import Target, Written
+from sharpbit.pipeline.writing import Target, Written
 
 PATIENCE = 10  # seconds, after which a test fails
 
 
 class Upscaler:
-    """Two strips a picture; says when it begins, and waits for what the test says."""
+    """Two strips an image; says when it begins, and waits for what the test says."""
 
     def __init__(self, number):
         self.began = [threading.Event() for _ in range(number)]
@@ -26,7 +26,7 @@ class Upscaler:
     def plan(self, height, width, dtype):
         return "model", 2 * height, 2 * width
 
-    def strips(self, picture, name, progress):
+    def strips(self, image, name, progress):
         self.count += 1
         self.began[self.count].set()
         if self.wait_for[self.count] is not None:
@@ -44,12 +44,12 @@ def jobs(tmp_path):
 
 
 @pytest.fixture
-def pictures(monkeypatch):
+def images(monkeypatch):
     read = [threading.Event() for _ in range(3)]
 
     def open_one(path, **more):
         read[int(Path(path).stem)].set()
-        return Picture(np.zeros((4, 4, 3), np.uint8), None, Metadata(), (), "PNG")
+        return ImageData(np.zeros((4, 4, 3), np.uint8), None, Metadata(), (), "PNG")
 
     monkeypatch.setattr(batches.images, "read", open_one)
     monkeypatch.setattr(batches.images, "probe", lambda path, most: (4, 4))
@@ -57,18 +57,18 @@ def pictures(monkeypatch):
     return read
 
 
-def test_the_next_picture_is_read_while_the_network_runs(jobs, pictures):
+def test_the_next_image_is_read_while_the_network_runs(jobs, images):
     upscaler = Upscaler(3)
-    upscaler.wait_for[0] = pictures[1]
-    upscaler.wait_for[1] = pictures[2]
+    upscaler.wait_for[0] = images[1]
+    upscaler.wait_for[1] = images[2]
     assert [o.status for o in Batch(upscaler, Target()).run(jobs, lambda share: None)] == ["done"] * 3
 
 
-def test_a_picture_is_written_while_the_network_runs_on_the_next(jobs, pictures, monkeypatch):
+def test_a_image_is_written_while_the_network_runs_on_the_next(jobs, images, monkeypatch):
     upscaler = Upscaler(3)
     order = []
 
-    def write(strips, upscaler_, picture, target, how):
+    def write(strips, upscaler_, image, target, how):
         number = int(Path(target).stem[0])
         assert len(list(strips)) == 2
         if number < 2:
@@ -85,12 +85,12 @@ def test_a_picture_is_written_while_the_network_runs_on_the_next(jobs, pictures,
     assert batch.spent.encode == pytest.approx(3)
 
 
-def test_large_pictures_go_through_one_at_a_time(jobs, pictures, monkeypatch):
+def test_large_images_go_through_one_at_a_time(jobs, images, monkeypatch):
     monkeypatch.setattr(batches, "READ_AHEAD", 15)
     upscaler = Upscaler(3)
     begun = []
 
-    def write(strips, upscaler_, picture, target, how):
+    def write(strips, upscaler_, image, target, how):
         list(strips)
         begun.append([event.is_set() for event in upscaler.began])
         return Written((), 0.0)
@@ -100,8 +100,8 @@ def test_large_pictures_go_through_one_at_a_time(jobs, pictures, monkeypatch):
     assert begun == [[True, False, False], [True, True, False], [True, True, True]]
 
 
-def test_what_goes_wrong_in_writing_ends_that_picture_alone(jobs, pictures, monkeypatch):
-    def write(strips, upscaler_, picture, target, how):
+def test_what_goes_wrong_in_writing_ends_that_image_alone(jobs, images, monkeypatch):
+    def write(strips, upscaler_, image, target, how):
         if Path(target).stem.startswith("1"):
             raise OSError(28, "No space left on device")
         list(strips)
@@ -115,10 +115,10 @@ def test_what_goes_wrong_in_writing_ends_that_picture_alone(jobs, pictures, monk
     assert sum(shares) == pytest.approx(3)
 
 
-def test_an_interruption_ends_the_writing_too(jobs, pictures, monkeypatch):
+def test_an_interruption_ends_the_writing_too(jobs, images, monkeypatch):
     ended = threading.Event()
 
-    def write(strips, upscaler_, picture, target, how):
+    def write(strips, upscaler_, image, target, how):
         try:
             list(strips)
         except KeyboardInterrupt:
@@ -127,8 +127,8 @@ def test_an_interruption_ends_the_writing_too(jobs, pictures, monkeypatch):
         return Written((), 0.0)
 
     class Interrupted(Upscaler):
-        def strips(self, picture, name, progress):
-            yield from super().strips(picture, name, progress)
+        def strips(self, image, name, progress):
+            yield from super().strips(image, name, progress)
             if self.count == 1:
                 raise KeyboardInterrupt
 

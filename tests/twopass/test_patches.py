@@ -37,7 +37,7 @@ def test_the_sizes_of_the_description():
 
 
 @pytest.mark.parametrize(("height", "width", "patch", "step"), [(1, 1, 8, 3), (40, 37, 8, 5), (17, 64, 9, 9)])
-def test_pieces_of_a_picture_are_the_picture(height, width, patch, step):
+def test_pieces_of_a_image_are_the_image(height, width, patch, step):
     large = np.random.default_rng(0).random((height * 2, width * 2, 3))
     patches = grid(height, width, patch, step)
     parts = [large[p.rows.start * 2 : p.rows.stop * 2, p.columns.start * 2 : p.columns.stop * 2] for p in patches]

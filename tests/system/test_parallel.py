@@ -15,7 +15,7 @@ from sharpbit.errors import UsageError
 from sharpbit.model import load
 from sharpbit.system import parallel
 from sharpbit.training import Training, train
-from small_recipes import pictures, small, written
+from small_recipes import images, small, written
 
 RECIPE = small(
     "srresnet",
@@ -46,7 +46,7 @@ precision = "float32"
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parallel")
-    pictures(folder / "pictures", (40, 36), (40, 36))
+    images(folder / "pictures", (40, 36), (40, 36))
     written(folder, RECIPE, "two")
     written(folder, RECIPE.replace("batch = 4", "batch = 5"), "odd")
     return folder
@@ -116,9 +116,9 @@ def worker(rank, store, folder):
     parallel.average([mine])
     torch.manual_seed(1)
     model = models.build("srresnet", scale=2, blocks=1, width=8)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), np.uint8)
     plan = Training(steps=2, batch=4, patch=8, precision="float32", ema=0.0)
-    trained = train(model, Pairs.from_pictures(list(pictures), 2), plan, quiet=True).net.state_dict()
+    trained = train(model, Pairs.from_images(list(images), 2), plan, quiet=True).net.state_dict()
     torch.save([part.grad, norm[0].running_mean, norm[0].running_var, mine, trained], f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""What `read` and `probe` make of pictures that other programs wrote, whole, turned, deep and broken."""
+"""What `read` and `probe` make of images that other programs wrote, whole, turned, deep and broken."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import numpy as np
 import png
 import pytest
 import tifffile
-from picture_samples import AVIF_12_BITS, SRGB, XMP, array, cmyk_profile, encoded, exif, png16, with_chunk
+from image_samples import AVIF_12_BITS, SRGB, XMP, array, cmyk_profile, encoded, exif, png16, with_chunk
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError, ImageTooLarge
-from sharpbit.image import MAX_PIXELS, from_pil, is_picture_name, probe, read, to_pil
+from sharpbit.image import MAX_PIXELS, from_pil, is_image_name, probe, read, to_pil
 
 T = Image.Transpose
 TOO_MUCH = [("f4", "floating-point"), ("f2", "floating-point"), ("i2", "signed"), ("u4", "32-bit")]
-STORED = {  # how a picture lies in a file whose orientation tag makes it upright
+STORED = {  # how an image lies in a file whose orientation tag makes it upright
     1: None,
     2: T.FLIP_LEFT_RIGHT,
     3: T.ROTATE_180,
@@ -263,7 +263,7 @@ def test_depth_is_kept_or_its_loss_is_said(tmp_path: Path) -> None:
 
     samples = array(64, 80, 3, np.uint16)
     for suffix in ("sgi", "jp2"):
-        path = str(tmp_path / f"picture.{suffix}")
+        path = str(tmp_path / f"image.{suffix}")
         output = oiio.ImageOutput.create(path)
         assert output.open(path, oiio.ImageSpec(80, 64, 3, "uint16"))
         assert output.write_image(samples) and output.close()
@@ -386,16 +386,16 @@ def test_sources(tmp_path: Path) -> None:
         read(Stream(bytes(66 << 20)), max_pixels=10)
 
 
-def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
+def test_what_is_no_image_is_one_sentence(tmp_path: Path) -> None:
     assert "does not exist" in sentence(tmp_path / "missing.png")
     assert "is a folder" in sentence(tmp_path)
     assert "is empty" in sentence(b"")
-    assert "not a picture of a known format" in sentence(b"hello, this is a letter\n" * 50)
+    assert "not an image of a known format" in sentence(b"hello, this is a letter\n" * 50)
     assert "a PDF document" in sentence(b"%PDF-1.7 ...")
     assert "a PostScript file" in sentence(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
-    assert "a HEIC picture" in sentence(b"\0\0\0\x18ftypheic" + bytes(99))
+    assert "a HEIC image" in sentence(b"\0\0\0\x18ftypheic" + bytes(99))
     assert "cannot be opened" in sentence(tmp_path / ("x" * 300))
-    assert sentence(b"", name="my picture").startswith("my picture ")
+    assert sentence(b"", name="my image").startswith("my image ")
     locked = tmp_path / "locked.png"
     locked.touch(0)
     if os.geteuid() != 0:
@@ -405,7 +405,7 @@ def test_what_is_no_picture_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "TGA", "PNG16", "TIFF16"]
 )
-def test_cut_or_garbled_files_give_a_picture_or_one_sentence(kind: str, capfd: Any) -> None:
+def test_cut_or_garbled_files_give_a_image_or_one_sentence(kind: str, capfd: Any) -> None:
     pixels = array(64, 64, 3, np.uint16 if kind.endswith("16") else np.uint8)
     if kind == "PNG16":
         data = png16(pixels)
@@ -470,8 +470,8 @@ def test_from_and_to_pil() -> None:
 
 
 def test_names() -> None:
-    assert all(is_picture_name(Path(name)) for name in ("a.PNG", "b.jpeg", "c.TIF", "d.avif", "x/e.webp"))
-    assert not any(is_picture_name(Path(name)) for name in ("a.txt", ".hidden.png", "png", "a.pdf", "a.eps", "a.svg"))
+    assert all(is_image_name(Path(name)) for name in ("a.PNG", "b.jpeg", "c.TIF", "d.avif", "x/e.webp"))
+    assert not any(is_image_name(Path(name)) for name in ("a.txt", ".hidden.png", "png", "a.pdf", "a.eps", "a.svg"))
 
 
 def test_profile_of_the_tests_is_one() -> None:

@@ -1,14 +1,14 @@
-"""Patches by how much detail they show, and pictures through two networks."""
+"""Patches by how much detail they show, and images through two networks."""
 
 import numpy as np
 import pytest
 
 from sharpbit.errors import UsageError
 from sharpbit.twopass import schedule as passes
-from sharpbit.twopass.detail import Split, detail, enlarge, split
+from sharpbit.twopass.detail import Split, detail, split, upscale
 
 
-def picture(height=60, width=90):
+def image(height=60, width=90):
     """Flat on the left, noise on the right."""
     out = np.full((height, width, 3), 100, np.uint8)
     out[:, width // 2 :] = np.random.default_rng(1).integers(0, 256, (height, width - width // 2, 3))
@@ -28,7 +28,7 @@ def test_detail_is_the_mean_difference_of_neighbours():
 
 
 def test_a_threshold_splits_the_patches():
-    none, some, all_ = (split(picture(), threshold, 20, 4) for threshold in (0, 10, 1000))
+    none, some, all_ = (split(image(), threshold, 20, 4) for threshold in (0, 10, 1000))
     assert (none.counts()["cheap"], none.queries) == (0, 0)
     assert (all_.counts()["costly"], all_.queries) == (0, 1)
     for patch, cheap in zip(some.patches, some.cheap, strict=True):
@@ -40,11 +40,11 @@ def test_a_threshold_splits_the_patches():
 
 def test_patches_that_are_all_shared_have_no_detail():
     with pytest.raises(UsageError, match="cannot share 20"):
-        split(picture(), 3, 20, 20)
+        split(image(), 3, 20, 20)
 
 
 def test_every_patch_comes_from_its_network():
-    small = picture()
+    small = image()
     found = split(small, 10, 20, 4)
     sizes = []
 
@@ -55,7 +55,7 @@ def test_every_patch_comes_from_its_network():
 
         return network
 
-    large = enlarge(small, found, 2, constant(1), constant(2))
+    large = upscale(small, found, 2, constant(1), constant(2))
     assert large.shape == (120, 180, 3)
     for patch, cheap in zip(found.patches, found.cheap, strict=True):
         rows, columns = patch.rows, patch.columns
@@ -82,9 +82,9 @@ class Pair:
 
 
 @pytest.mark.parametrize("size", [(60, 90), (1, 1), (9, 40)])
-def test_a_picture_through_a_pair(size):
+def test_a_image_through_a_pair(size):
     done = []
-    small = picture(*size)
+    small = image(*size)
     large, found = passes.run(Pair(), small, patch=20, shared=4, detailed=10.0, progress=done.append)
     assert isinstance(found, Split)
     assert sum(done) == pytest.approx(1)

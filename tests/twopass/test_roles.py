@@ -45,7 +45,7 @@ def test_a_patch_that_is_chosen_and_chooses_is_a_reference():
         if chain.any():
             assert all(found.role(k) == "reference" for k in np.flatnonzero(chain))
             return
-    pytest.fail("no chain among 200 random pictures")
+    pytest.fail("no chain among 200 random images")
 
 
 def test_the_order_of_the_patches_does_not_matter():

@@ -45,7 +45,7 @@ def tiny(tmp_path):
 def test_published_numbers(shared, set5, name, psnr, ssim):
     result = evaluate(shared / "weights" / "etds" / "ETDS" / name, [set5])
     (score,) = result.sets
-    assert (score.name, len(score.pictures)) == ("Set5", 5)
+    assert (score.name, len(score.images)) == ("Set5", 5)
     assert score.psnr == pytest.approx(psnr, abs=0.001)
     assert score.ssim == pytest.approx(ssim, abs=0.00002)
 
@@ -75,7 +75,7 @@ def test_all_kinds_of_files_agree(tmp_path, tiny):
 def test_in_python(tiny):
     result = sharpbit.evaluate(next(iter(zoo.models())), [tiny])
     assert result.scale == zoo.models()[result.model].scale
-    assert result.sets[0].psnr == pytest.approx(np.mean([score.psnr for score in result.sets[0].pictures]))
+    assert result.sets[0].psnr == pytest.approx(np.mean([score.psnr for score in result.sets[0].images]))
 
 
 def test_mistakes_are_told(tmp_path, tiny):

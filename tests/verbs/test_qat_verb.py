@@ -20,7 +20,7 @@ WIDTHS = (4, 6, 8)
 @pytest.fixture(scope="module")
 def pairs():
     rng = np.random.default_rng(0)
-    return Pairs.from_pictures([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
+    return Pairs.from_images([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
 
 
 def how(**change):

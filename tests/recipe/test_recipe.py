@@ -13,9 +13,9 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError, SharpbitError
 from sharpbit.model import load
 from sharpbit.training import Training
-from small_recipes import pictures, small, written
+from small_recipes import images, small, written
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 PUBLISHED = [path for path in sorted((RECIPES[0].parent / "etds").glob("*.toml")) if "bicubic" not in path.stem]
 SMALL = small(
     "etds",
@@ -36,7 +36,7 @@ verb = "export"
 
 @pytest.fixture
 def data(tmp_path):
-    return pictures(tmp_path / "pictures", (40, 36), (40, 36))
+    return images(tmp_path / "pictures", (40, 36), (40, 36))
 
 
 def test_all_steps_leave_their_files(tmp_path, data):
@@ -78,7 +78,7 @@ def test_one_recipe_begins_with_the_weights_of_another(tmp_path, data):
         recipe.run(path, data=data, out=str(tmp_path / "elsewhere" / "second"), quiet=True)
 
 
-def test_another_seed_and_pictures_in_memory(tmp_path, data):
+def test_another_seed_and_images_in_memory(tmp_path, data):
     path = written(tmp_path, SMALL)
     pairs = Pairs.from_folder(Path(data), 2, quiet=True)
     recipe.run(path, data=data, out=tmp_path / "a", quiet=True)
@@ -117,16 +117,16 @@ def test_missing_recipe_and_data(tmp_path):
     with pytest.raises(RecipeError, match="--data"):
         recipe.run(written(tmp_path, SMALL), out=str(tmp_path / "out"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SharpbitError, match="holds no pictures"):
+    with pytest.raises(SharpbitError, match="holds no images"):
         recipe.run(written(tmp_path, SMALL), data=str(tmp_path / "empty"), out=str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_of_the_repository_run_two_steps(path, tmp_path):
-    """On two tiny pictures; what `after` names is made first, untrained."""
+    """On two tiny images; what `after` names is made first, untrained."""
     found = recipe.read(path)
     side = 48 * found.start.config["scale"] + 12
-    data = pictures(tmp_path / "pictures", (side, side), seed=1)
+    data = images(tmp_path / "pictures", (side, side), seed=1)
     if found.start.after:
         assert (path.parent / f"{found.start.after}.toml").exists()
         before = models.build(found.start.arch, **{**found.start.config, "scale": 2})
@@ -179,7 +179,7 @@ def test_pretraining_runs_two_steps(path, tmp_path):
     text = path.read_text().replace("config = {", "config = { width = 16,")
     for key, value in (("steps", 2), ("batch", 1), ("patch", 12)):
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    data = pictures(tmp_path / "pictures", (60, 60), seed=1)
+    data = images(tmp_path / "pictures", (60, 60), seed=1)
     out = tmp_path / "out"
     if found.start.arch == "elan":
         text = text.replace("width = 16,", "width = 15, blocks = 2,")
@@ -206,7 +206,7 @@ def thin(path, folder):
     text = path.read_text().replace("config = {", f"config = {{ {width}").replace("gate = 64", "gate = 16")
     for key, value in (("steps", 2), ("batch", 2), ("patch", 12), ("batches", 2)):
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    data = pictures(folder / "pictures", (60, 60), seed=1)
+    data = images(folder / "pictures", (60, 60), seed=1)
     recipe.run(written(folder, text, path.stem), data=data, out=str(out), quiet=True)
     return found, out
 
@@ -262,7 +262,7 @@ def test_published_recipes_are_carried_out_whole(path, tmp_path):
         text = text.replace(long, short)
     found = recipe.read(path)
     side = 64 * found.start.config["scale"] + 12
-    data = pictures(tmp_path / "pictures", (side, side), seed=1)
+    data = images(tmp_path / "pictures", (side, side), seed=1)
     out = tmp_path / "out"
     results = recipe.run(written(tmp_path, text), data=data, out=str(out), quiet=True)
     assert [verb for verb, _, _ in results] == [step.verb for step in found.step]
@@ -298,7 +298,7 @@ def test_recipes_of_craft(path, tmp_path):
     if found.start.after:
         before = models.build("craft", **config)
         models.save(before, tmp_path / "out" / found.start.after / "trained.safetensors")
-    data = pictures(tmp_path / "pictures", (76, 76), seed=1)
+    data = images(tmp_path / "pictures", (76, 76), seed=1)
     out = tmp_path / "out" / path.stem
     results = recipe.run(tmp_path / path.name, data=data, out=str(out), quiet=True)
     assert results == [("train", out / "trained.safetensors", {"steps": 2})]
