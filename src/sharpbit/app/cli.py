@@ -153,6 +153,7 @@ def inspect(
 @click.option("--runs", default="runs", show_default=True, metavar="DIR", help="Folder of results of training.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
 @click.option("--table", metavar="FILE", help="Also write a Markdown table, published beside measured.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where a claim could not be checked, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def reproduce(**given: Any) -> None:
