@@ -170,7 +170,10 @@ def test_a_claim_is_a_number_or_two(place):
     folder, facts = place
     path = written(folder, **facts)
     path.write_text(f'{path.read_text()}Other = "good"\n')
-    assert "expected is a PSNR to reach" in run(path, "--data", folder / "Tiny", code=2).stderr
+    assert (
+        "[expect] has Other = 'good', which should be a number of at least 0 and at most 200: the PSNR to reach"
+        in run(path, "--data", folder / "Tiny", code=2).stderr
+    )
 
 
 def test_a_folder_goes_on_past_what_cannot_be_checked(place):

@@ -109,4 +109,4 @@ def test_pairs_that_do_not_belong_together(folder):
     Image.fromarray(np.zeros((72, 71, 3), np.uint8)).save(small)
     assert "b.png has 71x72 pixels, which times 2 is not the size of" in told(folder, START + TRAIN)
     small.unlink()
-    assert "b.png has no small partner" in told(folder, START + TRAIN)
+    assert "b.png has no LR image" in told(folder, START + TRAIN)

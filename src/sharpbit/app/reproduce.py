@@ -12,7 +12,7 @@ from tqdm import tqdm
 from sharpbit.app import aligned, dump
 from sharpbit.errors import RecipeError, UsageError
 from sharpbit.measure.benchmarks import Benchmark, find
-from sharpbit.recipe.reproduce import Counts, Number, Reproduction, reproduce
+from sharpbit.recipe.reproduce import NO_IMAGES, Counts, Number, Reproduction, reproduce
 from sharpbit.system.atomic import open_atomic
 
 
@@ -69,7 +69,7 @@ def _results(
             raise
         yield Reproduction(path.stem, "cannot be read", 0, None, missing=str(error), broken=True)
         return
-    if alone and results and not any(result.numbers for result in results):
+    if alone and all(number.why == NO_IMAGES for result in results for number in result.numbers):
         raise RecipeError(results[0].missing)
     yield from results
 

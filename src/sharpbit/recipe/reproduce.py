@@ -15,6 +15,7 @@ from sharpbit.verbs.evaluate import Evaluation, evaluate
 from sharpbit.verbs.inspect import inspect
 
 _SAME = {"B100": "BSD100", "BSDS100": "BSD100"}
+NO_IMAGES = "no images given"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def reproduce(
     for form in recipe.evaluate or (Form(recipe.name),):
         if not sets:
             asked = f"{path} speaks of {', '.join(recipe.expect)}; give the folder of one of these with --data"
-            yield replace(nothing, numbers=tuple(_claims(form, recipe, "no images given")), missing=asked)
+            yield replace(nothing, numbers=tuple(_claims(form, recipe, NO_IMAGES)), missing=asked)
             continue
         file = _find(form, recipe, weights, Path(runs))
         if file is None:
@@ -173,7 +174,7 @@ def _quality(recipe: Recipe, result: Evaluation | None) -> Iterator[Number]:
     scores = {_SAME.get(score.name, score.name): score for score in (result.sets if result else ())}
     for name, expected in recipe.expect.items():
         score = scores.get(name)
-        psnr, ssim, why = (None, None, "no images given") if score is None else (score.psnr, score.ssim, "")
+        psnr, ssim, why = (None, None, NO_IMAGES) if score is None else (score.psnr, score.ssim, "")
         if isinstance(expected, Expected):
             yield Number(f"{name} psnr", expected.psnr, psnr, expected.psnr_within, note=expected.note, why=why)
             yield Number(f"{name} ssim", expected.ssim, ssim, expected.ssim_within, why=why)
