@@ -110,3 +110,29 @@ def test_pairs_that_do_not_belong_together(folder):
     assert "b.png has 71x72 pixels, which times 2 is not the size of" in told(folder, START + TRAIN)
     small.unlink()
     assert "b.png has no LR image" in told(folder, START + TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "nowhere"], "there is no folder nowhere; give one of training images with --data"),
+        (["--data", "file"], "there is no folder file"),
+        (["--data", "data", "--out", "file"], "file is a file; give a folder for the results with --out"),
+        (["--data", "data", "--device", "foo"], "--device foo is not known; give cpu, cuda or cuda:N"),
+    ],
+)
+def test_wrong_arguments_of_train(folder, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    (folder / "file").write_text("x")
+    (folder / "right.toml").write_text(HEAD + START + TRAIN)
+    done = CliRunner().invoke(app, ["train", "right.toml", *arguments])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), (done.output, done.exception)
+    assert words in done.output
+
+
+def test_a_full_disk_is_a_sentence(folder, monkeypatch):
+    def full(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sharpbit.recipe.runner.models.save", full)
+    assert "wrong cannot be written: No space left on device" in told(folder, START + TRAIN)

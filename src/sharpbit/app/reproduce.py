@@ -13,6 +13,7 @@ from sharpbit.app import aligned, dump
 from sharpbit.errors import RecipeError, UsageError
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.recipe.reproduce import NO_IMAGES, Counts, Number, Reproduction, reproduce
+from sharpbit.report.markdown import table
 from sharpbit.system.atomic import open_atomic
 
 
@@ -93,15 +94,15 @@ def markdown(results: Sequence[Reproduction]) -> str:
     """A table of what was found here and, in brackets, what is published; by scale and cost. What is off is bold."""
     measured = (number for item in results for number in item.numbers if number.found is not None)
     columns = list(dict.fromkeys(map(_column, measured)))
-    lines = [f"| weights | scale | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    rows = []
     for item in sorted(results, key=_order):
         cells: dict[str, list[Number]] = {name: [] for name in columns}
         for number in item.numbers:
             if _column(number) in cells:
                 cells[_column(number)].append(number)
-        row = " | ".join(_cell(numbers) for numbers in cells.values())
         name = Path(item.weights).stem if item.weights else f"{item.recipe}: {_reason(item)}"
-        lines.append(f"| {name} | x{item.scale} | {row} |")
+        rows.append([name, f"x{item.scale}", *map(_cell, cells.values())])
+    lines = table(["weights", "scale", *columns], rows)
     return "\n".join([*lines, "", f"Found here (published). {_protocol(results)}", ""])
 
 

@@ -22,8 +22,8 @@ class Matched:
 
     Attributes:
         pairs: training images.
-        judge: classifier from crops `(N, 3, patch, patch)` in `[0, 1]` to vectors `(N, classes)`; it sees LR crops as they
-            are, neither turned nor mirrored.
+        judge: classifier from crops `(N, 3, patch, patch)` in `[0, 1]` to vectors `(N, classes)`; it sees LR crops
+            as they are, neither turned nor mirrored.
         threshold: least cosine of two crops that match; one that nothing reaches, such as 2, takes any two of an image.
     """
 

@@ -116,6 +116,8 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
 def _check(plan: Plan) -> None:
     if not plan.source.is_dir():
         raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
+    if plan.out.exists() and not plan.out.is_dir():
+        raise UsageError(f"{plan.out} is a file; give a folder for the windows")
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
         raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:

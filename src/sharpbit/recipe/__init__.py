@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sharpbit.data.pairs import Pairs
-from sharpbit.errors import RecipeError
+from sharpbit.errors import RecipeError, UsageError
 from sharpbit.recipe.checking import (
     check_config,
     check_name,
@@ -92,6 +93,12 @@ def run(
     """
     recipe = read(path) if seed is None else _seeded(read(path), seed)
     folder = Path(out) if out else Path("runs") / recipe.name
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give a folder for the results with --out")
+    if isinstance(data, str) and not Path(data).is_dir():
+        raise UsageError(f"there is no folder {data}; give one of training images with --data")
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", device):
+        raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
     results: list[Result] = []
     with parallel.joined(device) as own:
         runner = Runner(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first())
@@ -99,7 +106,11 @@ def run(
         for step in recipe.step:
             if step.verb not in SHARED and not parallel.first():
                 break  # what comes after training is done by one process
-            model, result = VERBS[step.verb](runner, model, step.settings)
+            try:
+                model, result = VERBS[step.verb](runner, model, step.settings)
+            except OSError as error:  # a full disk, mostly; what was written before is whole
+                where = error.filename or folder
+                raise RecipeError(f"{where} cannot be written: {error.strerror or error}") from None
             results.append(result)
             if result[2].get("stopped"):
                 break

@@ -97,7 +97,7 @@ class Runner:
                 Path(self.data),
                 model.scale,
                 device=self.device,
-                cache=self.folder.parent / "pictures",
+                cache=self.folder.parent / "images",
                 copies=parallel.count(),
                 quiet=self.quiet,
             )
