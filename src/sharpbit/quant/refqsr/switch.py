@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -47,11 +46,11 @@ def running() -> Pass:
     return _RUNNING.get() or Pass()
 
 
-@contextmanager
-def _entered(one: Pass) -> Iterator[None]:
+def _through(net: nn.Module, one: Pass, x: Tensor) -> Tensor:
     token = _RUNNING.set(one)
     try:
-        yield
+        image: Tensor = net(x)
+        return image
     finally:
         _RUNNING.reset(token)
 
@@ -90,8 +89,7 @@ def reference(net: nn.Module, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         takes.
     """
     one = Pass(REFERENCE)
-    with _entered(one):
-        image: Tensor = net(x)
+    image = _through(net, one, x)
     return image, tuple(one.kept[place] for place in sorted(one.kept))
 
 
@@ -113,9 +111,7 @@ def query(net: nn.Module, x: Tensor, features: Sequence[Tensor]) -> Tensor:
     wrong = next((len(own) for own in features if len(own) != len(x)), None)
     if wrong is not None:
         raise UsageError(f"each of the {len(x)} queries takes the features of one reference, and {wrong} were given")
-    with _entered(Pass(QUERY, features)):
-        image: Tensor = net(x)
-    return image
+    return _through(net, Pass(QUERY, features), x)
 
 
 def by_role(net: nn.Module, *batches: Tensor) -> Iterator[tuple[Run, tuple[Tensor, ...]]]:
@@ -161,7 +157,7 @@ class QueryPass(nn.Module):
 
     def forward(self, x: Tensor, *features: Tensor) -> Tensor:
         """`(N, 3, h, w)` and for each RefER `(N, C, h', w')` to `(N, 3, h * scale, w * scale)`."""
-        return query(self.net, x, features)
+        return _through(self.net, Pass(QUERY, features), x)  # what is traced tells no number of patches
 
 
 def one_pass(net: nn.Module, role: int) -> nn.Module:
