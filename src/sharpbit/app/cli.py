@@ -127,7 +127,8 @@ def inspect(
     """Look into a model file: network, parameters, MACs, BitOPs, memory, what is not counted, licence, history.
 
     Of quantized networks also each layer. Costs are counted, not measured: 'sharpbit bench' measures. With --bits-map,
-    upscale an image and draw how many bits each patch took, in colours over it.
+    upscale an image and draw how many bits each patch took, in colours over it. Of a network in two passes (RefQSR)
+    both passes and the RefERs are listed for a patch, and the map shows which patch refers to which.
     """
     from sharpbit.system.extras import need
 
@@ -315,8 +316,8 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 
 
 @app.command()
-@click.argument("costly", metavar="COSTLY.onnx")
-@click.argument("cheap", metavar="CHEAP.onnx")
+@click.argument("costly", metavar="LARGE.onnx")
+@click.argument("cheap", metavar="SMALL.onnx")
 @click.option("-o", "--output", required=True, metavar="FILE.onnx", help="The result.")
 @click.option("--calibrate", metavar="DIR", help="Folder of ordinary images, on which --max-drop is kept.")
 @click.option("--max-drop", type=click.FloatRange(0), metavar="DB", help="Loss of PSNR there.  [default: 0.05]")
@@ -329,7 +330,7 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def pair(**given: Any) -> None:
-    """Make one file of two networks of the same scale: patches with little detail go through the cheap one.
+    """Make one file of two networks of the same scale: patches with little detail go through the small one.
 
     COSTLY and CHEAP are files from 'sharpbit export', or embedded names. The file needs less time than COSTLY, and
     loses what --max-drop allows; how much of both is measured and printed.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sharpbit.cost import bitops, published
 from sharpbit.cost.bitops import BitCost, Choice, LayerBits
-from sharpbit.cost.per_patch import Numbers, selects, weight_bits, widths
+from sharpbit.cost.per_patch import Numbers, layer_parameters, selects, weight_bits, widths
 from sharpbit.cost.published import SELECTOR, Bits
 from sharpbit.cost.two_pass import CLASSIFIER_BITS, TwoPassCount, Volume, classifier, count_two_pass
 from sharpbit.quant.adaptive import Mixed
@@ -105,17 +105,12 @@ class TwoPassCost:
 
     def refers(self, size: Size) -> tuple[ReferCost, ...]:
         """The RefERs, for a query and a reference of one size."""
-        layers, found = self.layers(size, size), []
+        layers, parameters, found = self.layers(size, size), layer_parameters(self._nets[QUERY]), []
         for name, channels in zip(self._how.replaced, self._kept(size), strict=True):
             own = [layer for layer in layers if layer.name.startswith(f"{name}.refer")]
-            residual = self._nets[QUERY].get_submodule(f"{name}.refer.residual")
-            parameters = sum(
-                part.weight.numel() + (0 if part.bias is None else part.bias.numel())
-                for part in residual.modules()
-                if isinstance(part, nn.Conv2d | nn.Linear)
-            )
+            mine = [number for key, number in parameters.items() if key.startswith(f"{name}.refer.")]
             macs, products = sum(layer.macs for layer in own), sum(layer.bitops for layer in own)
-            found.append(ReferCost(name, channels[1], macs, products, parameters))
+            found.append(ReferCost(name, channels[1], macs, products, sum(mine)))
         return tuple(found)
 
     @cached_property
@@ -165,7 +160,8 @@ class _Query(nn.Module):
         self.net, self.shapes = net, shapes
 
     def forward(self, x: Tensor) -> Tensor:
-        return query(self.net, x, [x.new_empty(shape) for shape in self.shapes])
+        """`(1, 3, h, w)` to its result."""
+        return query(self.net, x, [torch.empty(shape, device=x.device) for shape in self.shapes])
 
 
 def _acts(net: nn.Module, replaced: Sequence[str], role: int) -> dict[str, Fixed | Mixed]:

@@ -150,16 +150,16 @@ def count_patches(runtime: Runtime, model: str) -> None:
     if not isinstance(runtime, TwoPassRuntime) or runtime.counter or find_spec("torch") is None:
         return
     header = modelfile.read(zoo.path_of(model))
-    entry = None if header is None else modelfile.several(header.history)
-    if header is None or entry is None or entry["verb"] != modelfile.REFQSR:
+    if header is None or modelfile.several(header.history) is None:
         return
     from sharpbit.cost.two_pass_patches import TwoPassCost
     from sharpbit.model import described
     from sharpbit.quant.refqsr import TwoPass
 
-    known = described(header)
-    plain = known.arch.build(known.config)
-    runtime.counter = TwoPassCost(known.arch.name, known.net, plain, TwoPass.read(entry))
+    how = TwoPass.of(header.history)
+    if how is not None:  # a pair otherwise
+        known = described(header)
+        runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), how)
 
 
 def open_model(
