@@ -1,7 +1,7 @@
 """A costly and a small network in one ONNX file: two exported files become branches of `If`.
 
 The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the large network, query for the cheap
-one. `image` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
+one. `picture` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
 integers, which take bytes, are wrapped. PyTorch has no part in this.
 """
 
@@ -58,7 +58,7 @@ def part(path: Path) -> Part:
         raise ModelError(f"{path} cannot be read as ONNX ({type(error).__name__}); export it again") from None
     names = [item.name for item in (*proto.graph.input, *proto.graph.output)]
     if names != ["picture", "result"]:
-        raise ModelError(f"{path} takes and gives {', '.join(names)}, not image and result; export it again")
+        raise ModelError(f"{path} takes and gives {', '.join(names)}, not picture and result; export it again")
     return Part(header, proto)
 
 

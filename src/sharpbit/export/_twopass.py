@@ -3,7 +3,7 @@
 The three are branches of `If` with the same inputs and outputs, so any engine that knows the operator opens the file:
 
 - `task`: int64, one of `sharpbit.twopass.schedule.TASKS`;
-- `image`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
+- `picture`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
 - `features_k`, one a RefER: `(N, C, h, w)` of the reference of each patch; only read for queries.
 
 `result` is `(N, 3, H * scale, W * scale)`, or `(N, classes, 1, 1)` of the classifier; `kept_k` are the features that
