@@ -118,7 +118,7 @@ def _measured(
     )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
     for item in entry["sets"]:
-        item["pictures"] = item.pop("images")  # as files and programs know it
+        item["pictures"] = item.pop("images")  # the name that programs read since version 0.1
     if records is not None:
         entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
         records.add(model, scale, entry)
