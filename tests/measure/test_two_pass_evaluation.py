@@ -11,7 +11,7 @@ from PIL import Image
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.cost.published import Bits
-from sharpbit.cost.two_pass import count_two_pass
+from sharpbit.cost.two_pass import classifier, count_two_pass
 from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS
@@ -143,15 +143,18 @@ def test_inspect_lists_both_passes_and_the_refers(pams, files):
     assert (two["patch"], two["step"], two["threshold"]) == (PATCH, PATCH - SHARED, 0.5)
     first, second = two["passes"]
     assert (first["fqr"], second["fqr"]) == (8, 6)
-    assert second["published_bitops"] < first["published_bitops"]
+    rule = count_two_pass("srresnet", pams.arch.build(pams.config), TwoPass.of(pams.history), 8)
+    query = rule.query(Bits(8, 8), Bits(6, 4), PATCH)
+    assert second["published_bitops"] == pytest.approx(PATCH**2 * query + classifier(1, PATCH))
+    assert first["published_bitops"] == pytest.approx(rule.whole.bitops(Bits(8, 8), PATCH**2) + classifier(1, PATCH))
     assert {layer["act"] for layer in second["layers"] if layer["name"].startswith("blocks.1.conv")} == {4}
     assert not any(layer["name"].startswith("blocks.3.block") for layer in second["layers"])
     (refer,) = two["refers"]
-    assert (refer["name"], refer["channels"], refer["parameters"]) == ("blocks.3", 8, 2 * 8 * 8 * 9)
+    assert (refer["name"], refer["channels"], refer["parameters"]) == ("blocks.3", 8, 2 * 8 * 8 * 9 + 1)
     own = [layer for layer in second["layers"] if layer["name"].startswith("blocks.3.refer")]
     assert refer["macs"] == sum(layer["macs"] for layer in own)
     assert {(layer["act"], layer["weight"]) for layer in own if layer["operator"] == "bmm"} == {(4, 4)}
-    assert sum(layer["parameters"] for layer in second["layers"] if "refer" in layer["name"]) == refer["parameters"] + 1
+    assert sum(layer["parameters"] for layer in second["layers"] if "refer" in layer["name"]) == refer["parameters"]
     done = CliRunner().invoke(app, ["inspect", str(files / "pams.safetensors")])
     for words in ("two passes", "reference", "query", "RefERs", "blocks.3.refer.residual.conv1"):
         assert words in done.output

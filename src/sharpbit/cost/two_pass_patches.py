@@ -35,7 +35,7 @@ class ReferCost:
         channels: The channels of the features that it compares.
         macs: Multiply-accumulate operations.
         bitops: The same times the bits of both operands, over all its layers.
-        parameters: Weights and biases of its convolutions.
+        parameters: The parameters of its convolutions and of what lies between them.
     """
 
     name: str
