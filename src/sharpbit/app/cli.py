@@ -134,7 +134,8 @@ def inspect(
     """Print what MODEL is: network, parameters, MACs, BitOPs, memory, what is not counted, licence, history.
 
     Each layer of a quantized network is listed. Costs are counted, not measured: 'sharpbit bench' measures. With
-    --bits-map, upscale an image and draw how many bits each patch took, in colours over it.
+    --bits-map, upscale an image and draw how many bits each patch took, in colours over it. Of a network in two passes
+    (RefQSR), both passes and the RefERs are listed for a patch, and the map shows which patch refers to which.
     """
     from sharpbit.system.extras import need
 
