@@ -23,9 +23,10 @@ from sharpbit.arch.plain import of_chain
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.history import Reparameterize, Verb, read_all
 from sharpbit.nn import State, receptive_field
 from sharpbit.quant.freeze import weights
-from sharpbit.quant.verbs import replay
+from sharpbit.quant.history import replay
 from sharpbit.reparam.chain import chain
 from sharpbit.reparam.receipt import LIMIT, receipt
 from sharpbit.system.atomic import open_atomic
@@ -39,15 +40,19 @@ class Model:
         arch: the network family.
         config: its sizes.
         net: the network, RGB in `[0, 1]`.
-        history: one entry a verb, oldest first; each has the key `verb`.
+        history: what was done, oldest first (`sharpbit.modelfile.history`, `sharpbit.quant.history`); entries may be
+            given as the JSON objects that files hold.
         about: fields of the file header that weights cannot tell: name, data, licence, metrics.
     """
 
     arch: Architecture
     config: Any
     net: nn.Module
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[Verb, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", read_all(self.history))
 
     @property
     def scale(self) -> int:
@@ -71,7 +76,7 @@ class Model:
             scale=self.scale,
             receptive_field=receptive_field(self.net, self.scale),
             parameters=self.parameters,
-            history=self.history,
+            history=tuple(entry.table() for entry in self.history),
             **values,
         )
 
@@ -98,7 +103,8 @@ def described(header: Header) -> Model:
         UsageError: no such architecture, or sizes that it does not have.
     """
     model = build(header.architecture, **header.config)
-    return replace(model, net=_structured(model.arch, model.net, header.history))
+    history = read_all(header.history, header.name)
+    return replace(model, net=_structured(model.arch, model.net, history), history=history)
 
 
 def load(path: str | Path) -> Model:
@@ -128,9 +134,10 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"{path} holds another network: {error}") from None
     except TypeError as error:
         raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
-    model = _filled(arch, config, state, str(path), header.history)
+    history = read_all(header.history, str(path))
+    model = _filled(arch, config, state, str(path), history)
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
-    return replace(model, history=header.history, about=about)
+    return replace(model, history=history, about=about)
 
 
 def from_state(state: State, source: str) -> Model:
@@ -199,13 +206,10 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
             " place that it uses again?"
         )
     net.to(next((weight.device for weight in before.parameters()), None))
-    entry = {"verb": "reparameterize", "from": name, "form": form}
-    return Model(ARCHITECTURES["plain"], net.config, net, (*history, entry), about)
+    return Model(ARCHITECTURES["plain"], net.config, net, (*history, Reparameterize(name, form)), about)
 
 
-def _filled(
-    arch: Architecture, config: Any, state: State, source: str, history: Iterable[Mapping[str, Any]] = ()
-) -> Model:
+def _filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
         net = _structured(arch, arch.build(config), history)
@@ -216,7 +220,7 @@ def _filled(
     return Model(arch, config, net.eval())
 
 
-def _structured(arch: Architecture, net: nn.Module, history: Iterable[Mapping[str, Any]]) -> nn.Module:
+def _structured(arch: Architecture, net: nn.Module, history: Iterable[Verb]) -> nn.Module:
     """The network as the verbs of its history left it; an integer chain has its structure by itself."""
     return net if arch.name == integer.ARCHITECTURE else replay(net, history)
 

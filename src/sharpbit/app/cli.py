@@ -256,7 +256,8 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 @click.option("--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.")
 @click.option("--data", multiple=True, metavar="DIR...", help="Sets of test images to measure before and after on.")
 @click.option("--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.")
-@click.option("--blame", is_flag=True, help="List the layers whose rounding costs most.")
+@click.option("--sensitivity", is_flag=True, help="List the layers whose rounding costs most.")
+@click.option("--blame", "sensitivity", is_flag=True, hidden=True)
 @click.option("--report", metavar="FILE", help="Write a page (.html or .md) with all layers and plots of ranges.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -273,9 +274,9 @@ def quantize(
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
-    from sharpbit.verbs.quantize import Settings
+    from sharpbit.verbs.quantize import QuantizationSettings
 
-    click.echo(run_quantize(settings=Settings(bits, refine, keep, budget), **given))
+    click.echo(run_quantize(settings=QuantizationSettings(bits, refine, keep, budget), **given))
 
 
 @app.command()
@@ -337,9 +338,9 @@ def pair(**given: Any) -> None:
     from sharpbit.system.extras import need
 
     need("train", "making a pair")
-    from sharpbit.app.pair import Settings, run_pair
+    from sharpbit.app.pair import PairOptions, run_pair
 
-    click.echo(run_pair(Settings(**given)))
+    click.echo(run_pair(PairOptions(**given)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharpbit.errors import ModelError
+from sharpbit.modelfile.history import Verb
 
 FORMAT = 1
 REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
@@ -44,7 +45,7 @@ class Header:
         precision: of weights and arithmetic, such as `float32`.
         colour: channel order of the image in and out.
         range: the values that stand for black and white.
-        history: what was done to the weights, oldest first.
+        history: what was done to the weights, oldest first: a JSON object a verb (`sharpbit.modelfile.history`).
         data: what it was trained on, with its licence.
         licence: of the weights (SPDX).
         metrics: measured numbers.
@@ -101,9 +102,10 @@ class Header:
         return header
 
 
-def several(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def several(history: Iterable[Mapping[str, Any] | Verb]) -> Mapping[str, Any] | None:
     """What a file in two passes, or of a pair, says of its several graphs; None of a file with one."""
-    return next((entry for entry in history if entry.get("verb") in (REFQSR, PAIR)), None)
+    tables = (entry.table() if isinstance(entry, Verb) else entry for entry in history)
+    return next((table for table in tables if table.get("verb") in (REFQSR, PAIR)), None)
 
 
 def _check(header: Header) -> None:

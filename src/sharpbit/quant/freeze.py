@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.grid import FLOAT, Fixed, spread
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, QuantSite, rounding
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, QuantSite, rounding
 
 CONTAINER = 8  # bits of the integers that weights of at most that many are kept in
 LARGEST = 127
@@ -152,7 +152,7 @@ def weights(net: nn.Module) -> int:
 def _frozen(name: str, part: nn.Module, weight: Tensor | None, check: bool) -> nn.Module:
     if isinstance(part, QDQ | Integers | nn.Identity):
         return part
-    if isinstance(part, Balanced):
+    if isinstance(part, Equalized):
         part.inner = _frozen(f"{name}.inner", part.inner, weight, check)
         return part
     if not isinstance(part, Fixed):

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
-from sharpbit.quant import refqsr, verbs
+from sharpbit.quant import recorded, refqsr
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.grid import Fixed
+from sharpbit.quant.history import TabulateBits
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refqsr import TwoPass, roles_of
@@ -33,10 +34,10 @@ def fake_quantize(
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
-    quantized = verbs.quantize(model, plan, method)
+    quantized = recorded.insert_quantizers(model, plan, method)
     if source is not None:
         inherit(quantized.net, source.net.state_dict())
-    return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
+    return recorded.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
 
 
 def for_engines(model: Model) -> Model:
@@ -48,7 +49,7 @@ def for_engines(model: Model) -> Model:
         UsageError: its patches choose their bits, which no engine runs.
     """
     quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and roles_of(model.net) is None
-    return verbs.freeze(model) if quantized else model
+    return recorded.freeze(model) if quantized else model
 
 
 def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: Model) -> Model:
@@ -63,7 +64,7 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
-    model = verbs.refqsr(model, how)
+    model = recorded.refqsr(model, how)
     refqsr.begin(model.net, source.net.state_dict(), batches)
     return model
 
@@ -98,7 +99,7 @@ def tabulate(
     seen = (one for batch in patches for one in _samples(cadyq, batch, legacy_edge=legacy_edge))
     table = Table.build(seen, widths)
     context.fill(table, limit, legacy_edge=legacy_edge)
-    entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit, "legacy_edge": legacy_edge}
+    entry = TabulateBits(len(context.scores), limit, legacy_edge)
     return replace(model, history=(*model.history, entry))
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from sharpbit.system.deprecated import old_names
+
 TOP = 255.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class LosslessSettings:
     """How much work is done.
 
     Attributes:
@@ -72,3 +74,6 @@ def copying(kernel: Tensor, carried: tuple[int, ...], before: tuple[int, ...]) -
         kernel[row] = 0
         kernel[row, source * 9 + 4] = 1
     return kernel
+
+
+__getattr__ = old_names(__name__, {"Settings": "LosslessSettings"})

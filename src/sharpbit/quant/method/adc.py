@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.prefix_sums import Prefix, grid_of
 
@@ -22,13 +22,13 @@ OBJECTIVES = ("absolute", "frequency")
 Cost = Callable[[Tensor, Tensor], Tensor]
 
 
-class DualClip(Bounds):
+class DualClip(ClippingRange):
     """Bounds at the smallest and largest value of the first batch, drawn by each batch towards its clipped range.
 
     Args:
         channels: see `Range`.
         axis: see `Range`.
-        symmetric: see `Bounds`; the search is for a grid with a zero point all the same.
+        symmetric: see `ClippingRange`; the search is for a grid with a zero point all the same.
         objective: of the clipping: `absolute` error of the values, or of the magnitudes of the `frequency`s along the
             lines of a map `(N, C, H, W)`.
         rate: how far each batch draws the bounds. With the published 0.1 a weight, which never changes, keeps 48 % of

@@ -18,6 +18,7 @@ from sharpbit.quant import core
 from sharpbit.quant.core import Method, quantizers, unrounded
 from sharpbit.quant.grid import FLOAT
 from sharpbit.quant.plan import Plan
+from sharpbit.system.deprecated import old_names
 
 Product = tuple[int, str | None, str | None]  # MACs, and the quantizers of both operands
 Budget = float | str
@@ -61,7 +62,7 @@ def units(net: nn.Module, products: Iterable[Product]) -> tuple[Unit, ...]:
     )
 
 
-def mixed(
+def mixed_precision(
     net: nn.Module,
     plans: Mapping[int, Plan],
     method: Method,
@@ -85,7 +86,7 @@ def mixed(
     Raises:
         UsageError: a budget that cannot be met, or that nothing need be done for.
     """
-    made = {width: core.quantize(net, plan, method) for width, plan in plans.items()}
+    made = {width: core.insert_quantizers(net, plan, method) for width, plan in plans.items()}
     bits = {width: {name: fixed.bits for name, fixed in quantizers(each)} for width, each in made.items()}
     most = limit(budget, parts, bits)
     errors: list[dict[int, float]] = [{} for _ in parts]
@@ -204,3 +205,6 @@ def _module(quantizer: str) -> str:
 
 def _bits(bits: Mapping[str, float], name: str | None) -> float:
     return bits[name] if name else FLOAT
+
+
+__getattr__ = old_names(__name__, {"mixed": "mixed_precision"})

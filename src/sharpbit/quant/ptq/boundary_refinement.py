@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 
 
@@ -50,7 +50,7 @@ def refine(
     """Let the bounds of a calibrated network learn, in place; the loss of each step.
 
     Args:
-        net: quantized and calibrated; all its ranges are of the kind `Bounds`.
+        net: quantized and calibrated; all its ranges are of the kind `ClippingRange`.
         teacher: the float network, in whatever form it gives its best.
         images: `(N, 3, H, W)` in `[0, 1]`.
         how: the plan.
@@ -61,7 +61,7 @@ def refine(
         ModelError: the loss is not a number any more.
     """
     found = [fixed.range for _, fixed in quantizers(net)]
-    ranges = [own for own in found if isinstance(own, Bounds)]
+    ranges = [own for own in found if isinstance(own, ClippingRange)]
     if not ranges or len(ranges) < len(found):
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"

@@ -15,14 +15,15 @@ from torch.nn import functional as F
 
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
-from sharpbit.quant.ptq.input_range import widen
+from sharpbit.quant.ptq.input_range import search_input_range
+from sharpbit.system.deprecated import old_names
 
 RIDGE = 0.01  # share of the mean square of all inputs that is added to that of each
 PLACES = 1 << 13  # places of the images that moments are made of
 
 
 @torch.no_grad()
-def compensate(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
+def round_with_compensation(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
     """Round the weights of a calibrated network so, in place, one layer after another; how many layers were done.
 
     Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.ptq.input_range`). Grouped
@@ -36,7 +37,7 @@ def compensate(net: nn.Module, images: Tensor, progress: Callable[[int], object]
 
     def hook(part: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(part, QuantConv2d | QuantLinear)
-        widen(part, args[0])
+        search_input_range(part, args[0])
         if getattr(part, "groups", 1) == 1:
             _round(part, args[0])
         if progress:
@@ -86,3 +87,6 @@ def _inputs(part: QuantConv2d | QuantLinear, x: Tensor) -> Tensor:
         columns = F.unfold(x, part.kernel_size, part.dilation, part.padding, part.stride)  # type: ignore[arg-type]
         rows = columns.transpose(1, 2).reshape(-1, columns.shape[1])
     return rows[:: max(1, len(rows) // PLACES)]
+
+
+__getattr__ = old_names(__name__, {"compensate": "round_with_compensation"})

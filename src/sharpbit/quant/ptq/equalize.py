@@ -13,12 +13,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed, Grid, rounded, spread
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
 from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
+from sharpbit.system.deprecated import old_names
 
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
 LEAST = 1 / 64  # of the size of the largest channel, that any is taken to have: a silent one may speak yet
@@ -29,7 +30,7 @@ SAMPLES = 1 << 17  # values of an input from which its grid is chosen here
 
 
 @torch.no_grad()
-def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
+def equalize(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
     """Scale the channels of a quantized network where that lessens the error of a layer's result; in place.
 
     How large a channel gets is taken from all images: one that is silent in a few of them would be scaled up, and
@@ -103,7 +104,7 @@ def wrap(net: nn.Module, names: Iterable[str]) -> nn.Module:
     for name in names:
         layer = net.get_submodule(name)
         assert isinstance(layer, QuantConv2d | QuantLinear)
-        layer.act = Balanced(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), _axis(layer))
+        layer.act = Equalized(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), _axis(layer))
     return net
 
 
@@ -116,7 +117,7 @@ def _scale(part: Weighted, x: Tensor, wanted: Tensor, size: Tensor, act: int, we
     """The best of some scales, if it is worth it; `size` is that of the channels."""
     axis, size = _axis(part), size.clamp(min=LEAST * size.amax()).clamp(min=torch.finfo(size.dtype).tiny)
     bounds = part.kernel.range
-    symmetric = isinstance(bounds, Bounds) and bounds.symmetric
+    symmetric = isinstance(bounds, ClippingRange) and bounds.symmetric
 
     def error(scale: Tensor) -> float:
         own = _on_grid(x * spread(scale, x, axis), None, act)
@@ -142,3 +143,6 @@ def _on_grid(x: Tensor, axis: int | None, bits: int, *, symmetric: bool = False)
         step, zero = step[0], zero[0]
     lo, hi, step = (spread(value, x, 0) for value in (-zero * step, (2**bits - 1 - zero) * step, step))
     return rounded(x, Grid(lo, hi, step, late=True))
+
+
+__getattr__ = old_names(__name__, {"balance": "equalize"})

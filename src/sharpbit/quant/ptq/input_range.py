@@ -1,4 +1,4 @@
-"""Bounds by result: the range of a layer's input is widened where that brings the layer's result closer.
+"""ClippingRange by result: the range of a layer's input is widened where that brings the layer's result closer.
 
 Ours. A search by the error of the tensor clips too much where few large values say the same thing: rounding errors of
 many values cancel out in a sum, clipped ones add up. In networks that carry the image through a layer the brightest
@@ -12,15 +12,16 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import Weighted, rounding
+from sharpbit.system.deprecated import old_names
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to the smallest or largest value
 
 
 @torch.no_grad()
-def widen(part: Weighted, x: Tensor) -> None:
+def search_input_range(part: Weighted, x: Tensor) -> None:
     """Choose the bounds of the input of a calibrated layer again, in place.
 
     Candidates lie between those that it has and the smallest and largest value of `x`, in steps of a quarter on each
@@ -32,7 +33,7 @@ def widen(part: Weighted, x: Tensor) -> None:
     """
     fixed = rounding(part.act)
     own = fixed.range if isinstance(fixed, Fixed) else None
-    if not isinstance(own, Bounds) or own.channels is not None or own.symmetric:
+    if not isinstance(own, ClippingRange) or own.channels is not None or own.symmetric:
         return
     seen: list[Tensor] = []
     handle = fixed.register_forward_pre_hook(lambda _, args: seen.append(args[0]))  # a balanced input is scaled first
@@ -50,3 +51,6 @@ def widen(part: Weighted, x: Tensor) -> None:
     _, lo, hi = min(found, key=lambda one: one[0])
     own.lo.copy_(lo)
     own.hi.copy_(hi)
+
+
+__getattr__ = old_names(__name__, {"widen": "search_input_range"})

@@ -17,18 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed
 from sharpbit.quant.grid import FLOAT, Fixed
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted, rounding
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted, rounding
 from sharpbit.quant.ptq.equalize import wrap
+from sharpbit.system.deprecated import old_names
 
 AT_ONCE = 2  # images in a forward of the whole network
 SCALES = 3.0  # the rate of scales, in units of that of the rest
 
 
 @dataclass(frozen=True)
-class Finish:
+class LastLayerSettings:
     """How the last layer learns.
 
     Attributes:
@@ -44,11 +45,11 @@ class Finish:
     images: int = 64
 
 
-def finish(
+def reconstruct_last_layer(
     net: nn.Module,
     teacher: nn.Module,
     images: Tensor,
-    how: Finish,
+    how: LastLayerSettings,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[str], list[float]]:
     """Teach the last layer of a calibrated network, in place.
@@ -72,10 +73,10 @@ def finish(
     images = images[:: max(1, math.ceil(len(images) / how.images))]
     name, part = _last(net, images[:1])
     given, wanted = _seen(net, part, images)[0], _seen(teacher, teacher.get_submodule(name), images)[1]
-    new = [] if isinstance(part.act, Balanced) else [name]
+    new = [] if isinstance(part.act, Equalized) else [name]
     wrap(net, new)
     act, losses = part.act, []
-    assert isinstance(act, Balanced)
+    assert isinstance(act, Equalized)
     start, moved = act.scale, torch.zeros_like(act.scale, requires_grad=True)
     learned = [*part.parameters()]
     groups: list[dict[str, Any]] = [{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}]
@@ -113,7 +114,7 @@ def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
         if isinstance(part, QuantConv2d | QuantLinear)
         and getattr(part, "groups", 1) == 1
         and all(isinstance(side, Fixed) and side.bits != FLOAT for side in (rounding(part.act), part.kernel))
-        and all(isinstance(side.range, Bounds) for side in (rounding(part.act), part.kernel))
+        and all(isinstance(side.range, ClippingRange) for side in (rounding(part.act), part.kernel))
     ]
     try:
         with torch.no_grad():
@@ -138,3 +139,6 @@ def _seen(net: nn.Module, part: nn.Module, images: Tensor) -> tuple[Tensor, Tens
         handle.remove()
     given, out = zip(*pairs, strict=True)
     return torch.cat(given), torch.cat(out)
+
+
+__getattr__ = old_names(__name__, {"Finish": "LastLayerSettings", "finish": "reconstruct_last_layer"})

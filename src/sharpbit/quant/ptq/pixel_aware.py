@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.grid import Fixed
@@ -58,7 +58,7 @@ def pixel_aware(
     The gradient of a bound is divided by `sqrt(N (2^(bits - 1) - 1))`, with `N` values rounded.
 
     Args:
-        net: quantized and calibrated; all its ranges are of the kind `Bounds`.
+        net: quantized and calibrated; all its ranges are of the kind `ClippingRange`.
         teacher: the float network.
         images: `(N, 3, H, W)` in `[0, 1]`.
         how: the plan.
@@ -69,7 +69,7 @@ def pixel_aware(
         ModelError: the loss is not a number any more.
     """
     found = [fixed for _, fixed in quantizers(net)]
-    if not found or not all(isinstance(fixed.range, Bounds) for fixed in found):
+    if not found or not all(isinstance(fixed.range, ClippingRange) for fixed in found):
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"
         )

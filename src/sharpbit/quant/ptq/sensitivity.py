@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
+from sharpbit.system.deprecated import old_names
 
 
 def parts(net: nn.Module) -> dict[str, list[Fixed]]:
@@ -24,7 +25,7 @@ def parts(net: nn.Module) -> dict[str, list[Fixed]]:
 
 
 @torch.no_grad()
-def blame(
+def sensitivity(
     net: nn.Module, teacher: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None
 ) -> tuple[tuple[str, float], ...]:
     """Names of layers and sites, the worst first, with the share of the mean square error that each one causes.
@@ -92,3 +93,6 @@ def widths(net: nn.Module) -> tuple[tuple[str, int, int], ...]:
             if min(act, weight) < FLOAT:
                 found.append((name, act, weight))
     return tuple(found)
+
+
+__getattr__ = old_names(__name__, {"blame": "sensitivity"})

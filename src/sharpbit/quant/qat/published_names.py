@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sharpbit.errors import ModelError
 from sharpbit.nn import State
 from sharpbit.quant.layers import QuantSite
+from sharpbit.system.deprecated import old_names
 
 Rename = Callable[[State], Mapping[str, Tensor]]
 
@@ -90,7 +91,7 @@ def name_of(key: str, arch: str, net: nn.Module) -> str | None:
     return key
 
 
-def load_official(net: nn.Module, state: State, arch: str, rename: Rename) -> None:
+def load_published(net: nn.Module, state: State, arch: str, rename: Rename) -> None:
     """Load published weights of a quantized network, strictly.
 
     Args:
@@ -127,3 +128,6 @@ def _first(net: nn.Module) -> str:
     """What the first quantizer of a block rounds."""
     sites = {name.rpartition(".")[2] for name, part in net.named_modules() if isinstance(part, QuantSite)}
     return next((place for place in ("input", "skip") if place in sites), "conv1")
+
+
+__getattr__ = old_names(__name__, {"load_official": "load_published"})

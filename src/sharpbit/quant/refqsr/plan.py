@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sharpbit.errors import UsageError
+from sharpbit.modelfile.history import Verb
 from sharpbit.quant.qat.placement import EIGHT, placement
 
 VERB = "refqsr"
@@ -61,10 +62,11 @@ class TwoPass:
         return cls(**own)
 
     @classmethod
-    def of(cls, history: Iterable[Mapping[str, Any]]) -> TwoPass | None:
-        """What was done to a model, by its history; None if it has one pass."""
-        entries = [entry for entry in history if entry["verb"] == VERB]
-        return cls.read(entries[-1]) if entries else None
+    def of(cls, history: Iterable[Mapping[str, Any] | Verb]) -> TwoPass | None:
+        """The two passes of a model, by its history; None if it has one pass."""
+        tables = [entry.table() if isinstance(entry, Verb) else entry for entry in history]
+        passes = [table for table in tables if table["verb"] == VERB]
+        return cls.read(passes[-1]) if passes else None
 
     def entry(self) -> dict[str, Any]:
         """What `read` reads."""
