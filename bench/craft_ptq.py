@@ -37,7 +37,7 @@ from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.system.atomic import open_atomic
-from sharpbit.verbs.quantize import INTEGER, together
+from sharpbit.verbs.quantize import INTEGER, joint_refinement
 from sharpbit.verbs.receipt import upscaled
 
 SIZE = (64, 64)  # of the image that costs are counted for
@@ -102,7 +102,7 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
     if learns == "last":
         after = recorded.reconstruct_last_layer(before, teacher, crops)
     elif start:
-        how = together(given.steps, bits) if tuned else Refinement(given.steps)
+        how = joint_refinement(given.steps, bits) if tuned else Refinement(given.steps)
         with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
             after = recorded.refine(before, teacher, crops, how, bar.update)
     else:

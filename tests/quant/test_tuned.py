@@ -19,7 +19,7 @@ from sharpbit.quant.ptq.equalize import equalize
 from sharpbit.quant.ptq.input_range import search_input_range
 from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.sensitivity import sensitivity
-from sharpbit.verbs.quantize import together
+from sharpbit.verbs.quantize import joint_refinement
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -198,7 +198,7 @@ def test_the_last_layer_learns_alone(name, tmp_path):
 
 
 def test_the_finer_the_grids_the_less_weights_learn():
-    found = [together(7, bits) for bits in range(2, 9)]
+    found = [joint_refinement(7, bits) for bits in range(2, 9)]
     weights = [how.weights for how in found]
     assert weights == sorted(weights, reverse=True)
     assert weights[0] > weights[-1] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -346,7 +347,13 @@ def pair(**given: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _note
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
+
+
+def _note(message: Warning | str, *rest: object) -> None:
+    """Print a warning as one line, without the place in the code that it came from."""
+    click.echo(f"note: {message}", err=True)
 
 
 def _interrupt(number: int, frame: object) -> None:

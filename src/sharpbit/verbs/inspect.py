@@ -129,6 +129,8 @@ def inspect(
             header = modelfile.read(path)
     if header is not None:
         facts |= _said(header)
+    elif opened is not None and opened.history:  # of published quantized weights
+        facts["history"] = tuple(entry.table() for entry in opened.history)
     if opened is not None:
         facts |= _counted(opened, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:

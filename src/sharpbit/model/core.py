@@ -1,24 +1,18 @@
-"""A network with what is known about it, in memory and in one safetensors file."""
+"""A network with what is known about it: built, written to a safetensors file, turned into a plain chain."""
 
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
-import torch
 from torch import nn
 
 from sharpbit import modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
-from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.arch.plain import of_chain
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
@@ -107,57 +101,6 @@ def described(header: Header) -> Model:
     return replace(model, net=_structured(model.arch, model.net, history), history=history)
 
 
-def load(path: str | Path) -> Model:
-    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`).
-
-    Sizes come from the file alone.
-
-    Raises:
-        ModelError: unreadable, damaged, not a network that sharpbit knows, or a pickle that holds more than tensors.
-    """
-    path = Path(path)
-    state: State
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        header = modelfile.read(path, verify=True)
-        state = safetensors.torch.load_file(path)
-    elif suffix in (".onnx", ".sharpbit"):
-        header, state = _exported(path)
-    else:
-        header, state = None, _unpickle(path)
-    if header is None:
-        return from_state(state, str(path))
-    try:
-        arch = ARCHITECTURES[header.architecture]
-        config = arch.config(**header.config)
-    except UsageError as error:
-        raise ModelError(f"{path} holds another network: {error}") from None
-    except TypeError as error:
-        raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
-    history = read_all(header.history, str(path))
-    model = _filled(arch, config, state, str(path), history)
-    about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
-    return replace(model, history=history, about=about)
-
-
-def from_state(state: State, source: str) -> Model:
-    """The model whose weights these are; `source` names them in errors."""
-    for name in ARCHITECTURES:
-        arch = ARCHITECTURES[name]
-        try:
-            config = arch.infer(state)
-        except (LookupError, TypeError, ValueError, RuntimeError):  # names that it knows, and tensors of another shape
-            continue
-        if config is not None:
-            return _filled(arch, config, arch.rename(state), source)
-    first = [f"{key} {tuple(value.shape)}" for key, value in list(state.items())[:3]]
-    seen = f"{len(state)} tensors, first {', '.join(first)}" if state else "no tensors"
-    raise ModelError(
-        f"{source} holds no network that sharpbit knows; seen: {seen};"
-        f" expected: the weights of one of {', '.join(ARCHITECTURES)}"
-    )
-
-
 def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool = False) -> Header:
     """Write one safetensors file with weights and header; it appears complete or not at all.
 
@@ -209,61 +152,20 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     return Model(ARCHITECTURES["plain"], net.config, net, (*history, Reparameterize(name, form)), about)
 
 
-def _filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
+def filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
         net = _structured(arch, arch.build(config), history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}") from None
+        raise ModelError(
+            f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}; if that is the wrong"
+            " network or size, give the right one: load(path, arch=..., scale=...)"
+        ) from None
     return Model(arch, config, net.eval())
 
 
 def _structured(arch: Architecture, net: nn.Module, history: Iterable[Verb]) -> nn.Module:
     """The network as the verbs of its history left it; an integer chain has its structure by itself."""
     return net if arch.name == integer.ARCHITECTURE else replay(net, history)
-
-
-def _exported(path: Path) -> tuple[Header, State]:
-    """What a file for engines was written from, if we wrote it."""
-    header = modelfile.read(path, verify=True)
-    if header is None:
-        raise ModelError(
-            f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
-        )
-    if modelfile.several(header.history) is not None:
-        raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
-    if header.architecture == integer.ARCHITECTURE:
-        return header, of_integer_chain(integer.read(path)[0]).state_dict()
-    kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
-    tensors = modelfile.initializers(path)
-    try:
-        arch = ARCHITECTURES[header.architecture]
-        names = arch.build(arch.config(**header.config)).state_dict()
-        arrays = {
-            name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
-        }
-    except (LookupError, ValueError, TypeError, UsageError) as error:
-        raise ModelError(f"{path} holds no weights that can be read back ({error}); use the .safetensors") from None
-    return header, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-
-
-def _unpickle(path: Path) -> State:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old pickles; they load or they fail, and both is said below
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
-    for wrapper in ("params_ema", "params", "state_dict", "model_state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-    if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"{path} holds no table of tensors")
-    if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return dict(state)
