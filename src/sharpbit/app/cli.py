@@ -317,8 +317,8 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 
 
 @app.command()
-@click.argument("costly", metavar="COSTLY.onnx")
-@click.argument("cheap", metavar="CHEAP.onnx")
+@click.argument("costly", metavar="LARGE.onnx")
+@click.argument("cheap", metavar="SMALL.onnx")
 @click.option("-o", "--output", required=True, metavar="FILE.onnx", help="The result.")
 @click.option("--calibrate", metavar="DIR", help="Folder of ordinary images, on which --max-drop is kept.")
 @click.option("--max-drop", type=click.FloatRange(0), metavar="DB", help="Loss of PSNR there.  [default: 0.05]")
@@ -331,9 +331,9 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def pair(**given: Any) -> None:
-    """Make one file of two networks of the same scale: patches with little detail go through the cheap one.
+    """Make one file of two networks of the same scale: patches with little detail go through the small one.
 
-    COSTLY and CHEAP are files from 'sharpbit export', or embedded names. The file needs less time than COSTLY, and
+    LARGE and SMALL are files from 'sharpbit export', or embedded names. The file needs less time than LARGE, and
     loses what --max-drop allows; how much of both is measured and printed.
     """
     from sharpbit.system.extras import need
@@ -347,7 +347,7 @@ def pair(**given: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)
-    warnings.showwarning = _note
+    warnings.showwarning = _note  # type: ignore[assignment]
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
 
 

@@ -44,15 +44,15 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
-_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of images)"
+_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
 
 
 def _cheap(facts: Inspection) -> list[tuple[str, str]]:
-    """The other network of a pair; all that is counted beside it is the costly one."""
+    """The small network of a pair; all that is counted beside it is the large one."""
     if (one := facts.cheap) is None:
         return []
     macs = f"{one['macs'] / 1e9:.2f} G from the same image"
-    return [("cheap", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
+    return [("small network", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
 
 
 def _cut(facts: Inspection) -> str:

@@ -78,8 +78,17 @@ class Model:
 def build(arch: str, **config: Any) -> Model:
     """A network of the named architecture with fresh weights, in the mode of use, not of training.
 
+    Args:
+        arch: name of the architecture catalog, such as `etds`.
+        config: its sizes, of which `scale` has no default.
+
     Raises:
-        UsageError: no such architecture, or a size that it does not have.
+        UsageError: there is no such architecture, or it has no such size.
+
+    Example:
+        >>> import sharpbit
+        >>> sharpbit.build("etds", scale=3).scale
+        3
     """
     architecture = ARCHITECTURES[arch]
     try:
@@ -91,7 +100,7 @@ def build(arch: str, **config: Any) -> Model:
 
 
 def described(header: Header) -> Model:
-    """The network that a header tells of, with the structure that its history gave it; its weights mean nothing yet.
+    """The network that a header describes, with the structure that its history gave it; its weights mean nothing yet.
 
     Raises:
         UsageError: no such architecture, or sizes that it does not have.
@@ -105,11 +114,27 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
     """Write one safetensors file with weights and header; it appears complete or not at all.
 
     Args:
-        model: what is written.
-        path: of the file.
-        overwrite: replace a file of this name.
-        half: kernels of convolutions in float16, which `load` turns into float32 again. (Not matrices: those that
-            choose bits would choose others.)
+        model: the model to write.
+        path: the file to write, ending in `.safetensors`.
+        overwrite: whether to replace a file of this name; False by default.
+        half: whether kernels of convolutions are stored in float16, which `load` turns into float32 again; False by
+            default. Matrices stay in float32, because those that choose bits would choose others.
+
+    Returns:
+        The header of the file, with the sha256 of its payload.
+
+    Raises:
+        UsageError: the path does not end in `.safetensors`.
+        OutputExists: the file exists and `overwrite` is false.
+
+    Example:
+        >>> import sharpbit, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> header = sharpbit.save(sharpbit.build("espcn", scale=2), f"{folder.name}/espcn.safetensors")
+        >>> header.architecture, header.scale
+        ('espcn', 2)
+
+    Source: docs/format.md describes the file.
     """
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
@@ -130,12 +155,23 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
 
     Args:
         model: a model, or any network of an image in `[0, 1]`, whose pieces the kernel algebra knows.
-        form: `plain` keeps the addition of the image and clips with a clamp; `et` is convolution and ReLU (or PReLU)
-            alone, as published.
+        form: `plain`, the default, keeps the addition of the image and clips with a clamp; `et` is convolution and ReLU
+            (or PReLU) alone, as published.
+
+    Returns:
+        A model of the architecture `plain`, which was compared with the network on random images.
 
     Raises:
-        ReparameterizeError: names the first piece of the network that has no exact form. Nothing is returned that was
-            not compared with the network.
+        ReparameterizeError: a piece of the network, which is named, has no exact form, or the two differ by more than
+            1e-5.
+
+    Example:
+        >>> import sharpbit
+        >>> model = sharpbit.build("ecbsr", scale=2, blocks=1, width=4)
+        >>> sharpbit.reparameterize(model, "plain").arch.name
+        'plain'
+
+    Source: `sharpbit.reparam` names the papers (ECBSR, ETDS, ABPN).
     """
     if isinstance(model, Model):
         before, name, history, about = model.net, model.arch.name, model.history, model.about

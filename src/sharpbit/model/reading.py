@@ -98,8 +98,8 @@ def from_state(state: State, source: str, *, arch: str | None = None, **config: 
     Args:
         state: a state dict, with our names of tensors or published ones.
         source: the path of the file, or another text that names the weights in errors.
-        arch: see `load`.
-        config: see `load`.
+        arch: name of the architecture, see `load`.
+        config: sizes of the architecture, see `load`.
 
     Raises:
         ModelError: these are the weights of no network that sharpbit knows.

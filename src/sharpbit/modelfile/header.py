@@ -19,8 +19,8 @@ class Metric:
     """One measured number and how it was obtained.
 
     Attributes:
-        name: such as `psnr`.
-        value: in dB for PSNR.
+        name: name of the measure, such as `psnr`.
+        value: the number, for PSNR in dB.
         data: the images, such as `Set5`.
         protocol: channel, border, how the LR images were made, what was measured.
     """
@@ -42,15 +42,15 @@ class Header:
         scale: upscaling factor.
         receptive_field: side in input pixels of what one output pixel sees; None where it sees everything.
         parameters: number of stored values.
-        precision: of weights and arithmetic, such as `float32`.
+        precision: number format of weights and arithmetic, such as `float32`.
         colour: channel order of the image in and out.
         range: the values that stand for black and white.
         history: what was done to the weights, oldest first: a JSON object a verb (`sharpbit.modelfile.history`).
         data: what it was trained on, with its licence.
-        licence: of the weights (SPDX).
+        licence: SPDX identifier of the licence of the weights.
         metrics: measured numbers.
         format: version of this header.
-        sha256: of the payload, see `digest`; empty until the file is written.
+        sha256: digest of the payload, see `digest`; empty until the file is written.
     """
 
     name: str

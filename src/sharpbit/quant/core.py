@@ -29,7 +29,7 @@ class Method:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
         maps: options of the range of a map of features of the convolutional path (see `sharpbit.nn.Rounding`).
-        loss: of the quantized network after a forward, the term that training adds to the loss of the image; None if
+        loss: gives, after a forward, the term that training adds to the loss of the image; None if
             there is none.
         stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
             are alike.

@@ -27,7 +27,7 @@ class QDQ(nn.Module):
         zero: int32, as `scale`; the zero point.
         least: int32, as `scale`.
         most: int32, as `scale`.
-        axis: along which a `(C,)` scale lies.
+        axis: dimension along which a `(C,)` scale lies.
         bits: width of `q`.
         plain: whether it runs as arithmetic instead of as one operator, which an exporter writes as what its format
             has for it.
@@ -65,11 +65,11 @@ class Integers(nn.Module):
     """A weight in integers: `(values - zero) * scale`, one scale for each output channel or one for all.
 
     Attributes:
-        values: in the shape of the weight, int8, or int16 for more than 8 bits.
+        values: integers in the shape of the weight, int8, or int16 for more than 8 bits.
         scale: `()` or `(outputs,)` float.
         zero: int32, as `scale`; 0 wherever the values fit without, as in symmetric grids and up to 7 bits.
         bits: width of the values.
-        plain: see `QDQ`.
+        plain: whether it runs as arithmetic instead of as one operator, see `QDQ`.
     """
 
     plain = False

@@ -70,7 +70,7 @@ class Equalized(nn.Module):
     Attributes:
         inner: what rounds.
         scale: `(C,)`.
-        axis: along which it lies.
+        axis: dimension along which the scale lies.
     """
 
     def __init__(self, inner: nn.Module, scale: Tensor, axis: int) -> None:

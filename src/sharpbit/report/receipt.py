@@ -1,4 +1,4 @@
-"""What `sharpbit quantize` tells: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
+"""What `sharpbit quantize` reports: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def markdown(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
 def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """One page of HTML that needs no other file, and no script."""
     title = escape(f"{Path(model).name} in {bits_of(receipt)}")
-    told = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
-    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in told.items()])]
+    lines = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
+    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in lines.items()])]
     if scores:
         rows = [
             [

@@ -25,7 +25,7 @@ def fake_quantize(
     """The float model with quantizers in it, ready to be trained.
 
     Args:
-        model: in float.
+        model: a float model.
         plan: what is rounded; that of a paper comes from `sharpbit.quant.qat.placement`.
         method: name of the method catalog.
         batches: images `(N, 3, H, W)` in `[0, 1]`, on which ranges begin that `source` does not have.
@@ -56,7 +56,7 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     """The float model as a network in two passes (RefQSR), ready to be trained.
 
     Args:
-        model: in float.
+        model: a float model.
         how: the passes; those of the paper come from `sharpbit.quant.refqsr.published`.
         batches: images `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
         source: a trained model of the same network with the bits of the first pass, or in float, or in two passes.
@@ -80,8 +80,8 @@ def tabulate(
     """The CABM model with the table that a trained CADyQ model gives.
 
     Args:
-        model: of method `cabm`, changed in place and returned with the step in its history.
-        cadyq: the same network with trained selectors.
+        model: a model of method `cabm`, changed in place and returned with the step in its history.
+        cadyq: a model of the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation images of DIV2K.
             Of networks in two passes, references, then their queries.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.

@@ -239,7 +239,7 @@ def quantize(
     progress: Progress | None = None,
     images: str | Path | Sequence[np.ndarray] | None = None,
 ) -> Model:
-    """The model in integers, calibrated on ordinary images; `history` of the result tells what was done.
+    """The model in integers, calibrated on ordinary images; the `history` of the result records what was done.
 
     Args:
         model: a float model. A bare network of an image in `[0, 1]` becomes a plain chain first (`reparameterize`).
@@ -298,10 +298,10 @@ def with_receipt(
 
     Args:
         model: a float model.
-        images: see `calibrate` of `quantize`.
+        images: a folder or arrays, see `calibrate` of `quantize`.
         settings: bits, refinement and what stays in float.
-        method: see `quantize`.
-        progress: see `quantize`.
+        method: name of the post-training method, see `quantize`.
+        progress: called with the name of a phase, how much of it is done, and how much there is.
         analysis: whether the receipt lists the sensitivity of each layer (`sharpbit.quant.ptq.sensitivity`).
         blame: deprecated name of `analysis`.
     """

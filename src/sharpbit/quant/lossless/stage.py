@@ -20,11 +20,12 @@ class LosslessSettings:
         carry: whether the image is carried as it is, where the network has channels for it.
         fit: whether layers are fitted by least squares before their weights are rounded.
         compensate: whether the rounding of a weight is made up by the following ones.
-        steps: of tuning; 0 leaves it out.
+        steps: number of tuning steps; 0 leaves tuning out.
         batch: images in one step.
-        rate: of Adam (Kingma and Ba, 2015), in bytes of output that one white coordinate changes by one step.
+        rate: learning rate of Adam (Kingma and Ba, 2015), in grey levels of output that a step changes along one white
+            coordinate.
         samples: places in the images that least squares see.
-        seed: of what is drawn at random.
+        seed: seed of everything that is drawn at random.
     """
 
     carry: bool = True

@@ -14,9 +14,9 @@ class Percentile(ClippingRange):
     """Bounds at two quantiles of the first batch, drawn a little towards those of each further one.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
-        symmetric: see `ClippingRange`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`.
         tail: share of the values that is cut off at each end.
         rate: how far each further batch draws the bounds.
 

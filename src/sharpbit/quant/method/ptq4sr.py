@@ -23,10 +23,10 @@ class Density(ClippingRange):
     """Bounds at the mean over all batches of the clipped range.
 
     Args:
-        channels: see `Range`; this clipping knows one grid a tensor only.
-        axis: see `Range`.
-        symmetric: see `ClippingRange`.
-        share: of the values that may be cut off; by default 1e-4, and 1e-5 at 8 bits and more.
+        channels: None, since this clipping knows one grid a tensor only.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`.
+        share: share of the values that may be cut off; by default 1e-4, and 1e-5 at 8 bits and more.
     """
 
     def __init__(

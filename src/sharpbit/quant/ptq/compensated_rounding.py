@@ -1,8 +1,8 @@
-"""Compensated rounding: what rounding one weight does to a layer's result is made up by the weights after it.
+"""Rounding with error compensation (GPTQ): weights not yet rounded make up the error of each weight that is rounded.
 
-Source: "GPTQ", Frantar et al., ICLR 2023, section 3 (without its blocks); here the bias is the last weight, which is
-not rounded and so takes up what is left of the mean. The moments are those of the rounded inputs that the layer will
-get, from layers that were done before it.
+Source: "GPTQ", Frantar et al., ICLR 2023, section 3, without its blocks. Here the bias counts as the last weight; it is
+not rounded, and so it compensates the remaining error of the mean. Layers are rounded in the order in which they run,
+and the moments of a layer's inputs are taken from the rounded layers before it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PLACES = 1 << 13  # places of the images that moments are made of
 
 @torch.no_grad()
 def round_with_compensation(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
-    """Round the weights of a calibrated network so, in place, one layer after another; how many layers were done.
+    """Round the weights of a calibrated network with error compensation, in place; how many layers were rounded.
 
-    Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.ptq.input_range`). Grouped
-    convolutions have too few weights a result for making up, and keep theirs.
+    Before that the clipping range of each layer's input is searched (`sharpbit.quant.ptq.input_range`). Grouped
+    convolutions have too few weights for each result to compensate errors; their weights stay as they are.
 
     Args:
         net: quantized and calibrated.

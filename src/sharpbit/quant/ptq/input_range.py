@@ -1,8 +1,8 @@
-"""ClippingRange by result: the range of a layer's input is widened where that brings the layer's result closer.
+"""Input-range search: the clipping range of a layer's input is widened where that lessens the error of its result.
 
-Ours. A search by the error of the tensor clips too much where few large values say the same thing: rounding errors of
-many values cancel out in a sum, clipped ones add up. In networks that carry the image through a layer the brightest
-parts of it are such values.
+Our method. A search by the error of the input tensor clips too much, because errors of rounding cancel in a layer's sum
+and errors of clipping, which have one sign, do not. Networks that carry the image through their layers lose the
+brightest parts of the image so.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to the smallest or largest va
 
 @torch.no_grad()
 def search_input_range(part: Weighted, x: Tensor) -> None:
-    """Choose the bounds of the input of a calibrated layer again, in place.
+    """Search the clipping range of a calibrated layer's input again, in place.
 
-    Candidates lie between those that it has and the smallest and largest value of `x`, in steps of a quarter on each
-    side; the best has the least mean square error of the layer's result, with weights as they are in float.
+    Candidates lie between the present range and the smallest and largest value of `x`, in steps of a quarter on each
+    side. The best one has the least mean square error of the layer's result, with weights in float.
 
     Args:
-        part: whose input has one grid with a zero point; others stay as they are.
-        x: what the layer gets.
+        part: a layer; one whose input has no single grid with a zero point stays as it is.
+        x: input of the layer.
     """
     fixed = rounding(part.act)
     own = fixed.range if isinstance(fixed, Fixed) else None

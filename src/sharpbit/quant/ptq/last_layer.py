@@ -1,8 +1,8 @@
-"""The last layer learns alone: weights, bounds and scales of channels, until it gives what the float network gives.
+"""Last-layer reconstruction: weights, clipping ranges and channel scales of the last layer learn the float result.
 
-Ours, after the layerwise reconstruction of AdaQuant and BRECQ. In a network for super-resolution most of what few bits
-cost arises there, since its input carries the image, and nothing comes after it to mend that. What it gets is
-computed once; its steps then take a hundredth of the time of those of the whole network.
+Our method, after the layerwise reconstruction of AdaQuant and BRECQ. In super-resolution networks most of the error of
+few bits arises in the last layer, because its input carries the image and no later layer corrects it. The layer's input
+is computed once, so a step takes about a hundredth of the time of a step of the whole network.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SCALES = 3.0  # the rate of scales, in units of that of the rest
 
 @dataclass(frozen=True)
 class LastLayerSettings:
-    """How the last layer learns.
+    """Settings of last-layer reconstruction.
 
     Attributes:
-        steps: of Adam.
-        batch: images a step, drawn with a fixed seed.
-        rate: at first; it falls to zero along a cosine.
-        images: that are looked at, at most.
+        steps: number of steps of Adam.
+        batch: images in a step, drawn with a fixed seed.
+        rate: first learning rate, which falls to zero along a cosine.
+        images: largest number of images that are used.
     """
 
     steps: int = 1500
@@ -52,17 +52,18 @@ def reconstruct_last_layer(
     how: LastLayerSettings,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Teach the last layer of a calibrated network, in place.
+    """Train the last layer of a calibrated network in place.
 
     Args:
         net: quantized and calibrated.
         teacher: the float network; its modules have the same names.
         images: `(N, 3, H, W)` in `[0, 1]`.
-        how: the plan.
+        how: the settings.
         progress: called with 1 after each step.
 
     Returns:
-        The name of the layer if it got scales that it did not have, and the loss of each step.
+        A list with the layer's name if it got scales that it did not have (else an empty one), and the loss of each
+        step.
 
     Raises:
         UsageError: no layer has both sides rounded to bounds, or there are no images.
