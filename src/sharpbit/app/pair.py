@@ -126,7 +126,7 @@ def _settled(given: PairOptions, networks: list[Any], bar: Any) -> tuple[Outlook
 def _lines(facts: dict[str, Any]) -> str:
     pace = {key: 1e6 * value for key, value in facts["seconds_a_pixel"].items()}
     lines = {
-        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the small network",
+        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the small one",
         "time of a pixel": f"{pace['costly']:.2f} and {pace['cheap']:.2f} µs in patches, {pace['whole']:.2f} whole",
     }
     if "share" in facts:

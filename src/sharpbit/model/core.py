@@ -129,8 +129,8 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
 
     Example:
         >>> import sharpbit, tempfile
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> header = sharpbit.save(sharpbit.build("espcn", scale=2), f"{folder.name}/espcn.safetensors")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     header = sharpbit.save(sharpbit.build("espcn", scale=2), f"{folder}/espcn.safetensors")
         >>> header.architecture, header.scale
         ('espcn', 2)
 

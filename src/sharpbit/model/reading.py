@@ -55,11 +55,11 @@ def load(path: str | Path, *, arch: str | None = None, **config: Any) -> Model:
 
     Example:
         >>> import sharpbit, tempfile
-        >>> model = sharpbit.build("espcn", scale=3)
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> header = sharpbit.save(model, f"{folder.name}/espcn.safetensors")
-        >>> sharpbit.load(f"{folder.name}/espcn.safetensors").scale
-        3
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     header = sharpbit.save(sharpbit.build("espcn", scale=3), f"{folder}/espcn.safetensors")
+        ...     model = sharpbit.load(f"{folder}/espcn.safetensors")
+        >>> model.arch.name, model.scale
+        ('espcn', 3)
 
     Source: the names of published weights are those of their authors' repositories, which the modules of
     `sharpbit.arch` name.

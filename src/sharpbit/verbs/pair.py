@@ -134,7 +134,7 @@ def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
 
 
 def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
-    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst that of no patch for the small network.
+    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst none takes the small network.
 
     A patch that the small network happens to do better does not pay for what it loses on others: on other photos it
     would not. Only thresholds are tried between which something changes: the detail of each patch, and just above the

@@ -41,8 +41,8 @@ def plan_of(
         weight_bits: bits of weights; by default those in `source`, else as many as activations have, and 8 for CADyQ
             and CABM.
         legacy_conv1_float: whether the input of each block's first convolution stays in float; by default as the
-            authors of the method have it. The EDSR with PAMS of CADyQ's repository, which has `w8a8` in its name, rounds
-            it, that of PAMS does not.
+            authors of the method have it. The EDSR with PAMS of CADyQ's repository, whose name has `w8a8`, rounds it;
+            that of PAMS does not.
         table: a path makes the network of CADyQ one of CABM.
 
     Raises:
