@@ -40,7 +40,7 @@ class Context(nn.Module):
 
     Attributes:
         gradient: `(N, 2)`, see `image_gradient`, of the image that the network is given.
-        bit_weight: factor of the loss that methods have for bits.
+        bit_weight: of the loss that methods have for bits.
         place: number of the `Mixed` that is running, in the order of the network's modules.
         spent: what each `Mixed` chose in the last forward, by its number; more than once where it ran more than once.
     """
@@ -85,7 +85,7 @@ class Mixed(nn.Module):
     Args:
         options: the quantizers, each with a range of its own.
         selector: decides.
-        context: the network's context, which is not part of this module.
+        context: of the network; not part of this module.
     """
 
     def __init__(self, options: Sequence[Fixed], selector: Selector, context: Context) -> None:
@@ -141,7 +141,7 @@ class Switch(nn.Module):
 
     Args:
         options: the quantizers.
-        roles: the network's roles, which are not part of this module.
+        roles: of the network; not part of this module.
     """
 
     def __init__(self, options: Sequence[nn.Module], roles: Roles) -> None:
@@ -226,7 +226,7 @@ def inherit(net: nn.Module, state: State, names: Callable[[str], list[str]] = _s
 
     Args:
         net: the new network.
-        state: state dict of the old network.
+        state: of the old one.
         names: what a tensor of the new one may be called in the old one; the first that is there counts.
 
     Returns:

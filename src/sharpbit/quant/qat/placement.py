@@ -33,11 +33,11 @@ def placement(
         act: bits of activations, or those that CADyQ and CABM choose from.
         weight: bits of weights.
         width: channels of the network's blocks, of which sites know nothing.
-        legacy_conv1_float: whether the shortcut of a block is rounded and the input of its first convolution is not,
-            as published for EDSR (PAMS and DDTB) and SRResNet (PAMS and CADyQ); False by default.
+        legacy_conv1_float: of EDSR (in PAMS and DDTB) and SRResNet (in PAMS and CADyQ), as published: the shortcut of a
+            block is rounded, the input of its first convolution is not.
         fixed: bits of what CADyQ leaves no choice, the results of EDSR's blocks and what the first convolutions of IDN
             take; by default those of activations, 8 where these are chosen.
-        options: options of the ranges of activations.
+        options: of the ranges of activations.
 
     Raises:
         UsageError: no paper has that.

@@ -11,9 +11,10 @@ from typing import Any
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.method.cabm import OFF, Table, TableContext
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.qat.placement import EIGHT, placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.qat.published_names import Published, bits_in_name
 
+EIGHT = 8  # bits of weights of CADyQ and CABM, and those that are assumed
 CHOICE = (4, 6, 8)  # the widths of CADyQ and CABM, as published
 
 

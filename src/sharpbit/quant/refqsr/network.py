@@ -27,9 +27,9 @@ class Refined(nn.Module):
     """A block, and the RefER that stands for it in the second pass.
 
     Args:
-        block: a block of the network.
+        block: of the network.
         refer: stands for it.
-        roles: the network's roles, which are not part of this module.
+        roles: of the network; not part of this module.
         place: number of the RefER.
         own: whether the query is its own reference.
     """
@@ -55,7 +55,7 @@ class Refined(nn.Module):
 
 
 def build(net: nn.Module, how: TwoPass) -> nn.Module:
-    """A copy of the float network `net` in two passes; it runs the first one unless another is chosen.
+    """A copy of the float network `net` in two passes; it runs the first one unless it is told otherwise.
 
     Raises:
         UsageError: a name of `how` is none of the network.

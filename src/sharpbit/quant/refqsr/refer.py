@@ -24,7 +24,7 @@ class RefER(nn.Module):
     Args:
         residual: makes the correction.
         query: quantizer of the pooled features of the query.
-        reference: quantizer of the reference's features.
+        reference: the same of the reference.
         rectified: whether a ReLU follows the sum, as in the block that this stands for.
         pooled: whether features are normalized and pooled before they are compared; if not, every pixel is compared
             with every pixel.

@@ -97,7 +97,7 @@ def choices(net: nn.Module, patches: Tensor) -> Tensor:
     """Which options the adaptive quantizers of both passes take, `(N, quantizers)`, in the order of the modules.
 
     Args:
-        net: a network in two passes.
+        net: in two passes.
         patches: `(2 N, 3, H, W)`, references, then their queries, of which the choices are. What runs in both passes
             counts as in the first.
     """
