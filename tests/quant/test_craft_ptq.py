@@ -170,7 +170,7 @@ def test_the_first_step_of_refining(craft, shared, golden_path):
 
 def test_refining_moves_bounds_alone_and_lessens_the_loss(shared):
     torch.manual_seed(0)
-    model = models.build("craft", scale=2, width=16, depths=(1,), heads=2)
+    model = models.build("craft", scale=2, width=8, depths=(1,), heads=2)
     x = torch.rand(4, 3, 16, 16)
     before = recorded.calibrate(quantized(model, 3), [x[:2], x[2:]])
     net = recorded.refine(before, model.net, x, Refinement(16)).net
