@@ -55,7 +55,7 @@ def test_it_learns(pairs):
 
     done = train(start, pairs, how(steps=100, rate=2e-3), quiet=True)
     assert error(done) < 0.8 * error(start)
-    assert done.history[-1]["steps"] == 100
+    assert done.history[-1].steps == 100
     assert torch.equal(weights(start), weights(small_model()))  # the model that was given is as it was
 
 

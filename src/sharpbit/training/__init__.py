@@ -19,9 +19,11 @@ from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Train
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
+from sharpbit.quant.history import InsertTwoPasses, Quantize
 from sharpbit.quant.refqsr import by_role, in_two_passes
 from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
@@ -121,14 +123,14 @@ def train(
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
                 write_checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
-    entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
+    entry = Train(end, {key: value for key, value in asdict(how).items() if key != "steps"})
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
     return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
 
 
 def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
-    names = [entry["method"] for entry in model.history if "plan" in entry]
+    names = [entry.method for entry in model.history if isinstance(entry, Quantize | InsertTwoPasses)]
     return METHODS[names[-1]] if names else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sharpbit.errors import UsageError
 from sharpbit.nn import State
 from sharpbit.quant.adaptive import Mixed, inherit
-from sharpbit.quant.core import METHODS, observing, quantize, quantizers
+from sharpbit.quant.core import METHODS, insert_quantizers, observing, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan
@@ -59,7 +59,7 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         UsageError: a name of `how` is none of the network.
     """
     method = METHODS[how.method]
-    net = quantize(net, Plan.read(how.plan), method)
+    net = insert_quantizers(net, Plan.read(how.plan), method)
     for name in (*how.queries, *how.replaced):
         if name not in dict(net.named_modules()):
             raise UsageError(f"{type(net).__name__} has no block {name!r}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sharpbit.errors import UsageError
+from sharpbit.modelfile.history import Verb
 from sharpbit.quant.qat.placement import EIGHT, placement
 
 VERB = "refqsr"
@@ -16,10 +17,10 @@ REFERS = {"srresnet": 2, "carn": 1, "elan": 2}  # as published
 
 @dataclass(frozen=True)
 class TwoPass:
-    """What becomes of a network in two passes: data, as its file tells it.
+    """The two passes of a network as data, as its file holds them.
 
     Attributes:
-        method: of the catalog of methods.
+        method: name of the method catalog.
         plan: tables of rules (`Plan.tables`), for the first pass.
         low: bits of activations in the second pass.
         medium: bits of weights there.
@@ -30,8 +31,8 @@ class TwoPass:
             reference.
         pooled: whether RefERs normalize and pool what they compare.
         threshold: cosine from which on two patches are alike, in training and in use.
-        patch: side of a patch in use, in small pixels; neighbours share `shared` of them.
-        shared: see there.
+        patch: side of a patch in use, in LR pixels.
+        shared: LR pixels that neighbouring patches have in common.
     """
 
     method: str
@@ -61,10 +62,11 @@ class TwoPass:
         return cls(**own)
 
     @classmethod
-    def of(cls, history: Iterable[Mapping[str, Any]]) -> TwoPass | None:
-        """What was done to a model, by its history; None if it has one pass."""
-        entries = [entry for entry in history if entry["verb"] == VERB]
-        return cls.read(entries[-1]) if entries else None
+    def of(cls, history: Iterable[Mapping[str, Any] | Verb]) -> TwoPass | None:
+        """The two passes of a model, by its history; None if it has one pass."""
+        tables = [entry.table() if isinstance(entry, Verb) else entry for entry in history]
+        passes = [table for table in tables if table["verb"] == VERB]
+        return cls.read(passes[-1]) if passes else None
 
     def entry(self) -> dict[str, Any]:
         """What `read` reads."""
@@ -91,16 +93,16 @@ def published(
     Args:
         arch: `srresnet`, `carn` or `elan`.
         config: sizes of the network.
-        method: see `TwoPass`.
+        method: name of the method catalog.
         high: bits of the first pass, activations and weights; several are chosen from, and weights have 8 then.
         low: bits of activations in the second.
         medium: bits of weights in the second; by default halfway, as `round` has it.
         refers: how many blocks a RefER stands for; by default as published, but at most a quarter of the blocks.
-        form: see `TwoPass`.
-        pooled: see `TwoPass`.
-        threshold: see `TwoPass`.
-        patch: see `TwoPass`.
-        options: of the ranges of activations.
+        form: form of the RefERs, see `TwoPass`.
+        pooled: whether RefERs normalize and pool, see `TwoPass`.
+        threshold: cosine of patches that are alike, see `TwoPass`.
+        patch: side of a patch in use, in LR pixels.
+        options: options of the ranges of activations.
 
     Raises:
         UsageError: the paper has no such network, or it is not deep enough.
