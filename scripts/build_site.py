@@ -1,12 +1,13 @@
 """Build the documentation as a site: `python scripts/build_site.py [FOLDER]`, by default build/site.
 
 The pages of docs/ are copied, and with them those that lie elsewhere (the changelog, how to contribute, measurements);
-the command reference is written from the help texts, and the decisions are listed. Zensical builds all of it, strictly: a
-link to a page or heading that does not exist fails.
+the command reference is written from the help texts, and the decisions are listed. Zensical builds all of it, strictly:
+a link to a page or heading that does not exist fails.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -92,16 +93,19 @@ def title(path: Path) -> str:
 
 def commands() -> str:
     """All commands as a page, made of their help."""
-    parts = ["# Commands", "`sharpbit COMMAND --help` prints what stands here. `sharpbit --version` prints the version."]
+    parts = [
+        "# Commands",
+        "`sharpbit COMMAND --help` prints what stands here. `sharpbit --version` prints the version.",
+    ]
     with click.Context(app, info_name="sharpbit") as parent:
         for name in sorted(app.commands):
             command = app.commands[name]
             context = click.Context(command, info_name=name, parent=parent)
             usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-            records = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
-            rows = [f"| {code(option)} | {cell(text)} |" for option, text in records]
-            help_text = (command.help or "").replace("\b", "").strip()
-            parts += [f"## {name}", f"```text\n{usage}\n```", escaped(help_text), "\n".join(["| option | |", "|---|---|", *rows])]
+            records = [found for part in command.get_params(context) if (found := part.get_help_record(context))]
+            rows = [f"| {code(option)} | {cell(text)} |" for option, text in records if text]
+            parts += [f"## {name}", f"```text\n{usage}\n```", escaped(inspect.cleandoc(command.help or ""))]
+            parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
 

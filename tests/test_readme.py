@@ -1,4 +1,7 @@
-"""The README's code blocks run as they stand, in a folder with the images that they name."""
+"""The README's code blocks run as they stand, in a folder with the images that they name.
+
+Blocks with a mark above them are run, or not, by `tests/docs/test_pages.py`.
+"""
 
 import re
 import subprocess
@@ -12,7 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+SHELL = [line for block in re.findall(r"(?<!-->\n)```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 COMMANDS = set(re.findall(r"(?:^|`|\| )sharpbit ([a-z]+)", README, re.MULTILINE))
 
 
