@@ -60,7 +60,7 @@ def run_clusters(given: Settings) -> str:
     if given.as_json:
         return dump(rows)
     table: list[tuple[str, ...]] = [
-        ("pictures", "number", "patch", "patches", "references", "queries", "isolated", "share of queries")
+        ("images", "number", "patch", "patches", "references", "queries", "isolated", "share of queries")
     ]
     keys = ("name", "pictures", "patch", "patches", "reference", "query", "isolated")
     table += [(*(str(row[key]) for key in keys), f"{row['queries']:.3f}") for row in rows]

@@ -117,6 +117,8 @@ def _measured(
         progress=bar.update,
     )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
+    for item in entry["sets"]:
+        item["pictures"] = item.pop("images")  # the name that programs read since version 0.1
     if records is not None:
         entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
         records.add(model, scale, entry)

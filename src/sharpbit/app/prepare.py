@@ -39,7 +39,9 @@ def run_prepare(
         click.echo("interrupted; run the same command again to go on", err=True)
         return INTERRUPTED
     if as_json:
-        click.echo(dump({"out": out, "scales": plan.scales, **asdict(done)}))
+        facts = asdict(done)
+        facts["pictures"] = facts.pop("images")  # the name that programs read since version 0.1
+        click.echo(dump({"out": out, "scales": plan.scales, **facts}))
         return 0
     for note in () if quiet else done.notes[:MOST]:
         click.echo(f"note: {note}", err=True)

@@ -138,7 +138,7 @@ def _images(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Image]:
     if not paths:
         raise UsageError(f"{plan.source} holds no images; give a folder of training images, such as DIV2K_train_HR")
     stems: dict[Path, Path] = {}
-    for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="picture"):
+    for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="image"):
         stem = path.relative_to(plan.source).with_suffix("")
         if stem in stems:
             raise UsageError(f"{stems[stem]} and {path} differ in their ending only; rename or remove one of them")

@@ -101,7 +101,7 @@ class Upscaler:
         deep = dtype != np.uint8 and self.engine != "native"
         return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
 
-    def strips(self, image: ImageData, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
+    def strips(self, image: ImageData, name: str = "image", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
 
         Args:

@@ -47,7 +47,7 @@ def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
     others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
     lines = {
         "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'picture')}",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'image')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",
