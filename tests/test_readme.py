@@ -61,12 +61,17 @@ def test_python(code, folder):
     assert done.returncode == 0, done.stderr
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading, as hosts of Markdown make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def test_files_that_the_readme_names_exist():
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         name, _, anchor = link.partition("#")
         assert (ROOT / name).exists(), link
         headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
+        assert not anchor or anchor in {slug(heading) for heading in headings}, link
     for name in re.findall(r"`((?:scripts|recipes|docs|bench)/[^`* ]+)`", README):
         assert (ROOT / name).exists(), name
 
