@@ -48,6 +48,15 @@ class Upscaler:
         UsageError: no such model, engine or device, a scale that the model does not have.
         ModelError: the file is no upscaler, or not one that this engine runs.
         MissingExtra: the engine is not installed.
+
+    Examples:
+        Open a model once, and upscale many images with it:
+
+        >>> import numpy as np, sharpbit
+        >>> upscaler = sharpbit.Upscaler(size=sharpbit.Size(2))
+        >>> images = [np.zeros((24, 32, 3), np.uint8), np.zeros((20, 20), np.uint8)]
+        >>> [sharpbit.upscale(image, upscaler=upscaler).shape for image in images]
+        [(48, 64, 3), (40, 40)]
     """
 
     def __init__(

@@ -68,6 +68,19 @@ def train(
     Raises:
         UsageError: a plan that cannot work, or a checkpoint of another plan.
         ModelError: the loss is not a number any more.
+
+    Examples:
+        Two steps on two images; their LR images are made from them (`Pairs.from_folder` reads those of a folder):
+
+        >>> import numpy as np, sharpbit
+        >>> from sharpbit.data.pairs import Pairs
+        >>> model = sharpbit.build("plain", scale=2, blocks=1, width=4)
+        >>> images = [np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8) for k in range(2)]
+        >>> pairs = Pairs.from_images(images, scale=2)
+        >>> how = sharpbit.Training(steps=2, batch=2, patch=16, precision="float32")
+        >>> trained = sharpbit.train(model, pairs, how, quiet=True)
+        >>> trained.scale, trained.parameters == model.parameters
+        (2, True)
     """
     _check(model, pairs, how, teacher)
     method = _method(model)

@@ -129,6 +129,16 @@ def bench(
 
     Raises:
         SharpbitError: the only candidate cannot run.
+
+    Examples:
+        Two engines in turn, for an image of 36x64 pixels:
+
+        >>> import sharpbit
+        >>> from sharpbit.verbs.bench import Candidate, Rules
+        >>> engines = [Candidate(name, "x2-clean-balanced", name) for name in ("auto", "onnx")]
+        >>> rows = sharpbit.bench(engines, [(36, 64)], Rules(seconds=0.05, threads=1))
+        >>> [(row.label, row.scale, row.threads) for row in rows]
+        [('auto', 2, 1), ('onnx', 2, 1)]
     """
     tell = progress or (lambda word: None)
     rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]

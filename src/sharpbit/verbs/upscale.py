@@ -66,6 +66,17 @@ def upscale(
 
     Raises:
         SharpbitError: one of the errors of `sharpbit.errors`, each with a sentence that says what to do.
+
+    Examples:
+        >>> import numpy as np, sharpbit
+        >>> image = np.zeros((20, 30, 3), np.uint8)
+        >>> sharpbit.upscale(image, scale=3).shape
+        (60, 90, 3)
+
+        A path comes back as the path that was written; here with twice as many pixels on both sides:
+
+        >>> sharpbit.upscale("photo.png").name
+        'photo_x2.png'
     """
     if upscaler is None:
         size = Size(scale, width, height, None if fit is None else (fit[1], fit[0]))
