@@ -102,6 +102,8 @@ def test_ddtb_networks(golden_path, name, bits, tag):
 def test_what_cannot_be_placed_or_read(golden_path):
     with pytest.raises(UsageError, match="no paper"):
         placement("etds", 8, 8)
+    with pytest.raises(UsageError, match="bicubic has no convolution"):
+        placement("bicubic", 8, 8, net=ARCHITECTURES["bicubic"].build(ARCHITECTURES["bicubic"].config(scale=2)))
     with pytest.raises(UsageError, match="edsr and srresnet"):
         placement("carn", 8, 8, legacy_conv1_float=True)
     case = Case(golden_path("edsr_pams_cadyq"), "pams", 4, 4)

@@ -328,8 +328,8 @@ def test_it_can_begin_in_float():
 @pytest.mark.parametrize(
     ("arch", "config", "how", "message"),
     [
-        ("edsr", {"scale": 2}, {}, "RefQSR is for srresnet, carn, elan"),
-        ("carn", {"scale": 2, "groups": 4}, {}, "without groups"),
+        ("espcn", {"scale": 2}, {}, "two convolutions, which espcn does not have"),
+        ("carn", {"scale": 2, "groups": 4}, {}, "body.blocks.0.blocks.0 of this carn runs several times"),
         ("srresnet", {"scale": 2, "blocks": 4}, {"refers": 3}, "3 cannot give way"),
         ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, not 'sum'"),
     ],

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from sharpbit.arch import ARCHITECTURES, Refinable
 from sharpbit.errors import UsageError
 from sharpbit.modelfile.history import Verb
 from sharpbit.quant.qat.placement import EIGHT, placement
 
 VERB = "refqsr"
 FORMS = ("difference", "concat", "self")
-REFERS = {"srresnet": 2, "carn": 1, "elan": 2}  # as published
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class TwoPass:
         threshold: cosine from which on two patches are alike, in training and in use.
         patch: side of a patch in use, in LR pixels.
         shared: LR pixels that neighbouring patches have in common.
+        parts: the names in a replaced block of its first convolution, the activation after it (empty: a ReLU) and the
+            convolution that gives the channels again; a RefER corrects by copies of them.
     """
 
     method: str
@@ -47,6 +49,7 @@ class TwoPass:
     threshold: float = 0.5
     patch: int = 96
     shared: int = 6
+    parts: tuple[str, ...] = Refinable.parts
     verb: str = field(default=VERB, init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +94,7 @@ def published(
     """The two passes of the paper for a network: the first block and the last ones keep many bits.
 
     Args:
-        arch: `srresnet`, `carn` or `elan`.
+        arch: a name of the architecture catalog; the paper has `srresnet`, `carn` and `elan`.
         config: sizes of the network.
         method: name of the method catalog.
         high: bits of the first pass, activations and weights; several are chosen from, and weights have 8 then.
@@ -105,13 +108,14 @@ def published(
         options: options of the ranges of activations.
 
     Raises:
-        UsageError: the paper has no such network, or it is not deep enough.
+        UsageError: the network has no blocks for which a RefER can stand, or not enough.
     """
-    if arch not in REFERS or getattr(config, "groups", 1) != 1:
-        raise UsageError(f"RefQSR is for {', '.join(REFERS)} (without groups), not for this {arch}")
-    local = _blocks(arch, config)
+    architecture = ARCHITECTURES[arch]
+    net = architecture.weightless(config)
+    blocks = architecture.blocks_of(net)
+    local = blocks.names
     if refers is None:
-        refers = min(REFERS[arch], len(local) // 4)
+        refers = min(blocks.count, len(local) // 4)
     if not 0 <= refers <= len(local) - 2:
         raise UsageError(
             f"of the {len(local)} blocks of this {arch} the first has many bits and at least one has few; {refers}"
@@ -120,7 +124,7 @@ def published(
     weight = high if isinstance(high, int) else EIGHT
     if medium is None:
         medium = round((weight + low) / 2)
-    plan = placement(arch, high, weight, width=config.width, options=options)
+    plan = placement(arch, high, weight, width=getattr(config, "width", 0), options=options, net=net)
     last = len(local) - refers
     return TwoPass(
         method=method,
@@ -129,18 +133,10 @@ def published(
         medium=medium,
         queries=tuple(name for block in local[1:last] for name in block),
         replaced=tuple(block[0] for block in local[last:]),
-        rectified=arch == "carn",
+        rectified=blocks.rectified,
         form=form,
         pooled=pooled,
         threshold=threshold,
         patch=patch,
+        parts=blocks.parts,
     )
-
-
-def _blocks(arch: str, config: Any) -> list[tuple[str, ...]]:
-    """The blocks of a network in their order, each with the names of its parts; the first can give way to a RefER."""
-    if arch == "srresnet":
-        return [(f"blocks.{k}",) for k in range(config.blocks)]
-    if arch == "carn":
-        return [(f"body.blocks.{i}.blocks.{k}",) for i in range(3) for k in range(3)]
-    return [(f"blocks.{i}.local.{k}", f"blocks.{i}.attention.{k}") for i in range(config.blocks) for k in range(2)]
