@@ -17,7 +17,6 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from sharpbit import model as models
 from sharpbit.image.resize import upscale
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
+from sharpbit.report import svg
 from sharpbit.runtime import available_cpus
 from sharpbit.system.atomic import open_atomic
 
@@ -124,11 +124,7 @@ def idle(net: nn.Module, blocks: str) -> Iterator[None]:
 def draw(panels: list[tuple[str, str, str, Curves]]) -> str:
     """An SVG drawing of panels side by side: title, label of x, label of y, curves over 0 to 0.5."""
     width, height, left, top, bottom = 380, 330, 52, 40, 44
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(panels)} {height}"'
-        f' width="{width * len(panels)}" height="{height}" font-family="sans-serif" font-size="11">',
-        '<rect width="100%" height="100%" fill="white"/>',
-    ]
+    whole = []
     for number, (title, across, up, curves) in enumerate(panels):
         values = np.concatenate(list(curves.values()))
         step = next(s for s in (0.1, 0.2, 0.5, 1.0) if np.ptp(values) / s <= 8)
@@ -140,31 +136,25 @@ def draw(panels: list[tuple[str, str, str, Curves]]) -> str:
         def y(v: float, low: float = low, high: float = high) -> float:
             return height - bottom - (v - low) / (high - low) * (height - top - bottom)
 
-        parts.append(f'<g transform="translate({number * width} 0)">')
-        parts.append(f'<text x="{left}" y="20" font-size="13" font-weight="bold" fill="#111">{escape(title)}</text>')
+        parts = [svg.text(left, 20, title, font_size=13, font_weight="bold", fill="#111")]
         for value in np.arange(low, high + step / 2, step):
-            parts.append(f'<path d="M{left} {y(value):.1f}H{x(0.5):.1f}" stroke="#ddd"/>')
-            parts.append(
-                f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end" fill="#444">{round(value, 1):g}</text>'
-            )
+            parts.append(svg.path(f"M{left} {y(value):.1f}H{x(0.5):.1f}", stroke="#ddd"))
+            parts.append(svg.text(left - 6, y(value) + 4, f"{round(value, 1):g}", text_anchor="end", fill="#444"))
         for value in (0, 0.125, 0.25, 0.375, 0.5):
-            parts.append(f'<path d="M{x(value):.1f} {top}V{height - bottom}" stroke="#eee"/>')
-            parts.append(
-                f'<text x="{x(value):.1f}" y="{height - bottom + 16}" text-anchor="middle" fill="#444">{value:g}</text>'
-            )
-        parts.append(
-            f'<text x="{x(0.25):.1f}" y="{height - 8}" text-anchor="middle" fill="#444">{escape(across)}</text>'
-        )
-        parts.append(f'<text x="{left}" y="{top - 6}" fill="#444">{escape(up)}</text>')
+            parts.append(svg.path(f"M{x(value):.1f} {top}V{height - bottom}", stroke="#eee"))
+            parts.append(svg.text(x(value), height - bottom + 16, f"{value:g}", text_anchor="middle", fill="#444"))
+        parts.append(svg.text(x(0.25), height - 8, across, text_anchor="middle", fill="#444"))
+        parts.append(svg.text(left, top - 6, up, fill="#444"))
         for k, (name, curve) in enumerate(curves.items()):
             first = RINGS + 1 - len(curve)  # rings that are shown; a ring stands at its middle
             at = [0.0 if ring == 0 else (ring - 0.5) / RINGS / 2 for ring in range(first, RINGS + 1)]
-            line = " ".join(f"{x(f):.1f},{y(v):.1f}" for f, v in zip(at, curve, strict=True))
-            parts.append(f'<polyline points="{line}" fill="none" stroke="{COLOURS[name]}" stroke-width="1.8"/>')
-            place = f'x="{x(0.5) - 4:.1f}" y="{top + 14 + 14 * k}" text-anchor="end" fill="{COLOURS[name]}"'
-            parts.append(f'<text {place} stroke="white" stroke-width="3" paint-order="stroke">{escape(name)}</text>')
-        parts.append("</g>")
-    return "\n".join([*parts, "</svg>", ""])
+            points = [(x(f), y(v)) for f, v in zip(at, curve, strict=True)]
+            parts.append(svg.polyline(points, stroke=COLOURS[name], stroke_width=1.8))
+            halo = {"stroke": "white", "stroke_width": 3, "paint_order": "stroke"}
+            place = (x(0.5) - 4, top + 14 + 14 * k)
+            parts.append(svg.text(*place, name, text_anchor="end", fill=COLOURS[name], **halo))
+        whole.append(svg.group(parts, number * width, 0))
+    return svg.drawing(width * len(panels), height, whole, size=11)
 
 
 def main() -> None:

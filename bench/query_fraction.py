@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
+from sharpbit.report import svg
 from sharpbit.twopass.classifier import Classifier, embedded
 from sharpbit.twopass.patches import grid
 from sharpbit.twopass.roles import cluster
@@ -60,32 +60,26 @@ def figure(rows: list[dict[str, Any]]) -> str:
         return LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - TOP - BOTTOM)
 
     def parts() -> Iterator[str]:
-        yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-            ' font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-        )
-        yield f'<text x="{LEFT}" y="24" font-size="14" font-weight="bold">Share of pixels in queries</text>'
+        yield svg.text(LEFT, 24, "Share of pixels in queries", font_size=14, font_weight="bold")
         for k in range(0, 11, 2):
             (x, bottom), (_, top) = at(k / 10, 0), at(k / 10, 1)
             left, y = at(0, k / 10)
             right = at(1, 0)[0]
-            yield f'<path d="M{x:.1f} {top}V{bottom}M{left} {y:.1f}H{right}" stroke="#ddd" fill="none"/>'
-            yield f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{k / 10:g}</text>'
-            yield f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{k / 10:g}</text>'
-        yield f'<text x="{at(0.5, 0)[0]}" y="{HEIGHT - 8}" text-anchor="middle">threshold of the cosine</text>'
+            yield svg.path(f"M{x:.1f} {top}V{bottom}M{left} {y:.1f}H{right}", stroke="#ddd", fill="none")
+            yield svg.text(x, bottom + 18, f"{k / 10:g}", text_anchor="middle")
+            yield svg.text(left - 8, y + 4, f"{k / 10:g}", text_anchor="end")
+        yield svg.text(at(0.5, 0)[0], HEIGHT - 8, "threshold of the cosine", text_anchor="middle")
         for number, row in enumerate(rows):
-            colour = COLOURS[number % len(COLOURS)]
-            points = " ".join("{:.1f},{:.1f}".format(*at(float(t), y)) for t, y in row["shares"].items())
-            dashes = ' stroke-dasharray="5 4"' if row["classifier"] != "embedded" else ""
-            yield f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
+            embedded = row["classifier"] == "embedded"
+            line = {"stroke": COLOURS[number % len(COLOURS)], "stroke_width": 2}
+            line |= {} if embedded else {"stroke_dasharray": "5 4"}
+            yield svg.polyline([at(float(t), y) for t, y in row["shares"].items()], **line)
             y = TOP + 18 * number
-            yield f'<path d="M{WIDTH - RIGHT + 16} {y}h22" stroke="{colour}" stroke-width="2"{dashes}/>'
-            other = "" if row["classifier"] == "embedded" else f", {row['classifier']}"
-            label = f"{row['data']}, patches of {row['patch']}{other}"
-            yield f'<text x="{WIDTH - RIGHT + 44}" y="{y + 4}">{escape(label)}</text>'
-        yield "</svg>\n"
+            yield svg.path(f"M{WIDTH - RIGHT + 16} {y}h22", **line)
+            other = "" if embedded else f", {row['classifier']}"
+            yield svg.text(WIDTH - RIGHT + 44, y + 4, f"{row['data']}, patches of {row['patch']}{other}")
 
-    return "\n".join(parts())
+    return svg.drawing(WIDTH, HEIGHT, parts(), size=12)
 
 
 def main() -> None:

@@ -21,21 +21,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from evidence import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
 
-from sharpbit import model as models
 from sharpbit import recipe
-from sharpbit.cost.published import Bits
-from sharpbit.cost.two_pass import count_two_pass
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import SharpbitError
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.patchwise import Cost
-from sharpbit.quant.refqsr import TwoPass
 from sharpbit.system.atomic import open_atomic
-from sharpbit.twopass.clustering import clustered
 from sharpbit.verbs.evaluate import evaluate
 
 SHARED = ("small-x2", "small-ddtb8-x2")  # by all rows and seeds
@@ -119,11 +113,8 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
             return row
     print(f"measuring {name}, seed {seed}", file=sys.stderr)
     steps = {step.verb: step.settings for step in recipe.read(RECIPES / "refqsr" / f"{ROWS[name]}.toml").step}
-    model = models.load(path)
-    two = TwoPass.of(model.history)
-    cut = {} if two else {"patch": PATCH, "step": STEP}
-    result = evaluate(path, sets, threads=threads, engine="torch", **cut)
-    costs = [_cost(model, two, item) for item in sets] if two else [_told(score.cost) for score in result.sets]
+    result = evaluate(path, sets, threads=threads, engine="torch", patch=PATCH, step=STEP)
+    costs = [_told(score.cost) for score in result.sets]
     names = [item.name for item in sets]
     fqr, bitops, queries = (dict(zip(names, column, strict=True)) for column in zip(*costs, strict=True))
     psnr = {score.name: score.psnr for score in result.sets}
@@ -134,23 +125,11 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
 
 
 def _told(cost: Cost | None) -> tuple[float, float, float]:
-    """The same of a network of one pass, which the evaluation has counted."""
-    assert cost is not None and cost.published is not None
-    return cost.fqr, cost.published / 1e9, 0.0
-
-
-def _cost(model: models.Model, two: TwoPass, item: Benchmark) -> tuple[float, float, float]:
-    """FQR, BitOPs in 1e9 and the share of queries, means over the images of a set."""
-    count = count_two_pass(model.arch.name, model.arch.build(model.config), two, model.config.width)  # type: ignore[attr-defined]
-    high, low = Bits(8, 8), Bits(two.medium, two.low)
-    found = []
-    for path in item.large:
-        patches = clustered(item.pair(path, model.scale)[0], PATCH, PATCH - STEP, two.threshold)
-        pixels, queries = sum(patch.pixels for patch in patches.patches), patches.queries
-        cost = count.bitops(high, low, pixels, len(patches.patches), PATCH, queries)
-        found.append((count.fqr(high.act, low.act, queries), cost / 1e9, queries))
-    fqr, bitops, queries = np.mean(found, 0).tolist()
-    return fqr, bitops, queries
+    """FQR, BitOPs in 1e9 and the share of queries, means over the images of a set, as they were counted."""
+    assert cost is not None
+    assert cost.fqr is not None
+    assert cost.published is not None
+    return cost.fqr, cost.published / 1e9, cost.queries or 0.0
 
 
 def differences(rows: Sequence[Row], one: str, other: str) -> dict[str, list[float]]:

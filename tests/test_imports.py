@@ -28,7 +28,7 @@ ALLOWED = {
     "quant": BASE | {"data", "modelfile", "nn", "reparam", "twopass"},
     "arch": BASE | {"modelfile", "nn", "reparam"},
     "model": MAKING - {"data", "image"},
-    "cost": {"errors", "quant"},
+    "cost": {"errors", "quant", "twopass"},
     "verbs": RUNNING | MAKING | {"cost", "measure"},
     "training": BASE | {"data", "measure", "model", "quant"},
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},

@@ -63,7 +63,7 @@ def test_partners_that_do_not_fit(folder):
     with pytest.raises(UsageError, match=r"has 5x6 pixels, which times 2 is not the size of .*b.png, 12x12"):
         Pairs.from_folder(folder, 2, quiet=True)
     (folder / "LR_bicubic" / "X2" / "b.png").unlink()
-    with pytest.raises(UsageError, match=r"b.png has no small partner .*X2.b.png"):
+    with pytest.raises(UsageError, match=r"b.png has no LR image .*X2.b.png"):
         Pairs.from_folder(folder, 2, quiet=True)
 
 

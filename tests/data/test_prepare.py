@@ -170,7 +170,7 @@ def test_mistakes_are_named_before_anything_is_written(source, tmp_path):
     with pytest.raises(UsageError, match=r"no folder .*official of LR images for x2"):
         prepare(plan(source, small={2: official}))
     put(official / "0000x2.png", noise(0, 30, 42))
-    with pytest.raises(UsageError, match=r"0001.png has no small partner 0001x2.png in"):
+    with pytest.raises(UsageError, match=r"0001.png has no LR image 0001x2.png in"):
         prepare(plan(source, small={2: official}))
     put(official / "0001x2.png", noise(0, 13, 12))
     with pytest.raises(UsageError, match=r"12x13 pixels, which is not .*0001.png \(48x52\) made 2 times smaller"):

@@ -54,13 +54,13 @@ def test_a_pair_is_the_patches_of_both(files, tmp_path, costly, cheap):
     assert 0 < found.queries < 1
     networks = [by(open_engine(files[name], "onnx", threads=1)) for name in (costly, cheap)]
     own = [
-        networks[int(cheap_one)](patch.cut(small()))
-        for patch, cheap_one in zip(found.patches, found.cheap, strict=True)
+        networks[int(small_one)](patch.cut(small()))
+        for patch, small_one in zip(found.patches, found.small, strict=True)
     ]
     assert np.array_equal(out, merge(found.patches, own, 2))
     counts = found.counts()
-    told = f"{len(found.patches)} patches of 24 pixels: {counts['costly']} costly, {counts['cheap']} cheap; "
-    assert engine.notes == (f"{told}{found.queries:.3f} of their pixels through the cheap network",)
+    told = f"{len(found.patches)} patches of 24 pixels: {counts['large']} large, {counts['small']} small; "
+    assert engine.notes == (f"{told}{found.queries:.3f} of their pixels through the small network",)
 
 
 def test_a_threshold_of_zero_and_a_huge_one(files, tmp_path):

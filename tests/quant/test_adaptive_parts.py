@@ -9,14 +9,12 @@ from sharpbit import model as models
 from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import Mixed, Roles, Switch, _Taken, chosen_bits, inherit, spent
+from sharpbit.quant.adaptive import Mixed, _Taken, chosen_bits, inherit, spent
 from sharpbit.quant.context import edge_score
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.freeze import freeze
-from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import Table, samples
-from sharpbit.quant.method.pams import MaxScale
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.qat.placement import placement
 
@@ -186,18 +184,6 @@ def test_what_has_no_choice_and_what_is_not_frozen():
             Rule("*", widths)
     with pytest.raises(UsageError, match="choose their bits"):
         spent(net)
-
-
-def test_a_switch_does_what_the_pass_says():
-    roles = Roles()
-    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)], roles)
-    x = torch.linspace(0, 1, 50)[None]
-    for option in switch.options:
-        option.range.observe(x)
-    counts = []
-    for roles.option in (0, 1):
-        counts.append(len(switch(x).unique()))
-    assert counts == [2, 50]
 
 
 def test_what_is_read_of_a_network():

@@ -94,13 +94,13 @@ def test_another_seed_and_images_in_memory(tmp_path, data):
     ("change", "message"),
     [
         (("steps = 3", "step = 3"), "'step' that is not known; nearest: 'steps'"),
-        (("steps = 3\n", ""), "lacks something: missing .*'steps'"),
+        (("steps = 3\n", ""), "train. lacks the key 'steps', which should be a whole number"),
         (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, fake_quantize, refqsr"),
         (("licence", "license"), "nearest: 'licence'"),
         (("width = 8", "wide = 8"), "scale, blocks, width"),
-        (('arch = "etds"', 'arch = "etsd"'), "near it: etds"),
+        (('arch = "etds"', 'arch = "etsd"'), "should be one of .*; nearest: 'etds'"),
         (("[start]", "[start"), "not TOML"),
-        (("batch = 2", 'batch = "2"'), "batch = '2', which should be of the type int"),
+        (("batch = 2", 'batch = "2"'), "batch = '2', which should be a whole number of at least 1"),
     ],
 )
 def test_mistakes_are_named(tmp_path, data, change, message):

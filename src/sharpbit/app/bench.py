@@ -17,6 +17,7 @@ from sharpbit._version import __version__
 from sharpbit.app import aligned, dump, ran
 from sharpbit.errors import UsageError
 from sharpbit.report.bars import Bar, bars
+from sharpbit.report.markdown import table
 from sharpbit.runtime import available_cpus
 from sharpbit.system.atomic import open_atomic, refuse_existing
 from sharpbit.verbs.bench import Candidate, Row, Rules, bench
@@ -99,8 +100,7 @@ def markdown(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     """A table, with the machine and the way of measuring below it."""
     sets = _sets(rows)
     head = [*HEAD, *sets, "what ran"]
-    lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 3)}---|"]
-    lines += [f"| {' | '.join([*_cells(row, sets), _ran(row)])} |" for row in rows]
+    lines = table(head, [[*_cells(row, sets), _ran(row)] for row in rows], "ll" + "r" * (len(head) - 3))
     return "\n".join([*lines, "", _below(rows, facts)])
 
 

@@ -185,9 +185,13 @@ def _card(entry: dict[str, Any]) -> str:
 def costs(cost: dict[str, Any]) -> str:
     """A set's mean cost of an image, for people."""
     whole = "image-wise" if cost["patches"] == 1 else f"{cost['patches']:.1f} patches"
+    rows = [("  cost of an image", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels")]
+    if cost["queries"] is not None:
+        rows.append(("  queries", f"{cost['queries']:.3f} of the pixels (of a pair: those for the small network)"))
+    if cost["fqr"] is None:
+        return aligned(rows)
     published = "no paper has a rule" if cost["published"] is None else f"{cost['published'] / 1e9:,.3f} G"
-    rows = [
-        ("  cost of an image", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels"),
+    rows += [
         ("  FQR", f"{cost['fqr']:.3f} bits: rounded activations"),
         ("  average feature bits", f"{cost['feature_bits']:.3f}: all values that are multiplied"),
         ("  BitOPs as published", f"{published}: 32-bit operations, layers that the papers count"),

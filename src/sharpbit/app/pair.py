@@ -1,4 +1,4 @@
-"""`sharpbit pair`: a costly and a cheap network in one file, and from which detail on patches take which."""
+"""`sharpbit pair`: a large and a small network in one file, and from which detail on patches take which."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def run_pair(given: Settings) -> str:
     taken = None if found is None else pace.time(found.share, given.patch, given.shared)
     if pace.cheap >= pace.costly:
         words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
-        click.echo(f"note: {words}: the pair saves no time; the costly network comes first", err=True)
+        click.echo(f"note: {words}: the pair saves no time; the large network comes first", err=True)
     elif taken is not None and taken >= 1:
         words = f"{paths[0].name} on whole images is quicker than the pair, for what patches cost"
-        click.echo(f"note: {words}; take a larger --patch, or a quicker cheap network", err=True)
+        click.echo(f"note: {words}; take a larger --patch, or a quicker small network", err=True)
     if found is not None and not found.share:
         words = f"no patch can do with {paths[1].name} within {how['max_drop']:g} dB"
         click.echo(f"note: {words}; allow more with --max-drop, or take a better network", err=True)
@@ -125,14 +125,14 @@ def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | 
 def _lines(facts: dict[str, Any]) -> str:
     pace = {key: 1e6 * value for key, value in facts["seconds_a_pixel"].items()}
     lines = {
-        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the cheap one",
+        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the small one",
         "time of a pixel": f"{pace['costly']:.2f} and {pace['cheap']:.2f} µs in patches, {pace['whole']:.2f} whole",
     }
     if "share" in facts:
         lines |= {
-            "cheap": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
-            "PSNR": f"{-facts['drop']:+.3f} dB against the costly network in the same patches, predicted",
-            "time": f"{facts['time']:.2f} of that of the costly network on whole images, predicted",
+            "small": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
+            "PSNR": f"{-facts['drop']:+.3f} dB against the large network in the same patches, predicted",
+            "time": f"{facts['time']:.2f} of that of the large network on whole images, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]

@@ -48,7 +48,7 @@ def run_prepare(
     if len(done.notes) > MOST and not quiet:
         click.echo(f"note: and so on, for {len(done.notes)} images in all; --json lists them", err=True)
     click.echo(
-        f"{out}: {done.windows} windows of {done.images} images, each with small partners for"
+        f"{out}: {done.windows} windows of {done.images} images, each with LR images for"
         f" {', '.join(f'x{number}' for number in plan.scales)}; {done.written} of them written now"
     )
     return 0

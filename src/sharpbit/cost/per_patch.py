@@ -18,8 +18,8 @@ from sharpbit.quant.layers import rounding
 Numbers = dict[str, Any]
 
 
-class Spending:
-    """Counts what a network that has just run has spent; sizes that were seen are not counted again.
+class PatchCost:
+    """Counts what a patch has cost that a network has just run; sizes that were seen are not counted again.
 
     Args:
         name: of its architecture, for the published rule.

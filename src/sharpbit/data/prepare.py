@@ -1,4 +1,4 @@
-"""Training images cut into overlapping windows, with their small partners, as files.
+"""Training images cut into overlapping windows, with their LR images, as files.
 
 The folder that comes out holds `HR/NAME_s001.png` and `LR_bicubic/X2/NAME_s001.png`; it is what `Pairs.from_folder`
 reads, and `prepared.json` says how it was made.
@@ -38,11 +38,11 @@ class Plan:
 
     Attributes:
         source: folder of the HR images; those in folders below it keep their place.
-        out: folder of what comes out.
-        scales: for which small partners are made.
-        small: by scale, a folder of LR images to take them from; where there is none, they are made by bicubic.
-        size: side of a window in pixels of the HR images.
-        step: from one window to the next.
+        out: folder of the windows.
+        scales: upscaling factors that LR images are written for; default: 2, 3 and 4.
+        small: folders of LR images by scale; where there is none, they are made by bicubic.
+        size: side of a window in HR pixels; default: 480.
+        step: distance from one window to the next in HR pixels; default: 240.
     """
 
     source: Path
@@ -81,12 +81,12 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
     """Write the windows that are not there yet. Files appear complete or not at all, so that a run can be repeated.
 
     Args:
-        plan: see there.
-        workers: threads, each with one image in memory.
-        quiet: show no progress.
+        plan: images, scales and sizes of what is prepared.
+        workers: number of threads, each with one image in memory; default: 1.
+        quiet: whether progress is hidden; default: false.
 
     Raises:
-        UsageError: sizes that do not fit together, no images, a partner that is missing or has another size, or an
+        UsageError: sizes that do not fit together, no images, an LR image that is missing or has another size, or an
             `out` that was prepared otherwise. It is raised before anything is written.
         ImageError: an image that cannot be read or written.
     """
@@ -116,6 +116,8 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
 def _check(plan: Plan) -> None:
     if not plan.source.is_dir():
         raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
+    if plan.out.exists() and not plan.out.is_dir():
+        raise UsageError(f"{plan.out} is a file; give a folder for the windows")
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
         raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:
@@ -138,7 +140,7 @@ def _images(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Image]:
     if not paths:
         raise UsageError(f"{plan.source} holds no images; give a folder of training images, such as DIV2K_train_HR")
     stems: dict[Path, Path] = {}
-    for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="image"):
+    for path in tqdm(paths, "reading sizes", disable=quiet, delay=2, unit="image"):
         stem = path.relative_to(plan.source).with_suffix("")
         if stem in stems:
             raise UsageError(f"{stems[stem]} and {path} differ in their ending only; rename or remove one of them")
@@ -163,7 +165,7 @@ def _partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
         for suffix in dict.fromkeys((path.suffix, ".png")):
             if (found := folder / stem.parent / f"{name}{suffix}").exists():
                 return found
-    raise UsageError(f"{path} has no small partner {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
+    raise UsageError(f"{path} has no LR image {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
 
 
 def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int, int], scale: int) -> None:

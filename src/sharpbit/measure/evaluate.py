@@ -50,13 +50,13 @@ def evaluate(
     Args:
         upscale: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8, perhaps with what that cost; called from
             several threads.
-        benchmark: the images.
+        benchmark: set of test images.
         scale: upscaling factor.
-        workers: images that are worked on at a time, each in a thread of its own from file to numbers.
-        progress: called with 1 after each image.
+        workers: number of images at a time, each in a thread of its own from file to numbers.
+        progress: function that is called with 1 after each image.
 
     Raises:
-        SharpbitError: an image cannot be read, has no partner, or comes out in another size.
+        SharpbitError: an image cannot be read, has no LR image, or comes out in another size.
     """
 
     def one(path: Path) -> Score:

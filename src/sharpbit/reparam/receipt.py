@@ -23,11 +23,11 @@ class Receipt:
     """What was compared, and how far the two are apart.
 
     Attributes:
-        layers: convolutions that run for an image, before and after.
-        parameters: stored values, before and after.
-        difference: the largest, over whole images, both clipped to `[0, 1]`.
-        border: the largest in the rows and columns that come from the outermost pixels of the input.
-        double: the largest in float64, which is what the weights are apart without the rounding of the arithmetic.
+        layers: number of convolutions that run for an image, before and after.
+        parameters: number of stored values, before and after.
+        difference: largest difference over whole images, both clipped to `[0, 1]`.
+        border: largest difference in the rows and columns that come from the outermost pixels of the input.
+        double: largest difference in float64: that of the weights, without the rounding of the arithmetic.
         sizes: heights and widths of the random images tried.
     """
 

@@ -1,4 +1,4 @@
-"""What `sharpbit quantize` tells: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
+"""What `sharpbit quantize` prints: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 
 from sharpbit._version import __version__
+from sharpbit.report import svg
+from sharpbit.report.markdown import table
 from sharpbit.verbs.receipt import Receipt
 
 Scores = Mapping[str, tuple[float, float]]
@@ -68,14 +70,14 @@ def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
 
 def markdown(model: str, receipt: Receipt, scores: Scores) -> str:
     """A page of Markdown, with its plot as SVG in it."""
-    lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in facts(receipt, scores).items()]
+    lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", *table(["", ""], facts(receipt, scores).items())]
     if receipt.blame:
-        lines += ["", "## What each layer costs", "", BLAME, "", "| layer | share |", "|---|---|"]
-        lines += [f"| `{name}` | {100 * share:.1f} % |" for name, share in receipt.blame]
+        lines += ["", "## What each layer costs", "", BLAME, ""]
+        lines += table(["layer", "share"], [(f"`{name}`", f"{100 * share:.1f} %") for name, share in receipt.blame])
     if not isinstance(receipt.bits, int):
-        lines += ["", "## Bits of each layer", "", "| layer | input | weight |", "|---|---|---|"]
-        lines += [f"| `{name}` | {_width(act)} | {_width(weight)} |" for name, act, weight in receipt.widths]
+        lines += ["", "## Bits of each layer", ""]
+        rows = [(f"`{name}`", _width(act), _width(weight)) for name, act, weight in receipt.widths]
+        lines += table(["layer", "input", "weight"], rows)
     if receipt.ranges:
         lines += ["", "## Ranges of activations", "", RANGES, "", _plot(receipt.ranges)]
     return "\n".join(lines) + "\n"
@@ -151,11 +153,11 @@ def _width(bits: int) -> str:
 
 def _bar(left: float, right: float, back: tuple[float, float] | None = None) -> str:
     """A bar from `left` to `right` of 0 to 1, before another one."""
-    parts = [(f' class="{kind}"', *span) for kind, span in (("all", back), ("grid", (left, right))) if span]
+    parts = [("all", back, 2, 12), ("grid", (left, right), 4, 8)]
     bars = "".join(
-        f'<rect{kind} x="{WIDE * a:.1f}" y="{2 if "all" in kind else 4}" width="{WIDE * (b - a):.1f}"'
-        f' height="{12 if "all" in kind else 8}"/>'
-        for kind, a, b in parts
+        svg.element("rect", **{"class": kind}, x=WIDE * span[0], y=y, width=WIDE * (span[1] - span[0]), height=height)
+        for kind, span, y, height in parts
+        if span
     )
     return f'<svg width="{WIDE}" height="16" role="img">{bars}</svg>'
 
@@ -175,16 +177,15 @@ def _span(low: float, high: float, lo: float, hi: float) -> str:
 
 def _plot(ranges: Ranges) -> str:
     """The same bars as one drawing, which a page of Markdown may hold as it is."""
-    row, text = 12, 460
-    bars = []
+    row, left = 12, 460
+    parts = []
     for number, (name, low, high, lo, hi) in enumerate(ranges):
         y = number * row
         a, b, c, d = (WIDE * place for place in _places(low, high, lo, hi))
-        bars.append(
-            f'<text x="0" y="{y + 9}">{escape(name)}</text>'
-            f'<rect x="{text + a:.1f}" y="{y + 1}" width="{b - a:.1f}" height="10" fill="#cdd"/>'
-            f'<rect x="{text + c:.1f}" y="{y + 3}" width="{d - c:.1f}" height="6" fill="#366"/>'
-            f'<text x="{text + WIDE + 8}" y="{y + 9}">{low:.3g} .. {high:.3g} &#8594; {lo:.3g} .. {hi:.3g}</text>'
-        )
-    size = f'width="{text + WIDE + 260}" height="{row * len(ranges)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace" font-size="9">{"".join(bars)}</svg>'
+        parts += [
+            svg.text(0, y + 9, name),
+            svg.rect(left + a, y + 1, b - a, 10, fill="#cdd"),
+            svg.rect(left + c, y + 3, d - c, 6, fill="#366"),
+            svg.text(left + WIDE + 8, y + 9, f"{low:.3g} .. {high:.3g} \u2192 {lo:.3g} .. {hi:.3g}"),
+        ]
+    return svg.drawing(left + WIDE + 260, row * len(ranges), parts, size=9, font="monospace")

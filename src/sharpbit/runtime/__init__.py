@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.system.catalog import Catalog
+from sharpbit.twopass.patches import Patch
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
@@ -80,6 +81,23 @@ class Spent:
     macs: int
     bitops: float
     published: float | None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A patch of an image that was upscaled.
+
+    Attributes:
+        patch: Where it lies.
+        spent: What it cost; None where the engine cannot tell.
+        role: In a network of two passes `reference`, `query` or `isolated`; in a pair `large` or `small`; else empty.
+        reference: The number of the patch that a query refers to, from 0, row by row; None for all others.
+    """
+
+    patch: Patch
+    spent: Spent | None
+    role: str = ""
+    reference: int | None = None
 
 
 @runtime_checkable

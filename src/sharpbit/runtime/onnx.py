@@ -19,7 +19,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._twopass import PassesRuntime
+from sharpbit.runtime._twopass import TwoPassRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -61,7 +61,7 @@ class OnnxRuntime(GraphRuntime):
         return self._session.run(None, {self._name: x})[0]
 
 
-class OnnxPasses(PassesRuntime):
+class OnnxPasses(TwoPassRuntime):
     """A model file in two passes, or of a pair, in ONNX Runtime."""
 
     def __init__(
@@ -81,7 +81,7 @@ class OnnxPasses(PassesRuntime):
         self._nothing = {item.name: np.zeros((0, item.shape[1], 1, 1), np.float32) for item in inputs[2:]}
 
     def ask(self, task: int, image: Array, features: Sequence[Array]) -> list[Array]:
-        """See `PassesRuntime`."""
+        """See `TwoPassRuntime`."""
         if self._one_by_one and len(image) > 1:
             single = [self.ask(task, image[k : k + 1], features) for k in range(len(image))]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]

@@ -22,7 +22,7 @@ from sharpbit.model import Model
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
-from sharpbit.quant.refqsr import by_role, roles_of
+from sharpbit.quant.refqsr import by_role, in_two_passes
 from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
 from sharpbit.training.losses import LOSSES, edge_loss, image_loss, lesson
@@ -113,8 +113,8 @@ def train(
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 terms = []
-                for low, high in by_role(net, small, large):
-                    terms.append(image_loss(net, low, high, how, loss_of) + taught(low))
+                for run, (low, high) in by_role(net, small, large):
+                    terms.append(image_loss(run, low, high, how, loss_of) + taught(low))
                     if method and method.loss:
                         terms.append(how.own_loss * method.loss(net))
                 loss = torch.stack(terms).sum()
@@ -188,7 +188,7 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
             f"a batch of {how.batch} cannot be split evenly among {parallel.count()} processes; change batch, or"
             " --nproc-per-node of torchrun"
         )
-    if isinstance(pairs, Matched) != (roles_of(model.net) is not None):
+    if isinstance(pairs, Matched) != in_two_passes(model.net):
         raise UsageError("a network in two passes, and only such a one, is trained on crops that match in pairs")
     if pairs.scale != model.scale:
         raise UsageError(f"the images were prepared for x{pairs.scale} and the network is x{model.scale}")

@@ -36,9 +36,14 @@ class Patch:
     columns: Span
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in small pixels."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    @property
     def pixels(self) -> int:
         """How many small pixels it has."""
-        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+        return self.size[0] * self.size[1]
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:
         """The patch of `image` `(H, W, ...)`, a view."""

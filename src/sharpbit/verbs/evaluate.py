@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from sharpbit import zoo
+from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.measure import bicubic, patchwise
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
@@ -16,6 +17,8 @@ from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.measure.patchwise import OVERLAP, Cut
 from sharpbit.measure.upscaling import by
 from sharpbit.runtime import AUTO, WEIGHTS, Counting, Runtime, available_cpus, open_engine
+from sharpbit.runtime._twopass import TwoPassRuntime
+from sharpbit.twopass.clustering import check_shared
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Evaluation:
         device: that ran it.
         threads: that worked.
         seconds: that it took, reading and measuring included.
-        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch.
+        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch, and
+            of networks in two passes.
         patch: side of the patches, in small pixels; None where whole images were upscaled.
         step: from patch to patch.
     """
@@ -76,8 +80,9 @@ def evaluate(
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
-            side of a patch in small pixels; the last of each row and column reaches to the edge.
-        step: from patch to patch; by default `patch - 6`.
+            side of a patch in small pixels; the last of each row and column reaches to the edge. A network in two
+            passes always runs so; None takes the side that its file has.
+        step: from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
         progress: called with 1 after each image.
 
     Raises:
@@ -95,10 +100,10 @@ def evaluate(
     sets = [item for entry in data for item in _sets(entry, crop, make_small)]
     if not sets:
         raise UsageError("nothing to measure on; give folders of test images with --data")
-    cut = cut_of(patch, step)
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
     runtime = open_model(str(model), scale, threads // workers, engine, device)
+    cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
     scores = [measure(upscale, item, runtime.scale, workers=workers, progress=progress) for item in sets]
@@ -133,6 +138,38 @@ def cut_of(patch: int | None, step: int | None) -> Cut | None:
     return Cut(patch, step)
 
 
+def cut_for(runtime: Runtime, patch: int | None, step: int | None) -> Cut | None:
+    """How a runtime cuts images: a network in two passes, or a pair, always does, by default as its file has it.
+
+    Raises:
+        UsageError: See `cut_of`.
+    """
+    if not isinstance(runtime, TwoPassRuntime):
+        return cut_of(patch, step)
+    side = patch or runtime.patch
+    if step is None:
+        check_shared(side, runtime.shared)
+        step = side - runtime.shared
+    return cut_of(side, step)
+
+
+def count_patches(runtime: Runtime, model: str) -> None:
+    """Let any engine tell what a patch of a network in two passes cost, where PyTorch is there to count."""
+    if not isinstance(runtime, TwoPassRuntime) or runtime.counter or find_spec("torch") is None:
+        return
+    header = modelfile.read(zoo.path_of(model))
+    if header is None or modelfile.several(header.history) is None:
+        return
+    from sharpbit.cost.two_pass_patches import TwoPassCost
+    from sharpbit.model import described
+    from sharpbit.quant.refqsr import TwoPass
+
+    how = TwoPass.of(header.history)
+    if how is not None:  # a pair otherwise
+        known = described(header)
+        runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), how)
+
+
 def open_model(
     model: str,
     scale: int | None = None,
@@ -157,6 +194,7 @@ def open_model(
     if path.suffix.lower() not in WEIGHTS:
         path = zoo.path_of(model)
     runtime = open_engine(path, engine, threads=threads, device=device)
+    count_patches(runtime, str(path))
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
     return runtime

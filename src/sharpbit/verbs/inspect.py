@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit.cost import bitops, memory
-from sharpbit.cost.bitops import BitCost
+from sharpbit.cost.bitops import BitCost, LayerBits
 from sharpbit.cost.macs import INPUT
 from sharpbit.cost.per_patch import layer_parameters, summary
+from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model, described, load
 from sharpbit.modelfile import Header
@@ -19,6 +21,8 @@ from sharpbit.modelfile import integer_chain as integer
 from sharpbit.nn import receptive_field
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
+from sharpbit.quant.refqsr import REFERENCE, TwoPass
+from sharpbit.quant.refqsr.switch import one_pass
 from sharpbit.twopass.patches import grid
 
 
@@ -57,8 +61,13 @@ class Inspection:
         data: what it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
-        cheap: of a pair, whose costly network is what is counted above: name, architecture, config, parameters and macs
-            of the cheap one.
+        two_passes: Of a network in two passes, whose first pass is what is counted above: `patch`, `step` and
+            `threshold` in use; `passes`, what a patch costs as a reference and as a query (`name`, `macs`, `bitops`,
+            `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
+            `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
+            `parameters`, `macs`, `bitops`).
+        cheap: of a pair, whose large network is what is counted above: name, architecture, config, parameters and macs
+            of the small one.
     """
 
     file: str
@@ -89,6 +98,7 @@ class Inspection:
     data: str | None = None
     history: tuple[dict[str, Any], ...] = ()
     metrics: tuple[dict[str, Any], ...] = ()
+    two_passes: dict[str, Any] | None = None
     cheap: dict[str, Any] | None = None
 
 
@@ -130,7 +140,8 @@ def inspect(
     if header is not None:
         facts |= _said(header)
     if opened is not None:
-        facts |= _counted(opened, output_size, patch, step)
+        how = TwoPass.of(opened.history if header is None else header.history)
+        facts |= _counted(opened, how, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
@@ -143,7 +154,9 @@ def _said(header: Header) -> dict[str, Any]:
     return {**said, "metrics": tuple(asdict(metric) for metric in header.metrics)}
 
 
-def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | None, step: int | None) -> dict[str, Any]:
+def _counted(
+    model: Model, how: TwoPass | None, output_size: tuple[int, int] | None, patch: int | None, step: int | None
+) -> dict[str, Any]:
     scale = model.scale
     height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
     if height % scale or width % scale:
@@ -153,10 +166,19 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
     if patch is not None:
         pieces = grid(*size, patch, patch if step is None else step)
         sizes = Counter((one.rows.stop - one.rows.start, one.columns.stop - one.columns.start) for one in pieces)
+    if how is not None:
+        whole, model = model, replace(model, net=one_pass(model.net, REFERENCE))
     cost = bitops.total([(bitops.count(model.net, one), number) for one, number in sizes.items()])
     pixels = sum(one[0] * one[1] * number for one, number in sizes.items())
     rounds = any(isinstance(part, Fixed | QDQ) for part in model.net.modules())
     facts = _rounded(model, cost, pixels) if rounds else {}
+    operators, tensors = dict(cost.operators), cost.tensors
+    if how is not None:
+        counter = TwoPassCost(model.arch.name, whole.net, model.arch.build(model.config), how)
+        facts["two_passes"] = _two_passes(whole, counter, how, patch, step)
+        others, unread = counter.uncounted((how.patch, how.patch))
+        operators = {name: max(operators.get(name, 0), others.get(name, 0)) for name in (*operators, *others)}
+        tensors = tuple(name for name in tensors if name in unread)
     return facts | {
         "architecture": model.arch.name,
         "config": asdict(model.config),
@@ -167,11 +189,35 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
         "output_size": (height, width),
         "patches": sizes.total(),
         "peak_bytes": max(memory.peak(model.net, one) for one in sizes),
-        "layers": _layers(model, cost) if model.arch.name != integer.ARCHITECTURE else (),
+        "layers": _listed(model, cost.layers) if model.arch.name != integer.ARCHITECTURE else (),
         "receptive_field": receptive_field(model.net, scale),
-        "uncounted_operators": dict(cost.operators),
-        "uncounted_tensors": cost.tensors,
+        "uncounted_operators": operators,
+        "uncounted_tensors": tensors,
     }
+
+
+def _two_passes(
+    model: Model, counter: TwoPassCost, how: TwoPass, patch: int | None, step: int | None
+) -> dict[str, Any]:
+    """What `Inspection.two_passes` holds."""
+    side = patch or how.patch
+    step = side - how.shared if step is None else step
+    size, passes = (side, side), []
+    for name, other in (("reference", None), ("query", size)):
+        numbers = counter.patch(size, other, side)
+        passes.append(
+            {
+                "name": name,
+                "macs": numbers["macs"],
+                "bitops": numbers["bitops"],
+                "published_bitops": numbers["published"],
+                "fqr": sum(numbers["bits"]) / len(numbers["bits"]),
+                "feature_bits": numbers["feature_bits"],
+                "layers": _listed(model, counter.layers(size, other)),
+            }
+        )
+    refers = [asdict(one) for one in counter.refers(size)]
+    return {"patch": side, "step": step, "threshold": how.threshold, "passes": passes, "refers": refers}
 
 
 def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -180,7 +226,7 @@ def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[
     return {**sizes, "macs": bitops.count(model.net, size).macs}
 
 
-def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:
+def _listed(model: Model, layers: Iterable[LayerBits]) -> tuple[dict[str, Any], ...]:
     left = layer_parameters(model.net)  # of a layer that runs more than once they count the first time
     return tuple(
         {
@@ -192,7 +238,7 @@ def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:
             "weight": layer.weight,
             "bitops": layer.bitops,
         }
-        for layer in cost.layers
+        for layer in layers
     )
 
 

@@ -1,4 +1,4 @@
-"""From which detail on patches of a pair take the costly network: measured on photos, by what each network gets wrong.
+"""From which detail on patches of a pair take the large network: measured on photos, by what each network gets wrong.
 
 Photos are made small by the benchmarks' bicubic, both networks upscale all their patches, and squared errors (Y
 channel) are added up patch by patch. So what any threshold would cost is known without running a network again.
@@ -41,8 +41,8 @@ class Photo:
     Attributes:
         detail: of the small patch, see `sharpbit.twopass.detail`.
         pixels: of the small patch.
-        costly: squared error of the costly network, summed over what is kept of the large patch.
-        cheap: of the cheap one.
+        costly: squared error of the large network, summed over what is kept of the large patch.
+        cheap: of the small one.
         compared: large pixels of the whole photo that errors were summed over.
     """
 
@@ -53,11 +53,11 @@ class Photo:
     compared: int
 
     def drop(self, threshold: float) -> float:
-        """What a threshold costs against the costly network alone, in dB."""
+        """What a threshold costs against the large network alone, in dB."""
         return self._drop(threshold, self.cheap)
 
     def loss(self, threshold: float) -> float:
-        """The same where nothing is gained by a patch that the cheap network does better; at least `drop`.
+        """The same where nothing is gained by a patch that the small network does better; at least `drop`.
 
         It never falls as the threshold rises.
         """
@@ -75,8 +75,8 @@ class Outlook:
 
     Attributes:
         detail: the threshold.
-        share: of the pixels, of all patches, for the cheap network.
-        drop: of the mean PSNR, in dB, against the costly network alone.
+        share: of the pixels, of all patches, for the small network.
+        drop: of the mean PSNR, in dB, against the large network alone.
     """
 
     detail: float
@@ -134,9 +134,9 @@ def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
 
 
 def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
-    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst that of no cheap patch.
+    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst 0, which no patch is under.
 
-    A patch that the cheap network happens to do better does not pay for what it loses on others: on other photos it
+    A patch that the small network happens to do better does not pay for what it loses on others: on other photos it
     would not. Only thresholds are tried between which something changes: the detail of each patch, and just above the
     greatest.
     """
@@ -161,7 +161,7 @@ def pace(runtime: Runtime, side: int) -> float:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger image."""
+    """Seconds for a small pixel: of both networks in patches, and of the large one in a larger image."""
 
     costly: float
     cheap: float
@@ -173,7 +173,7 @@ class Pace:
         return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
 
     def time(self, share: float, patch: int, shared: int) -> float:
-        """That of a pair, as a share of that of the costly network on whole images; overlaps cost, too."""
+        """That of a pair, as a share of that of the large network on whole images; overlaps cost, too."""
         return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
 
 

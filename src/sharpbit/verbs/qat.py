@@ -15,7 +15,7 @@ from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refqsr import TwoPass, roles_of
+from sharpbit.quant.refqsr import TwoPass, in_two_passes
 
 
 def fake_quantize(
@@ -47,7 +47,7 @@ def for_engines(model: Model) -> Model:
     Raises:
         UsageError: its patches choose their bits, which no engine runs.
     """
-    quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and roles_of(model.net) is None
+    quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and not in_two_passes(model.net)
     return verbs.freeze(model) if quantized else model
 
 
@@ -103,7 +103,7 @@ def tabulate(
 
 
 def _samples(cadyq: Model, patches: Tensor, *, legacy_edge: bool) -> list[tuple[float, tuple[int, ...]]]:
-    if roles_of(cadyq.net) is None:
+    if not in_two_passes(cadyq.net):
         return samples(cadyq.net, patches, legacy_edge=legacy_edge)
     chosen = refqsr.choices(cadyq.net, patches)
     return scored(patches[len(patches) // 2 :], chosen, legacy_edge=legacy_edge)

@@ -102,6 +102,33 @@ class ClustBlock(nn.Module):
         return z
 
 
+class VectorsPass(nn.Module):
+    """The classifier of patches as engines run it, its vectors as images of one pixel; every number is a constant."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.weights = nn.ParameterList(torch.from_numpy(classifier.layers[name].weight) for name in LAYERS)
+        self.biases = nn.ParameterList(torch.from_numpy(classifier.layers[name].bias) for name in LAYERS)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 3, h, w)` to `(N, classes, 1, 1)`."""
+        x = x - self.mean
+        for number, stride in enumerate(STRIDES):
+            x = F.relu(self.layer(number, x, stride))
+        return self.layer(len(STRIDES), x.mean((2, 3), keepdim=True), 1)
+
+    def layer(self, number: int, x: Tensor, stride: int) -> Tensor:
+        """As `Classifier` does it."""
+        own = self.classifier.layers[LAYERS[number]]
+        whole = torch.round(torch.clamp(x, own.lo, own.hi) / own.step)
+        total = F.conv2d(whole, self.weights[number], stride=stride)
+        y: Tensor = total * (own.step * own.weight_step) + self.biases[number][:, None, None]
+        return y
+
+
 def pretrain(
     textures: Textures, how: Pretraining, *, device: str = "cpu", progress: Callable[[int, int, float], object] | None
 ) -> ClustBlock:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from sharpbit.errors import UsageError
 from sharpbit.nn import State
-from sharpbit.quant.adaptive import Mixed, Roles, Switch, inherit
+from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.core import METHODS, observing, quantize, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refqsr.plan import TwoPass
 from sharpbit.quant.refqsr.refer import Correction, RefER
-from sharpbit.quant.refqsr.switch import REFERENCE, by_role
+from sharpbit.quant.refqsr.switch import REFERENCE, Switch, by_role, running
 
 GATE = ("gate", "share")  # options of DDTB that are for features before a convolution
 
@@ -27,43 +27,39 @@ class Refined(nn.Module):
     """A block, and the RefER that stands for it in the second pass.
 
     Args:
-        block: of the network.
-        refer: stands for it.
-        roles: of the network; not part of this module.
-        place: number of the RefER.
-        own: whether the query is its own reference.
+        block: The block of the network.
+        refer: What stands for it.
+        place: The number of the RefER, from 0.
+        own: Whether the query is its own reference.
     """
 
-    def __init__(self, block: nn.Module, refer: RefER, roles: Roles, place: int, *, own: bool) -> None:
+    def __init__(self, block: nn.Module, refer: RefER, place: int, *, own: bool) -> None:
         super().__init__()
         self.block, self.refer = block, refer
-        self.__dict__["roles"] = roles  # a module of the network already
         self.place, self.own = place, own
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, h, w)` to the same."""
-        roles: Roles = self.__dict__["roles"]
-        if roles.option == REFERENCE:
-            roles.features[self.place] = x
+        now = running()
+        if now.role == REFERENCE:
+            now.kept[self.place] = x
             y: Tensor = self.block(x)
             return y
         if self.own:
             return self.refer(x, x)  # type: ignore[no-any-return]
-        if self.place not in roles.features:
-            raise UsageError("a query comes after its reference; run the first pass, or give its features")
-        return self.refer(x, roles.features[self.place])  # type: ignore[no-any-return]
+        if self.place >= len(now.features):
+            raise UsageError("a query comes after its reference; run the first pass, and give its features")
+        return self.refer(x, now.features[self.place])  # type: ignore[no-any-return]
 
 
 def build(net: nn.Module, how: TwoPass) -> nn.Module:
-    """A copy of the float network `net` in two passes; it runs the first one unless it is told otherwise.
+    """A copy of the float network `net` in two passes; where it is simply called, it runs the first one.
 
     Raises:
         UsageError: a name of `how` is none of the network.
     """
     method = METHODS[how.method]
     net = quantize(net, Plan.read(how.plan), method)
-    roles = Roles()
-    net.add_module("roles", roles)
     for name in (*how.queries, *how.replaced):
         if name not in dict(net.named_modules()):
             raise UsageError(f"{type(net).__name__} has no block {name!r}")
@@ -75,12 +71,12 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         ways = [Fixed(method.act(None, 1, **options), bits) for _ in range(2)]
         refer = RefER(_correction(net, block, how), *ways, rectified=how.rectified, pooled=how.pooled)
         refer.to(next(block.parameters()))
-        net.set_submodule(name, Refined(block, refer, roles, place, own=how.form == "self"))
+        net.set_submodule(name, Refined(block, refer, place, own=how.form == "self"))
     for name, part in list(net.named_modules()):
         if isinstance(part, QuantConv2d | QuantLinear | QuantSite) and _below(name, how.queries):
-            part.act = Switch([part.act, _narrowed(part.act, how.low)], roles)
+            part.act = Switch([part.act, _narrowed(part.act, how.low)])
             if not isinstance(part, QuantSite):
-                part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)], roles)
+                part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)])
     for place, part in enumerate(part for part in net.modules() if isinstance(part, Mixed)):
         part.place = place
     return net.train(net.training)
@@ -110,8 +106,8 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
         with torch.no_grad(), observing(net, waiting):
             for batch in batches:
                 count += 1
-                for (shown,) in by_role(net, torch.cat([batch, batch.roll(1, 0)])):
-                    net(shown)
+                for run, (shown,) in by_role(net, torch.cat([batch, batch.roll(1, 0)])):
+                    run(shown)
         net.train(training)
         if not count:
             raise UsageError("there is nothing to begin with: not one batch of images came")
