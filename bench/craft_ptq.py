@@ -32,12 +32,12 @@ from sharpbit.image.resize import shrink
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.model import Model
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.system.atomic import open_atomic
-from sharpbit.verbs.quantize import INTEGER, together
+from sharpbit.verbs.quantize import INTEGER, joint_refinement
 from sharpbit.verbs.receipt import upscaled
 
 SIZE = (64, 64)  # of the image that costs are counted for
@@ -100,23 +100,23 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
         before = padded(made(model, start, bits, crops, given), "reflect")
         teacher = changed(model, padding="reflect", mask=True).net.eval()
     if learns == "last":
-        after = verbs.finish(before, teacher, crops)
+        after = recorded.reconstruct_last_layer(before, teacher, crops)
     elif start:
-        how = together(given.steps, bits) if tuned else Refinement(given.steps)
+        how = joint_refinement(given.steps, bits) if tuned else Refinement(given.steps)
         with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
-            after = verbs.refine(before, teacher, crops, how, bar.update)
+            after = recorded.refine(before, teacher, crops, how, bar.update)
     else:
         method = "search" if tuned else row
         few = crops[:: max(1, len(crops) // FEW)][:FEW]  # neighbours are of one photo
         # ours as `sharpbit quantize` has it, for engines; what is published has zero points at all widths
         symmetric = method == "search" and bits == INTEGER
         plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps, symmetric=symmetric)
-        after = verbs.quantize(padded(model, "reflect"), plan, method)
+        after = recorded.insert_quantizers(padded(model, "reflect"), plan, method)
         if tuned:
-            after = verbs.balance(after, crops)
-        after = verbs.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
+            after = recorded.equalize(after, crops)
+        after = recorded.calibrate(after, tqdm(torch.split(crops, given.batch), desc=f"{row} {bits} bit"))
         if tuned:
-            after = verbs.compensate(after, few)
+            after = recorded.compensate_rounding(after, few)
     after = padded(after, getattr(model.config, "padding", ""))
     models.save(after, path)
     return after

@@ -16,18 +16,18 @@ from sharpbit.arch.integer import of_chain
 from sharpbit.data import calibration
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
-from sharpbit.quant.lossless import Settings, quantize_chain
+from sharpbit.quant.lossless import LosslessSettings, quantize_chain
 from sharpbit.reparam.chain import relu_chain
 from sharpbit.verbs.receipt import upscaled
 
 SIZES = {"T": "M5C16", "S": "M4C32", "M": "M6C32", "L": "M7C48"}
 ABLATION = {
-    "a scale per channel, weights to the nearest": Settings(carry=False, fit=False, compensate=False, steps=0),
-    "+ fitted, compensated rounding": Settings(carry=False, steps=0),
-    "+ the image carried": Settings(steps=0),
-    "+ tuned (the method)": Settings(),
-    "tuned, the image not carried": Settings(carry=False),
-    "tuned, weights to the nearest": Settings(compensate=False),
+    "a scale per channel, weights to the nearest": LosslessSettings(carry=False, fit=False, compensate=False, steps=0),
+    "+ fitted, compensated rounding": LosslessSettings(carry=False, steps=0),
+    "+ the image carried": LosslessSettings(steps=0),
+    "+ tuned (the method)": LosslessSettings(),
+    "tuned, the image not carried": LosslessSettings(carry=False),
+    "tuned, weights to the nearest": LosslessSettings(compensate=False),
 }
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         model = models.load(next(given.weights.rglob(f"ETDS_{name}.pth")))
         crops = calibration.from_folder(given.calibrate, scale)[0]
         before = scores(model.net, sets, scale)
-        for words, settings in (ABLATION if given.ablation else {"the method": Settings()}).items():
+        for words, settings in (ABLATION if given.ablation else {"the method": LosslessSettings()}).items():
             started = time.monotonic()
             net = of_chain(quantize_chain(relu_chain(model.net), crops, settings))
             seconds = time.monotonic() - started

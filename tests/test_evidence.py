@@ -111,7 +111,8 @@ def test_seeds_differ_and_share_what_others_begin_with(evidence, ran):
         files = [evidence.folder_of(name, seed, runs) / "trained.safetensors" for seed in (10, 11)]
         assert files[0].read_bytes() == files[1].read_bytes()
     seeds = [
-        load(evidence.folder_of("pams4", seed, runs) / "trained.safetensors").history[-1]["seed"] for seed in (10, 11)
+        load(evidence.folder_of("pams4", seed, runs) / "trained.safetensors").history[-1].settings["seed"]
+        for seed in (10, 11)
     ]
     assert seeds == [10, 11]
 

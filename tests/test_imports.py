@@ -23,14 +23,14 @@ ALLOWED = {
     "pipeline": RUNNING - {"modelfile", "twopass"},
     "measure": {"errors", "image", "pipeline", "runtime", "twopass"},
     "nn": {"errors"},
-    "reparam": {"errors", "nn"},
+    "reparam": BASE | {"nn"},
     "data": BASE | {"image"},
-    "quant": BASE | {"data", "modelfile", "nn", "reparam", "twopass"},
+    "quant": BASE | {"arch", "data", "modelfile", "nn", "reparam", "twopass"},
     "arch": BASE | {"modelfile", "nn", "reparam"},
     "model": MAKING - {"data", "image"},
-    "cost": {"errors", "quant", "twopass"},
+    "cost": {"arch", "errors", "quant", "twopass"},
     "verbs": RUNNING | MAKING | {"cost", "measure"},
-    "training": BASE | {"data", "measure", "model", "quant"},
+    "training": BASE | {"data", "measure", "model", "modelfile", "quant"},
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
     "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},
     "report": {"_version", "verbs"},
@@ -43,7 +43,8 @@ IN_QUANT = {
     "qat": CORE | {"method"},
     "lossless": CORE,
     "refqsr": CORE | {"method", "qat"},
-    "verbs": CORE | {"lossless", "method", "ptq", "qat", "refqsr"},
+    "history": CORE | {"ptq", "refqsr"},
+    "recorded": CORE | {"history", "method", "ptq", "refqsr"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {"arch", "cost", "data", "export", "model", "nn", "quant", "recipe", "reparam", "training"}

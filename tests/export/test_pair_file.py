@@ -10,7 +10,7 @@ from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS, _pair
 from sharpbit.measure.upscaling import by
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
 from sharpbit.twopass.detail import split
@@ -33,9 +33,11 @@ def files(tmp_path_factory):
     torch.manual_seed(4)
     plain = models.build("srresnet", scale=2, blocks=1, width=8)
     shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
-    rounded = verbs.calibrate(verbs.quantize(plain, placement("srresnet", 8, 8, width=8), "minmax"), shown)
+    rounded = recorded.calibrate(
+        recorded.insert_quantizers(plain, placement("srresnet", 8, 8, width=8), "minmax"), shown
+    )
     EXPORTS["onnx"](plain, folder / "float.onnx")
-    EXPORTS["onnx"](verbs.freeze(rounded), folder / "qdq.onnx")
+    EXPORTS["onnx"](recorded.freeze(rounded), folder / "qdq.onnx")
     return {
         "float": folder / "float.onnx",
         "qdq": folder / "qdq.onnx",

@@ -8,7 +8,7 @@ import torch
 
 from sharpbit import model as models
 from sharpbit.errors import UsageError
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
@@ -56,7 +56,7 @@ def based(arch: str, method: str = "pams") -> models.Model:
     plan = placement(
         arch, high, high if isinstance(high, int) else 8, width=model.config.width, options=of(arch, options)
     )
-    return verbs.calibrate(verbs.quantize(model, plan, method), [images()])
+    return recorded.calibrate(recorded.insert_quantizers(model, plan, method), [images()])
 
 
 def of(arch: str, options):
@@ -69,7 +69,7 @@ def two_pass(arch: str, method: str = "pams", **how) -> models.Model:
     base = based(arch, method)
     high, low, options = BASES[method]
     plan = published(arch, base.config, method, high, low, options=of(arch, options), **how)
-    model = verbs.refqsr(models.build(arch, **SMALL[arch]), plan)
+    model = recorded.refqsr(models.build(arch, **SMALL[arch]), plan)
     begin(model.net, base.net.state_dict(), [images(4)])
     return model
 
@@ -317,10 +317,10 @@ def test_a_pass_that_fails_leaves_nothing_behind():
 
 def test_it_can_begin_in_float():
     model = models.build("srresnet", **SMALL["srresnet"])
-    new = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
+    new = recorded.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
     assert begin(new.net, model.net.state_dict(), [images(4)]) == 1
     assert all(torch.isfinite(own).all() for own in new.net.parameters())
-    again = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
+    again = recorded.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
     with pytest.raises(UsageError, match="not one batch"):
         begin(again.net, model.net.state_dict(), [])
 
@@ -328,8 +328,8 @@ def test_it_can_begin_in_float():
 @pytest.mark.parametrize(
     ("arch", "config", "how", "message"),
     [
-        ("edsr", {"scale": 2}, {}, "RefQSR is for srresnet, carn, elan"),
-        ("carn", {"scale": 2, "groups": 4}, {}, "without groups"),
+        ("espcn", {"scale": 2}, {}, "two convolutions, which espcn does not have"),
+        ("carn", {"scale": 2, "groups": 4}, {}, "body.blocks.0.blocks.0 of this carn runs several times"),
         ("srresnet", {"scale": 2, "blocks": 4}, {"refers": 3}, "3 cannot give way"),
         ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, not 'sum'"),
     ],
@@ -343,13 +343,13 @@ def test_names_that_the_network_does_not_have():
     model = models.build("srresnet", **SMALL["srresnet"])
     plan = published("srresnet", model.config, "pams", 8, 4).entry()
     with pytest.raises(UsageError, match=r"no block 'blocks\.9'"):
-        verbs.refqsr(model, TwoPass.read({**plan, "replaced": ["blocks.9"]}))
+        recorded.refqsr(model, TwoPass.read({**plan, "replaced": ["blocks.9"]}))
 
 
 def test_the_base_weights_all_arrive():
     base = based("srresnet", "ddtb")
     model = two_pass("srresnet", "ddtb")
-    fresh = verbs.refqsr(models.build("srresnet", **SMALL["srresnet"]), TwoPass.read(model.history[-1]))
+    fresh = recorded.refqsr(models.build("srresnet", **SMALL["srresnet"]), model.history[-1].how)
     from sharpbit.quant.refqsr.network import _sources
 
     left = inherit(fresh.net, base.net.state_dict(), _sources)

@@ -73,7 +73,7 @@ def test_one_recipe_begins_with_the_weights_of_another(tmp_path, data):
     path = written(tmp_path, text, "second")
     recipe.run(path, data=data, out=str(tmp_path / "out" / "second"), quiet=True)
     history = load(tmp_path / "out" / "second" / "trained.safetensors").history
-    assert history[0] == {"verb": "start", "after": "small", "tensors": 10, "of": 14}
+    assert history[0].table() == {"verb": "start", "after": "small", "tensors": 10, "of": 14}
     with pytest.raises(RecipeError, match="run small first"):
         recipe.run(path, data=data, out=str(tmp_path / "elsewhere" / "second"), quiet=True)
 
@@ -87,7 +87,7 @@ def test_another_seed_and_images_in_memory(tmp_path, data):
     one, same, other = (load(tmp_path / name / "trained.safetensors") for name in "abc")
     assert all(torch.equal(value, same.net.state_dict()[name]) for name, value in one.net.state_dict().items())
     assert not torch.equal(next(one.net.parameters()), next(other.net.parameters()))
-    assert [model.history[-1]["seed"] for model in (one, same, other)] == [10, 10, 11]
+    assert [model.history[-1].settings["seed"] for model in (one, same, other)] == [10, 10, 11]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_quantization_aware_training_takes_two_steps(path, rows):
     found, out = thin(path, rows)
     done = load(out / "trained.safetensors")
     settings = found.step[0].settings
-    assert [entry["method"] for entry in done.history if "method" in entry] == [settings["method"]]
+    assert [entry.method for entry in done.history if hasattr(entry, "method")] == [settings["method"]]
     assert json.loads((out / "log.jsonl").read_text())["step"] == 2
     with torch.no_grad():
         assert torch.isfinite(done.net(torch.rand(1, 3, 12, 12))).all()

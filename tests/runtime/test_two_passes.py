@@ -14,7 +14,7 @@ from sharpbit import modelfile
 from sharpbit.app.cli import main
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
@@ -98,8 +98,8 @@ def model():
     plain = models.build("carn", **SIZES)
     plan = placement("carn", 8, 8, width=SIZES["width"])
     shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
-    base = verbs.calibrate(verbs.quantize(plain, plan, "pams"), shown)
-    made = verbs.refqsr(plain, published("carn", plain.config, "pams", 8, 4))
+    base = recorded.calibrate(recorded.insert_quantizers(plain, plan, "pams"), shown)
+    made = recorded.refqsr(plain, published("carn", plain.config, "pams", 8, 4))
     begin(made.net, base.net.state_dict(), shown)
     return made
 

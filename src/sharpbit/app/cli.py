@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -333,7 +334,8 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 @click.option(
     "--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.  [default: any]"
 )
-@click.option("--blame", is_flag=True, help="List the layers whose rounding costs most (sensitivity).")
+@click.option("--sensitivity", is_flag=True, help="List the layers whose rounding costs most.")
+@click.option("--blame", "sensitivity", is_flag=True, hidden=True)
 @click.option("--report", metavar="FILE", help="Write a report (.html or .md) on all layers.  [default: none]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -350,9 +352,9 @@ def quantize(
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
-    from sharpbit.verbs.quantize import Settings
+    from sharpbit.verbs.quantize import QuantizationSettings
 
-    click.echo(run_quantize(settings=Settings(bits, refine, keep, budget), **given))
+    click.echo(run_quantize(settings=QuantizationSettings(bits, refine, keep, budget), **given))
 
 
 @app.command()
@@ -471,15 +473,21 @@ def pair(**given: Any) -> None:
     from sharpbit.system.extras import need
 
     need("train", "making a pair")
-    from sharpbit.app.pair import Settings, run_pair
+    from sharpbit.app.pair import PairOptions, run_pair
 
-    click.echo(run_pair(Settings(**given)))
+    click.echo(run_pair(PairOptions(**given)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _note  # type: ignore[assignment]
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
+
+
+def _note(message: Warning | str, *rest: object) -> None:
+    """Print a warning as one line, without the place in the code that it came from."""
+    click.echo(f"note: {message}", err=True)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -9,7 +9,7 @@ from sharpbit import model as models
 from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS
-from sharpbit.reparam.receipt import Receipt, receipt
+from sharpbit.reparam.receipt import EquivalenceReceipt, receipt
 
 
 def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bool) -> str:
@@ -31,7 +31,7 @@ def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bo
     return dump({"file": target, "form": form, **asdict(proof)}) if as_json else f"{target}\n{_lines(proof)}"
 
 
-def _lines(proof: Receipt) -> str:
+def _lines(proof: EquivalenceReceipt) -> str:
     sizes = ", ".join(f"{height}x{width}" for height, width in proof.sizes)
     facts = {
         "layers": "{:,} -> {:,}".format(*proof.layers),

@@ -49,7 +49,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
-_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of images)"
+_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
 
 
 def _small(facts: Inspection) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ def _small(facts: Inspection) -> list[tuple[str, str]]:
     if (one := facts.cheap) is None:
         return []
     macs = f"{one['macs'] / 1e9:.2f} G from the same image"
-    return [("small", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
+    return [("small network", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
 
 
 def _cut(facts: Inspection) -> str:

@@ -16,6 +16,7 @@ from sharpbit.errors import UsageError
 from sharpbit.export import _pair
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import refuse_existing
+from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import check_shared
 from sharpbit.verbs import pair as pairing
@@ -25,7 +26,7 @@ BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 @dataclass(frozen=True)
-class Settings:
+class PairOptions:
     """What was given to `sharpbit pair`; see its help."""
 
     costly: str
@@ -43,7 +44,7 @@ class Settings:
     quiet: bool
 
 
-def run_pair(given: Settings) -> str:
+def run_pair(given: PairOptions) -> str:
     """Choose the threshold, write the file; what is to be printed.
 
     Raises:
@@ -84,7 +85,7 @@ def run_pair(given: Settings) -> str:
     return dump(facts) if given.as_json else _lines(facts)
 
 
-def _check(given: Settings, target: Path) -> None:
+def _check(given: PairOptions, target: Path) -> None:
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"a pair is saved as .onnx, not {target.name!r}")
     if (given.calibrate is None) == (given.detail is None):
@@ -104,7 +105,7 @@ def _check(given: Settings, target: Path) -> None:
         refuse_existing(target)
 
 
-def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | None, dict[str, Any]]:
+def _settled(given: PairOptions, networks: list[Any], bar: Any) -> tuple[Outlook | None, dict[str, Any]]:
     """What the threshold will do, where that was measured, and what the file says of it."""
     if given.calibrate is None:
         return None, {"detail": given.detail}
@@ -130,10 +131,13 @@ def _lines(facts: dict[str, Any]) -> str:
     }
     if "share" in facts:
         lines |= {
-            "small": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
+            "small network": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
             "PSNR": f"{-facts['drop']:+.3f} dB against the large network in the same patches, predicted",
             "time": f"{facts['time']:.2f} of that of the large network on whole images, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]
     return "\n".join([facts["file"], *(f"{key:<20}{value}" for key, value in lines.items())])
+
+
+__getattr__ = old_names(__name__, {"Settings": "PairOptions"})

@@ -21,8 +21,8 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.system.atomic import open_atomic, refuse_existing
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import Settings, with_receipt
-from sharpbit.verbs.receipt import Receipt, upscaled
+from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
+from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer
@@ -41,9 +41,9 @@ def run_quantize(
     output: str,
     method: str,
     data: Sequence[str],
-    settings: Settings,
+    settings: QuantizationSettings,
     *,
-    blame: bool,
+    sensitivity: bool,
     max_drop: float | None,
     report: str | None,
     overwrite: bool,
@@ -70,7 +70,12 @@ def run_quantize(
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:
         after, receipt = with_receipt(
-            before, calibrate, settings, method=method, progress=shown(bar), blame=blame or max_drop is not None
+            before,
+            calibrate,
+            settings,
+            method=method,
+            progress=shown(bar),
+            analysis=sensitivity or max_drop is not None,
         )
         scores: dict[str, tuple[float, float]] = {}
         for item in sets:
@@ -84,7 +89,15 @@ def run_quantize(
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
     if as_json:
         measured = {name: {"before": a, "after": b} for name, (a, b) in scores.items()}
-        return dump({"file": output, "scale": after.scale, **asdict(receipt), "measured": measured})
+        return dump(
+            {
+                "file": output,
+                "scale": after.scale,
+                **asdict(receipt),
+                "measured": measured,
+                "blame": receipt.sensitivity,
+            }
+        )
     return f"{output}\n{_lines(receipt, scores)}"
 
 
@@ -97,10 +110,10 @@ def run_export(model: str, form: str, output: str | None, *, overwrite: bool, as
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 
 
-def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: Receipt) -> None:
+def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: QuantizationReceipt) -> None:
     name, (before, after) = max(scores.items(), key=lambda item: item[1][0] - item[1][1])
     if before - after > most:
-        worst = ", ".join(layer for layer, _ in receipt.blame[:WORST])
+        worst = ", ".join(layer for layer, _ in receipt.sensitivity[:WORST])
         way = f"leave the worst layers in float with --keep ({worst})" if worst else "take more bits"
         wider = "" if receipt.budget is None else ", raise --budget"
         if isinstance(receipt.bits, int) and receipt.bits < WIDER:
@@ -119,8 +132,11 @@ def _by(net: Any) -> Callable[[Any], Any]:
     return lambda small: upscaled(net, small)
 
 
-def _lines(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:
+def _lines(receipt: QuantizationReceipt, scores: dict[str, tuple[float, float]]) -> str:
     lines = [f"{key:<20}{value}" for key, value in facts(receipt, scores).items()]
-    if receipt.blame:
-        lines += ["what layers cost", *(f"  {100 * share:5.1f} %  {name}" for name, share in receipt.blame[:WORST])]
+    if receipt.sensitivity:
+        lines += [
+            "sensitivity of layers",
+            *(f"  {100 * share:5.1f} %  {name}" for name, share in receipt.sensitivity[:WORST]),
+        ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Counting, Refinable, Rounded, Term
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, factors, mean_buffer, renamed, scale_by, with_mean
 
@@ -154,11 +154,17 @@ def _infer(state: State) -> Config | None:
     return Config(scales[-1], width, groups, multi=len(scales) > 1)
 
 
+_CONVS = ("body.blocks.*.blocks.*.conv1", "body.blocks.*.blocks.*.conv2")
 ARCH = Architecture(
     name="carn",
     config=Config,
     build=CARN,
     infer=_infer,
     rename=_rename,
-    sites=("body.blocks.*.blocks.*.conv1", "body.blocks.*.blocks.*.conv2"),
+    sites=_CONVS,
+    aware=Aware(tuple(map(Rounded, _CONVS)), selector={"gradient": 1.0}),
+    refinable=Refinable(("body.blocks.*.blocks.*",), count=1, rectified=True),
+    counting=Counting((Term("body.blocks.*.blocks.*.conv?"),), ("body.blocks.*.blocks.*.conv?",)),
+    small={"width": 8},
+    exceptions={"plain form": "mean"},
 )

@@ -192,4 +192,6 @@ ARCH = Architecture(
         ),
         left=("*.pos.*",),
     ),
+    small={"width": 16, "depths": (1,), "heads": 2},
+    exceptions={"plain form": "CRAFT", "receptive field": "attention between channels sees the whole image"},
 )

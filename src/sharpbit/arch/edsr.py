@@ -12,7 +12,7 @@ from itertools import chain
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Rounded
 from sharpbit.nn import Site, State, conv3, count, factors, mean_buffer, renamed, scale_by, with_mean
 
 
@@ -101,6 +101,8 @@ def _infer(state: State) -> Config | None:
     return Config(scale_by(ours, "upsample.{}.weight", 2, width), blocks, width)
 
 
+_CONVS = (Rounded("blocks.*.conv1", act="float"), Rounded("blocks.*.conv2"))
+_OUTPUT = Rounded("blocks.*.output", act="fixed", weight=False)
 ARCH = Architecture(
     name="edsr",
     config=Config,
@@ -108,4 +110,11 @@ ARCH = Architecture(
     infer=_infer,
     rename=_rename,
     sites=("blocks.*.conv1", "blocks.*.conv2"),
+    aware=Aware(
+        # the site before the first convolution, or nothing, rounds what that takes
+        sites=(Rounded("blocks.*.input", weight=False, share=1), *_CONVS, _OUTPUT),
+        legacy=(Rounded("blocks.*.skip", weight=False, share=1), *_CONVS, _OUTPUT),
+    ),
+    small={"blocks": 2, "width": 8},
+    exceptions={"plain form": "mean"},
 )

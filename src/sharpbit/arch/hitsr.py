@@ -277,4 +277,6 @@ ARCH = Architecture(
         maps=("conv_after_body", "upsample.0"),
         left=("*.pos.*", "*.spatial_linear"),
     ),
+    small={"width": 24, "groups": 1, "windows": (4, 8, 16), "heads": 2},
+    exceptions={"plain form": "HiTSR", "receptive field": "windows lie at fixed places"},
 )

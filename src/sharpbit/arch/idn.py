@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Rounded
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, count, renamed, upscaled_grey
 
@@ -122,11 +122,15 @@ def _scale(state: State, blocks: int, width: int) -> int:
     return next(scale for scale in off if off[scale] <= 2 * min(off.values()) + 0.01)
 
 
+_CONVS = ("blocks.*.top.[024]", "blocks.*.bottom.[024]")
 ARCH = Architecture(
     name="idn",
     config=Config,
     build=IDN,
     infer=_infer,
     rename=_rename,
-    sites=("blocks.*.top.[024]", "blocks.*.bottom.[024]"),
+    sites=_CONVS,
+    aware=Aware((Rounded("head.[02]", act="fixed"), *map(Rounded, _CONVS))),
+    small={"blocks": 2, "width": 16},
+    exceptions={"sizes from weights": "the scale, which is told by trained weights alone", "plain form": "interpolate"},
 )

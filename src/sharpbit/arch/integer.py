@@ -104,4 +104,12 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale, tuple(widths[:-1]))
 
 
-ARCH = Architecture(name="integer", config=Config, build=Integer, infer=_infer, sites=("layers.*",))
+ARCH = Architecture(
+    name="integer",
+    config=Config,
+    build=Integer,
+    infer=_infer,
+    sites=("layers.*",),
+    small={"hidden": (20, 12)},
+    exceptions={"plain form": "round", "quantization": "it is quantized already"},
+)

@@ -37,7 +37,7 @@ class PatchCost:
         self._selects = selects(net)
         self._count = lru_cache(maxsize=4096)(lambda size: bitops.count(net, size))
         self._rule: published.Counted | None = None
-        if name in published.RULES:
+        if published.rule_of(name):
             self._rule, self._weight = published.counted(name, plain), weight_bits(name, net)
 
     def last(self, size: tuple[int, int]) -> Numbers:
@@ -90,7 +90,8 @@ def widths(net: nn.Module) -> tuple[int, ...]:
 
 def weight_bits(name: str, net: nn.Module) -> float:
     """Mean bits of the weights that the published rule of the architecture `name` counts."""
-    globs = [term.layers for term in published.RULES[name].terms if term.left == "weight"]
+    rule = published.rule_of(name)
+    globs = [term.layers for term in rule.terms if term.left == "weight"] if rule else []
     kernels = [
         getattr(part, "kernel", None)
         for path, part in net.named_modules()
@@ -113,7 +114,7 @@ def summary(name: str, net: nn.Module, plain: nn.Module, pixels: int) -> Numbers
     bits = tuple(float(max(part.bits)) for part in mixed) or fixed_bits(net)
     fqr = sum(bits) / len(bits)
     rule = None
-    if name in published.RULES:
+    if published.rule_of(name):
         how = published.Bits(weight_bits(name, net), fqr)
         rule = published.counted(name, plain).bitops(how, pixels, selectors=selects(net))
     return {"fqr": fqr, "published_bitops": rule, "adaptive": bool(mixed)}

@@ -115,7 +115,7 @@ class TwoPassCost:
 
     @cached_property
     def _rule(self) -> TwoPassCount | None:
-        if self._name not in published.RULES:
+        if published.rule_of(self._name) is None:
             return None
         width = self._kept((24, 24))[0][1] if self._how.replaced else 1
         return count_two_pass(self._name, self._plain, self._how, width)

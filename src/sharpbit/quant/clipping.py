@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.quant.grid import Grid, Range, straight
+from sharpbit.system.deprecated import old_names
 
 LEAST_STEP = 2.0**-23  # of the published quantizer: a constant tensor has bounds that coincide
 
 
-class Bounds(Range):
+class ClippingRange(Range):
     """A uniform grid from about `lo` to about `hi`, moved so that zero is on it (the zero point is an integer).
 
     With `n = 2^bits - 1`: step `D = max((hi - lo) / n, 2^-23)`, zero point `z = clamp(-round(lo / D), 0, n)`, values
@@ -55,3 +56,6 @@ class Bounds(Range):
 
 def _at_least(step: Tensor) -> Tensor:
     return torch.where(step < LEAST_STEP, LEAST_STEP, step)
+
+
+__getattr__ = old_names(__name__, {"Bounds": "ClippingRange"})

@@ -16,6 +16,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Start, Train
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.quant.refqsr.clustblock import ClustBlock
@@ -27,7 +28,7 @@ from sharpbit.system.progress import shown
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
-from sharpbit.verbs.quantize import Settings, with_receipt
+from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
 
 Result = tuple[str, Path, dict[str, Any]]
 
@@ -69,8 +70,7 @@ class Runner:
         own = model.net.state_dict()
         fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
         model.net.load_state_dict({**own, **fitting})
-        entry = {"verb": "start", "after": begin.after, "tensors": len(fitting), "of": len(own)}
-        return replace(model, history=(entry,))
+        return replace(model, history=(Start(begin.after, len(fitting), len(own)),))
 
     def _try(self, model: Model) -> None:
         """Run one crop of the size that training takes: some hyper-parameters are built and do not go together."""
@@ -116,7 +116,8 @@ class Runner:
             model.arch.name,
             act,
             how.weight,
-            width=model.config.width,
+            width=getattr(model.config, "width", 0),
+            net=model.net,
             legacy_conv1_float=how.legacy_conv1_float,
             fixed=how.fixed or None,
             options=how.options,
@@ -194,7 +195,9 @@ class Runner:
                 stop_after=self.stop_after,
                 quiet=self.quiet,
             )
-        done = int(model.history[-1]["steps"])
+        trained = model.history[-1]
+        assert isinstance(trained, Train)
+        done = trained.steps
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
         path = self.folder / "trained.safetensors"
@@ -217,7 +220,7 @@ class Runner:
             raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
         how = checked(Quantize, settings, f"{self.recipe.name}: quantize")
         bits = how.bits if isinstance(how.bits, int) else tuple(how.bits)
-        given = Settings(bits, how.refine, tuple(how.keep), how.budget)
+        given = QuantizationSettings(bits, how.refine, tuple(how.keep), how.budget)
         with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
             model, receipt = with_receipt(model, self.data, given, method=how.method, progress=shown(bar))
         path = self.folder / "quantized.safetensors"

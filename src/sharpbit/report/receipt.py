@@ -1,4 +1,4 @@
-"""What `sharpbit quantize` prints: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
+"""What `sharpbit quantize` reports: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from sharpbit._version import __version__
 from sharpbit.report import svg
 from sharpbit.report.markdown import table
-from sharpbit.verbs.receipt import Receipt
+from sharpbit.verbs.receipt import QuantizationReceipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]
 WIDE = 300  # of a bar, in pixels
-BLAME = "Share of the mean square error that is gone where the layer is not rounded. Shares need not sum up to 100 %."
+SENSITIVITY = (
+    "Share of the mean square error that is gone where the layer is not rounded. Shares need not sum up to 100 %."
+)
 RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
 FLOAT = 32
 STYLE = """
@@ -35,7 +37,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
 """
 
 
-def bits_of(receipt: Receipt) -> str:
+def bits_of(receipt: QuantizationReceipt) -> str:
     """The width, or how widths were chosen."""
     if isinstance(receipt.bits, int):
         return f"{receipt.bits} bits"
@@ -43,7 +45,7 @@ def bits_of(receipt: Receipt) -> str:
     return f"{', '.join(map(str, receipt.bits))} bits within a budget of {budget}"
 
 
-def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
+def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
     """What was done and what it cost, a line each."""
     refined = f", {receipt.refined} steps of refining" if receipt.refined else ""
     others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
@@ -68,12 +70,14 @@ def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
     return lines
 
 
-def markdown(model: str, receipt: Receipt, scores: Scores) -> str:
+def markdown(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """A page of Markdown, with its plot as SVG in it."""
     lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", *table(["", ""], facts(receipt, scores).items())]
-    if receipt.blame:
-        lines += ["", "## What each layer costs", "", BLAME, ""]
-        lines += table(["layer", "share"], [(f"`{name}`", f"{100 * share:.1f} %") for name, share in receipt.blame])
+    if receipt.sensitivity:
+        lines += ["", "## Sensitivity of each layer", "", SENSITIVITY, ""]
+        lines += table(
+            ["layer", "share"], [(f"`{name}`", f"{100 * share:.1f} %") for name, share in receipt.sensitivity]
+        )
     if not isinstance(receipt.bits, int):
         lines += ["", "## Bits of each layer", ""]
         rows = [(f"`{name}`", _width(act), _width(weight)) for name, act, weight in receipt.widths]
@@ -83,11 +87,11 @@ def markdown(model: str, receipt: Receipt, scores: Scores) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html(model: str, receipt: Receipt, scores: Scores) -> str:
+def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """One page of HTML that needs no other file, and no script."""
     title = escape(f"{Path(model).name} in {bits_of(receipt)}")
-    told = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
-    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in told.items()])]
+    lines = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
+    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in lines.items()])]
     if scores:
         rows = [
             [
@@ -100,13 +104,13 @@ def html(model: str, receipt: Receipt, scores: Scores) -> str:
         ]
         parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the images of a set.</p>"]
         parts += [_table(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
-    if receipt.blame:
-        most = max(share for _, share in receipt.blame)
+    if receipt.sensitivity:
+        most = max(share for _, share in receipt.sensitivity)
         rows = [
             [_code(name), f"{100 * share:.1f} %", _bar(0, max(share, 0) / most if most > 0 else 0)]
-            for name, share in receipt.blame
+            for name, share in receipt.sensitivity
         ]
-        parts += ["<h2>What each layer costs</h2>", f"<p>{BLAME}</p>"]
+        parts += ["<h2>Sensitivity of each layer</h2>", f"<p>{SENSITIVITY}</p>"]
         parts += [_table(["layer", "share", ""], rows, numbers=(1,))]
     if receipt.widths and not isinstance(receipt.bits, int):
         rows = [[_code(name), _width(act), _width(weight)] for name, act, weight in receipt.widths]
@@ -125,7 +129,7 @@ def html(model: str, receipt: Receipt, scores: Scores) -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[str, Receipt, Scores], str]] = {".html": html, ".md": markdown}
+PAGES: Mapping[str, Callable[[str, QuantizationReceipt, Scores], str]] = {".html": html, ".md": markdown}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:

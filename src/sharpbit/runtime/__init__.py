@@ -23,7 +23,7 @@ Samples = NDArray[Any]
 
 AUTO = "auto"
 ENGINES = ("native", "onnx", "openvino", "torch")  # our own, in the order of the help
-WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors")  # files that PyTorch alone runs
+WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors")  # files that PyTorch alone runs
 
 
 class Runtime(Protocol):

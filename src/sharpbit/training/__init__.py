@@ -8,6 +8,7 @@ import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Train
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
+from sharpbit.quant.history import InsertTwoPasses, Quantize
 from sharpbit.quant.refqsr import by_role, in_two_passes
 from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
@@ -87,6 +90,7 @@ def train(
     parallel.share_statistics(net)
     part = slice(parallel.rank(), None, parallel.count())
     first = parallel.first()
+    staged = _staged(model, net)
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = resume(out, how, net, ema, optimizer) if out else 0
@@ -105,7 +109,8 @@ def train(
             if method and method.stage and (step == start or step % how.epoch == 0):
                 method.stage(net, step // how.epoch + how.first_epoch)
                 _scale_bit_loss(net, parallel.count())
-            _freeze(net, frozen=step < how.frozen_steps)
+            for weight in staged:
+                weight.requires_grad_(step >= how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
             small, large = next(crops)
@@ -134,14 +139,14 @@ def train(
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
                 write_checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
-    entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
+    entry = Train(end, {key: value for key, value in asdict(how).items() if key != "steps"})
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
-    return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
+    return replace(model, net=ema.eval(), history=(*model.history, entry))
 
 
 def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
-    names = [entry["method"] for entry in model.history if "plan" in entry]
+    names = [entry.method for entry in model.history if isinstance(entry, Quantize | InsertTwoPasses)]
     return METHODS[names[-1]] if names else None
 
 
@@ -198,10 +203,13 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
         raise UsageError(f"low_weight is for networks of two streams, which {model.arch.name} is not; leave it out")
 
 
-def _freeze(net: nn.Module, *, frozen: bool) -> None:
-    for name, weight in net.named_parameters():
-        if "residual" in name:
-            weight.requires_grad_(not frozen)
+def _staged(model: Model, net: nn.Module) -> list[nn.Parameter]:
+    """What the architecture freezes in the first steps, without what the caller froze for good."""
+    return [
+        weight
+        for name, weight in net.named_parameters()
+        if weight.requires_grad and any(fnmatchcase(name, glob) for glob in model.arch.frozen_first)
+    ]
 
 
 @torch.no_grad()

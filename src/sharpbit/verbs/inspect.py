@@ -28,7 +28,7 @@ from sharpbit.twopass.patches import grid
 
 @dataclass(frozen=True)
 class Inspection:
-    """Facts of a model file. What cannot be told of this kind of file is None.
+    """Facts of a model file. What a kind of file does not tell is None.
 
     Attributes:
         file: its path.
@@ -41,24 +41,24 @@ class Inspection:
         input_size: height and width.
         output_size: height and width.
         receptive_field: side in input pixels of what one output pixel sees; None also where it sees everything.
-        operators: of an ONNX file, with how often each occurs.
+        operators: number of nodes by operator, of an ONNX file.
         patches: how many patches the image is cut into; 1 where it is left whole.
         peak_bytes: memory of activations at the worst moment of the image, or of its largest patch
             (`sharpbit.cost.memory`).
-        bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`). Where
+        bitops: sum of MACs x bits x bits over all layers of a quantized network (rules: `sharpbit.cost.bitops`). Where
             patches choose their bits, this and the four that follow are the most that it can be.
-        published_bitops: the same by the papers' rule (`sharpbit.cost.published`), where there is one.
-        fqr: of a quantized network, mean bits of the activations that it rounds.
-        feature_bits: of a quantized network, mean bits of all values that are multiplied.
-        bytes_at_width: of a quantized network, what its numbers take at their widths.
+        published_bitops: BitOPs by the papers' rule (`sharpbit.cost.published`), where there is one.
+        fqr: mean bits of the activations that a quantized network rounds.
+        feature_bits: mean bits of all values that a quantized network multiplies.
+        bytes_at_width: size in bytes of a quantized network's numbers at their bit widths.
         adaptive: whether patches choose their bits.
         layers: each operator that multiplies: name, operator, parameters, macs, act and weight (bits), bitops.
         uncounted_operators: calls of each operator that no rule counts.
         uncounted_tensors: stored tensors that no counted operator reads.
-        name: from the header, as all that follow.
-        precision: of weights and arithmetic.
-        licence: of the weights.
-        data: what it was trained on.
+        name: name of the model; this and all that follow come from the header.
+        precision: number format of weights and arithmetic.
+        licence: SPDX identifier of the licence of the weights.
+        data: images that it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
         two_passes: Of a network in two passes, whose first pass is what is counted above: `patch`, `step` and
@@ -109,19 +109,30 @@ def inspect(
     patch: int | None = None,
     step: int | None = None,
 ) -> Inspection:
-    """Look into a model file.
+    """Facts of a model file: network, parameters, MACs, BitOPs, memory, history, licence.
+
+    Costs are counted on the network's operators, not measured; `sharpbit.bench` measures.
 
     Args:
-        model: `.pth`, `.safetensors`, `.onnx` or an embedded name. The network of an ONNX file is known from its header
-            alone; without one only its operators are told.
-        output_size: height and width of the upscaled image whose cost is counted; by default what 640x360 becomes,
-            as in the published tables.
-        patch: count the overlapping patches into which the papers on adaptive quantization cut an image: their side.
-        step: from patch to patch.
+        model: an embedded name, or the path of a `.pth`, `.safetensors` or `.onnx` file. The network of an ONNX file is
+            known from its header alone; without one only its operators are listed.
+        output_size: height and width in pixels of the upscaled image whose cost is counted; by default what an LR image
+            of 640x360 becomes, as in the published tables.
+        patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
+            quantization do; by default it is left whole.
+        step: distance in LR pixels between the beginnings of neighbouring patches; by default `patch`.
 
     Raises:
-        ModelError: no such file, or not a model.
-        UsageError: a size that is no multiple of the scale, or a step that leaves gaps.
+        ModelError: there is no such file, or it is not a model.
+        UsageError: the size is no multiple of the scale, or the step leaves gaps between patches.
+
+    Examples:
+        >>> import sharpbit
+        >>> facts = sharpbit.inspect("x2-clean-balanced")
+        >>> facts.architecture, facts.scale, facts.precision
+        ('integer', 2, 'int8')
+
+    Source: `sharpbit.cost.macs`, `sharpbit.cost.bitops` and `sharpbit.cost.published` name the rules of counting.
     """
     path = zoo.path_of(str(model))
     if not path.is_file():
@@ -139,6 +150,8 @@ def inspect(
             header = modelfile.read(path)
     if header is not None:
         facts |= _said(header)
+    elif opened is not None and opened.history:  # of published quantized weights
+        facts["history"] = tuple(entry.table() for entry in opened.history)
     if opened is not None:
         how = TwoPass.of(opened.history if header is None else header.history)
         facts |= _counted(opened, how, output_size, patch, step)

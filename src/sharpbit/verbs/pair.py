@@ -39,11 +39,11 @@ class Photo:
     """The patches of a photo, `(n,)` each.
 
     Attributes:
-        detail: of the small patch, see `sharpbit.twopass.detail`.
-        pixels: of the small patch.
-        costly: squared error of the large network, summed over what is kept of the large patch.
-        cheap: of the small one.
-        compared: large pixels of the whole photo that errors were summed over.
+        detail: detail of each LR patch, see `sharpbit.twopass.detail`.
+        pixels: number of pixels of each LR patch.
+        costly: squared error of the large network, summed over what is kept of each HR patch.
+        cheap: squared error of the small network, summed alike.
+        compared: number of HR pixels of the whole photo that errors were summed over.
     """
 
     detail: Floats
@@ -74,9 +74,9 @@ class Outlook:
     """What a threshold does on photos.
 
     Attributes:
-        detail: the threshold.
-        share: of the pixels, of all patches, for the small network.
-        drop: of the mean PSNR, in dB, against the large network alone.
+        detail: the threshold, in grey levels.
+        share: share of the pixels of all patches that the small network gets.
+        drop: loss of the mean PSNR in dB against the large network alone.
     """
 
     detail: float
@@ -97,10 +97,10 @@ def measured(
     """What both networks get wrong on the photos of a folder.
 
     Args:
-        costly: opened.
-        cheap: opened, of the same scale.
-        folder: of ordinary images.
-        patch: side of patches, in small pixels.
+        costly: the large network, opened.
+        cheap: the small network, opened, of the same scale.
+        folder: a folder of ordinary images.
+        patch: side of patches in LR pixels.
         shared: pixels that neighbours have in common.
         count: photos at most, spread evenly over the folder; those too small for one patch do not count.
         progress: called with the share of the work that is done since the last call.
@@ -134,7 +134,7 @@ def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
 
 
 def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
-    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst 0, which no patch is under.
+    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst none takes the small network.
 
     A patch that the small network happens to do better does not pay for what it loses on others: on other photos it
     would not. Only thresholds are tried between which something changes: the detail of each patch, and just above the
@@ -148,7 +148,7 @@ def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
 
 
 def pace(runtime: Runtime, side: int) -> float:
-    """Seconds that an engine takes for a small pixel of an image of this side."""
+    """Seconds that an engine takes for an LR pixel of an image of this side."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     upscale = by(runtime)
     took = []
@@ -161,7 +161,7 @@ def pace(runtime: Runtime, side: int) -> float:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for a small pixel: of both networks in patches, and of the large one in a larger image."""
+    """Seconds for an LR pixel: of both networks in patches, and of the large one in a larger image."""
 
     costly: float
     cheap: float

@@ -46,7 +46,7 @@ class Table:
 
         Args:
             samples: score of a patch, and the numbers of the options of all quantizers.
-            widths: of the options.
+            widths: bits of the options.
 
         Raises:
             UsageError: no sample.
@@ -127,8 +127,8 @@ class TableContext(Context):
         """Take over what is used of `table`, see `Table.cheap`.
 
         Args:
-            table: of a trained CADyQ network, or a published one.
-            limit: see `Table.cheap`.
+            table: the table of a trained CADyQ network, or a published one.
+            limit: mean bits that entries are under, see `Table.cheap`.
             legacy_edge: whether the scores of `table` are those of the published program, and so must be those of the
                 images that will be looked up.
         """

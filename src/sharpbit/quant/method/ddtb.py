@@ -33,10 +33,10 @@ class DualBounds(Range):
     `applied` says so, and always in `eval` mode.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
         gate: channels of the tensor `(N, C, H, W)`, if it is to have a gate.
-        share: of the layers with a gate that use it.
+        share: share of the layers with a gate that use it.
         start: begin with bounds of this size instead of percentiles. The published code does so, with 10, for all
             widths but 2 bits; its paper does not.
     """
@@ -134,9 +134,10 @@ class PercentileWeight(Range):
     """The grid of a weight between its 1st and 99th percentile; no gradient beyond them.
 
     Args:
-        channels: see `Range`; the published grid is one for all.
-        axis: see `Range`.
-        symmetric: around zero, up to the larger of the two, for engines that multiply in integers.
+        channels: number of grids, see `Range`; as published there is one for all channels.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric around zero, up to the larger of the two bounds, for engines that
+            multiply in integers.
     """
 
     def __init__(self, channels: int | None = None, axis: int = 0, *, symmetric: bool = False) -> None:

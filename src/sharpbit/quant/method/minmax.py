@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 
 
-class MinMax(Bounds):
+class MinMax(ClippingRange):
     """Bounds at the smallest and the largest value of all batches."""
 
     @torch.no_grad()

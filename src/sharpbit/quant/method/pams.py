@@ -27,8 +27,8 @@ class MaxScale(Range):
     rounded, and nothing is clipped.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
         decay: how much of the old `alpha` stays with each further batch that is observed; 0, as published, leaves that
             of the last one. The published code knows 0.9997 too, and does not use it.
     """

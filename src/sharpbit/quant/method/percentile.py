@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.method.minmax import MinMax
 
 
-class Percentile(Bounds):
+class Percentile(ClippingRange):
     """Bounds at two quantiles of the first batch, drawn a little towards those of each further one.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
-        symmetric: see `Bounds`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`.
         tail: share of the values that is cut off at each end.
         rate: how far each further batch draws the bounds.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import LEAST_STEP, Bounds
+from sharpbit.quant.clipping import LEAST_STEP, ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 
@@ -21,8 +21,8 @@ SAMPLES = 1 << 14  # values of a row that are kept of a batch, and at most four 
 MANY = 1 << 22  # points that are looked up at a time
 
 
-class Search(Bounds):
-    """The best bounds for a sample of the values of all batches. See `Bounds` for the arguments.
+class Search(ClippingRange):
+    """The best bounds for a sample of the values of all batches. See `ClippingRange` for the arguments.
 
     The smallest and the largest of all values are always in the sample. At 8 bits it costs more to cut off what a
     sample happens to miss than to have a wider grid; at 4 bits two values weigh nothing.

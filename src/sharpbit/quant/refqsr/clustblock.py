@@ -30,10 +30,10 @@ class Pretraining:
     Attributes:
         epochs: passes over the training images.
         batch: crops a step.
-        side: of a crop before it is shrunk.
+        side: side of a crop in pixels before it is shrunk.
         shrink: most times that it is shrunk, so that textures are as fine as in LR images.
         rate: learning rate of Adam at the start; it falls to 0 along a cosine.
-        seed: of weights and crops.
+        seed: seed of weights and crops.
     """
 
     epochs: int = 800
@@ -135,7 +135,7 @@ def pretrain(
     """A classifier trained on images of textures, in 8 bits.
 
     Args:
-        textures: to train on; the grids of activations are those of crops of them.
+        textures: images to train on; clipping ranges of activations are found on crops of them.
         how: the plan.
         device: `cpu` or `cuda`.
         progress: called after each step with its number, that of all steps, and the loss.

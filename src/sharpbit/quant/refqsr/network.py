@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sharpbit.errors import UsageError
 from sharpbit.nn import State
 from sharpbit.quant.adaptive import Mixed, inherit
-from sharpbit.quant.core import METHODS, observing, quantize, quantizers
+from sharpbit.quant.core import METHODS, insert_quantizers, observing, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan
@@ -31,12 +31,13 @@ class Refined(nn.Module):
         refer: What stands for it.
         place: The number of the RefER, from 0.
         own: Whether the query is its own reference.
+        parts: The names of the parts of the block that the RefER begins as, see `TwoPass`.
     """
 
-    def __init__(self, block: nn.Module, refer: RefER, place: int, *, own: bool) -> None:
+    def __init__(self, block: nn.Module, refer: RefER, place: int, *, own: bool, parts: Sequence[str]) -> None:
         super().__init__()
         self.block, self.refer = block, refer
-        self.place, self.own = place, own
+        self.place, self.own, self.parts = place, own, tuple(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, h, w)` to the same."""
@@ -59,7 +60,7 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         UsageError: a name of `how` is none of the network.
     """
     method = METHODS[how.method]
-    net = quantize(net, Plan.read(how.plan), method)
+    net = insert_quantizers(net, Plan.read(how.plan), method)
     for name in (*how.queries, *how.replaced):
         if name not in dict(net.named_modules()):
             raise UsageError(f"{type(net).__name__} has no block {name!r}")
@@ -71,7 +72,7 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         ways = [Fixed(method.act(None, 1, **options), bits) for _ in range(2)]
         refer = RefER(_correction(net, block, how), *ways, rectified=how.rectified, pooled=how.pooled)
         refer.to(next(block.parameters()))
-        net.set_submodule(name, Refined(block, refer, place, own=how.form == "self"))
+        net.set_submodule(name, Refined(block, refer, place, own=how.form == "self", parts=how.parts))
     for name, part in list(net.named_modules()):
         if isinstance(part, QuantConv2d | QuantLinear | QuantSite) and _below(name, how.queries):
             part.act = Switch([part.act, _narrowed(part.act, how.low)])
@@ -98,7 +99,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     left = inherit(net, source, _sources)
     for name, part in net.named_modules():
         if isinstance(part, Refined) and any(key.startswith(f"{name}.refer.residual.") for key in left):
-            part.refer.residual.begin(part.block)
+            part.refer.residual.begin(part.block, part.parts)
     waiting = {fixed for _, fixed in quantizers(net) if _nan(fixed)}
     count, training = 0, net.training
     if waiting:
@@ -138,9 +139,14 @@ def _correction(net: nn.Module, block: nn.Module, how: TwoPass) -> Correction:
     def like(part: nn.Module) -> nn.Module:
         return copy.deepcopy(part, {id(context): context})
 
-    act = like(block.get_submodule("act")) if hasattr(block, "act") else nn.ReLU()
-    conv1, conv2 = block.get_submodule("conv1"), block.get_submodule("conv2")
+    first, between, last = how.parts
+    act = like(block.get_submodule(between)) if between and _has(block, between) else nn.ReLU()
+    conv1, conv2 = block.get_submodule(first), block.get_submodule(last)
     return Correction(like(conv1), act, like(conv2), like(conv1) if how.form == "concat" else None)
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    return any(path == name for path, _ in block.named_modules())
 
 
 def _nan(part: Fixed) -> bool:

@@ -1,0 +1,6 @@
+"""A network with what is known about it, in memory and in one safetensors file."""
+
+from sharpbit.model.core import Model, build, described, reparameterize, save
+from sharpbit.model.reading import from_state, load
+
+__all__ = ["Model", "build", "described", "from_state", "load", "reparameterize", "save"]
