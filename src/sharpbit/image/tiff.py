@@ -1,4 +1,4 @@
-"""A TIFF encoder that streams (TIFF 6.0, BigTIFF beyond 4 GiB): strips with the horizontal predictor, deflated by threads.
+"""A TIFF encoder that streams (TIFF 6.0, beyond 4 GiB BigTIFF): strips with the horizontal predictor, deflated.
 
 Pillow would hold the whole image, RGB in 8 bits only; OpenImageIO would need a path and lose the EXIF block.
 """
