@@ -38,7 +38,7 @@ class TorchRuntime:
 
     wide = False
 
-    def __init__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
         # Large pages for large tensors: without them a third of the time may go into clearing small ones. Read once,
         # when PyTorch allocates for the first time.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -50,7 +50,7 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.path, self.model = path, load(path)
+        self.path, self.model = Path(path), load(path)
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
@@ -143,7 +143,9 @@ class TorchPasses(TwoPassRuntime):
         return [{key: float(one.bits[row]) for key, one in runs} for row in range(count)]
 
 
-def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime | TorchPasses:
+def open_torch(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+) -> TorchRuntime | TorchPasses:
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
     opened = TorchRuntime(path, threads=threads, device=device)
     entry = modelfile.several(opened.model.history)
