@@ -36,7 +36,7 @@ def integers(tmp_path_factory):
 def test_json(tmp_path):
     report = json.loads(run(X2, *QUICK, "--engine", "onnx", "--json", "--plot", tmp_path / "a.svg").stdout)
     (row,) = report["rows"]
-    assert (row["size"], row["scale"], row["threads"], row["device"]) == ([12, 20], 2, 1, "cpu")
+    assert (row["size"], row["scale"], row["threads"], row["device"]) == ([20, 12], 2, 1, "cpu")
     assert row["engine"].startswith("ONNX Runtime")
     assert row["precision"] == "int8"
     assert 0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
@@ -89,7 +89,7 @@ def test_a_single_stream(monkeypatch):
         (["missing.onnx"], "no model file missing.onnx"),
         ([X2, "--engine", "onnx", "--compare", "onnx,openvino"], "exclude each other"),
         ([X2, "--json", "--markdown"], "exclude each other"),
-        ([X2, "--size", "360"], "height and a width"),
+        ([X2, "--size", "360"], "width and a height"),
         ([X2, "--device", "abacus"], "no device 'abacus'"),
     ],
 )

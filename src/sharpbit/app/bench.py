@@ -93,7 +93,7 @@ def processor() -> str:
     return name or platform.processor() or platform.machine()
 
 
-HEAD = ("what", "size", "median ms", "p10", "p90", "fps", "GMAC/s", "of limit", "first s", "MiB", "engine MiB")
+HEAD = ("what", "input image", "median ms", "p10", "p90", "fps", "GMAC/s", "of limit", "first s", "MiB", "engine MiB")
 
 
 def markdown(rows: Sequence[Row], facts: dict[str, Any]) -> str:
@@ -108,7 +108,7 @@ def drawing(rows: Sequence[Row], title: str) -> str:
     """Bars of the medians, as SVG."""
     found = [
         Bar(
-            f"{row.label} {row.size[0]}x{row.size[1]}",
+            f"{row.label} {row.size[1]}x{row.size[0]}",
             *(getattr(row.latency, k) for k in ("median_ms", "p10_ms", "p90_ms")),
         )
         for row in rows
@@ -129,7 +129,7 @@ def _for_people(rows: Sequence[Row], model: str, facts: dict[str, Any]) -> str:
 
 
 def _cells(row: Row, sets: Sequence[str]) -> list[str]:
-    size = f"{row.size[0]}x{row.size[1]}"
+    size = f"{row.size[1]}x{row.size[0]}"
     if row.latency is None:
         return [row.label, size, *[""] * (len(HEAD) - 2 + len(sets))]
     times = [f"{value:.2f}" for value in (row.latency.median_ms, row.latency.p10_ms, row.latency.p90_ms)]

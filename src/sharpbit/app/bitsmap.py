@@ -21,7 +21,7 @@ from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.image import read
 from sharpbit.measure.patchwise import Cost, upscaled
-from sharpbit.runtime import Counting, Runtime
+from sharpbit.runtime import Counting, EngineOptions, Runtime
 from sharpbit.runtime._twopass import TwoPassRuntime
 from sharpbit.system.atomic import open_atomic, refuse_existing
 from sharpbit.twopass.patches import Patch
@@ -58,7 +58,7 @@ def run_bits_map(
         raise UsageError(f"a map of bits is written as PNG, not as {target.name}; give a name that ends with .png")
     if not overwrite:
         refuse_existing(target)
-    runtime = open_model(model, device=device, overrides=overrides)
+    runtime = open_model(model, options=EngineOptions(device=device), overrides=overrides)
     widths = _widths(runtime)
     if not widths:
         raise UsageError(

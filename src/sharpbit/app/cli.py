@@ -111,7 +111,9 @@ def bench(**given: Any) -> None:
 @app.command()
 @click.argument("model", metavar="MODEL")
 @click.option(
-    "--size", type=options.Fit(), help="Size of the result in pixels that is counted for.  [default: 640x360 upscaled]"
+    "--size",
+    type=options.Fit(),
+    help="Width and height of the result to count for.  [default: 640x360 upscaled]",
 )
 @options.patch
 @options.overrides

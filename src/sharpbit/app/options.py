@@ -67,11 +67,17 @@ class Fit(click.ParamType[Any]):
 
     name = "WIDTHxHEIGHT"
 
+    def __init__(self, most: int = 1 << 20) -> None:
+        self.most = most
+
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
         """See `click.ParamType`."""
+        if isinstance(value, tuple):
+            return value
         parts = re.fullmatch(r"(\d{1,7})[x×](\d{1,7})", str(value))
-        if not parts or not all(1 <= int(part) <= 1 << 20 for part in parts.groups()):
-            self.fail(f"{value!r} is not a size such as 1920x1080", param, ctx)
+        if not parts or not all(1 <= int(part) <= self.most for part in parts.groups()):
+            most = f", each side from 1 to {self.most}"
+            self.fail(f"{value!r} is not a width and a height in pixels such as 1920x1080{most}", param, ctx)
         return int(parts[2]), int(parts[1])
 
 
@@ -226,7 +232,7 @@ _OPTIONS = (
         "--height", type=_SIDE, metavar="PIXELS", help="Height of the result in pixels.  [default: by the factor]"
     ),
     click.option(
-        "--fit", type=Fit(), help="Largest size of the result in pixels, its aspect ratio kept.  [default: none]"
+        "--fit", type=Fit(), help="Largest width and height of the result, its aspect ratio kept.  [default: none]"
     ),
     click.option("--overwrite", is_flag=True, help="Replace results that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave out images whose result exists."),
@@ -351,22 +357,14 @@ def evaluate(command: Command) -> Command:
     return command
 
 
-class Sides(click.ParamType[Any]):
-    """`360x640` to (360, 640)."""
-
-    name = "HEIGHTxWIDTH"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        """See `click.ParamType`."""
-        parts = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", str(value))
-        if not parts or not all(1 <= int(part) <= 1 << 14 for part in parts.groups()):
-            self.fail(f"{value!r} is not a height and a width such as 360x640", param, ctx)
-        return int(parts[1]), int(parts[2])
-
-
 _BENCH = (
     click.argument("model", metavar="MODEL"),
-    click.option("--size", multiple=True, type=Sides(), help="Size of the LR image in pixels.  [default: 360x640]"),
+    click.option(
+        "--size",
+        multiple=True,
+        type=Fit(1 << 14),
+        help="Width and height of the input image in pixels; may be given several times.  [default: 640x360]",
+    ),
     click.option(
         "--threads", type=click.IntRange(1, 256), metavar="N", help="Threads of each engine.  [default: all cores]"
     ),

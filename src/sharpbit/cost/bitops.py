@@ -89,8 +89,8 @@ class BitCost:
         size: height and width of the image that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
-        bytes: size of the model: weights at their widths, and every other number that it needs, one scale a grid included,
-            at 32 bits.
+        bytes: size of the model: weights at their widths, and every other number that it needs, one scale a grid
+            included, at 32 bits.
     """
 
     layers: tuple[LayerBits, ...]

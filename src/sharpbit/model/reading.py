@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model.core import Model, build, filled
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import Header, ModelFile
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
 from sharpbit.nn import State
@@ -30,7 +31,7 @@ from sharpbit.quant.qat.published_names import Published, load_published, publis
 from sharpbit.quant.qat.published_plans import fill_table, plan_of
 
 
-def load(path: str | Path, *, arch: str | None = None, **config: Any) -> Model:
+def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -> Model:
     """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`, `.pt`, `.tar`).
 
     Architecture and sizes come from the file. For published weights `arch` and `config` override what was inferred,
@@ -64,30 +65,32 @@ def load(path: str | Path, *, arch: str | None = None, **config: Any) -> Model:
     Source: the names of published weights are those of their authors' repositories, which the modules of
     `sharpbit.arch` name.
     """
-    path = Path(path)
+    file = ModelFile.of(path)
+    source = file.path
     state: State
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        header = modelfile.read(path, verify=True)
-        state = safetensors.torch.load_file(path)
-    elif suffix in (".onnx", ".sharpbit"):
-        header, state = _exported(path)
+    if file.suffix == ".safetensors":
+        header = file.verified
+        state = safetensors.torch.load(file.data)
+    elif file.suffix in (".onnx", ".sharpbit"):
+        header, state = _exported(file)
     else:
-        header, state = None, _unpickle(path)
+        header, state = None, _unpickle(source)
     if header is None:
-        return from_state(state, str(path), arch=arch, **config)
+        return from_state(state, str(source), arch=arch, **config)
     if arch is not None or config:
         given = ", ".join(["arch"] * (arch is not None) + list(config))
-        raise UsageError(f"{path} has a header that tells everything; leave {given} out")
+        raise UsageError(f"{source} has a header that tells everything; leave {given} out")
     try:
         architecture = ARCHITECTURES[header.architecture]
         sizes = architecture.config(**header.config)
     except UsageError as error:
-        raise ModelError(f"{path} holds another network: {error}") from None
+        raise ModelError(f"{source} holds another network: {error}") from None
     except TypeError as error:
-        raise ModelError(f"{path}: its header gives sizes that {header.architecture} does not have ({error})") from None
-    history = read_all(header.history, str(path))
-    model = filled(architecture, sizes, state, str(path), history)
+        raise ModelError(
+            f"{source}: its header gives sizes that {header.architecture} does not have ({error})"
+        ) from None
+    history = read_all(header.history, str(source))
+    model = filled(architecture, sizes, state, str(source), history)
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=history, about=about)
 
@@ -154,9 +157,9 @@ def _of_published(state: State, found: Published, source: str, given: Mapping[st
     return model
 
 
-def _exported(path: Path) -> tuple[Header, State]:
+def _exported(path: ModelFile) -> tuple[Header, State]:
     """What a file for engines was written from, if we wrote it."""
-    header = modelfile.read(path, verify=True)
+    header = path.verified
     if header is None:
         raise ModelError(
             f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
@@ -166,7 +169,7 @@ def _exported(path: Path) -> tuple[Header, State]:
     if header.architecture == integer.ARCHITECTURE:
         return header, of_integer_chain(integer.read(path)[0]).state_dict()
     kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
-    tensors = modelfile.initializers(path)
+    tensors = path.initializers
     try:
         arch = ARCHITECTURES[header.architecture]
         names = arch.build(arch.config(**header.config)).state_dict()

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit import modelfile
 from sharpbit.errors import ModelError
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import Header, ModelFile
 
 Bytes = NDArray[np.uint8]
 
@@ -135,14 +134,14 @@ class IntegerChain:
         return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
 
 
-def read(path: str | Path) -> tuple[IntegerChain, Header]:
+def read(file: str | PathLike[str]) -> tuple[IntegerChain, Header]:
     """The chain in an integer file, `.onnx` or `.sharpbit`, and its header.
 
     Raises:
         ModelError: not an integer file of sharpbit, damaged, or its header tells of another chain.
     """
-    path = Path(path)
-    header = modelfile.read(path, verify=True)
+    file = ModelFile.of(file)
+    path, header = file.path, file.verified
     if header is None:
         raise ModelError(f"{path} has no sharpbit header; an integer file is written by 'sharpbit quantize'")
     if header.architecture != ARCHITECTURE:
@@ -152,17 +151,17 @@ def read(path: str | Path) -> tuple[IntegerChain, Header]:
         )
     if path.suffix.lower() == ".safetensors":
         raise ModelError(f"{path} holds weights to work on; 'sharpbit export' writes .onnx or .sharpbit to run")
-    native = path.suffix.lower() == ".sharpbit"
-    chain = IntegerChain.from_payload(modelfile.payload(path), str(path)) if native else _of_onnx(path, header)
+    native = file.suffix == ".sharpbit"
+    chain = IntegerChain.from_payload(file.payload, str(path)) if native else _of_onnx(file, header)
     hidden = [layer.outputs for layer in chain.layers[:-1]]
     if header.scale != chain.scale or header.config != {"scale": chain.scale, "hidden": hidden}:
         raise ModelError(f"{path}: its header tells of another chain than the one that it holds; get it again")
     return chain, header
 
 
-def _of_onnx(path: Path, header: Header) -> IntegerChain:
+def _of_onnx(file: ModelFile, header: Header) -> IntegerChain:
     """The chain in the initializers of an ONNX file that `sharpbit export` wrote."""
-    tensors = modelfile.initializers(path)
+    path, tensors = file.path, file.initializers
     kinds = {"weight": (3, "<i1"), "bias": (6, "<i4"), "multiplier": (1, "<f4")}  # numbers of TensorProto.DataType
     depth = sum(name.endswith(".multiplier") for name in tensors)
     layers = []

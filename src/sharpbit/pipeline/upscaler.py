@@ -19,7 +19,7 @@ from sharpbit.pipeline import tiles
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, WEIGHTS, Runtime, Samples, Tensor, Whole, open_engine
+from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Samples, Tensor, Whole, open_engine
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
@@ -71,8 +71,8 @@ class Upscaler:
         device: str | None = None,
     ) -> None:
         self.size = size or Size()
-        self.tile, self.ensemble, self.threads = tile, ensemble, threads
-        self.engine, self.device = engine, device
+        self.ensemble = ensemble
+        self.options = EngineOptions(engine, device, threads, tile)
         self._model = None if model is None else str(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
@@ -98,7 +98,7 @@ class Upscaler:
         if self._model is not None:
             return self._model, out_height, out_width
         scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        deep = dtype != np.uint8 and self.engine != "native"
+        deep = dtype != np.uint8 and self.options.engine != "native"
         return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
 
     def strips(self, image: ImageData, name: str = "image", progress: Progress | None = None) -> Iterator[Strip]:
@@ -163,13 +163,13 @@ class Upscaler:
 
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
-            path = zoo.path_of(model)
-            if self.engine == AUTO and path.suffix.lower() in WEIGHTS:
+            file = zoo.open_file(model)
+            if self.options.engine == AUTO and file.suffix in WEIGHTS:
                 raise ModelError(
-                    f"{path} holds weights to train with; to upscale images export it as .onnx first, or run it as"
+                    f"{file} holds weights to train with; to upscale images export it as .onnx first, or run it as"
                     " it is with --engine torch"
                 )
-            self._open[model] = open_engine(path, self.engine, threads=self.threads, device=self.device)
+            self._open[model] = open_engine(file, self.options)
         return self._open[model]
 
     def _check_scale(self, scale: int) -> None:
@@ -182,9 +182,6 @@ class Upscaler:
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         height, width, channels = image.pixels.shape
         scale, dtype = runtime.scale, image.pixels.dtype
-        if isinstance(runtime, Whole):
-            runtime.begin(self.tile, progress)
-            progress = None
         tile_size, halo = self._tiling(runtime, height, width)
         alpha = image.alpha
         pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
@@ -196,13 +193,13 @@ class Upscaler:
             for tile in row:
                 columns = slice(tile.left * scale, tile.right * scale)
                 before = _for_network(tile.cut(pixels), runtime)
-                after = tile.trim(self._network(runtime, before), scale)
+                after = tile.trim(self._network(runtime, before, progress), scale)
                 check.add(tile.trim(before, 1), after)
                 out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
                 if alpha is not None and out_alpha is not None:
                     large = upscale(to_float(tile.cut(alpha)), scale)
                     out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
-                if progress:
+                if progress and not isinstance(runtime, Whole):
                     progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
             yield out, out_alpha
         check.finish()
@@ -216,18 +213,25 @@ class Upscaler:
             halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
             return runtime.tile - 2 * halo, halo
         if halo is None:
-            whole = max(height, width) <= WHOLE and self.tile is None
-            return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
-        if runtime.wide and self.tile is None:
+            whole = max(height, width) <= WHOLE and self.options.tile is None
+            return (WHOLE, 0) if whole else (self.options.tile or TILE, GLOBAL_HALO)
+        if runtime.wide and self.options.tile is None:
             quarter = -(-height // 4)  # so that LR images are written by several threads, too
             return (min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2)))), width), halo
-        return self.tile or TILE, halo
+        return self.options.tile or TILE, halo
 
-    def _network(self, runtime: Runtime, x: Samples) -> Samples:
+    def _network(self, runtime: Runtime, x: Samples, progress: Progress | None) -> Samples:
+        tile = self.options.tile
+
+        def run(images: Iterable[Samples]) -> Iterable[Samples]:
+            if isinstance(runtime, Whole):
+                return (runtime.run(image, side=tile, progress=progress) for image in images)
+            return runtime(images)
+
         if not self.ensemble:
-            return next(iter(runtime([x])))
+            return next(iter(run([x])))
         turned = (_turn(x, k) for k in range(8))
-        total = sum(_turn_back(y, k).astype(np.float32) for k, y in enumerate(runtime(turned)))
+        total = sum(_turn_back(y, k).astype(np.float32) for k, y in enumerate(run(turned)))
         mean = np.asarray(total / np.float32(8), np.float32)
         return np.rint(mean).astype(np.uint8) if runtime.samples == np.uint8 else mean
 

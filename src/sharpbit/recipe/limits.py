@@ -24,7 +24,7 @@ from sharpbit.recipe.schema import (
     Start,
 )
 from sharpbit.training import Training
-from sharpbit.verbs.quantize import METHODS as AFTER_TRAINING
+from sharpbit.verbs.quantize import POST_TRAINING_METHODS
 
 MANY = 10**9
 
@@ -160,7 +160,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
     },
     Reparameterize: {"form": Choice(lambda: ("plain", "et"))},
     Quantize: {
-        "method": Choice(lambda: AFTER_TRAINING),
+        "method": Choice(lambda: POST_TRAINING_METHODS),
         "bits": BITS,
         "refine": whole(0, 10**6),
         "budget": Span(0, 32, above=True),

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.modelfile import ModelFile
 from sharpbit.system.catalog import Catalog
 from sharpbit.twopass.patches import Patch
 
@@ -118,28 +118,54 @@ class Counting(Protocol):
 
 @runtime_checkable
 class Whole(Protocol):
-    """A runtime that takes whole images for tiles, and cuts them itself."""
+    """A runtime that takes whole images for tiles, and cuts them itself.
 
-    def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
-        """Get ready for an image.
+    Attributes:
+        cuts_itself: True; it tells such a runtime from one whose `run` takes tiles.
+    """
+
+    cuts_itself: bool
+
+    def run(
+        self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
+    ) -> Samples:
+        """One image `(h, w, 3)` through the network.
 
         Args:
-            side: of its patches; None is what the model has by default.
-            progress: called with the share of the image that each piece of work makes up.
+            image: The image.
+            side: The side of its patches in LR pixels; None is what the model has by default.
+            progress: Called with the share of the image that each piece of work makes up.
         """
 
 
 class Opener(Protocol):
     """What a runtime module calls `RUNTIME`."""
 
-    def __call__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> Runtime:
+    def __call__(self, path: ModelFile, *, threads: int | None = None, device: str | None = None) -> Runtime:
         """Open a model file.
 
         Args:
-            path: of the file.
-            threads: None lets the engine use every core that the process may use.
-            device: None is the engine's usual one, the CPU.
+            path: The file, which was perhaps read already; it stands for its path where one is expected.
+            threads: The threads of the engine; None lets it use every core that the process may use.
+            device: The device; None is the engine's usual one, the CPU.
         """
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What runs a model, and how its images are cut.
+
+    Attributes:
+        engine: `auto` or a name of `RUNTIMES`.
+        device: `cpu`, or what an engine calls another one; None is the CPU.
+        threads: The threads of the engine; None takes every core that the process may use.
+        tile: The side of tiles in pixels of the input image, without the halo; None chooses.
+    """
+
+    engine: str = AUTO
+    device: str | None = None
+    threads: int | None = None
+    tile: int | None = None
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -150,16 +176,22 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, device: str | None = None) -> Runtime:
+def open_engine(
+    path: str | os.PathLike[str],
+    engine: str | EngineOptions = AUTO,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Runtime:
     """Open a model file with the engine that was asked for.
 
     `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
     instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else (docs/decisions/0010-engines.md).
 
     Args:
-        path: of the file.
-        engine: `auto` or a name of `RUNTIMES`.
-        threads: of the engine; None takes every core that the process may use.
+        path: The path of the file, or the file itself, already opened.
+        engine: `auto`, a name of `RUNTIMES`, or all options in one.
+        threads: The threads of the engine; None takes every core that the process may use.
         device: `cpu`, or what an engine calls another one; None is the CPU.
 
     Raises:
@@ -167,18 +199,19 @@ def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, d
         ModelError: a file that this engine cannot run; the sentence names one that can.
         MissingExtra: the engine is not installed.
     """
-    path = Path(path)
+    options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, device, threads)
+    file, engine = ModelFile.of(path), options.engine
     if engine == AUTO:
-        return _fastest(path, threads, device)
-    if engine in ENGINES and (reason := _cannot(engine, path)):
-        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, path)]
+        return _fastest(file, options)
+    if engine in ENGINES and (reason := _cannot(engine, file)):
+        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, file)]
         way = f"; {' or '.join(able)} can" if able else ""
-        raise ModelError(f"the engine {engine} cannot run {path.name}: {reason}{way}")
-    return RUNTIMES[engine](path, threads=threads, device=device)
+        raise ModelError(f"the engine {engine} cannot run {file.name}: {reason}{way}")
+    return RUNTIMES[engine](file, threads=options.threads, device=options.device)
 
 
-def _fastest(path: Path, threads: int | None, device: str | None) -> Runtime:
-    suffix = path.suffix.lower()
+def _fastest(path: ModelFile, options: EngineOptions) -> Runtime:
+    suffix, threads, device = path.suffix, options.threads, options.device
     if suffix in WEIGHTS:
         return RUNTIMES["torch"](path, threads=threads, device=device)
     reason = _cannot("native", path)
@@ -200,17 +233,17 @@ def _quick() -> bool:
     return bool(importlib.import_module("sharpbit.runtime.native").instruction_sets()[0] != "c")
 
 
-def _cannot(engine: str, path: Path) -> str:
+def _cannot(engine: str, path: ModelFile) -> str:
     """Why one of our engines cannot run a file, as far as its name and header tell; empty if it can."""
-    suffix = path.suffix.lower()
+    suffix = path.suffix
     if engine == "torch":
         return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
     if engine != "native":
         if suffix in (*WEIGHTS, ".sharpbit"):
             return "it takes .onnx files"
-        single = engine == "onnx" or suffix != ".onnx" or not _several(modelfile.read(path))
+        single = engine == "onnx" or suffix != ".onnx" or not _several(path.header)
         return "" if single else "it takes files with one graph, and this one has several"
-    header = None if suffix in WEIGHTS else modelfile.read(path)
+    header = None if suffix in WEIGHTS else path.header
     if header is None or header.precision != "int8":
         return "it takes integer networks, which 'sharpbit quantize' makes"
     if find_spec("sharpbit.runtime.native") is None:

@@ -60,6 +60,7 @@ class TwoPassRuntime(ABC):
     """
 
     wide = False
+    cuts_itself = True
     halo: int | None = None
     tile: int | None = None
     samples: DTypeLike = np.uint8
@@ -72,11 +73,11 @@ class TwoPassRuntime(ABC):
         self.threshold = float(entry.get("threshold", THRESHOLD))
         self.detail = float(entry.get("detail", 0)) if entry.get("verb") == PAIR else None
         self.shared = int(entry.get("shared", SHARED))
-        self.patch = self._patch = int(entry.get("patch", PATCH))
+        self.patch = int(entry.get("patch", PATCH))
         self.counter: PatchCounter | None = None
-        self._progress: Callable[[float], object] | None = None
         self._routes: collections.Counter[str] = collections.Counter()
         self._pixels = np.zeros(2)
+        self._sides: set[int] = set()
         self._noting = Lock()
 
     @abstractmethod
@@ -96,10 +97,6 @@ class TwoPassRuntime(ABC):
         """What each of the `count` patches that ran last in this thread chose; nothing where bits are fixed."""
         return [{}] * count
 
-    def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
-        """See `sharpbit.runtime.Whole`."""
-        self._patch, self._progress = side or self.patch, progress
-
     @property
     def notes(self) -> tuple[str, ...]:
         """Which routes the patches of all images so far took."""
@@ -109,16 +106,19 @@ class TwoPassRuntime(ABC):
         counts = ", ".join(f"{count} {role}" for role, count in self._routes.items())
         share = self._pixels[0] / self._pixels[1]
         route = "with few bits" if self.detail is None else "through the small network"
-        return (f"{total} patches of {self._patch} pixels: {counts}; {share:.3f} of their pixels {route}",)
+        sides = " and ".join(map(str, sorted(self._sides)))
+        return (f"{total} patches of {sides} pixels: {counts}; {share:.3f} of their pixels {route}",)
 
     def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
         """Images through the network, one after the other."""
         for tile in tiles:
             yield self.run(tile)
 
-    def run(self, tile: Samples) -> Samples:
-        """One image `(h, w, 3)` of bytes."""
-        return self.upscale(tile, patch=self._patch, progress=self._progress)[0]
+    def run(
+        self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
+    ) -> Samples:
+        """One image `(h, w, 3)` of bytes. See `sharpbit.runtime.Whole`."""
+        return self.upscale(image, patch=side, progress=progress)[0]
 
     def upscale(
         self,
@@ -130,10 +130,11 @@ class TwoPassRuntime(ABC):
         ran: Callable[[list[int]], object] | None = None,
     ) -> tuple[Bytes, Found]:
         """One image, and what its patches were. See `sharpbit.twopass.schedule.run`; defaults are those of the file."""
+        side = self.patch if patch is None else patch
         result, found = schedule.run(
             self,
             image,
-            patch=self.patch if patch is None else patch,
+            patch=side,
             shared=self.shared if shared is None else shared,
             threshold=self.threshold,
             detailed=self.detail,
@@ -142,6 +143,7 @@ class TwoPassRuntime(ABC):
         )
         with self._noting:
             self._routes.update(found.counts())
+            self._sides.add(side)
             self._pixels += (found.queries * image.size, image.size)
         return result, found
 

@@ -164,7 +164,9 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
     return float(_library().sb_peak(name, threads, seconds)) / 1e9
 
 
-def open_native(path: Path, *, threads: int | None = None, device: str | None = None) -> NativeRuntime:
+def open_native(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+) -> NativeRuntime:
     """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`."""
     checked_device("the native engine", device, ("cpu",))
     chain, header = integer.read(path)

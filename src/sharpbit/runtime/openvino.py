@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,12 @@ class OpenvinoRuntime(GraphRuntime):
     """
 
     def __init__(
-        self, path: Path, *, threads: int | None = None, device: str | None = None, precision: str = "f32"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        device: str | None = None,
+        precision: str = "f32",
     ) -> None:
         import openvino
 
@@ -114,7 +119,9 @@ def _reason(error: Exception) -> str:
     return lines[-1][:200] if lines else first_line(error)
 
 
-def open_openvino(path: Path, *, threads: int | None = None, device: str | None = None) -> OpenvinoRuntime:
+def open_openvino(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+) -> OpenvinoRuntime:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
     return OpenvinoRuntime(path, threads=threads, device=device)
 

@@ -40,7 +40,7 @@ class TorchRuntime:
 
     def __init__(
         self,
-        path: Path,
+        path: str | os.PathLike[str],
         *,
         threads: int | None = None,
         device: str | None = None,
@@ -57,7 +57,7 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.path, self.model = path, load(path, **(overrides or {}))
+        self.path, self.model = Path(path), load(path, **(overrides or {}))
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
@@ -151,7 +151,7 @@ class TorchPasses(TwoPassRuntime):
 
 
 def open_torch(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     threads: int | None = None,
     device: str | None = None,
@@ -160,9 +160,9 @@ def open_torch(
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`.
 
     Args:
-        path: The file.
+        path: The path of the file, or the file itself, already opened.
         threads: Threads that work; None lets the engine use every core that the process may use.
-        device: `cpu`, `cuda`; None is the CPU.
+        device: `cpu` or `cuda`; None is the CPU.
         overrides: What `sharpbit.model.load` is given besides the path: `arch`, and sizes of it.
     """
     opened = TorchRuntime(path, threads=threads, device=device, overrides=overrides)

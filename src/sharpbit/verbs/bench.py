@@ -168,7 +168,7 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
             calls.pop(number, None)
             rows[number] = replace(rows[number], error=str(error))
     limits = [_limit(rules)]
-    tell(f"{size[0]}x{size[1]}, {'one after the other' if rules.stream else 'in turn'}")
+    tell(f"{size[1]}x{size[0]}, {'one after the other' if rules.stream else 'in turn'}")
     if rules.stream:
         seconds = SECONDS if rules.seconds is None else rules.seconds
         found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}

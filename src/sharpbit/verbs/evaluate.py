@@ -18,7 +18,8 @@ from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.measure.patchwise import OVERLAP, Cut
 from sharpbit.measure.upscaling import by
-from sharpbit.runtime import AUTO, WEIGHTS, Counting, Runtime, available_cpus, open_engine
+from sharpbit.modelfile import ModelFile
+from sharpbit.runtime import AUTO, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
 from sharpbit.runtime._twopass import TwoPassRuntime
 from sharpbit.twopass.clustering import check_shared
 
@@ -57,7 +58,7 @@ class Evaluation:
 
 def evaluate(
     model: str | Path,
-    data: Sequence[str | Path | Benchmark],
+    data: str | Path | Benchmark | Sequence[str | Path | Benchmark],
     *,
     scale: int | None = None,
     crop: int = CROP,
@@ -102,12 +103,13 @@ def evaluate(
         (['Set5'], 2, 'int8')
     """
     started = time.monotonic()
-    sets = [item for entry in data for item in _sets(entry, crop, make_small)]
+    entries = [data] if isinstance(data, str | Path | Benchmark) else data
+    sets = [item for entry in entries for item in _sets(entry, crop, make_small)]
     if not sets:
         raise UsageError("nothing to measure on; give folders of test images with --data")
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
-    runtime = open_model(str(model), scale, threads // workers, engine, device, overrides)
+    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers), overrides)
     cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
@@ -158,11 +160,11 @@ def cut_for(runtime: Runtime, patch: int | None, step: int | None) -> Cut | None
     return cut_of(side, step)
 
 
-def count_patches(runtime: Runtime, model: str) -> None:
+def count_patches(runtime: Runtime, file: ModelFile) -> None:
     """Let any engine tell what a patch of a network in two passes cost, where PyTorch is there to count."""
     if not isinstance(runtime, TwoPassRuntime) or runtime.counter or find_spec("torch") is None:
         return
-    header = modelfile.read(zoo.path_of(model))
+    header = file.header
     if header is None or modelfile.several(header.history) is None:
         return
     from sharpbit.cost.two_pass_patches import TwoPassCost
@@ -178,9 +180,7 @@ def count_patches(runtime: Runtime, model: str) -> None:
 def open_model(
     model: str,
     scale: int | None = None,
-    threads: int | None = None,
-    engine: str = AUTO,
-    device: str | None = None,
+    options: EngineOptions | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Runtime:
     """A model opened by the engine that was asked for, or by the one that suits it.
@@ -194,19 +194,20 @@ def open_model(
         if scale is None:
             raise UsageError(f"{model} has no scale of its own; say which with --scale")
         return bicubic.Bicubic(model, scale)
-    path = Path(model)
-    if path.suffix.lower() in WEIGHTS and not path.is_file():
+    file = ModelFile(model)
+    if file.suffix in WEIGHTS and not file.path.is_file():
         raise ModelError(f"there is no model file {model}")
-    if path.suffix.lower() not in WEIGHTS:
-        path = zoo.path_of(model)
+    if file.suffix not in WEIGHTS:
+        file = zoo.open_file(model)
+    options = options or EngineOptions()
     if overrides:
-        if path.suffix.lower() not in WEIGHTS or engine not in (AUTO, "torch"):
+        if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
             raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")
         open_weights = importlib.import_module("sharpbit.runtime.torch").open_torch
-        runtime: Runtime = open_weights(path, threads=threads, device=device, overrides=overrides)
+        runtime: Runtime = open_weights(file, threads=options.threads, device=options.device, overrides=overrides)
     else:
-        runtime = open_engine(path, engine, threads=threads, device=device)
-    count_patches(runtime, str(path))
+        runtime = open_engine(file, options)
+    count_patches(runtime, file)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
     return runtime

@@ -137,7 +137,8 @@ def inspect(
 
     Source: `sharpbit.cost.macs`, `sharpbit.cost.bitops` and `sharpbit.cost.published` name the rules of counting.
     """
-    path = zoo.path_of(str(model))
+    file = zoo.open_file(str(model))
+    path = file.path
     if not path.is_file():
         raise ModelError(f"{path} is a folder, not a model file")
     facts: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
@@ -146,13 +147,13 @@ def inspect(
     if path.suffix.lower() == ".onnx":
         if overrides:
             raise UsageError(f"{path} has a header that tells everything; leave {', '.join(overrides)} out")
-        header = modelfile.read(path, verify=True)
-        facts["operators"] = modelfile.operators(path)
+        header = file.verified
+        facts["operators"] = file.operators
         opened = None if header is None else described(header)
     else:
-        opened = load(path, **(overrides or {}))
+        opened = load(file, **(overrides or {}))
         if path.suffix.lower() == ".safetensors":
-            header = modelfile.read(path)
+            header = file.header
     if header is not None:
         facts |= _said(header)
     elif opened is not None and opened.history:  # of published quantized weights
