@@ -138,6 +138,6 @@ ARCH = Architecture(
     rename=_rename,
     sites=_CONVS,
     aware=Aware((Rounded("head.[02]", act="fixed"), *map(Rounded, _CONVS))),
-    small={"blocks": 2, "width": 16},
+    small={"blocks": 1, "width": 32},
     exceptions={"sizes from weights": "the scale, which is told by trained weights alone", "plain form": "interpolate"},
 )
