@@ -5,7 +5,7 @@ Super-Resolution", Li et al., ICCV 2023; `basicsr/archs/craft_arch.py` of
 AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR, whose names of tensors these are.
 
 Attention between channels and normalising look at the whole image, so a tile's result is not its part of the whole
-result; `bench/craft_tiles.py` measures by how much.
+result; `evidence/craft_tiles.py` measures by how much.
 """
 
 from __future__ import annotations

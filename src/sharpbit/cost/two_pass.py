@@ -3,7 +3,7 @@
 A reference costs what the network costs at its bits. A query costs the first block at those bits, its blocks of few
 bits, what is left of the last blocks, and the RefERs. The classifier comes on top. What of it is counted, and with
 which bits, was found by fitting the printed numbers; operations are counted from the network itself.
-`bench/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
+`evidence/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
         ModelError: the file is unreadable or damaged, holds no network that sharpbit knows, or holds more than tensors.
         UsageError: the architecture has no such size, or the file is one of ours, whose header tells everything.
 
-    Example:
+    Examples:
         >>> import sharpbit, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = sharpbit.save(sharpbit.build("espcn", scale=3), f"{folder}/espcn.safetensors")

@@ -129,7 +129,7 @@ def inspect(
         ModelError: there is no such file, or it is not a model.
         UsageError: the size is no multiple of the scale, or the step leaves gaps between patches.
 
-    Example:
+    Examples:
         >>> import sharpbit
         >>> facts = sharpbit.inspect("x2-clean-balanced")
         >>> facts.architecture, facts.scale, facts.precision
