@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
@@ -67,6 +69,7 @@ def evaluate(
     patch: int | None = None,
     step: int | None = None,
     progress: Callable[[int], object] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test images.
 
@@ -85,6 +88,8 @@ def evaluate(
             passes always runs so; None takes the side that its file has.
         step: from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
         progress: called with 1 after each image.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
         SharpbitError: the model or an image cannot be read, or the two do not fit.
@@ -104,7 +109,7 @@ def evaluate(
         raise UsageError("nothing to measure on; give folders of test images with --data")
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
-    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers))
+    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers), overrides)
     cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
@@ -176,6 +181,7 @@ def open_model(
     model: str,
     scale: int | None = None,
     options: EngineOptions | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Runtime:
     """A model opened by the engine that was asked for, or by the one that suits it.
 
@@ -193,7 +199,14 @@ def open_model(
         raise ModelError(f"there is no model file {model}")
     if file.suffix not in WEIGHTS:
         file = zoo.open_file(model)
-    runtime = open_engine(file, options or EngineOptions())
+    options = options or EngineOptions()
+    if overrides:
+        if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
+            raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")
+        open_weights = importlib.import_module("sharpbit.runtime.torch").open_torch
+        runtime: Runtime = open_weights(file, threads=options.threads, device=options.device, overrides=overrides)
+    else:
+        runtime = open_engine(file, options)
     count_patches(runtime, file)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")

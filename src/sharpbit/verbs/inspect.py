@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ def inspect(
     *,
     patch: int | None = None,
     step: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Facts of a model file: network, parameters, MACs, BitOPs, memory, history, licence.
 
@@ -121,6 +122,8 @@ def inspect(
         patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
             quantization do; by default it is left whole.
         step: distance in LR pixels between the beginnings of neighbouring patches; by default `patch`.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
         ModelError: there is no such file, or it is not a model.
@@ -142,11 +145,13 @@ def inspect(
     header: Header | None = None
     opened: Model | None
     if path.suffix.lower() == ".onnx":
+        if overrides:
+            raise UsageError(f"{path} has a header that tells everything; leave {', '.join(overrides)} out")
         header = file.verified
         facts["operators"] = file.operators
         opened = None if header is None else described(header)
     else:
-        opened = load(file)
+        opened = load(file, **(overrides or {}))
         if path.suffix.lower() == ".safetensors":
             header = file.header
     if header is not None:
