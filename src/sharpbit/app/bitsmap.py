@@ -121,8 +121,8 @@ def draw(
         patches: with their bits.
         scale: large per small pixel.
         ends: bits of the first and the last colour.
-        caption: of the legend.
-        roles: of the patches of a network in two passes, each with the number of the patch that a query refers to.
+        caption: the text of the legend.
+        roles: the role of each patch of a network in two passes, with the number of the patch that a query refers to.
     """
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None].repeat(3, 2)
     for patch, bits in patches:

@@ -32,15 +32,15 @@ class Evaluation:
         model: as it was given.
         scale: upscaling factor.
         engine: what ran it.
-        precision: of the arithmetic that really ran.
-        instruction_set: that ran it; empty where the engine does not say.
-        device: that ran it.
-        threads: that worked.
-        seconds: that it took, reading and measuring included.
+        precision: the precision of the arithmetic that really ran.
+        instruction_set: what the engine ran on, such as `AVX-512 VNNI`; empty where it does not say.
+        device: the device that ran it.
+        threads: the number of threads that worked.
+        seconds: the time that it took, reading and measuring included.
         sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch, and
             of networks in two passes.
         patch: side of the patches, in small pixels; None where whole images were upscaled.
-        step: from patch to patch.
+        step: the distance from patch to patch in LR pixels.
     """
 
     model: str
@@ -80,13 +80,13 @@ def evaluate(
         scale: for `bicubic`, which has none of its own.
         crop: HR images are cut to multiples of this.
         make_small: make the LR images even where a folder holds them.
-        threads: that work; None takes every core that the process may use.
+        threads: the number of threads; None takes every core that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
             side of a patch in small pixels; the last of each row and column reaches to the edge. A network in two
             passes always runs so; None takes the side that its file has.
-        step: from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
+        step: the distance from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
         progress: called with 1 after each image.
         overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
             `sharpbit.load`.
@@ -149,7 +149,7 @@ def cut_for(runtime: Runtime, patch: int | None, step: int | None) -> Cut | None
     """How a runtime cuts images: a network in two passes, or a pair, always does, by default as its file has it.
 
     Raises:
-        UsageError: See `cut_of`.
+        UsageError: patches and steps that do not go together, as in `cut_of`.
     """
     if not isinstance(runtime, TwoPassRuntime):
         return cut_of(patch, step)

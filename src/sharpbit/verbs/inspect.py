@@ -61,13 +61,13 @@ class Inspection:
         data: images that it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
-        two_passes: Of a network in two passes, whose first pass is what is counted above: `patch`, `step` and
+        two_passes: The costs of a network in two passes, whose first pass is counted above: `patch`, `step` and
             `threshold` in use; `passes`, what a patch costs as a reference and as a query (`name`, `macs`, `bitops`,
             `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
             `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
             `parameters`, `macs`, `bitops`).
-        cheap: of a pair, whose large network is what is counted above: name, architecture, config, parameters and macs
-            of the small one.
+        cheap: the small network of a pair, whose large one is counted above: its name, architecture, config,
+            parameters and macs.
     """
 
     file: str
