@@ -168,6 +168,22 @@ class Runner {
   const uint8_t *outside_ = nullptr;
 };
 
+// A thread that is ready for the rows of an instruction set, and is tidied up however that ends.
+class Prepared {
+ public:
+  explicit Prepared(const Isa &isa) : isa_(isa) {
+    if (isa_.begin) isa_.begin();
+  }
+  ~Prepared() {
+    if (isa_.end) isa_.end();
+  }
+  Prepared(const Prepared &) = delete;
+  Prepared &operator=(const Prepared &) = delete;
+
+ private:
+  const Isa &isa_;
+};
+
 }  // namespace
 
 size_t scratch_bytes(const Chain &chain, int width) {
@@ -182,6 +198,7 @@ size_t scratch_bytes(const Chain &chain, int width) {
 
 void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel) {
+  const Prepared prepared(*chain.isa);
   Runner(chain, picture, region, scratch).run(cancel);
 }
 

@@ -55,7 +55,8 @@ void pack(Chain &chain, const Isa &isa) {
   for (Layer &layer : chain.layers) {
     const bool last = &layer == &chain.layers.back();
     if (last) shuffle_outputs(layer, chain.scale);
-    pack_layer(layer, isa, last ? chain.scale * chain.scale : 0);
+    const int area = last ? chain.scale * chain.scale : 0;
+    if (!isa.pack || !isa.pack(layer, area)) pack_layer(layer, isa, area);
   }
 }
 

@@ -1,0 +1,283 @@
+// AMX: tiles of 16 x 64 bytes. A tile of 16 pixels (or pairs of pixels) times a tile of weights for 16 outputs takes
+// the place of 16 x 16 products of 64 bytes. Pixels lie behind each other, so the three columns of a kernel row are one
+// stretch of bytes: the rows of an A tile are stretches that overlap, and no picture is unfolded. What a stretch holds
+// too much meets weights of zero.
+//
+// The sums leave a tile only through memory. They are requantized by AVX-512 while the tiles of the next pixels are at
+// work, a few after every product.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "chain.h"
+#include "cpu.h"
+#include "isa.h"
+#include "unroll.h"
+
+namespace sharpbit {
+namespace {
+
+// The first layer has 12 bytes of 64 in a kernel row, and its stretches start anywhere in a cache line: it is AVX-512's.
+#include "simd512.h"
+
+#include "kernel.h"
+
+constexpr int kTile = 1024;            // bytes
+constexpr int kRow = 64;               // bytes of a row of a tile
+constexpr int kRows = 32;              // rows of A that a block works on, in two tiles
+
+// What is read for one row of A: `per_row` stretches of 64 bytes of each of the three rows. A row of A is one pixel, or
+// two where there are but 16 outputs (one tile of weights for each of the two).
+struct Shape {
+  int pixel, pair, columns, passes, per_row;
+
+  constexpr Shape(int in_blocks, int out_blocks)
+      : pixel(in_blocks * kBlock),
+        pair(out_blocks == 1 ? 2 : 1),       // pixels of a row of A
+        columns(out_blocks == 3 ? 3 : 2),    // tiles of sums beside each other
+        passes(out_blocks == 4 ? 2 : 1),
+        per_row(((2 + pair) * pixel + kRow - 1) / kRow) {}
+  constexpr int steps() const { return 3 * per_row; }
+};
+
+// [pass][step][column][16 groups of 4 bytes][16 outputs][4]
+bool pack_tiles(Layer &layer, int area) {
+  if (layer.in_blocks == 0) return false;
+  const Shape shape(layer.in_blocks, layer.out_blocks);
+  const size_t bytes = size_t(shape.passes * shape.steps() * shape.columns) * kTile;
+  layer.packed = make_buffer(bytes);
+  std::memset(layer.packed.get(), 0, bytes);
+  for (int o = 0; o < layer.outputs; o++) {
+    const int to = area ? o % area * 3 + o / area : o;
+    for (int i = 0; i < layer.inputs; i++)
+      for (int tap = 0; tap < 9; tap++)
+        for (int p = 0; p < shape.pair; p++) {
+          const int byte = (tap % 3 + p) * shape.pixel + i;  // of the stretches of its row
+          const int step = tap / 3 * shape.per_row + byte / kRow, k = byte % kRow;
+          const int column = shape.pair == 2 ? p : to / kBlock % shape.columns;
+          const int tile = (to / kBlock / shape.columns * shape.steps() + step) * shape.columns + column;
+          layer.packed[size_t(tile * kTile + k / 4 * kRow + to % kBlock * 4 + k % 4)] =
+              static_cast<uint8_t>(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]);
+        }
+  }
+  layer.weight = nullptr;
+  return true;
+}
+
+// What the requantization of N columns needs; kept in registers.
+template <int N>
+struct Scales {
+  __m512i bias[N];
+  __m512 multiplier[N];
+
+  Scales(const int32_t *from, const float *by, int out_blocks) {
+    SB_UNROLL for (int n = 0; n < N; n++) {
+      const int at = out_blocks == 1 ? 0 : n * kBlock;  // both columns are the same outputs, of two pixels
+      bias[n] = _mm512_loadu_si512(from + at);
+      multiplier[n] = _mm512_loadu_ps(by + at);
+    }
+  }
+};
+
+// The work is done in portions that need the same registers: this many of them make a block.
+constexpr int portions(int columns) { return columns == 3 ? 8 : 16; }
+
+// One portion of sums, [row of A][column][16], into bytes: 64, or 192 where there are three columns. SPLIT: the other
+// half of each pixel is of another pass.
+template <int N, bool SPLIT>
+SB_INLINE void requantize(const int32_t *sums, const Scales<N> &scales, uint8_t *out) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  SB_UNROLL for (int i = 0; i < (N == 3 ? 12 : 4); i += 4) {
+    __m512i v[4];
+    SB_UNROLL for (int j = 0; j < 4; j++) {
+      const int n = (i + j) % N;
+      const __m512i sum = _mm512_load_si512(sums + (i + j) * kBlock);
+      v[j] = Simd::scaled(_mm512_add_epi32(sum, scales.bias[n]), scales.multiplier[n]);
+    }
+    const __m512i packed = _mm512_permutexvar_epi32(
+        order, _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])));
+    if constexpr (SPLIT) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_castsi512_si256(packed));
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + 64), _mm512_extracti64x4_epi64(packed, 1));
+    } else {
+      _mm512_storeu_si512(out + i * kBlock, packed);
+    }
+  }
+}
+
+// The sums are tiles 0 to 3, [rows of A 0..15, 16..31][column], or 0 to 5 with three columns. The bias comes later:
+// loading it into tiles would be four of 28 loads, and zeroing costs nothing.
+template <int N>
+SB_INLINE void start() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  if constexpr (N == 3) {
+    _tile_zero(4);
+    _tile_zero(5);
+  }
+}
+
+// The products of 64 bytes of M x 16 rows of A.
+template <int N, int M>
+SB_INLINE void step(const uint8_t *a, long stride, const uint8_t *w) {
+  if constexpr (N == 2) {
+    _tile_loadd(6, w, kRow);
+    _tile_loadd(4, a, stride);
+    _tile_dpbusd(0, 4, 6);
+    _tile_loadd(7, w + kTile, kRow);
+    _tile_dpbusd(1, 4, 7);
+    if constexpr (M == 2) {
+      _tile_loadd(5, a + 16 * stride, stride);
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    }
+  } else {
+    _tile_loadd(6, a, stride);
+    _tile_loadd(7, w, kRow);
+    _tile_dpbusd(0, 6, 7);
+    _tile_loadd(7, w + kTile, kRow);
+    _tile_dpbusd(1, 6, 7);
+    _tile_loadd(7, w + 2 * kTile, kRow);
+    _tile_dpbusd(2, 6, 7);
+    if constexpr (M == 2) {
+      _tile_loadd(6, a + 16 * stride, stride);
+      _tile_dpbusd(5, 6, 7);
+      _tile_loadd(7, w + kTile, kRow);
+      _tile_dpbusd(4, 6, 7);
+      _tile_loadd(7, w, kRow);
+      _tile_dpbusd(3, 6, 7);
+    }
+  }
+}
+
+// [row of A][column][16]
+template <int N, int M>
+SB_INLINE void finish(int32_t *sums) {
+  constexpr long stride = N * kRow;
+  int32_t *const second = sums + 16 * N * kBlock;
+  _tile_stored(0, sums, stride);
+  _tile_stored(1, sums + kBlock, stride);
+  if constexpr (N == 3) _tile_stored(2, sums + 2 * kBlock, stride);
+  if constexpr (M == 2 && N == 2) {
+    _tile_stored(2, second, stride);
+    _tile_stored(3, second + kBlock, stride);
+  } else if constexpr (M == 2) {
+    _tile_stored(3, second, stride);
+    _tile_stored(4, second + kBlock, stride);
+    _tile_stored(5, second + 2 * kBlock, stride);
+  }
+}
+
+// The products of M x 16 rows of A into `sums`, and meanwhile the sums of the block before it into bytes.
+template <int N, int M, bool SPLIT>
+SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
+                     const Scales<N> &scales, int32_t *sums, const int32_t *before, uint8_t *out) {
+  const long stride = shape.pixel * shape.pair;
+  const int steps = shape.steps();
+  start<N>();
+  int due = 0;
+  for (int ky = 0; ky < 3; ky++) {
+    const uint8_t *a = rows[ky] + first * shape.pixel;
+    for (int s = 0; s < shape.per_row; s++, a += kRow, weights += N * kTile) {
+      step<N, M>(a, stride, weights);
+      for (due += portions(N); due >= steps; due -= steps) {
+        requantize<N, SPLIT>(before, scales, out);
+        before += kRows * N * kBlock / portions(N);
+        out += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
+      }
+    }
+  }
+  finish<N, M>(sums);
+}
+
+template <int N, bool SPLIT>
+void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias,
+           const float *multiplier, uint8_t *out, int32_t pixels) {
+  const int half = 16 * shape.pair;
+  alignas(64) int32_t sums[2][kRows * N * kBlock];
+  alignas(64) uint8_t nowhere[kRows * N * kBlock * (SPLIT ? 2 : 1)];
+  std::memset(sums[1], 0, sizeof sums[1]);
+  for (int pass = 0; pass < shape.passes; pass++) {
+    const Scales<N> scales(bias, multiplier, out_blocks);
+    uint8_t *to = nowhere;  // of the block before: there is none yet
+    int turn = 0, filled = 0;
+    for (int32_t x = 0; x < pixels; turn ^= 1) {
+      if (x + half < pixels) {
+        block<N, 2, SPLIT>(shape, rows, x, weights, scales, sums[turn], sums[turn ^ 1], to);
+        filled = 2;
+      } else {
+        block<N, 1, SPLIT>(shape, rows, x, weights, scales, sums[turn], sums[turn ^ 1], to);
+        filled = 1;
+      }
+      to = out + long(x) * out_blocks * kBlock;
+      x += filled * half;
+    }
+    const int32_t *last = sums[turn ^ 1];
+    for (int i = 0; i < portions(N) * filled / 2; i++) {
+      requantize<N, SPLIT>(last, scales, to);
+      last += kRows * N * kBlock / portions(N);
+      to += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
+    }
+    weights += size_t(shape.steps()) * N * kTile;
+    bias += N * kBlock;
+    multiplier += N * kBlock;
+    out += N * kBlock;
+  }
+}
+
+template <int IN, int OUT>
+void tile_row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
+              uint8_t *out, int32_t pixels) {
+  tiles<OUT == 3 ? 3 : 2, OUT == 4>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
+}
+
+// `static const`: GCC 12 believes that the instruction reads 8 bytes, and drops what else is written to a variable.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+void begin() {
+  static const TileConfig config;
+  _tile_loadconfig(&config);
+}
+
+void end() { _tile_release(); }
+
+uint64_t peak_of_tiles(uint64_t rounds) {
+  alignas(64) static const uint8_t zeros[kTile] = {};
+  begin();
+  start<2>();
+  _tile_loadd(4, zeros, kRow);
+  _tile_loadd(5, zeros, kRow);
+  _tile_loadd(6, zeros, kRow);
+  _tile_loadd(7, zeros, kRow);
+  for (uint64_t i = 0; i < rounds; i++) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  end();
+  return rounds * 4 * 16 * 16 * 64;
+}
+
+}  // namespace
+
+#define SB_TILE_ROWS(in) {nullptr, tile_row<in, 1>, tile_row<in, 2>, tile_row<in, 3>, tile_row<in, 4>}
+
+const Isa kAmxInt8 = {"amx-int8",
+                      cpu::has_amx_int8,
+                      Activation::u8,
+                      {0, 1, 2, 3, 4},  // of the first layer
+                      {SB_ROWS(0), SB_TILE_ROWS(1), SB_TILE_ROWS(2), SB_TILE_ROWS(3), SB_TILE_ROWS(4)},
+                      peak_of_tiles,
+                      pack_tiles,
+                      begin,
+                      end};
+
+}  // namespace sharpbit
