@@ -114,8 +114,8 @@ class Runner {
       from[k] = v < 0 || v >= picture_.height ? outside_ : ring(layer - 1).at(v, span.begin - 1 - origin_);
     }
     const int to = last ? 0 : y;
-    chain_.isa->rows[l.in_blocks][l.out_blocks](from, l.packed.get(), l.bias.data(), l.multiplier.data(),
-                                                ring(layer).at(to, span.begin - origin_), span.size());
+    l.row(from, l.packed.get(), l.bias.data(), l.multiplier.data(), ring(layer).at(to, span.begin - origin_),
+          span.size());
     if (last) {
       store(ring(layer).at(0, span.begin - origin_), y, span);
     } else {

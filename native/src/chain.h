@@ -24,6 +24,7 @@ struct Layer {
   std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as is the multiplier
   std::vector<float> multiplier;
   Buffer packed;
+  Row row = nullptr;  // that computes it from `packed`
 };
 
 struct Chain {

@@ -18,32 +18,52 @@
 namespace sharpbit {
 namespace {
 
-// The first layer has 12 bytes of 64 in a kernel row, and its stretches start anywhere in a cache line: it is AVX-512's.
-#include "simd512.h"
-
-#include "kernel.h"
-
 constexpr int kTile = 1024;            // bytes
 constexpr int kRow = 64;               // bytes of a row of a tile
 constexpr int kRows = 32;              // rows of A that a block works on, in two tiles
 
-// What is read for one row of A: `per_row` stretches of 64 bytes of each of the three rows. A row of A is one pixel, or
-// two where there are but 16 outputs (one tile of weights for each of the two).
+// What is read for one row of A: `per_row` stretches of 64 bytes of each of `rows` rows. A row of A is one pixel, or two
+// where there are but 16 outputs (one tile of weights for each of the two).
+//
+// Of the first layer (in_blocks 0) three rows together are but 36 bytes, and tiles of them would begin anywhere in a
+// cache line: there A is written down anew, with 16 bytes of each row, and all is one step.
 struct Shape {
-  int pixel, pair, columns, passes, per_row;
+  int pixel, pair, columns, passes, rows, per_row;
 
   constexpr Shape(int in_blocks, int out_blocks)
-      : pixel(in_blocks * kBlock),
-        pair(out_blocks == 1 ? 2 : 1),       // pixels of a row of A
-        columns(out_blocks == 3 ? 3 : 2),    // tiles of sums beside each other
+      : pixel(in_blocks == 0 ? 4 : in_blocks * kBlock),  // bytes
+        pair(out_blocks == 1 ? 2 : 1),                   // pixels of a row of A
+        columns(out_blocks == 3 ? 3 : 2),                // tiles of sums beside each other
         passes(out_blocks == 4 ? 2 : 1),
-        per_row(((2 + pair) * pixel + kRow - 1) / kRow) {}
-  constexpr int steps() const { return 3 * per_row; }
+        rows(in_blocks == 0 ? 1 : 3),
+        per_row(in_blocks == 0 ? 1 : ((2 + pair) * pixel + kRow - 1) / kRow) {}
+  constexpr int steps() const { return rows * per_row; }
+  // Where a byte of a kernel row is, counted from the start of the first step.
+  constexpr int place(int ky, int byte) const { return rows == 1 ? ky * 16 + byte : ky * per_row * kRow + byte; }
 };
+
+// Whether no product with the multiplier can leave 32 bits: then it needs no minimum before it becomes an integer, and
+// where that is not so for any output, AVX-512 does the layer. (A fifth of the instructions that requantize; they, not
+// the tiles, limit layers with few inputs.) Sums lie within the bias and 255 times the weights.
+bool within_32_bits(const Layer &layer, int area) {
+  for (int o = 0; o < layer.outputs; o++) {
+    const size_t count = size_t(layer.inputs) * 9, to = size_t(area ? o % area * 3 + o / area : o);
+    int64_t most = layer.bias[to] < 0 ? -int64_t{layer.bias[to]} : int64_t{layer.bias[to]};
+    for (size_t i = 0; i < count; i++) {
+      const int w = layer.weight[size_t(o) * count + i];
+      most += 255 * (w < 0 ? -w : w);
+    }
+    if (static_cast<double>(most) * static_cast<double>(layer.multiplier[to]) > double(1 << 30)) return false;
+  }
+  return true;
+}
+
+extern const Row kTileRows[kMaxBlocks + 1][kMaxBlocks + 1];
 
 // [pass][step][column][16 groups of 4 bytes][16 outputs][4]
 bool pack_tiles(Layer &layer, int area) {
-  if (layer.in_blocks == 0) return false;
+  if (!within_32_bits(layer, area)) return false;
+  layer.row = kTileRows[layer.in_blocks][layer.out_blocks];
   const Shape shape(layer.in_blocks, layer.out_blocks);
   const size_t bytes = size_t(shape.passes * shape.steps() * shape.columns) * kTile;
   layer.packed = make_buffer(bytes);
@@ -53,10 +73,9 @@ bool pack_tiles(Layer &layer, int area) {
     for (int i = 0; i < layer.inputs; i++)
       for (int tap = 0; tap < 9; tap++)
         for (int p = 0; p < shape.pair; p++) {
-          const int byte = (tap % 3 + p) * shape.pixel + i;  // of the stretches of its row
-          const int step = tap / 3 * shape.per_row + byte / kRow, k = byte % kRow;
+          const int at = shape.place(tap / 3, (tap % 3 + p) * shape.pixel + i), k = at % kRow;
           const int column = shape.pair == 2 ? p : to / kBlock % shape.columns;
-          const int tile = (to / kBlock / shape.columns * shape.steps() + step) * shape.columns + column;
+          const int tile = (to / kBlock / shape.columns * shape.steps() + at / kRow) * shape.columns + column;
           layer.packed[size_t(tile * kTile + k / 4 * kRow + to % kBlock * 4 + k % 4)] =
               static_cast<uint8_t>(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]);
         }
@@ -93,7 +112,8 @@ SB_INLINE void requantize(const int32_t *sums, const Scales<N> &scales, uint8_t 
     SB_UNROLL for (int j = 0; j < 4; j++) {
       const int n = (i + j) % N;
       const __m512i sum = _mm512_load_si512(sums + (i + j) * kBlock);
-      v[j] = Simd::scaled(_mm512_add_epi32(sum, scales.bias[n]), scales.multiplier[n]);
+      const __m512 biased = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, scales.bias[n]));
+      v[j] = _mm512_cvtps_epi32(_mm512_mul_ps(biased, scales.multiplier[n]));  // within_32_bits
     }
     const __m512i packed = _mm512_permutexvar_epi32(
         order, _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])));
@@ -171,16 +191,17 @@ SB_INLINE void finish(int32_t *sums) {
   }
 }
 
-// The products of M x 16 rows of A into `sums`, and meanwhile the sums of the block before it into bytes.
+// The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile the sums of the block before
+// it into bytes.
 template <int N, int M, bool SPLIT>
 SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
                      const Scales<N> &scales, int32_t *sums, const int32_t *before, uint8_t *out) {
-  const long stride = shape.pixel * shape.pair;
+  const long stride = shape.rows == 1 ? kRow : shape.pixel * shape.pair;
   const int steps = shape.steps();
   start<N>();
   int due = 0;
-  for (int ky = 0; ky < 3; ky++) {
-    const uint8_t *a = rows[ky] + first * shape.pixel;
+  for (int ky = 0; ky < shape.rows; ky++) {
+    const uint8_t *a = rows[ky] + first;
     for (int s = 0; s < shape.per_row; s++, a += kRow, weights += N * kTile) {
       step<N, M>(a, stride, weights);
       for (due += portions(N); due >= steps; due -= steps) {
@@ -193,23 +214,43 @@ SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first,
   finish<N, M>(sums);
 }
 
-template <int N, bool SPLIT>
+// Rows of A of the first layer for up to 32 rows from pixel x on, as many as `pixels` needs.
+SB_INLINE void unfold(const Shape &shape, const uint8_t *const *rows, int32_t x, int32_t pixels, uint8_t *a) {
+  const int count = x + 16 * shape.pair < pixels ? kRows : kRows / 2;
+  for (int i = 0; i < count; i++) {
+    const long from = long(x + i * shape.pair) * 4;
+    const auto load = [&](int ky) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(rows[ky] + from)); };
+    const __m256i two = _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(1), 1);
+    _mm512_store_si512(a + i * kRow, _mm512_inserti32x4(_mm512_castsi256_si512(two), load(2), 2));
+  }
+}
+
+template <int N, bool SPLIT, bool FIRST>
 void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias,
            const float *multiplier, uint8_t *out, int32_t pixels) {
   const int half = 16 * shape.pair;
   alignas(64) int32_t sums[2][kRows * N * kBlock];
   alignas(64) uint8_t nowhere[kRows * N * kBlock * (SPLIT ? 2 : 1)];
   std::memset(sums[1], 0, sizeof sums[1]);
+  alignas(64) uint8_t unfolded[2][FIRST ? kRows * kRow : 64];
+  const uint8_t *const *from = rows;
   for (int pass = 0; pass < shape.passes; pass++) {
     const Scales<N> scales(bias, multiplier, out_blocks);
     uint8_t *to = nowhere;  // of the block before: there is none yet
     int turn = 0, filled = 0;
+    if constexpr (FIRST) unfold(shape, rows, 0, pixels, unfolded[0]);
     for (int32_t x = 0; x < pixels; turn ^= 1) {
+      const uint8_t *const now = unfolded[turn];
+      if constexpr (FIRST) {  // one block ahead, as tiles wait for what has just been written
+        from = &now;
+        if (x + 2 * half < pixels) unfold(shape, rows, x + 2 * half, pixels, unfolded[turn ^ 1]);
+      }
+      const long first = FIRST ? 0 : long(x) * shape.pixel;
       if (x + half < pixels) {
-        block<N, 2, SPLIT>(shape, rows, x, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 2, SPLIT>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
         filled = 2;
       } else {
-        block<N, 1, SPLIT>(shape, rows, x, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 1, SPLIT>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
         filled = 1;
       }
       to = out + long(x) * out_blocks * kBlock;
@@ -231,7 +272,7 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
 template <int IN, int OUT>
 void tile_row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
               uint8_t *out, int32_t pixels) {
-  tiles<OUT == 3 ? 3 : 2, OUT == 4>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
+  tiles<OUT == 3 ? 3 : 2, OUT == 4, IN == 0>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
 }
 
 // `static const`: GCC 12 believes that the instruction reads 8 bytes, and drops what else is written to a variable.
@@ -248,7 +289,7 @@ void begin() {
 
 void end() { _tile_release(); }
 
-uint64_t peak_of_tiles(uint64_t rounds) {
+uint64_t peak(uint64_t rounds) {
   alignas(64) static const uint8_t zeros[kTile] = {};
   begin();
   start<2>();
@@ -266,17 +307,20 @@ uint64_t peak_of_tiles(uint64_t rounds) {
   return rounds * 4 * 16 * 16 * 64;
 }
 
-}  // namespace
-
 #define SB_TILE_ROWS(in) {nullptr, tile_row<in, 1>, tile_row<in, 2>, tile_row<in, 3>, tile_row<in, 4>}
+const Row kTileRows[kMaxBlocks + 1][kMaxBlocks + 1] = {SB_TILE_ROWS(0), SB_TILE_ROWS(1), SB_TILE_ROWS(2),
+                                                       SB_TILE_ROWS(3), SB_TILE_ROWS(4)};
+
+}  // namespace
 
 const Isa kAmxInt8 = {"amx-int8",
                       cpu::has_amx_int8,
                       Activation::u8,
-                      {0, 1, 2, 3, 4},  // of the first layer
-                      {SB_ROWS(0), SB_TILE_ROWS(1), SB_TILE_ROWS(2), SB_TILE_ROWS(3), SB_TILE_ROWS(4)},
-                      peak_of_tiles,
+                      {},
+                      {},
+                      peak,
                       pack_tiles,
+                      &kAvx512Vnni,
                       begin,
                       end};
 

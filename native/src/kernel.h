@@ -90,7 +90,7 @@ static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_
 }
 
 // As many independent sums as fit into the registers, so that the latency of a product is hidden.
-[[maybe_unused]] static uint64_t peak(uint64_t rounds) {
+static uint64_t peak(uint64_t rounds) {
 #if defined(__GNUC__)
   constexpr int count = Simd::registers >= 24 ? 16 : 10;
   static const uint8_t operand[64] = {1, 1, 1, 1};

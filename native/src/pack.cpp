@@ -56,7 +56,10 @@ void pack(Chain &chain, const Isa &isa) {
     const bool last = &layer == &chain.layers.back();
     if (last) shuffle_outputs(layer, chain.scale);
     const int area = last ? chain.scale * chain.scale : 0;
-    if (!isa.pack || !isa.pack(layer, area)) pack_layer(layer, isa, area);
+    if (isa.pack && isa.pack(layer, area)) continue;
+    const Isa &plain = isa.base ? *isa.base : isa;
+    layer.row = plain.rows[layer.in_blocks][layer.out_blocks];
+    pack_layer(layer, plain, area);
   }
 }
 

@@ -84,11 +84,13 @@ struct PlainChain {
   }
 };
 
-// Now and then with values at the limits: sums and multipliers that saturate by far.
+// Now and then with values at the limits: sums and multipliers that saturate by far, or products of the two about as
+// large as 32 bits hold, on either side (there some kernels leave a layer to others).
 inline PlainChain random_chain(Random &random, int most_layers) {
   PlainChain chain{uniform(random, 1, 4), {}};
   const int depth = uniform(random, 1, most_layers);
-  const bool extreme = uniform(random, 0, 3) == 0;
+  const int kind = uniform(random, 0, 7);
+  const bool extreme = kind < 2, near = kind == 2;
   int channels = 3;
   for (int i = 0; i < depth; i++) {
     const int outputs = i == depth - 1 ? 3 * chain.scale * chain.scale : uniform(random, 1, 64);
@@ -100,6 +102,9 @@ inline PlainChain random_chain(Random &random, int most_layers) {
       const float gain = extreme ? std::ldexp(1.0f, uniform(random, -30, 20)) : 0.1f / std::sqrt(9.0f * channels);
       layer.multiplier.push_back(uniform(random, 0, 9) ? gain * float(uniform(random, 1, 1000)) / 1000 : 0.0f);
     }
+    const int64_t products = int64_t(255) * 127 * 9 * channels;
+    for (int o = 0; near && o < outputs; o++)
+      layer.multiplier[o] = std::ldexp(1.0f, uniform(random, 28, 31)) / float(products + std::abs(layer.bias[o]));
     chain.layers.push_back(layer);
     channels = outputs;
   }
