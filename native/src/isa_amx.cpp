@@ -1,6 +1,6 @@
 // AMX: tiles of 16 x 64 bytes. A tile of 16 pixels (or pairs of pixels) times a tile of weights for 16 outputs takes
 // the place of 16 x 16 products of 64 bytes. Pixels lie behind each other, so the three columns of a kernel row are one
-// stretch of bytes: the rows of an A tile are stretches that overlap, and no picture is unfolded. What a stretch holds
+// stretch of bytes: the rows of an A tile are stretches that overlap, and no image is unfolded. What a stretch holds
 // too much meets weights of zero.
 //
 // The sums leave a tile only through memory. They are requantized by AVX-512 while the tiles of the next pixels are at
