@@ -92,7 +92,7 @@ static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_
 // As many independent sums as fit into the registers, so that the latency of a product is hidden.
 static uint64_t peak(uint64_t rounds) {
 #if defined(__GNUC__)
-  constexpr int count = Simd::registers >= 24 ? 16 : 10;
+  constexpr int count = Simd::registers >= 24 ? 16 : 12;
   static const uint8_t operand[64] = {1, 1, 1, 1};
   typename Simd::Vector a = Simd::broadcast(operand), w = Simd::weights(operand);
   SB_OPAQUE(w);
