@@ -28,7 +28,7 @@ struct Isa {
   bool (*supported)();
   Activation activation;
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
-  Row rows[kMaxBlocks + 1][kMaxBlocks + 1];   // [blocks in; 0: the image][blocks out]
+  Row rows[2][kMaxBlocks + 1][kMaxBlocks + 1];  // [with slopes][blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
   // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the layer
   // to `base`, whose activations are the same. `area`: see pack.cpp.

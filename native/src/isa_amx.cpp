@@ -7,6 +7,7 @@
 // work, a few after every product.
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -53,17 +54,20 @@ bool within_32_bits(const Layer &layer, int area) {
       const int w = layer.weight[size_t(o) * count + i];
       most += 255 * (w < 0 ? -w : w);
     }
-    if (static_cast<double>(most) * static_cast<double>(layer.multiplier[to]) > double(1 << 30)) return false;
+    for (size_t part = 0; part < 2; part++) {
+      const double multiplier = std::fabs(layer.multiplier[part * layer.bias.size() + to]);
+      if (static_cast<double>(most) * multiplier > double(1 << 30)) return false;
+    }
   }
   return true;
 }
 
-extern const Row kTileRows[kMaxBlocks + 1][kMaxBlocks + 1];
+extern const Row kTileRows[2][kMaxBlocks + 1][kMaxBlocks + 1];
 
 // [pass][step][column][16 groups of 4 bytes][16 outputs][4]
 bool pack_tiles(Layer &layer, int area) {
   if (!within_32_bits(layer, area)) return false;
-  layer.row = kTileRows[layer.in_blocks][layer.out_blocks];
+  layer.row = kTileRows[layer.sloped][layer.in_blocks][layer.out_blocks];
   const Shape shape(layer.in_blocks, layer.out_blocks);
   const size_t bytes = size_t(shape.passes * shape.steps() * shape.columns) * kTile;
   layer.packed = make_buffer(bytes);
@@ -84,17 +88,26 @@ bool pack_tiles(Layer &layer, int area) {
   return true;
 }
 
-// What the requantization of N columns needs; kept in registers.
-template <int N>
+// What the requantization of N columns needs; kept in registers. The zero points are packed as the sums will be.
+template <int N, bool SLOPED>
 struct Scales {
-  __m512i bias[N];
-  __m512 multiplier[N];
+  __m512i bias[N], zero[N];
+  __m512 multiplier[N], negative[N];
 
   Scales(const int32_t *from, const float *by, int out_blocks) {
+    const int outputs = out_blocks * kBlock;
+    __m512i levels[N];
     SB_UNROLL for (int n = 0; n < N; n++) {
       const int at = out_blocks == 1 ? 0 : n * kBlock;  // both columns are the same outputs, of two pixels
       bias[n] = _mm512_loadu_si512(from + at);
       multiplier[n] = _mm512_loadu_ps(by + at);
+      if constexpr (SLOPED) {
+        negative[n] = _mm512_loadu_ps(by + outputs + at);
+        levels[n] = _mm512_loadu_si512(by + 2 * outputs + at);
+      }
+    }
+    if constexpr (SLOPED) {
+      SB_UNROLL for (int n = 0; n < N; n++) zero[n] = _mm512_packs_epi32(levels[n], levels[(n + 1) % N]);
     }
   }
 };
@@ -104,19 +117,24 @@ constexpr int portions(int columns) { return columns == 3 ? 8 : 16; }
 
 // One portion of sums, [row of A][column][16], into bytes: 64, or 192 where there are three columns. SPLIT: the other
 // half of each pixel is of another pass.
-template <int N, bool SPLIT>
-SB_INLINE void requantize(const int32_t *sums, const Scales<N> &scales, uint8_t *out) {
+template <int N, bool SPLIT, bool SLOPED>
+SB_INLINE void requantize(const int32_t *sums, const Scales<N, SLOPED> &scales, uint8_t *out) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   SB_UNROLL for (int i = 0; i < (N == 3 ? 12 : 4); i += 4) {
     __m512i v[4];
     SB_UNROLL for (int j = 0; j < 4; j++) {
       const int n = (i + j) % N;
-      const __m512i sum = _mm512_load_si512(sums + (i + j) * kBlock);
-      const __m512 biased = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, scales.bias[n]));
-      v[j] = _mm512_cvtps_epi32(_mm512_mul_ps(biased, scales.multiplier[n]));  // within_32_bits
+      const __m512i sum = _mm512_add_epi32(_mm512_load_si512(sums + (i + j) * kBlock), scales.bias[n]);
+      __m512 by = scales.multiplier[n];
+      if constexpr (SLOPED) by = _mm512_mask_mov_ps(by, _mm512_movepi32_mask(sum), scales.negative[n]);
+      v[j] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by));  // within_32_bits
     }
-    const __m512i packed = _mm512_permutexvar_epi32(
-        order, _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3])));
+    __m512i low = _mm512_packs_epi32(v[0], v[1]), high = _mm512_packs_epi32(v[2], v[3]);
+    if constexpr (SLOPED) {
+      low = _mm512_adds_epi16(low, scales.zero[i % N]);
+      high = _mm512_adds_epi16(high, scales.zero[(i + 2) % N]);
+    }
+    const __m512i packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
     if constexpr (SPLIT) {
       _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_castsi512_si256(packed));
       _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + 64), _mm512_extracti64x4_epi64(packed, 1));
@@ -193,9 +211,9 @@ SB_INLINE void finish(int32_t *sums) {
 
 // The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile the sums of the block before
 // it into bytes.
-template <int N, int M, bool SPLIT>
+template <int N, int M, bool SPLIT, bool SLOPED>
 SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
-                     const Scales<N> &scales, int32_t *sums, const int32_t *before, uint8_t *out) {
+                     const Scales<N, SLOPED> &scales, int32_t *sums, const int32_t *before, uint8_t *out) {
   const long stride = shape.rows == 1 ? kRow : shape.pixel * shape.pair;
   const int steps = shape.steps();
   start<N>();
@@ -205,7 +223,7 @@ SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first,
     for (int s = 0; s < shape.per_row; s++, a += kRow, weights += N * kTile) {
       step<N, M>(a, stride, weights);
       for (due += portions(N); due >= steps; due -= steps) {
-        requantize<N, SPLIT>(before, scales, out);
+        requantize<N, SPLIT, SLOPED>(before, scales, out);
         before += kRows * N * kBlock / portions(N);
         out += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
       }
@@ -225,7 +243,7 @@ SB_INLINE void unfold(const Shape &shape, const uint8_t *const *rows, int32_t x,
   }
 }
 
-template <int N, bool SPLIT, bool FIRST>
+template <int N, bool SPLIT, bool SLOPED, bool FIRST>
 void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias,
            const float *multiplier, uint8_t *out, int32_t pixels) {
   const int half = 16 * shape.pair;
@@ -235,7 +253,7 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
   alignas(64) uint8_t unfolded[2][FIRST ? kRows * kRow : 64];
   const uint8_t *const *from = rows;
   for (int pass = 0; pass < shape.passes; pass++) {
-    const Scales<N> scales(bias, multiplier, out_blocks);
+    const Scales<N, SLOPED> scales(bias, multiplier, out_blocks);
     uint8_t *to = nowhere;  // of the block before: there is none yet
     int turn = 0, filled = 0;
     if constexpr (FIRST) unfold(shape, rows, 0, pixels, unfolded[0]);
@@ -247,10 +265,10 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
       }
       const long first = FIRST ? 0 : long(x) * shape.pixel;
       if (x + half < pixels) {
-        block<N, 2, SPLIT>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 2, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
         filled = 2;
       } else {
-        block<N, 1, SPLIT>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 1, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
         filled = 1;
       }
       to = out + long(x) * out_blocks * kBlock;
@@ -258,7 +276,7 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
     }
     const int32_t *last = sums[turn ^ 1];
     for (int i = 0; i < portions(N) * filled / 2; i++) {
-      requantize<N, SPLIT>(last, scales, to);
+      requantize<N, SPLIT, SLOPED>(last, scales, to);
       last += kRows * N * kBlock / portions(N);
       to += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
     }
@@ -269,10 +287,10 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
   }
 }
 
-template <int IN, int OUT>
+template <int IN, int OUT, bool SLOPED>
 void tile_row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
               uint8_t *out, int32_t pixels) {
-  tiles<OUT == 3 ? 3 : 2, OUT == 4, IN == 0>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
+  tiles<OUT == 3 ? 3 : 2, OUT == 4, SLOPED, IN == 0>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
 }
 
 // `static const`: GCC 12 believes that the instruction reads 8 bytes, and drops what else is written to a variable.
@@ -307,9 +325,12 @@ uint64_t peak(uint64_t rounds) {
   return rounds * 4 * 16 * 16 * 64;
 }
 
-#define SB_TILE_ROWS(in) {nullptr, tile_row<in, 1>, tile_row<in, 2>, tile_row<in, 3>, tile_row<in, 4>}
-const Row kTileRows[kMaxBlocks + 1][kMaxBlocks + 1] = {SB_TILE_ROWS(0), SB_TILE_ROWS(1), SB_TILE_ROWS(2),
-                                                       SB_TILE_ROWS(3), SB_TILE_ROWS(4)};
+#define SB_TILE_ROWS_OF(in, sloped) \
+  {nullptr, tile_row<in, 1, sloped>, tile_row<in, 2, sloped>, tile_row<in, 3, sloped>, tile_row<in, 4, sloped>}
+#define SB_TILE_ROWS(sloped)                                                                                 \
+  {SB_TILE_ROWS_OF(0, sloped), SB_TILE_ROWS_OF(1, sloped), SB_TILE_ROWS_OF(2, sloped), SB_TILE_ROWS_OF(3, sloped), \
+   SB_TILE_ROWS_OF(4, sloped)}
+const Row kTileRows[2][kMaxBlocks + 1][kMaxBlocks + 1] = {SB_TILE_ROWS(false), SB_TILE_ROWS(true)};
 
 }  // namespace
 

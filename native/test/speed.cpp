@@ -1,5 +1,5 @@
 // How fast each instruction set does each shape of layer: one thread, one row at a time, in cycles a pixel.
-//   speed [slices] [instruction set,...] [inputs-outputs,...]
+//   speed [slices] [instruction set,...] [inputs-outputs,...] [slopes]
 //
 // AMX has two states that change within milliseconds with what a neighbour on the same core does ("busy": half of the
 // products, and loads that take three times as long). So the limit is measured in registers before and after every
@@ -39,7 +39,8 @@ static double clock_rate() {
 }
 
 // A layer as the second of a chain or, with three inputs, the first; then one that takes its outputs up.
-static Chain one_layer(Random &random, int inputs, int outputs, const Isa &isa, std::vector<int8_t> &weights) {
+static Chain one_layer(Random &random, int inputs, int outputs, bool sloped, const Isa &isa,
+                       std::vector<int8_t> &weights) {
   Chain chain;
   chain.scale = 1;
   weights.resize(size_t(outputs) * std::max(inputs, 3) * 9);
@@ -52,7 +53,9 @@ static Chain one_layer(Random &random, int inputs, int outputs, const Isa &isa, 
     layer.out_blocks = (layer.outputs + kBlock - 1) / kBlock;
     layer.weight = weights.data();
     layer.bias.assign(size_t(layer.out_blocks) * kBlock, 100);
-    layer.multiplier.assign(size_t(layer.out_blocks) * kBlock, 2e-6f);
+    layer.multiplier.assign(3 * layer.bias.size(), 2e-6f);
+    std::fill(layer.multiplier.end() - ptrdiff_t(layer.bias.size()), layer.multiplier.end(), 0.0f);
+    layer.sloped = sloped;
     chain.layers.push_back(std::move(layer));
   }
   pack(chain, isa);
@@ -109,6 +112,7 @@ static bool named(const std::string &list, const std::string &name) {
 int main(int count, char **arguments) {
   const int slices = count > 1 ? std::atoi(arguments[1]) : 200;
   const std::string isas = count > 2 ? arguments[2] : "all", shapes = count > 3 ? arguments[3] : "all";
+  const bool sloped = count > 4;
   const int width = 640;
   Random random(1);
   std::printf("%d slices of 0.2 ms, width %d; fastest tenth, cycles a pixel; products a cycle and share of the limit\n\n",
@@ -122,7 +126,7 @@ int main(int count, char **arguments) {
         if ((*isa)->supported() && named(isas, (*isa)->name) && (*isa)->peak(1)) sets.push_back(*isa);
       std::vector<Chain> chains;
       std::vector<int8_t> weights;
-      for (const Isa *isa : sets) chains.push_back(one_layer(random, inputs, outputs, *isa, weights));
+      for (const Isa *isa : sets) chains.push_back(one_layer(random, inputs, outputs, sloped, *isa, weights));
       const size_t row_bytes = size_t(width + kMaxTile + 4) * 64 * 2 + 64;
       Buffer ring = make_buffer(3 * row_bytes), out = make_buffer(row_bytes);
       for (size_t i = 0; i < 3 * row_bytes; i++) ring[i] = uint8_t(random());
