@@ -38,7 +38,7 @@ struct Chain {
   int depth() const { return static_cast<int>(layers.size()); }
 };
 
-// Reads what src/sharpbit/integer.py writes as payload, with its limits. Throws ModelError.
+// Reads what src/sharpbit/modelfile/integer_chain.py writes as payload, with its limits. Throws ModelError.
 Chain read_chain(const uint8_t *data, size_t size);
 
 // Brings weights, biases and multipliers into the order of the kernels and forgets the bytes that were read.

@@ -1,4 +1,4 @@
-// Reading a chain from bytes that nobody vouches for. The limits are those of src/sharpbit/integer.py.
+// Reading a chain from bytes that nobody vouches for. The limits are those of src/sharpbit/modelfile/integer_chain.py.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

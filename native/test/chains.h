@@ -56,7 +56,7 @@ struct PlainChain {
     return bytes;
   }
 
-  // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/integer.py defines it.
+  // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/modelfile/integer_chain.py defines it.
   Bytes run(const Bytes &image, int height, int width) const {
     Bytes x = image, around(3);
     for (const PlainLayer &layer : layers) {

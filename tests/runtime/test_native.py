@@ -15,7 +15,7 @@ import pytest
 
 import integer_files
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile.integer_chain import IntegerChain, Layer
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer, Slopes
 from sharpbit.runtime import native
 from sharpbit.runtime.native import NativeRuntime
 
@@ -25,11 +25,12 @@ pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
 ALL_SETS = ("amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "c")
 
 
-def random_chain(widths, scale, seed=0, *, extreme=False, near=False):
+def random_chain(widths, scale, seed=0, *, extreme=False, near=False, sloped=False, adds_image=False):
     """Layers of these widths and the last one.
 
     extreme: sums and products that saturate by far. near: the highest products lie on both sides of what 32 bits hold.
     """
+    sloped |= adds_image
     rng = np.random.default_rng(seed)
     layers, channels = [], 3
     for outputs in [*widths, 3 * scale**2]:
@@ -43,9 +44,15 @@ def random_chain(widths, scale, seed=0, *, extreme=False, near=False):
         if near:
             most = 255 * np.abs(weight.astype(np.int64)).sum((1, 2, 3)) + np.abs(bias)
             multiplier = 2.0 ** rng.integers(28, 32) / most
-        layers.append(Layer(weight, bias, multiplier.astype(np.float32)))
+        slopes = None
+        if sloped:
+            zero = rng.integers(0, 256, outputs, np.uint8)
+            if adds_image and len(layers) == len(widths):
+                zero[:] = 0
+            slopes = Slopes((multiplier * rng.uniform(-1, 1, outputs)).astype(np.float32), zero)
+        layers.append(Layer(weight, bias, multiplier.astype(np.float32), slopes))
         channels = outputs
-    return IntegerChain(tuple(layers), scale)
+    return IntegerChain(tuple(layers), scale, adds_image)
 
 
 def random_image(height, width, seed=0):
@@ -84,17 +91,23 @@ def instruction_set(request):
     return request.param
 
 
-@pytest.mark.parametrize("kind", ["plain", "extreme", "near"])
+@pytest.mark.parametrize("kind", ["plain", "extreme", "near", "sloped", "adds the image", "extreme slopes"])
 @pytest.mark.parametrize("name", CHAINS)
 def test_exact(instruction_set, name, kind):
-    chain = random_chain(*CHAINS[name], extreme=kind == "extreme", near=kind == "near")
+    chain = random_chain(
+        *CHAINS[name],
+        extreme=kind.startswith("extreme"),
+        near=kind == "near",
+        sloped="slope" in kind,
+        adds_image=kind == "adds the image",
+    )
     runtimes = [NativeRuntime(chain, threads=n, instruction_set=instruction_set) for n in (1, 2, 3)]
     for number, (height, width) in enumerate(SIZES):
         image = random_image(height, width, number)
         wanted = chain.run(image)
         for runtime in runtimes:
             assert np.array_equal(runtime.run(image), wanted), (height, width, runtime.threads)
-    if kind == "plain":
+    if "extreme" not in kind and kind != "near":
         assert len(np.unique(wanted)) > 20  # the case tells something
 
 
@@ -109,8 +122,10 @@ def test_halves_go_to_even(instruction_set):
 
 
 @pytest.mark.parametrize("width", [1000, 4099])
-def test_strips_leave_no_trace(width):
-    chain = random_chain([64] * 7, 2)  # its rows are too long for the cache: it is cut into strips
+@pytest.mark.parametrize("adds_image", [False, True])
+def test_strips_leave_no_trace(width, adds_image):
+    # Its rows are too long for the cache: it is cut into strips.
+    chain = random_chain([64] * 7, 2, adds_image=adds_image)
     image = random_image(9, width)
     wanted = chain.run(image)
     for threads in (1, 2, 5):
@@ -201,9 +216,29 @@ def damaged():
     }
 
 
-@pytest.mark.parametrize("name", damaged())
+def damaged_slopes():
+    good = random_chain([16], 2, sloped=True).payload()
+    first = 8 + 8 + 16 * 3 * 9 + 2 * 16 * 4  # the slopes of the first layer
+
+    def patched(at, data):
+        return good[:at] + data + good[at + len(data) :]
+
+    return {
+        "cut slopes": good[:-1],
+        "slopes too long": good + b"\0",
+        "an endless slope": patched(first, b"\0\0\x80\xff"),
+        "a slope beyond": patched(first, b"\x01\0\x80\xc9"),
+        "without slopes": patched(1, b"\0"),
+        "slopes that are none": b"\x02\x01" + random_chain([16], 2).payload()[2:],
+        "an image without slopes": b"\x02\x02" + random_chain([16], 2).payload()[2:],
+        "an image and zero points": patched(1, b"\x03"),
+        "a flag of another time": patched(1, b"\x05"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged() | damaged_slopes())
 def test_it_refuses_what_the_reference_refuses(name):
-    payload = damaged()[name]
+    payload = (damaged() | damaged_slopes())[name]
     with pytest.raises(ModelError):
         IntegerChain.from_payload(payload, "x")
     with pytest.raises(ModelError, match="integer chain"):
@@ -409,4 +444,22 @@ def test_a_file_that_is_no_library(tmp_path):
 def test_a_library_of_another_version(tmp_path):
     (tmp_path / "old.cpp").write_text('extern "C" int sb_abi() { return 99; }')
     subprocess.run(["g++", "-shared", "-fPIC", "old.cpp", "-o", "old.so"], cwd=tmp_path, check=True)
-    assert "of another version of sharpbit (99, not 1)" in run_script(WHY, SHARPBIT_NATIVE=str(tmp_path / "old.so"))[1]
+    assert "of another version of sharpbit (99, not 2)" in run_script(WHY, SHARPBIT_NATIVE=str(tmp_path / "old.so"))[1]
+
+
+def test_slopes_by_hand():
+    """One pixel that is copied: sums from -9 on, of which negative ones count a quarter, around a zero point of 10."""
+    weight = np.zeros((3, 3, 3, 3), np.int8)
+    weight[[0, 1, 2], [0, 1, 2], 1, 1] = 1
+    halves, quarters = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+    slopes = Slopes(quarters, np.full(3, 10, np.uint8))
+    chain = IntegerChain((Layer(weight, np.full(3, -9, np.int32), halves, slopes),), 1)
+    image = np.array([[[0, 3, 9]], [[10, 12, 255]]], np.uint8)
+    wanted = [[[8, 8, 10]], [[10, 12, 133]]]  # -2.25, -1.5, 0; 0.5, 1.5, 123
+    assert chain.run(image).tolist() == wanted
+    assert NativeRuntime(chain).run(image).tolist() == wanted
+    none = Slopes(quarters, np.zeros(3, np.uint8))
+    added = IntegerChain((Layer(weight, np.full(3, -9, np.int32), halves, none),), 1, adds_image=True)
+    wanted = [[[0, 1, 9]], [[10, 14, 255]]]
+    assert added.run(image).tolist() == wanted
+    assert NativeRuntime(added).run(image).tolist() == wanted

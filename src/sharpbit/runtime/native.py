@@ -18,7 +18,7 @@ from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.integer_chain import Bytes, IntegerChain
 from sharpbit.runtime import available_cpus, checked_device
 
-ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below
+ABI = 2  # SB_ABI of native/include/sharpbit.h, as are the numbers below
 MAX_SIDE, MAX_THREADS = 65535, 256
 _DONE, _RUNNING, _ERROR_MEMORY = 0, 1, -3
 _SLICE = 50  # milliseconds after which Python may look at signals
