@@ -1,10 +1,11 @@
 """The native engine with every instruction set of this processor, in turn, as a table in Markdown.
 
-    python bench/instruction_sets.py [--net T,S,M,L,W64] [--scale 3] [--size 360x640] [--threads 1] [--seconds 3]
-        [--only amx-int8,avx512-vnni] [-o FILE]
+    python bench/instruction_sets.py [--net T,S,M,L,W64,anime,general] [--scale 3] [--size 360x640] [--threads 1]
+        [--seconds 3] [--only amx-int8,avx512-vnni] [-o FILE]
 
-T, S, M and L have the layers of the published ETDS, W64 six of 64 channels, with random weights: the time does not
-depend on them. The limit of each instruction set is measured beside every sample.
+T, S, M and L have the layers of the published ETDS, W64 seven of 64 channels; anime and general those of the networks
+of Real-ESRGAN of these names (PReLU, and the image added at the end). The weights are random: the time does not depend
+on them. The limit of each instruction set is measured beside every sample.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import numpy as np
 from sharpbit import modelfile
 from sharpbit.app.bench import machine, markdown, told
 from sharpbit.modelfile import Header
-from sharpbit.modelfile.integer_chain import IntegerChain, Layer, read
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer, Slopes, read
 from sharpbit.runtime import Runtime
 from sharpbit.runtime.native import NativeRuntime, instruction_sets
 from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
-NETS = {"T": (16, 6), "S": (32, 5), "M": (32, 7), "L": (48, 8), "W64": (64, 7)}  # channels, layers that give them
+# Channels, and layers that give them.
+NETS = {"T": (16, 6), "S": (32, 5), "M": (32, 7), "L": (48, 8), "W64": (64, 7), "anime": (64, 17), "general": (64, 33)}
+SLOPED = ("anime", "general")
 HERE = "instruction_sets:open_set"  # this file, as the opener of processes of their own
 
 
@@ -34,15 +37,18 @@ def open_set(path: Path, engine: str, *, threads: int | None = None, device: str
     return NativeRuntime(read(path)[0], threads=threads, instruction_set=engine)
 
 
-def chain(channels: int, layers: int, scale: int) -> IntegerChain:
+def chain(channels: int, layers: int, scale: int, *, sloped: bool) -> IntegerChain:
     """Random weights, and multipliers that keep the values of each layer between the ends of a byte."""
     rng = np.random.default_rng(0)
     made = []
     for inputs, outputs in pairwise([3, *[channels] * layers, 3 * scale**2]):
         weight = rng.integers(-127, 128, (outputs, inputs, 3, 3)).astype(np.int8)
         multiplier = np.full(outputs, 1 / (60 * (9 * inputs) ** 0.5), np.float32)
-        made.append(Layer(weight, rng.integers(-9999, 9999, outputs).astype(np.int32), multiplier))
-    return IntegerChain(tuple(made), scale)
+        last = len(made) == layers
+        zero = np.zeros(outputs, np.uint8) if last else rng.integers(0, 128, outputs, np.uint8)
+        slopes = Slopes(multiplier * np.float32(1 if last else 0.25), zero) if sloped else None
+        made.append(Layer(weight, rng.integers(-9999, 9999, outputs).astype(np.int32), multiplier, slopes))
+    return IntegerChain(tuple(made), scale, sloped)
 
 
 def write(network: IntegerChain, path: Path) -> Path:
@@ -76,7 +82,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for net in given.net.split(","):
-            path = write(chain(*NETS[net], given.scale), Path(folder) / f"{net}.sharpbit")
+            path = write(chain(*NETS[net], given.scale, sloped=net in SLOPED), Path(folder) / f"{net}.sharpbit")
             every = [Candidate(f"{net} x{given.scale} {name}", str(path), name, HERE) for name in sets]
             rows += bench(every, [(height, width)], Rules(threads=given.threads, seconds=given.seconds), told)
     text = markdown(rows, machine(given.threads))
