@@ -209,11 +209,12 @@ SB_INLINE void finish(int32_t *sums) {
   }
 }
 
-// The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile the sums of the block before
-// it into bytes.
+// The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile `wanted` portions of the sums
+// of the block before it into bytes.
 template <int N, int M, bool SPLIT, bool SLOPED>
 SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
-                     const Scales<N, SLOPED> &scales, int32_t *sums, const int32_t *before, uint8_t *out) {
+                     const Scales<N, SLOPED> &scales, int32_t *sums, const int32_t *before, int wanted,
+                     uint8_t *out) {
   const long stride = shape.rows == 1 ? kRow : shape.pixel * shape.pair;
   const int steps = shape.steps();
   start<N>();
@@ -222,7 +223,7 @@ SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first,
     const uint8_t *a = rows[ky] + first;
     for (int s = 0; s < shape.per_row; s++, a += kRow, weights += N * kTile) {
       step<N, M>(a, stride, weights);
-      for (due += portions(N); due >= steps; due -= steps) {
+      for (due += wanted; due >= steps; due -= steps) {
         requantize<N, SPLIT, SLOPED>(before, scales, out);
         before += kRows * N * kBlock / portions(N);
         out += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
@@ -248,13 +249,11 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
            const float *multiplier, uint8_t *out, int32_t pixels) {
   const int half = 16 * shape.pair;
   alignas(64) int32_t sums[2][kRows * N * kBlock];
-  alignas(64) uint8_t nowhere[kRows * N * kBlock * (SPLIT ? 2 : 1)];
-  std::memset(sums[1], 0, sizeof sums[1]);
   alignas(64) uint8_t unfolded[2][FIRST ? kRows * kRow : 64];
   const uint8_t *const *from = rows;
   for (int pass = 0; pass < shape.passes; pass++) {
     const Scales<N, SLOPED> scales(bias, multiplier, out_blocks);
-    uint8_t *to = nowhere;  // of the block before: there is none yet
+    uint8_t *to = out;  // of the block before, which the first one lacks
     int turn = 0, filled = 0;
     if constexpr (FIRST) unfold(shape, rows, 0, pixels, unfolded[0]);
     for (int32_t x = 0; x < pixels; turn ^= 1) {
@@ -264,11 +263,12 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
         if (x + 2 * half < pixels) unfold(shape, rows, x + 2 * half, pixels, unfolded[turn ^ 1]);
       }
       const long first = FIRST ? 0 : long(x) * shape.pixel;
+      const int wanted = x == 0 ? 0 : portions(N);
       if (x + half < pixels) {
-        block<N, 2, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 2, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to);
         filled = 2;
       } else {
-        block<N, 1, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], to);
+        block<N, 1, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to);
         filled = 1;
       }
       to = out + long(x) * out_blocks * kBlock;
