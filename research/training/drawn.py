@@ -15,7 +15,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?(
 @cache
 def fonts() -> list[str]:
     """Fonts of this machine that Pillow can draw with."""
-    paths = sorted(glob.glob("/usr/share/fonts/truetype/**/*.ttf", recursive=True))
+    paths = sorted(glob.glob("/usr/share/fonts/**/*.[ot]tf", recursive=True))
     return [path for path in paths if "Emoji" not in path] or [""]
 
 
