@@ -1,5 +1,5 @@
 # The README's two commands, each with its own set-up in .venv:
-#   make demo   installs the core and enlarges a picture of the repository
+#   make demo   installs the core and upscales an image of the repository
 #   make test   installs the rest and runs lint, types and tests
 # Also:
 #   make wheel  a wheel with the native engine, in dist/

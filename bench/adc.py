@@ -19,7 +19,7 @@ from sharpbit import model as models
 from sharpbit.quant.core import METHODS, observing, quantizers
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.prefix import grid_of
+from sharpbit.quant.prefix_sums import grid_of
 from sharpbit.quant.verbs import quantize
 
 GROUP = "layers.0.residual_group."

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sharpbit.cost.published import Bits, Counted, counted
 from sharpbit.model import build
-from sharpbit.patches import grid
+from sharpbit.twopass.patches import grid
 
 NAMES = {"SRResNet": "srresnet", "CARN": "carn", "ELAN": "elan"}
 SIZES = {"Urban100": (180, 320), "Test2K": (270, 512), "Test4K": (540, 1024)}  # height and width for which they count
@@ -56,7 +56,7 @@ def network(name: str) -> Counted:
 
 
 def pixels(data: str, patch: str) -> int:
-    """Small pixels that go through the network: those of all patches, or of the picture."""
+    """Small pixels that go through the network: those of all patches, or of the image."""
     height, width = SIZES[data]
     if patch == "full":
         return height * width

@@ -41,7 +41,7 @@ def timed(run: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--size", nargs="*", default=["128x128"], help="width x height of the small picture")
+    parser.add_argument("--size", nargs="*", default=["128x128"], help="width x height of the LR image")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_cpus())
     given = parser.parse_args()

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def craft(net: nn.Module, picture: Tensor, *, mask: bool) -> Tensor:
+def craft(net: nn.Module, image: Tensor, *, mask: bool) -> Tensor:
     """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)` with the weights of `net`, a `sharpbit.arch.craft.CRAFT`."""
     w = net.state_dict()
     scale, heads = net.config.scale, net.config.heads  # type: ignore[union-attr]
-    height, width = picture.shape[2:]
-    x = padded(padded(picture, 2), 3)
+    height, width = image.shape[2:]
+    x = padded(padded(image, 2), 3)
     mean = torch.tensor([0.4488, 0.4371, 0.4040]).reshape(1, 3, 1, 1)
     first = conv(w, "conv_first", x - mean)
     y = first
@@ -58,9 +58,9 @@ def pixel_norm(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     return norm(w, name, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def srwab(w: dict[str, Tensor], name: str, picture: Tensor, heads: int, *, shifted: bool, mask: bool) -> Tensor:
-    n, c, height, width = picture.shape
-    x = picture.flatten(2).transpose(1, 2)
+def srwab(w: dict[str, Tensor], name: str, image: Tensor, heads: int, *, shifted: bool, mask: bool) -> Tensor:
+    n, c, height, width = image.shape
+    x = image.flatten(2).transpose(1, 2)
     qkv = linear(w, f"{name}.qkv", norm(w, f"{name}.norm1", x))
     qkv = qkv.reshape(n, height, width, 3, c).permute(3, 0, 1, 2, 4)
     half = c // 2

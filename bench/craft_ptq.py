@@ -26,9 +26,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sharpbit import model as models
-from sharpbit.atomic import open_atomic
 from sharpbit.cost.bitops import count
-from sharpbit.image import is_picture_name
+from sharpbit.image import is_image_name
 from sharpbit.image.resize import shrink
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
@@ -36,11 +35,12 @@ from sharpbit.model import Model
 from sharpbit.quant import verbs
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refine import Refinement
-from sharpbit.quantization import INTEGER, together
-from sharpbit.receipt import enlarged
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.quantize import INTEGER, together
+from sharpbit.verbs.receipt import upscaled
 
-SIZE = (64, 64)  # of the picture that costs are counted for
+SIZE = (64, 64)  # of the image that costs are counted for
 FEW = 12  # crops on which weights are rounded together
 CROP = 64
 PLACES = 4  # of which the most contrasted is taken
@@ -65,15 +65,15 @@ AUTHORS = {  # golden files: the authors' code on eight crops of 128x128, Set5; 
 
 def cut(photos: Path, folder: Path, number: int, scale: int) -> None:
     """Write that many crops, as many of each photo: each time the most contrasted of some at random places."""
-    paths = sorted(path for path in photos.rglob("*") if is_picture_name(path))
+    paths = sorted(path for path in photos.rglob("*") if is_image_name(path))
     each = -(-number // len(paths))
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     for k in tqdm(range(number), desc="cutting"):
         path = paths[k // each]
-        picture = np.asarray(Image.open(path).convert("RGB"))
-        height, width = (side // scale * scale for side in picture.shape[:2])
-        small = shrink(np.ascontiguousarray(picture[:height, :width]), scale)
+        image = np.asarray(Image.open(path).convert("RGB"))
+        height, width = (side // scale * scale for side in image.shape[:2])
+        small = shrink(np.ascontiguousarray(image[:height, :width]), scale)
         places = [[random.integers(0, side - CROP + 1) for side in small.shape[:2]] for _ in range(PLACES)]
         crops = [small[y : y + CROP, x : x + CROP] for y, x in places]
         Image.fromarray(max(crops, key=np.std)).save(folder / f"{k:03}_{path.stem}.png")
@@ -83,9 +83,9 @@ def read(folder: Path, count: int, side: int) -> Tensor:
     """That many of the crops, spread over all, as neighbours are of one photo."""
     crops, paths = [], sorted(folder.glob("*.png"))
     for path in paths[:: max(1, len(paths) // count)][:count]:
-        picture = np.asarray(Image.open(path).convert("RGB"))
-        top, left = ((size - side) // 2 for size in picture.shape[:2])
-        crops.append(picture[top : top + side, left : left + side].transpose(2, 0, 1))
+        image = np.asarray(Image.open(path).convert("RGB"))
+        top, left = ((size - side) // 2 for size in image.shape[:2])
+        crops.append(image[top : top + side, left : left + side].transpose(2, 0, 1))
     return torch.from_numpy(np.stack(crops)).float() / 255
 
 
@@ -144,7 +144,7 @@ def measured(model: Model, given: argparse.Namespace, scores: dict[str, list[flo
     """Fill in the sets that are missing."""
     for name in given.sets:
         if name not in scores:
-            score = evaluate(lambda small: enlarged(model.net, small), find(given.data / name)[0], model.scale)
+            score = evaluate(lambda small: upscaled(model.net, small), find(given.data / name)[0], model.scale)
             scores[name] = [round(score.psnr, 3), round(score.ssim, 4)]
 
 

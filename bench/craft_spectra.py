@@ -5,9 +5,9 @@
 Each of the network's steps takes a map of features, sends it through two window attention blocks (SRWAB) and, beside
 them, through a block of convolutions (HFERB), and joins both (HFB). Attention replaces the values at its pixels by
 averages of values, so these are shown before and after, too. An amplitude is that of the Fourier transform under a Hann
-window, averaged over channels, pictures and rings of equal frequency; curves of features show its logarithm relative to
+window, averaged over channels, images and rings of equal frequency; curves of features show its logarithm relative to
 zero frequency, as in "How Do Vision Transformers Work?" (Park and Kim, ICLR 2022), averaged over steps. The results are
-compared with the true pictures, frequency by frequency: of the network as it is, of the network whose HFERBs give what
+compared with the HR images, frequency by frequency: of the network as it is, of the network whose HFERBs give what
 they took, and of the one whose SRWABs do. Nothing is trained anew for that.
 """
 
@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit import model as models
-from sharpbit.atomic import open_atomic
-from sharpbit.image.resize import enlarge
+from sharpbit.image.resize import upscale
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
 from sharpbit.runtime import available_cpus
+from sharpbit.system.atomic import open_atomic
 
 RINGS = 24  # from zero frequency to half a cycle for each pixel, the most that rows and columns can hold
 HIGH = 0.25  # cycles for each pixel: the upper half of what they can hold
@@ -178,7 +178,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = models.load(given.weights)
     net = model.net.eval().to(memory_format=torch.channels_last)
-    amplitudes: dict[str, list[np.ndarray]] = defaultdict(list)  # (steps, rings) of each picture
+    amplitudes: dict[str, list[np.ndarray]] = defaultdict(list)  # (steps, rings) of each image
     shares: dict[str, list[list[float]]] = defaultdict(list)
     ratios: dict[str, list[np.ndarray]] = defaultdict(list)
     quality: dict[str, list[float]] = defaultdict(list)
@@ -199,7 +199,7 @@ def main() -> None:
             with idle(net, "srwa_blocks"):
                 results["without SRWAB"] = net(x)
             results["bicubic"] = torch.from_numpy(
-                np.stack([enlarge(source[..., channel], model.scale) for channel in range(3)])
+                np.stack([upscale(source[..., channel], model.scale) for channel in range(3)])
             )[None]
             for part in PARTS:
                 rows = [spectrum(step[part]) for step in seen]
@@ -210,7 +210,7 @@ def main() -> None:
             ratios[name].append(spectrum(result[0].float())[0] / true)
             values = np.rint(result[0].permute(1, 2, 0).numpy().clip(0, 1) * 255).astype(np.uint8)
             quality[name].append(psnr.of_values(*psnr.compared(values, large, model.scale, "y")))
-        print(f"\r{done} of {len(pairs)} pictures", end="", flush=True)
+        print(f"\r{done} of {len(pairs)} images", end="", flush=True)
     print(f"\n\n{given.weights.name}, {' and '.join(given.sets)}: power above {HIGH} cycles for each pixel\n")
     print("| step | " + " | ".join(PARTS) + " |\n|---|" + "---|" * len(PARTS))
     table = {part: np.mean(shares[part], 0) for part in PARTS}
@@ -229,7 +229,7 @@ def main() -> None:
         print(f"| {name} | {np.mean(quality[name]):.2f} | " + " | ".join(f"{value:.2f}" for value in within) + " |")
 
     def relative(part: str) -> np.ndarray:
-        logs = np.log(np.stack(amplitudes[part]))  # pictures, steps, rings
+        logs = np.log(np.stack(amplitudes[part]))  # images, steps, rings
         return np.asarray((logs - logs[..., :1]).mean((0, 1)))
 
     pixels, ends = "cycles for each pixel", "ln of amplitude relative to zero frequency"
@@ -244,7 +244,7 @@ def main() -> None:
         (
             "Results",
             f"{pixels} of the result",
-            "amplitude as a share of the true picture's",
+            "amplitude as a share of the HR image's",
             {name: np.mean(values, 0)[1:] for name, values in ratios.items()},
         ),
     ]

@@ -1,9 +1,9 @@
-"""How far the result of a network that sees everything depends on tiles: against the whole picture, in one run.
+"""How far the result of a network that sees everything depends on tiles: against the whole image, in one run.
 
     python bench/craft_tiles.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5] [--tiles 64 128] [--halos 16]
 
-For each size of tile and halo: PSNR (as in the tables) of whole and of tiled pictures, the largest difference of a
-value in grey levels, and the mean. Pictures that are one tile are left out.
+For each size of tile and halo: PSNR (as in the tables) of whole and of tiled images, the largest difference of a
+value in grey levels, and the mean. Images that are one tile are left out.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sharpbit import tiles
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
+from sharpbit.pipeline import tiles
 from sharpbit.runtime import RUNTIMES, Tensor, available_cpus
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     name = "torch" if given.weights.suffix in (".pth", ".safetensors") else "onnx"
     runtime = RUNTIMES[name](given.weights, threads=given.threads)
     scale = runtime.scale
-    print(f"{given.weights.name} x{scale}, {runtime.engine}; the pictures that have more than one tile, of all\n")
+    print(f"{given.weights.name} x{scale}, {runtime.engine}; the images that have more than one tile, of all\n")
     print("| set | tile | halo | cut | PSNR whole | PSNR tiled | largest difference, levels | mean |")
     print("|---|---|---|---|---|---|---|---|")
     for entry in given.sets:

@@ -1,6 +1,6 @@
 """The same network on every engine at hand: time, what really ran, memory, and quality beside it, as Markdown.
 
-    python bench/engines.py --weights ETDS [--data BENCHMARKS] [--calibrate PICTURES] [--net S,M] [--scale 3] [-o FILE]
+    python bench/engines.py --weights ETDS [--data BENCHMARKS] [--calibrate IMAGES] [--net S,M] [--scale 3] [-o FILE]
 
 ETDS is a folder of published checkpoints. Each is made plain, written as float ONNX, and quantized; every engine gets
 the same files. ncnn and LiteRT are other formats, to which nothing here converts: it is said that they are missing.
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from sharpbit.app.bench import machine, markdown, told
-from sharpbit.atomic import open_atomic
-from sharpbit.benching import Candidate, Row, Rules, bench
 from sharpbit.errors import SharpbitError
 from sharpbit.runtime import Samples, open_engine
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
 NETS = {"T": "ETDS_M5C16", "S": "ETDS_M4C32", "M": "ETDS_M6C32", "L": "ETDS_M7C48"}
 SIZES = {2: (540, 960), 3: (360, 640), 4: (270, 480)}  # all become 1080x1920
@@ -98,7 +98,7 @@ def files(checkpoint: Path, folder: Path, calibrate: str | None, kept: Path | No
     if integers.exists():
         return floats, weights, integers
     if calibrate is None:
-        told("no integer rows: give pictures to quantize with, by --calibrate")
+        told("no integer rows: give images to quantize with, by --calibrate")
         return floats, weights, None
     command = [sys.executable, "-m", "sharpbit.app.cli", "quantize", weights, "--bits", "8", "--calibrate", calibrate]
     done = subprocess.run([*command, "-o", integers], capture_output=True, text=True, check=False)
@@ -118,9 +118,9 @@ def missing() -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="folder of published checkpoints")
-    parser.add_argument("--calibrate", help="folder of pictures to quantize with")
+    parser.add_argument("--calibrate", help="folder of images to quantize with")
     parser.add_argument("--integers", type=Path, help="folder that keeps the integer files for the next run")
-    parser.add_argument("--data", nargs="*", default=[], help="sets of test pictures, for the quality")
+    parser.add_argument("--data", nargs="*", default=[], help="sets of test images, for the quality")
     parser.add_argument("--net", default="T,S,M,L")
     parser.add_argument("--scale", default="2,3,4")
     parser.add_argument("--size", help="HEIGHTxWIDTH instead of what becomes 1080x1920")

@@ -1,7 +1,7 @@
 """Evaluating ETDS-M on three sets at three scales: sharpbit against the same loop in eager PyTorch, in one run.
 
-Everything counts from the files on: decoding, making the small pictures, the network, PSNR and SSIM. The loop in
-PyTorch reads each picture once, resizes by matrices, runs the network without gradients on all threads, and computes
+Everything counts from the files on: decoding, making the LR images, the network, PSNR and SSIM. The loop in
+PyTorch reads each image once, resizes by matrices, runs the network without gradients on all threads, and computes
 SSIM with separable windows: not how such loops are mostly written, but how one would write it to be quick. Numbers of
 both sides are compared, so that they did the same work.
 

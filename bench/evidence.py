@@ -1,11 +1,11 @@
 """PAMS, DDTB, CADyQ and CABM on a small SRResNet: train, measure, one table, and whether what papers say holds in it.
 
-    python bench/evidence.py --data PICTURES --benchmarks BENCHMARKS               all rows with the first seed
+    python bench/evidence.py --data IMAGES --benchmarks BENCHMARKS               all rows with the first seed
     python bench/evidence.py ... --seeds 11 12 --rows pams8-again cadyq            some rows with further seeds
     python bench/evidence.py ... --measure                                         only what was trained already
     python bench/evidence.py ... --measure --keep research                         and keep small files of some
 
-PICTURES is a folder of pictures to train on, at any depth; BENCHMARKS/Set5/HR/*.png and so on are the benchmarks. The
+IMAGES is a folder of images to train on, at any depth; BENCHMARKS/Set5/HR/*.png and so on are the benchmarks. The
 rows are the recipes of `recipes/evidence`. What other rows begin with, the float network and PAMS at 8 bits, is trained
 with the first seed alone. Run again, it goes on from the last checkpoint, and measures again only what has changed. The
 table has all that lies in RUNS: `evidence.md`, `evidence.csv` and `evidence.json` are written there. Prints the
@@ -34,10 +34,10 @@ import torch
 import sharpbit
 from sharpbit import model as models
 from sharpbit import recipe
-from sharpbit.atomic import open_atomic
 from sharpbit.data.pairs import Pairs
-from sharpbit.evaluation import evaluate
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.system.atomic import open_atomic
+from sharpbit.verbs.evaluate import evaluate
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "evidence"
 FLOAT = "float"
@@ -65,9 +65,9 @@ class Row:
         act: bits of activations, or those to choose from.
         steps: of training.
         minutes: that these took: of a hundred steps in the middle, times their number; None of too few.
-        image: by the name of the set, numbers of whole pictures: `psnr` in dB, `fqr` in bits, `published` and `bitops`
-            in 1e9 for a picture.
-        patch: the same of pictures enlarged patch by patch.
+        image: by the name of the set, numbers of whole images: `psnr` in dB, `fqr` in bits, `published` and `bitops`
+            in 1e9 for an image.
+        patch: the same of images upscaled patch by patch.
         weights: SHA-256 of the file.
     """
 
@@ -186,7 +186,7 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
 
 
 def _claim(rows: Sequence[Row], text: str, one: str, other: str, *, least: float) -> Claim:
-    """That `one` has `least` dB more on every set, in whole pictures."""
+    """That `one` has `least` dB more on every set, in whole images."""
     differences = _differences(rows, one, other, "image")
     if not differences:
         return Claim(text, differences, "not trained", None)
@@ -258,7 +258,7 @@ def markdown(rows: Sequence[Row], found: Sequence[Claim]) -> str:
         cells = [row.name, row.weight, row.act, str(row.seed), *psnrs, *costs, _text(row.minutes, 1)]
         lines.append(f"| {' | '.join(cells)} |")
     notes = (
-        f"PSNR of Y in dB. In patches: {PATCH} small pixels, one every {STEP}. FQR and BitOPs: of a picture of"
+        f"PSNR of Y in dB. In patches: {PATCH} small pixels, one every {STEP}. FQR and BitOPs: of an image of"
         f" {sets[-1] if sets else 'the last set'}, in patches. Minutes: of training. {machine()}."
     )
     lines += ["", notes, "", f"| claim | {' | '.join(sets)} | seeds | |", f"|---|{'---|' * len(sets)}---|---|"]
@@ -324,7 +324,7 @@ def write(rows: Sequence[Row], found: Sequence[Claim], folder: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of pictures to train on")
+    parser.add_argument("--data", type=Path, help="folder of images to train on")
     parser.add_argument("--benchmarks", required=True, type=Path, help="folder of the benchmarks")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "evidence")
     parser.add_argument("--seeds", nargs="+", type=int, default=[SEED])
@@ -337,7 +337,7 @@ def main() -> int:
         torch.set_num_threads(given.threads)
     if not given.measure:
         if given.data is None:
-            parser.error("give the folder of the pictures to train on with --data, or train nothing with --measure")
+            parser.error("give the folder of the images to train on with --data, or train nothing with --measure")
         train([*SHARED, *given.rows], given.seeds, Pairs.from_folder(given.data, 2), given.runs)
     rows = measure(given.runs, find(given.benchmarks), given.threads)
     if not rows:

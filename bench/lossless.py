@@ -17,16 +17,16 @@ from sharpbit.data import calibration
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.quant.lossless import Settings, quantize_chain
-from sharpbit.receipt import enlarged
 from sharpbit.reparam.chain import relu_chain
+from sharpbit.verbs.receipt import upscaled
 
 SIZES = {"T": "M5C16", "S": "M4C32", "M": "M6C32", "L": "M7C48"}
 ABLATION = {
     "a scale per channel, weights to the nearest": Settings(carry=False, fit=False, compensate=False, steps=0),
     "+ fitted, compensated rounding": Settings(carry=False, steps=0),
-    "+ the picture carried": Settings(steps=0),
+    "+ the image carried": Settings(steps=0),
     "+ tuned (the method)": Settings(),
-    "tuned, the picture not carried": Settings(carry=False),
+    "tuned, the image not carried": Settings(carry=False),
     "tuned, weights to the nearest": Settings(compensate=False),
 }
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def scores(net: torch.nn.Module, sets: list, scale: int) -> list[float]:
-    return [evaluate(lambda small: enlarged(net.eval(), small), item, scale).psnr for item in sets]
+    return [evaluate(lambda small: upscaled(net.eval(), small), item, scale).psnr for item in sets]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Peak memory and time of `sharpbit upscale` on large pictures, as rows of a Markdown table.
+"""Peak memory and time of `sharpbit upscale` on large images, as rows of a Markdown table.
 
     python bench/memory.py [--size WIDTHxHEIGHT]... [--scale N] [--threads N] [--limit GIB]
 
-Each picture is drawn strip by strip (gradients and noise, the worst case for PNG), enlarged by the installed command
+Each image is drawn strip by strip (gradients and noise, the worst case for PNG), upscaled by the installed command
 in a process of its own, and measured with what the system counted for that process.
 """
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=float, metavar="GIB", help="exit with 1 if a run needs more")
     given = parser.parse_args()
-    print("| picture | scale | peak memory | seconds | threads | machine | sharpbit | date |")
+    print("| image | scale | peak memory | seconds | threads | machine | sharpbit | date |")
     print("|---|---|---|---|---|---|---|---|")
     most = 0.0
     for size in given.size or ["6000x4000", "12000x8000"]:

@@ -1,7 +1,7 @@
 """PSNR and SSIM of models, measured from the installed command on PNG files.
 
-Each benchmark picture is cropped at the top left to multiples of 12, made small by the MATLAB-compatible bicubic of
-`sharpbit.image.resize`, written as PNG, enlarged by `sharpbit upscale`, read again and compared on the Y channel
+Each benchmark image is cropped at the top left to multiples of 12, made small by the MATLAB-compatible bicubic of
+`sharpbit.image.resize`, written as PNG, upscaled by `sharpbit upscale`, read again and compared on the Y channel
 without a border of `scale` pixels.
 
     python bench/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from sharpbit import modelfile, zoo
-from sharpbit.atomic import open_atomic
 from sharpbit.image.resize import resize, shrink
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 from sharpbit.modelfile import Metric
+from sharpbit.system.atomic import open_atomic
 
 PROTOCOL = (
     "Y channel, border = scale, 8 bits; HR cropped to multiples of 12, LR by MATLAB-style bicubic; "
@@ -37,14 +37,14 @@ Pair = tuple[Path, np.ndarray]
 
 
 def prepare(folder: Path, scale: int, small: Path) -> dict[str, np.ndarray]:
-    """Write the low-resolution pictures of a benchmark to `small`; returns the true ones by name."""
+    """Write the low-resolution images of a benchmark to `small`; returns the true ones by name."""
     small.mkdir(parents=True)
     truth = {}
     for path in sorted((folder / "HR").glob("*.png")):
-        picture = np.array(Image.open(path).convert("RGB"))
-        picture = picture[: picture.shape[0] // 12 * 12, : picture.shape[1] // 12 * 12]
-        Image.fromarray(shrink(picture, scale)).save(small / path.name)
-        truth[path.name] = picture
+        image = np.array(Image.open(path).convert("RGB"))
+        image = image[: image.shape[0] // 12 * 12, : image.shape[1] // 12 * 12]
+        Image.fromarray(shrink(image, scale)).save(small / path.name)
+        truth[path.name] = image
     if not truth:
         sys.exit(f"{folder / 'HR'} holds no PNG files")
     return truth
@@ -58,8 +58,8 @@ def measure(model: str, scale: int, folder: Path) -> tuple[float, float]:
         if model == "bicubic":
             large.mkdir()
             for name in truth:
-                picture = np.array(Image.open(small / name)).astype(np.float64)
-                out = resize(picture, picture.shape[0] * scale, picture.shape[1] * scale, scale=scale)
+                image = np.array(Image.open(small / name)).astype(np.float64)
+                out = resize(image, image.shape[0] * scale, image.shape[1] * scale, scale=scale)
                 Image.fromarray(np.rint(np.clip(out, 0, 255)).astype(np.uint8)).save(large / name)
         else:
             command = Path(sys.executable).with_name("sharpbit")

@@ -1,8 +1,8 @@
-"""The share of pixels in queries, by set of pictures, size of patch, threshold and classifier.
+"""The share of pixels in queries, by set of images, size of patch, threshold and classifier.
 
 python bench/query_fraction.py --data BENCHMARKS/Set14/HR BENCHMARKS/BSD100/HR PHOTOS2K [--figure FILE.svg]
 
-Pictures are shrunk `--scale` times first, four times as in the paper, whose own shares (derived from its tables, at a
+Images are shrunk `--scale` times first, four times as in the paper, whose own shares (derived from its tables, at a
 threshold of 0.5) are 0.490 for Urban100 at 72, 0.575 for Test2K at 96 and 0.656 for Test4K at 96. `--classifier
 OTHER.npz` compares.
 """
@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sharpbit.clusters import cluster
-from sharpbit.clusters.classifier import Classifier, embedded
-from sharpbit.image import is_picture_name, read
+from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
-from sharpbit.patches import grid
+from sharpbit.twopass.classifier import Classifier, embedded
+from sharpbit.twopass.patches import grid
+from sharpbit.twopass.roles import cluster
 
 SHARED = 6  # pixels that neighbouring patches have in common
 PATCHES = (48, 72, 96)
@@ -33,26 +33,26 @@ COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 840, 400, 60, 44, 330, 44
 
 
-def small_pictures(folder: Path, scale: int) -> list[np.ndarray]:
+def small_images(folder: Path, scale: int) -> list[np.ndarray]:
     found = []
-    for path in sorted(path for path in folder.rglob("*") if is_picture_name(path)):
-        picture = read(path).rgb8()
-        height, width = (size // scale * scale for size in picture.shape[:2])
-        found.append(shrink(np.ascontiguousarray(picture[:height, :width]), scale))
+    for path in sorted(path for path in folder.rglob("*") if is_image_name(path)):
+        image = read(path).rgb8()
+        height, width = (size // scale * scale for size in image.shape[:2])
+        found.append(shrink(np.ascontiguousarray(image[:height, :width]), scale))
     return found
 
 
-def shares(pictures: list[np.ndarray], patch: int, classifier: Classifier) -> dict[str, Any]:
-    """For each threshold the mean share over the pictures."""
+def shares(images: list[np.ndarray], patch: int, classifier: Classifier) -> dict[str, Any]:
+    """For each threshold the mean share over the images."""
     each, patches = [], 0
-    for picture in pictures:
-        pieces = grid(*picture.shape[:2], patch, patch - SHARED)
-        vectors = classifier.vectors([piece.cut(picture) for piece in pieces])
+    for image in images:
+        pieces = grid(*image.shape[:2], patch, patch - SHARED)
+        vectors = classifier.vectors([piece.cut(image) for piece in pieces])
         pixels = [piece.pixels for piece in pieces]
         each.append([cluster(vectors, threshold).query_fraction(pixels) for threshold in THRESHOLDS])
         patches += len(pieces)
     mean = np.mean(each, 0)
-    return {"patches": patches / len(pictures), "shares": dict(zip(map(str, THRESHOLDS), mean.tolist(), strict=True))}
+    return {"patches": patches / len(images), "shares": dict(zip(map(str, THRESHOLDS), mean.tolist(), strict=True))}
 
 
 def figure(rows: list[dict[str, Any]]) -> str:
@@ -100,18 +100,18 @@ def main() -> None:
     classifiers = {"embedded": embedded()} | {path.stem: Classifier.read(path) for path in given.classifier}
     rows = []
     for folder in given.data:
-        pictures = small_pictures(folder, given.scale)
+        images = small_images(folder, given.scale)
         name = folder.parent.name if folder.name == "HR" else folder.name
         work = [(patch, which) for patch in given.patch for which in classifiers]
         for patch, which in tqdm(work, name, delay=2, leave=False):
-            found = shares(pictures, patch, classifiers[which])
-            rows.append({"data": name, "pictures": len(pictures), "patch": patch, "classifier": which, **found})
+            found = shares(images, patch, classifiers[which])
+            rows.append({"data": name, "pictures": len(images), "patch": patch, "classifier": which, **found})
     if given.figure:
         given.figure.write_text(figure(rows))
     if given.json:
         print(json.dumps(rows, indent=1))
         return
-    print(f"| data | pictures | patch | patches each | classifier | {' | '.join(map(str, SHOWN))} |")
+    print(f"| data | images | patch | patches each | classifier | {' | '.join(map(str, SHOWN))} |")
     print("|---|---|---|---|---|" + "---|" * len(SHOWN))
     for row in rows:
         cells = (row["data"], row["pictures"], row["patch"], f"{row['patches']:.1f}", row["classifier"])

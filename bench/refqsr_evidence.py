@@ -1,10 +1,10 @@
 """RefQSR on a small SRResNet: 8 and 4 bits in two passes against 8 and 4 bits everywhere, and without what is its own.
 
-    python bench/refqsr_evidence.py --data PICTURES --sets BENCHMARKS/Set14 BENCHMARKS/BSD100 PHOTOS2K
+    python bench/refqsr_evidence.py --data IMAGES --sets BENCHMARKS/Set14 BENCHMARKS/BSD100 PHOTOS2K
     python bench/refqsr_evidence.py ... --seeds 10 11 12                   with further seeds
     python bench/refqsr_evidence.py --sets ... --measure                   only what was trained already
 
-PICTURES is a folder of pictures to train on, at any depth. The rows are the recipes of `recipes/evidence/refqsr`; they
+IMAGES is a folder of images to train on, at any depth. The rows are the recipes of `recipes/evidence/refqsr`; they
 begin with DDTB at 8 bits and have the float network as their teacher, both trained with the first seed alone by recipes
 of `recipes/evidence`, or taken from RUNS where `bench/evidence.py` left them. Run again, it goes on from the last
 checkpoint. Prints the table and what holds in it; ends with 1 if RefQSR is not better than 4 bits everywhere.
@@ -27,16 +27,16 @@ from evidence import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
 
 from sharpbit import model as models
 from sharpbit import recipe
-from sharpbit.atomic import open_atomic
-from sharpbit.clusters.picture import clustered
 from sharpbit.cost.published import Bits
 from sharpbit.cost.two_pass import count_two_pass
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import SharpbitError
-from sharpbit.evaluation import evaluate
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.patchwise import Cost
 from sharpbit.quant.refqsr import TwoPass
+from sharpbit.system.atomic import open_atomic
+from sharpbit.twopass.clustering import clustered
+from sharpbit.verbs.evaluate import evaluate
 
 SHARED = ("small-x2", "small-ddtb8-x2")  # by all rows and seeds
 ROWS = {  # row: recipe
@@ -66,7 +66,7 @@ class Row:
         seed: of its training.
         psnr: dB by set.
         fqr: mean bits of activations by set.
-        bitops: in 1e9 for a picture, as published, by set.
+        bitops: in 1e9 for an image, as published, by set.
         queries: share of the pixels in queries by set; 0 where there is one pass.
         minutes: of training.
         weights: SHA-256 of the file.
@@ -140,7 +140,7 @@ def _told(cost: Cost | None) -> tuple[float, float, float]:
 
 
 def _cost(model: models.Model, two: TwoPass, item: Benchmark) -> tuple[float, float, float]:
-    """FQR, BitOPs in 1e9 and the share of queries, means over the pictures of a set."""
+    """FQR, BitOPs in 1e9 and the share of queries, means over the images of a set."""
     count = count_two_pass(model.arch.name, model.arch.build(model.config), two, model.config.width)  # type: ignore[attr-defined]
     high, low = Bits(8, 8), Bits(two.medium, two.low)
     found = []
@@ -207,8 +207,8 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of pictures to train on")
-    parser.add_argument("--sets", nargs="+", required=True, type=Path, help="folders of test pictures")
+    parser.add_argument("--data", type=Path, help="folder of images to train on")
+    parser.add_argument("--sets", nargs="+", required=True, type=Path, help="folders of test images")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "refqsr")
     parser.add_argument("--seeds", nargs="+", type=int, default=[SEED])
     parser.add_argument("--threads", type=int, help="threads that work; all by default")
@@ -219,7 +219,7 @@ def main() -> int:
     sets = [item for folder in given.sets for item in find(folder)]
     if not given.measure:
         if given.data is None:
-            parser.error("give the folder of the pictures to train on with --data, or train nothing with --measure")
+            parser.error("give the folder of the images to train on with --data, or train nothing with --measure")
         train(given.seeds, Pairs.from_folder(given.data, 2), given.runs)
     rows = measure(given.runs, sets, given.threads)
     if not rows:

@@ -22,8 +22,8 @@ from pathlib import Path
 from sharpbit.cost.published import Bits
 from sharpbit.cost.two_pass import TwoPassCount, Volume, count_two_pass
 from sharpbit.model import build
-from sharpbit.patches import grid
 from sharpbit.quant.refqsr import published
+from sharpbit.twopass.patches import grid
 
 NAMES = {"SRResNet": "srresnet", "CARN": "carn", "ELAN": "elan"}
 SIZES = {"Urban100": (180, 320), "Test2K": (270, 512), "Test4K": (540, 1024)}  # height and width for which they count

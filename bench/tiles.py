@@ -1,4 +1,4 @@
-"""Time against tile size: one picture, all sizes in turn, medians of several rounds.
+"""Time against tile size: one image, all sizes in turn, medians of several rounds.
 
 python bench/tiles.py [--model NAME] [--rounds N]
 """
@@ -11,19 +11,19 @@ import time
 
 import numpy as np
 
-from sharpbit.image import Metadata, Picture
-from sharpbit.upscaler import Upscaler
+from sharpbit.image import ImageData, Metadata
+from sharpbit.pipeline.upscaler import Upscaler
 
 SIZES = (64, 128, 192, 256, 384, 512, 1024)
 
 
-def picture(height: int, width: int) -> Picture:
-    """Smooth shapes and some noise; the time does not depend on what is in a picture."""
+def image(height: int, width: int) -> ImageData:
+    """Smooth shapes and some noise; the time does not depend on what is in an image."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:height, 0:width]
     base = 128 + 90 * np.sin(x / 37) * np.cos(y / 23)
     pixels = base[..., None] + rng.normal(0, 8, (height, width, 3))
-    return Picture(np.clip(pixels, 0, 255).astype(np.uint8), None, Metadata(), (), "array")
+    return ImageData(np.clip(pixels, 0, 255).astype(np.uint8), None, Metadata(), (), "array")
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--model", default="x2-clean-balanced")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    source = picture(1080, 1920)
+    source = image(1080, 1920)
     upscalers = {size: Upscaler(given.model, tile=size) for size in SIZES}
     times: dict[int, list[float]] = {size: [] for size in SIZES}
     for _ in range(given.rounds):

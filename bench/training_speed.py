@@ -1,10 +1,10 @@
-"""How fast training gets its pictures: ours beside a plain loop as in BasicSR, in one run.
+"""How fast training gets its images: ours beside a plain loop as in BasicSR, in one run.
 
 python bench/training_speed.py --data PHOTOS [--prepared DIR] [--workers N] [--seconds S] [--device cpu] [--json]
 
 The plain loop is what the common frameworks do: a folder of cut PNG files, large and small; each crop opens two of them
 with Pillow, cuts, flips and turns in numpy, becomes a float tensor; workers of a DataLoader make batches. It is written
-here for the comparison. Ours holds the pictures in memory and cuts a batch by one gather. Both make crops of 48 small
+here for the comparison. Ours holds the images in memory and cuts a batch by one gather. Both make crops of 48 small
 pixels at x4, 16 a step, from the same files. They are measured in turn, several times each, after warming up.
 
 Two things are told: crops a second of the data path alone, and steps with a network, with the share of a step's time in
@@ -165,7 +165,7 @@ def main() -> None:
     for name, row in found["rows"].items():
         print(f"| {name} | {row['crops_a_second']:,.0f} | {row['steps_a_second']:.2f} | {row['waits']:.1%} |")
     print(
-        f"\n{found['faster']:.1f} times as many crops a second. {found['pictures']} cut pictures, crops of {PATCH}"
+        f"\n{found['faster']:.1f} times as many crops a second. {found['pictures']} cut images, crops of {PATCH}"
         f" small pixels at x{SCALE}, {BATCH} a step; {found['workers']} workers, {torch.get_num_threads()} threads,"
         f" {found['device']}; medians of {given.rounds} rounds of {given.seconds:g} s each."
     )

@@ -1,10 +1,10 @@
-"""Time of files in two passes against that of the plain file of the same network, on pictures, in turn, in one run.
+"""Time of files in two passes against that of the plain file of the same network, on images, in turn, in one run.
 
     python bench/two_passes.py plain.onnx two.onnx [more.onnx] --data FOLDER [--threads 2] [--rounds 5]
     python bench/two_passes.py --make research/small-pams8-x2.safetensors --data FOLDER
 
-FOLDER holds large pictures; they are made small first, as `sharpbit evaluate` does. Printed is the median over rounds
-of the time of all pictures, its ratio to that of the first file, their mean PSNR (Y, as `sharpbit evaluate` has it),
+FOLDER holds large images; they are made small first, as `sharpbit evaluate` does. Printed is the median over rounds
+of the time of all images, its ratio to that of the first file, their mean PSNR (Y, as `sharpbit evaluate` has it),
 and which roads patches took.
 
 `--make` takes a network quantized in training to 8 bits, and compares its plain file with one in two passes of 8 and 4
@@ -23,23 +23,23 @@ from pathlib import Path
 import numpy as np
 
 from sharpbit.measure.benchmarks import Benchmark, find
-from sharpbit.measure.enlarge import by
 from sharpbit.measure.evaluate import evaluate
+from sharpbit.measure.upscaling import by
+from sharpbit.pipeline.samples import to_float
 from sharpbit.runtime import Runtime, open_engine
-from sharpbit.samples import to_float
 
 
-def seconds(runtime: Runtime, pictures: list[np.ndarray]) -> float:
-    """All pictures, one after the other, in whole; bytes in."""
+def seconds(runtime: Runtime, images: list[np.ndarray]) -> float:
+    """All images, one after the other, in whole; bytes in."""
     started = time.perf_counter()
-    for picture in pictures:
-        next(iter(runtime([picture if runtime.samples == np.uint8 else to_float(picture)])))
+    for image in images:
+        next(iter(runtime([image if runtime.samples == np.uint8 else to_float(image)])))
     return time.perf_counter() - started
 
 
 def quality(runtime: Runtime, sets: list[Benchmark]) -> float:
-    """Mean PSNR of all pictures."""
-    scores = [score.psnr for item in sets for score in evaluate(by(runtime), item, runtime.scale).pictures]
+    """Mean PSNR of all images."""
+    scores = [score.psnr for item in sets for score in evaluate(by(runtime), item, runtime.scale).images]
     return statistics.mean(scores)
 
 
@@ -48,9 +48,9 @@ def made(path: Path, folder: Path) -> list[Path]:
     import torch
 
     from sharpbit import model as models
-    from sharpbit import qat
     from sharpbit.export.onnx import export
     from sharpbit.quant.refqsr import published
+    from sharpbit.verbs import qat
 
     source = models.load(path)
     entry = next(entry for entry in source.history if entry["verb"] == "quantize")
@@ -84,14 +84,14 @@ def compare(files: list[Path], given: argparse.Namespace) -> None:
     runtimes = {path: open_engine(path, "onnx", threads=given.threads) for path in files}
     scale = next(iter(runtimes.values())).scale
     sets = find(given.data)
-    pictures = [item.pair(path, scale)[0] for item in sets for path in item.large]
+    images = [item.pair(path, scale)[0] for item in sets for path in item.large]
     psnr = {path: quality(runtime, sets) for path, runtime in runtimes.items()}  # which also warms up
     times: dict[Path, list[float]] = {path: [] for path in runtimes}
     for _ in range(given.rounds):
         for path, runtime in runtimes.items():
-            times[path].append(seconds(runtime, pictures))
+            times[path].append(seconds(runtime, images))
     first = statistics.median(times[files[0]])
-    print(f"{len(pictures)} pictures, {given.threads} threads, median of {given.rounds}\n")
+    print(f"{len(images)} images, {given.threads} threads, median of {given.rounds}\n")
     print("| file | precision | seconds | against the first | PSNR | patches |\n|---|---|---|---|---|---|")
     for path, runtime in runtimes.items():
         took = statistics.median(times[path])

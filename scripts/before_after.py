@@ -1,4 +1,4 @@
-"""Make the picture that shows what sharpbit does: details of the demonstration picture, enlarged in two ways.
+"""Make the image that shows what sharpbit does: details of the demonstration image, upscaled in two ways.
 
 python scripts/before_after.py [--scale 4] [--model NAME] [--out OUT]
 """
@@ -19,12 +19,12 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PANEL = (272, 304)  # width and height of each shown detail
 GAP, WIDE_GAP = 6, 18  # between the two ways, and between details
 PAPER, INK, FIELD = (255, 255, 255), (255, 255, 255), (24, 26, 34)
-DETAILS = ((68, 80), (216, 164))  # their middles, in the demonstration picture: the owl's face; boat, cat and roof
+DETAILS = ((68, 80), (216, 164))  # their middles, in the demonstration image: the owl's face; boat, cat and roof
 
 
-def bicubic(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The picture enlarged by cubic convolution, as by MATLAB's `imresize`."""
-    large = resize(picture.astype(np.float64), picture.shape[0] * scale, picture.shape[1] * scale)
+def bicubic(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """The image upscaled by cubic convolution, as by MATLAB's `imresize`."""
+    large = resize(image.astype(np.float64), image.shape[0] * scale, image.shape[1] * scale)
     return np.rint(np.clip(large, 0, 255)).astype(np.uint8)
 
 
@@ -42,14 +42,14 @@ def compare(small: NDArray[np.uint8], scale: int, model: str) -> Image.Image:
     """Every detail twice, side by side: bicubic on the left, sharpbit on the right.
 
     Args:
-        small: the demonstration picture.
-        scale: how many times to enlarge it.
+        small: the demonstration image.
+        scale: how many times to upscale it.
         model: name or path of the model that does so.
     """
     ways = ((f"bicubic x{scale}", bicubic(small, scale)), (f"sharpbit x{scale}", sharpbit.upscale(small, model=model)))
     zoom = 2 if scale == 2 else 1  # what x2 gives is shown twice as large, so that one can see anything
     width, height = PANEL
-    columns, rows = width // (scale * zoom), height // (scale * zoom)  # of the demonstration picture
+    columns, rows = width // (scale * zoom), height // (scale * zoom)  # of the demonstration image
     pair = 2 * width + GAP + WIDE_GAP
     sheet = Image.new("RGB", (pair * len(DETAILS) - WIDE_GAP, height), PAPER)
     for i, (middle_x, middle_y) in enumerate(DETAILS):
@@ -65,10 +65,10 @@ def compare(small: NDArray[np.uint8], scale: int, model: str) -> Image.Image:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description="Make the before-and-after picture.")
+    parser = argparse.ArgumentParser(description="Make the before-and-after image.")
     parser.add_argument("--scale", type=int, choices=(2, 3, 4), default=4)
     parser.add_argument("--model", help="name or path (default: x<scale>-clean-balanced)")
-    parser.add_argument("--demo", type=Path, default=IMAGES / "demo.png", help="the small picture")
+    parser.add_argument("--demo", type=Path, default=IMAGES / "demo.png", help="the LR image")
     parser.add_argument("--out", type=Path, default=IMAGES / "before_after.png")
     arguments = parser.parse_args()
     with Image.open(arguments.demo) as image:

@@ -1,4 +1,4 @@
-"""Write tests/nasty_manifest.json: what reading each file of the collection of difficult pictures must give.
+"""Write tests/nasty_manifest.json: what reading each file of the collection of difficult images must give.
 
     python scripts/make_nasty_manifest.py [FOLDER]      (default: ../shared/data/nasty)
 
@@ -8,7 +8,7 @@ compares two programs. Where ImageMagick is wrong, or a broken file is read by o
 
 Keys of the manifest: one per file (its path in the folder), each with
 
-    outcome      "ok", or "error": one sentence and no picture
+    outcome      "ok", or "error": one sentence and no image
     reason       why, where a person decided (optional)
     height, width   after the orientation was applied
     orientation  the tag in the file, 1 to 8 (1 if there is none)
@@ -17,8 +17,8 @@ Keys of the manifest: one per file (its path in the folder), each with
     alpha        whether there is any
     icc          size of the embedded colour profile in bytes, 0 if none, -1 if it must be a new one (sRGB)
     exif         whether there is an EXIF block (in TIFF: a directory of it, or a word such as Make or Software)
-    frames       how many pictures the file holds, if more than one
-    colours      means of 4 x 4 equal parts of the picture, row by row, each [R, G, B, A] from 0 to 1; the colours are
+    frames       how many images the file holds, if more than one
+    colours      means of 4 x 4 equal parts of the image, row by row, each [R, G, B, A] from 0 to 1; the colours are
                  weighted by alpha, and null where a part is wholly transparent; null if there is no witness
     tolerance    by how much a mean may differ (lossy formats are decoded with other inverse transforms elsewhere)
 """
@@ -35,7 +35,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = 4
-WORDS = (  # in the first directory of a TIFF file these are about the picture, the others about its samples
+WORDS = (  # in the first directory of a TIFF file these are about the image, the others about its samples
     *("ImageDescription", "Make", "Model", "Software", "ModifyDate", "Artist", "HostComputer", "Copyright", "Rating"),
     "RatingPercent",
 )
@@ -47,8 +47,8 @@ LOSSY = {"JPEG", "WEBP", "JP2", "J2K", "JPC", "AVIF", "HEIC", "DDS"}
 DECIDED: dict[str, tuple[Any, str]] = {
     "libjxl/external_pngsuite_ct1n0g04.png": ({"channels": 1}, "its header says greyscale"),
     "libjxl/external_pngsuite_ctzn0g04.png": ({"channels": 1}, "its header says greyscale"),
-    "pillow/00r0_gray_l.jp2": ("error", "its code stream is damaged: every reader sees another size, and no picture"),
-    "pillow/00r1_graya_la.jp2": ("error", "its code stream is damaged: every reader sees another size, and no picture"),
+    "pillow/00r0_gray_l.jp2": ("error", "its code stream is damaged: every reader sees another size, and no image"),
+    "pillow/00r1_graya_la.jp2": ("error", "its code stream is damaged: every reader sees another size, and no image"),
     "pillow/16_bit_binary_pgm.tiff": ("error", "signed 32-bit samples are not supported, and say so"),
     "pillow/16bit.s.tif": ("error", "signed 16-bit samples are not supported, and say so"),
     "pillow/10ct_32bit_128.tiff": ("error", "floating-point samples are not supported, and say so"),
@@ -98,7 +98,7 @@ DECIDED: dict[str, tuple[Any, str]] = {
     ),
     "pillow/tiff_tiled_cmyk_jpeg.tif": (
         {"like": "pillow/pil_sample_cmyk.jpg"},
-        "tiles are not read by ImageMagick; the same picture as JPEG",
+        "tiles are not read by ImageMagick; the same image as JPEG",
     ),
     "pillow/truncated_jpeg.jpg": ("error", "the last rows are missing, which ImageMagick fills in with a warning"),
 }
@@ -144,7 +144,7 @@ def _facts(path: Path, tags: dict[str, Any]) -> dict[str, Any]:
     if pixels.returncode or len(pixels.stdout) != height * width * 8:
         return {"outcome": "error", "reason": _complaint(pixels)}
     frames = _run("identify", "-format", "%p\n", str(path)).stdout.count(b"\n")
-    frames = max(frames, tags.get("frames", 1))  # ImageMagick knows no animated PNG and no second picture of a JPEG
+    frames = max(frames, tags.get("frames", 1))  # ImageMagick knows no animated PNG and no second image of a JPEG
     return {
         "outcome": "ok",
         "height": height,
@@ -217,7 +217,7 @@ def _first(path: Path) -> str:
 def _complaint(run: subprocess.CompletedProcess[bytes]) -> str:
     lines = run.stderr.decode("utf-8", "replace").splitlines()
     words = lines[0].split(": ", 1)[1].split(" `")[0].split("/")[0][:100].strip(" .:") if lines else ""
-    return "ImageMagick: " + (words or "no picture")
+    return "ImageMagick: " + (words or "no image")
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[bytes]:

@@ -1,8 +1,8 @@
-"""Draw the demonstration picture: an owl above a lake at dusk, and a town on a hill.
+"""Draw the demonstration image: an owl above a lake at dusk, and a town on a hill.
 
-Everything is computed here from curves and polygons, so the picture belongs to this repository and owes nobody
-anything. It is drawn at three times the size of the large picture, averaged down to it, and then made four times
-smaller just as the low-resolution pictures of the benchmarks are.
+Everything is computed here from curves and polygons, so the image belongs to this repository and owes nobody
+anything. It is drawn at three times the size of the upscaled image, averaged down to it, and then made four times
+smaller just as the low-resolution images of the benchmarks are.
 
     python scripts/render_demo.py [OUT] [--truth LARGE.png]
 """
@@ -23,9 +23,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from sharpbit.image.resize import shrink
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images" / "demo.png"
-WIDTH, HEIGHT = 1248, 832  # of the large picture, and the units of every coordinate below
-SCALE = 4  # how many times smaller the demonstration picture is
-OVERSAMPLE = 3  # drawn samples per pixel of the large picture, along each side
+WIDTH, HEIGHT = 1248, 832  # of the upscaled image, and the units of every coordinate below
+SCALE = 4  # how many times smaller the demonstration image is
+OVERSAMPLE = 3  # drawn samples per pixel of the upscaled image, along each side
 SUN = (640.0, 392.0)
 SHORE = 556.0  # where the lake begins
 
@@ -64,7 +64,7 @@ def turned(points: Iterable[Point], angle: float, about: Point = (0, 0), to: Poi
 
 
 class Layer:
-    """A transparent sheet to draw on, in units of the large picture."""
+    """A transparent sheet to draw on, in units of the upscaled image."""
 
     def __init__(self) -> None:
         self.image = Image.new("RGBA", (WIDTH * OVERSAMPLE, HEIGHT * OVERSAMPLE))
@@ -105,13 +105,13 @@ class Layer:
                 self.ellipse(x, y, half, half, colour)
 
     def flat(self) -> tuple[Field, Field]:
-        """Colour `(H, W, 3)` and cover `(H, W, 1)` at the size of the large picture."""
+        """Colour `(H, W, 3)` and cover `(H, W, 1)` at the size of the upscaled image."""
         small = np.asarray(self.image.reduce(OVERSAMPLE), np.float32)
         return small[..., :3], small[..., 3:] / 255
 
 
 class Canvas:
-    """The large picture, as float colours from 0 to 255."""
+    """The upscaled image, as float colours from 0 to 255."""
 
     def __init__(self) -> None:
         self.y, self.x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32) + 0.5
@@ -990,7 +990,7 @@ def leaves(canvas: Canvas) -> None:
 
 
 def render() -> NDArray[np.uint8]:
-    """The large picture, `(HEIGHT, WIDTH, 3)` uint8."""
+    """The upscaled image, `(HEIGHT, WIDTH, 3)` uint8."""
     canvas = Canvas()
     sky(canvas)
     mountains(canvas)
@@ -1010,17 +1010,15 @@ def render() -> NDArray[np.uint8]:
 
 
 def demo() -> NDArray[np.uint8]:
-    """The demonstration picture, `(208, 312, 3)` uint8."""
+    """The demonstration image, `(208, 312, 3)` uint8."""
     return shrink(render(), SCALE)
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description="Draw the demonstration picture.")
-    parser.add_argument(
-        "out", nargs="?", type=Path, default=OUT, help="the small picture (default: docs/images/demo.png)"
-    )
-    parser.add_argument("--truth", type=Path, help="also write the large picture that it was made from")
+    parser = argparse.ArgumentParser(description="Draw the demonstration image.")
+    parser.add_argument("out", nargs="?", type=Path, default=OUT, help="the LR image (default: docs/images/demo.png)")
+    parser.add_argument("--truth", type=Path, help="also write the upscaled image that it was made from")
     arguments = parser.parse_args()
     large = render()
     if arguments.truth is not None:

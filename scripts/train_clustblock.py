@@ -1,8 +1,8 @@
 """Train the classifier of patches that RefQSR clusters with, and write the file that sharpbit embeds.
 
-python scripts/train_clustblock.py TEXTURES -o src/sharpbit/clusters/textures.npz
+python scripts/train_clustblock.py TEXTURES -o src/sharpbit/twopass/textures.npz
 
-TEXTURES holds one folder of pictures for each class, or is the Describable Textures Dataset (images/, labels/).
+TEXTURES holds one folder of images for each class, or is the Describable Textures Dataset (images/, labels/).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sharpbit import clustblock
 from sharpbit.data.textures import from_dtd, from_folders
+from sharpbit.quant.refqsr import clustblock
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from safetensors import safe_open
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.quant.core import METHODS, quantize
-from sharpbit.quant.official import load_official, name_of
+from sharpbit.quant.qat.published_names import load_official, name_of
 
 
 class GoldenCase:
@@ -32,7 +32,7 @@ class GoldenCase:
         same = {id(value): name for name, value in self.arch.rename(values).items()}
         return {key: same[id(values[name])] for key, name in before.items() if name and id(values[name]) in same}
 
-    def picture(self, name="x"):
+    def image(self, name="x"):
         return self.tensors[f"input/{name}"].double() / 255
 
     def near(self, value, key, limit=1e-6, tree="output"):

@@ -10,12 +10,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from sharpbit import modelfile
-from sharpbit.integer import IntegerChain, Layer
 from sharpbit.modelfile import Header
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer
 
 
 def chain(*, scale: int = 2, depth: int = 4, channels: int = 16, seed: int = 0) -> IntegerChain:
-    """Three channels carry the picture through, the others carry noise of it, of which a little is added at the end."""
+    """Three channels carry the image through, the others carry noise of it, of which a little is added at the end."""
     rng = np.random.default_rng(seed)
     widths = [3, *[channels] * (depth - 1), 3 * scale**2]
     layers = []

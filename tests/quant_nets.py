@@ -74,12 +74,12 @@ def build(kind):
     return NETS[kind]().eval()
 
 
-def pictures(count=3, seed=1, size=14):
+def images(count=3, seed=1, size=14):
     generator = torch.Generator().manual_seed(seed)
     return [torch.rand(2, 3, size, size, generator=generator) for _ in range(count)]
 
 
 def calibrated(net, bits=8, method="minmax", plan=None):
     quantized = quantize(net, plan or Plan.uniform(bits), METHODS[method])
-    calibrate(quantized, pictures())
+    calibrate(quantized, images())
     return quantized

@@ -24,8 +24,8 @@ def written(folder, text, name="small"):
     return path
 
 
-def pictures(folder, *sizes, seed=0):
-    """The folder, with a picture of each `(height, width)` in it."""
+def images(folder, *sizes, seed=0):
+    """The folder, with an image of each `(height, width)` in it."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(seed)
     for k, size in enumerate(sizes):

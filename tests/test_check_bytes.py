@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sharpbit.check import _MOST_ROWS, Check, _byte_sums, _starts
 from sharpbit.errors import ResultError
+from sharpbit.pipeline.sanity import _MOST_ROWS, Check, _byte_sums, _starts
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 17), (16, 16), (31, 33), (47, 130), (200, 9)])

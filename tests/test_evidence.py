@@ -61,7 +61,7 @@ def test_every_row_has_its_recipe(evidence):
     for name in evidence.ORDER:
         found = recipe.read(evidence.path_of(name))
         assert found.start.config == {"scale": 2, "blocks": 4, "width": 32}
-        assert "research" in found.licence  # of the pictures
+        assert "research" in found.licence  # of the images
         assert found.start.seed == evidence.SEED == Training(steps=0).seed
 
 

@@ -6,113 +6,54 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
-PICTURES = {"errors", "atomic", "image"}
-RUNNING = PICTURES | {
-    "catalog",
-    "check",
-    "clusters",
-    "integer",
-    "modelfile",
-    "passes",
-    "patches",
-    "runtime",
-    "samples",
-    "size",
-    "tiles",
-    "upscaler",
-    "zoo",
-}
-MAKING = {"catalog", "errors", "nn", "reparam"}
+BASE = {"errors", "system"}
+RUNNING = BASE | {"image", "modelfile", "pipeline", "runtime", "twopass", "zoo"}
+MAKING = BASE | {"arch", "data", "image", "model", "modelfile", "nn", "quant", "reparam"}
 ALLOWED = {
     "_version": set(),
+    "_moved": set(),
     "__main__": {"app"},
     "errors": set(),
-    "extras": {"errors"},
-    "catalog": {"errors"},
-    "atomic": {"errors"},
-    "size": {"errors"},
-    "check": {"errors"},
-    "progress": set(),
-    "samples": set(),
-    "tiles": {"errors"},
-    "patches": {"errors"},
-    "clusters": {"errors", "patches"},
-    "passes": {"clusters", "errors", "patches"},
-    "clustblock": {"atomic", "clusters", "data"},
+    "system": {"errors"},
+    "image": BASE,
     "modelfile": {"errors"},
-    "integer": {"errors", "modelfile"},
-    "image": PICTURES,
     "zoo": {"errors", "modelfile"},
-    "runtime": {"_version", "catalog", "clusters", "errors", "integer", "modelfile", "passes"},
-    "upscaler": RUNNING,
-    "upscaling": RUNNING,
-    "measure": {"errors", "image", "patches", "tiles", "runtime"},
-    "evaluation": RUNNING | {"measure"},
-    "pairing": PICTURES | {"clusters", "measure", "patches", "runtime"},
-    "benching": RUNNING | {"extras", "measure"},
-    "parallel": {"errors"},
+    "twopass": {"errors"},
+    "runtime": BASE | {"_version", "modelfile", "twopass"},
+    "pipeline": RUNNING - {"modelfile", "twopass"},
+    "measure": {"errors", "image", "pipeline", "runtime", "twopass"},
     "nn": {"errors"},
     "reparam": {"errors", "nn"},
-    "receipt": {"measure"},
-    "quantization": MAKING
-    | PICTURES
-    | {"arch", "cost", "data", "integer", "measure", "model", "progress", "quant", "receipt", "reparam"},
-    "quant": MAKING | {"integer", "parallel", "progress"},
-    "arch": MAKING | {"integer"},
-    "data": PICTURES,
-    "model": MAKING | {"arch", "atomic", "integer", "modelfile", "quant"},
+    "data": BASE | {"image"},
+    "quant": BASE | {"data", "modelfile", "nn", "reparam", "twopass"},
+    "arch": BASE | {"modelfile", "nn", "reparam"},
+    "model": MAKING - {"data", "image"},
     "cost": {"errors", "quant"},
-    "inspection": {"cost", "errors", "integer", "model", "modelfile", "nn", "patches", "quant", "zoo"},
-    "reproduction": {"errors", "evaluation", "inspection", "measure", "recipe", "zoo"},
-    "training": {"atomic", "data", "errors", "measure", "model", "parallel", "quant"},
-    "qat": {"errors", "model", "quant"},
-    "export": {
-        "arch",
-        "atomic",
-        "catalog",
-        "clusters",
-        "errors",
-        "integer",
-        "model",
-        "modelfile",
-        "passes",
-        "quant",
-    },
-    "recipe": MAKING
-    | {
-        "arch",
-        "atomic",
-        "clustblock",
-        "clusters",
-        "data",
-        "export",
-        "model",
-        "modelfile",
-        "parallel",
-        "progress",
-        "qat",
-        "quant",
-        "quantization",
-        "training",
-    },
+    "verbs": RUNNING | MAKING | {"cost", "measure"},
+    "training": BASE | {"data", "measure", "model", "quant"},
+    "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
+    "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},
+    "report": {"_version", "verbs"},
+}
+CORE = {"adaptive", "clipping", "context", "core", "distill", "freeze", "grid", "layers", "plan", "prefix_sums"}
+IN_QUANT = {
+    **dict.fromkeys(CORE, CORE),
+    "method": CORE,
+    "ptq": CORE | {"method"},
+    "qat": CORE | {"method"},
+    "lossless": CORE,
+    "refqsr": CORE | {"method", "qat"},
+    "verbs": CORE | {"lossless", "method", "ptq", "qat", "refqsr"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
-WITH_TORCH = {
-    "nn",
-    "parallel",
-    "reparam",
-    "quant",
-    "quantization",
-    "arch",
-    "clustblock",
-    "cost",
-    "data",
-    "model",
-    "qat",
-    "receipt",
-    "training",
-    "export",
-    "recipe",
+WITH_TORCH = {"arch", "cost", "data", "export", "model", "nn", "quant", "recipe", "reparam", "training"}
+WITH_TORCH_TOO = {  # files that need torch in rooms that do not
+    "runtime/torch.py",
+    "system/parallel.py",
+    "verbs/inspect.py",
+    "verbs/qat.py",
+    "verbs/quantize.py",
+    "verbs/receipt.py",
 }
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 
@@ -133,7 +74,9 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             base = node.module or ""
-            names |= {f"{base}.{alias.name}" for alias in node.names} if base == "sharpbit" else {base}
+            names |= (
+                {f"{base}.{alias.name}" for alias in node.names} if base in ("sharpbit", "sharpbit.quant") else {base}
+            )
     return names
 
 
@@ -145,7 +88,19 @@ def test_imports_point_down(path):
         extra = {"cost", "model", "nn", "quant"} if path == MAKING_RUNTIME else set()
         assert ours - {piece} <= ALLOWED[piece] | extra
     third = {name.split(".")[0] for name in imported(path)} & TORCH
-    assert not third or piece in WITH_TORCH or path == MAKING_RUNTIME
+    assert not third or piece in WITH_TORCH or path.relative_to(ROOT).as_posix() in WITH_TORCH_TOO
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "quant").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_inside_quant(path):
+    piece = path.relative_to(ROOT).parts[1].removesuffix(".py")
+    ours = {name.split(".")[2] for name in imported(path) if name.startswith("sharpbit.quant.")}
+    if piece != "__init__":
+        assert ours - {piece} <= IN_QUANT[piece]
+
+
+def test_at_most_ten_loose_modules():
+    assert len(list(ROOT.glob("*.py"))) <= 10
 
 
 def test_every_piece_is_in_the_table():

@@ -1,4 +1,4 @@
-"""The README's code blocks run as they stand, in a folder with the pictures that they name."""
+"""The README's code blocks run as they stand, in a folder with the images that they name."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The pictures of the documentation come out of the scripts that are said to make them."""
+"""The images of the documentation come out of the scripts that are said to make them."""
 
 from pathlib import Path
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sharpbit import atomic
-from sharpbit.atomic import open_atomic
-from sharpbit.catalog import Catalog
-from sharpbit.check import Check
 from sharpbit.errors import OutputExists, ResultError, UsageError
 from sharpbit.image.alpha import fill
+from sharpbit.pipeline.sanity import Check
+from sharpbit.system import atomic
+from sharpbit.system.atomic import open_atomic
+from sharpbit.system.catalog import Catalog
 
 
 @pytest.fixture(params=["unnamed", "named"])
@@ -56,7 +56,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, kind):
 
 
 def test_parts_of_killed_processes_are_swept(tmp_path):
-    code = "import os, sys, pathlib\nfrom sharpbit.atomic import open_atomic\ndel os.O_TMPFILE\n"
+    code = "import os, sys, pathlib\nfrom sharpbit.system.atomic import open_atomic\ndel os.O_TMPFILE\n"
     code += f"with open_atomic(pathlib.Path({str(tmp_path / 'a.txt')!r})) as f:\n    os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code], check=False)
     assert len(list(tmp_path.iterdir())) == 1
@@ -134,7 +134,7 @@ def test_wrong_results_do_not(name):
         judged(before, spoil(before.repeat(2, 0).repeat(2, 1)))
 
 
-def test_a_dark_picture_that_turns_black():
+def test_a_dark_image_that_turns_black():
     before = np.full((48, 48, 3), 0.05)
     with pytest.raises(ResultError, match="black"):
         judged(before, np.zeros((96, 96, 3)))

@@ -16,7 +16,7 @@ from sharpbit.image.resize import shrink
 from sharpbit.training import Training, edge_loss, train
 
 
-def picture(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
+def image(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
     """Sharp random shapes: something to learn."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -29,7 +29,7 @@ def picture(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pairs():
-    return Pairs.from_pictures([picture(k) for k in range(4)], 2)
+    return Pairs.from_images([image(k) for k in range(4)], 2)
 
 
 def small_model():
@@ -171,7 +171,7 @@ def test_a_stopped_run_with_normalization_ends_the_same(pairs, tmp_path):
 def test_colours_can_stay_in_their_order():
     red = np.zeros((40, 40, 3), np.uint8)
     red[..., 0] = 200
-    pairs = Pairs.from_pictures([red], 2)
+    pairs = Pairs.from_images([red], 2)
     for colours in (True, False):
         small, large = pairs.batch(16, 8, torch.Generator().manual_seed(3), colours=colours)
         assert bool((small[:, 1:] == 0).all() and (large[:, 1:] == 0).all()) != colours
@@ -193,7 +193,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(pairs):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"loss": "l3"}, "l1, l2"), ({"precision": "int4"}, "bf16"), ({"patch": 90}, "no picture has 180 pixels")],
+    [({"loss": "l3"}, "l1, l2"), ({"precision": "int4"}, "bf16"), ({"patch": 90}, "no image has 180 pixels")],
 )
 def test_plans_that_cannot_work(pairs, change, message):
     with pytest.raises(UsageError, match=message):
@@ -207,11 +207,11 @@ def test_wrong_scale_and_missing_stream(pairs):
         train(models.build("plain", scale=2, blocks=1, width=8), pairs, how(low_weight=0.5), quiet=True)
 
 
-def test_crops_are_aligned_pieces_of_the_pictures():
-    pictures = [picture(k, 32 + 8 * k, 44 - 6 * k) for k in range(2)]
-    pairs = Pairs.from_pictures(pictures, 2)
+def test_crops_are_aligned_pieces_of_the_images():
+    images = [image(k, 32 + 8 * k, 44 - 6 * k) for k in range(2)]
+    pairs = Pairs.from_images(images, 2)
     small, large = pairs.batch(16, 8, torch.Generator().manual_seed(3))
-    cut = [p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in pictures]
+    cut = [p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in images]
     views = []
     for p in cut:
         for turned in (p, p.swapaxes(0, 1)):
@@ -220,8 +220,8 @@ def test_crops_are_aligned_pieces_of_the_pictures():
         piece = (large[k].permute(1, 2, 0) * 255).round().byte().numpy()
         partner = (small[k].permute(1, 2, 0) * 255).round().byte().numpy().astype(int)
         found = [other for view in views for other in partners(view, piece)]
-        assert found, "the large crop is no piece of a picture"
-        # a turned picture may round the other way
+        assert found, "the large crop is no piece of an image"
+        # a turned image may round the other way
         assert min(np.abs(other - partner).max() for other in found) <= 1
 
 
@@ -253,9 +253,9 @@ def test_the_rate_is_halved_at_milestones():
 
 
 def test_the_loss_on_edges():
-    """Zero on equal pictures; of one bright pixel, what the pyramid loses of it, written out."""
-    picture_ = torch.rand(2, 3, 12, 10)
-    assert float(edge_loss(picture_, picture_)) == pytest.approx(1e-6)
+    """Zero on equal images; of one bright pixel, what the pyramid loses of it, written out."""
+    image_ = torch.rand(2, 3, 12, 10)
+    assert float(edge_loss(image_, image_)) == pytest.approx(1e-6)
     row = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05])
     dot = torch.zeros(1, 3, 16, 16)
     dot[..., 8, 8] = 1
@@ -282,7 +282,7 @@ def test_the_loss_on_edges_is_added(pairs, tmp_path):
 
 def test_crops_cut_beforehand_are_the_same_and_resume_exactly(tmp_path):
     rng = np.random.default_rng(0)
-    held = Pairs.from_pictures([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
+    held = Pairs.from_images([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
     apart = dataclasses.replace(held, apart=True)
     plan = Training(steps=6, batch=2, patch=8, precision="float32")
     model = models.build("etds", scale=2, blocks=1, width=8)

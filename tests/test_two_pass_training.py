@@ -12,12 +12,12 @@ from sharpbit import recipe
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError, UsageError
-from sharpbit.qat import fake_quantize, tabulate, two_pass, uncalibrated
 from sharpbit.quant.method.cabm import TableContext
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QUERY, TwoPass, passing, published, roles_of
 from sharpbit.training import Training, train
-from small_recipes import pictures, small, written
+from sharpbit.verbs.qat import fake_quantize, tabulate, two_pass, uncalibrated
+from small_recipes import images, small, written
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes" / "refqsr").glob("*.toml"))
 SIZES = {"scale": 2, "blocks": 4, "width": 8}
@@ -26,7 +26,7 @@ SIZES = {"scale": 2, "blocks": 4, "width": 8}
 @pytest.fixture(scope="module")
 def pairs():
     rng = np.random.default_rng(0)
-    return Pairs.from_pictures([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
+    return Pairs.from_images([rng.integers(0, 256, (40, 36, 3), np.uint8) for _ in range(2)], 2)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ first_epoch = 2
 
 
 def test_a_recipe_is_carried_out(tmp_path):
-    data = pictures(tmp_path / "data", (48, 48))
+    data = images(tmp_path / "data", (48, 48))
     path = written(tmp_path, SMALL)
     results = recipe.run(path, data=data, out=str(tmp_path / "out"), quiet=True)
     assert [verb for verb, _, _ in results] == ["refqsr", "train"]

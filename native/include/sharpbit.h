@@ -49,10 +49,10 @@ SB_API int32_t sb_open(const uint8_t *data, size_t size, const char *instruction
 /* Free a chain. Its jobs must have been freed before. */
 SB_API void sb_close(sb_chain *chain);
 
-/* Begin to enlarge a picture on a resident pool of threads; returns at once.
+/* Begin to upscale an image on a resident pool of threads; returns at once.
  *
  * `in` holds `height` rows of `width` RGB pixels, `in_stride` bytes apart; `out` takes `height * scale` rows,
- * `out_stride` bytes apart. Both must stay until the job is freed. What lies beyond the picture counts as 0. */
+ * `out_stride` bytes apart. Both must stay until the job is freed. What lies beyond the image counts as 0. */
 SB_API int32_t sb_start(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
                         int32_t height, int32_t width, int32_t threads, sb_job **job);
 

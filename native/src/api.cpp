@@ -19,8 +19,8 @@ struct sb_chain {
 };
 
 struct sb_job {
-  sb_job(const sharpbit::Chain &chain, const sharpbit::Picture &picture, int threads)
-      : pool(&sharpbit::Pool::mine()), job(chain, picture, threads) {}
+  sb_job(const sharpbit::Chain &chain, const sharpbit::ImageData &image, int threads)
+      : pool(&sharpbit::Pool::mine()), job(chain, image, threads) {}
 
   sharpbit::Pool *pool;
   sharpbit::Job job;
@@ -103,8 +103,8 @@ int32_t sb_start(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_
   if (!holds(in_stride, height, int64_t{3} * width) || !holds(out_stride, height * scale, 3 * scale * width))
     return SB_ERROR_SIZE;
   try {
-    const sharpbit::Picture picture{in, in_stride, out, out_stride, height, width};
-    auto started = std::make_unique<sb_job>(chain->chain, picture, threads);
+    const sharpbit::ImageData image{in, in_stride, out, out_stride, height, width};
+    auto started = std::make_unique<sb_job>(chain->chain, image, threads);
     started->pool->start(started->job, threads);
     *job = started.release();
     return SB_DONE;

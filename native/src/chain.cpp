@@ -13,7 +13,7 @@ struct Span {
   int size() const { return end - begin; }
 };
 
-// Where the rows of one layer (or of the picture, before the first) lie. Column 0 of a row is `origin` of the picture.
+// Where the rows of one layer (or of the image, before the first) lie. Column 0 of a row is `origin` of the image.
 struct Ring {
   uint8_t *rows = nullptr;
   size_t row_bytes = 0;
@@ -25,8 +25,8 @@ struct Ring {
 
 class Runner {
  public:
-  Runner(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch)
-      : chain_(chain), picture_(picture), region_(region), depth_(chain.depth()) {
+  Runner(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch)
+      : chain_(chain), image_(image), region_(region), depth_(chain.depth()) {
     origin_ = columns(-1).begin;
     rings_.reserve(size_t(depth_) + 1);
     const int width = columns(-1).size();
@@ -46,7 +46,7 @@ class Runner {
     outside_ = scratch;
   }
 
-  static size_t pixel_bytes(const Chain &chain, int layer) {  // -1: the picture
+  static size_t pixel_bytes(const Chain &chain, int layer) {  // -1: the image
     const int channels = layer < 0 ? 4 : chain.layers[size_t(layer)].out_blocks * kBlock;
     return size_t(channels * channel_bytes(chain.isa->activation));
   }
@@ -69,8 +69,8 @@ class Runner {
 
  private:
   // What must be known of the layer for the region: each following layer takes one more on each side.
-  Span rows(int layer) const { return grown(region_.top, region_.bottom, picture_.height, layer); }
-  Span columns(int layer) const { return grown(region_.left, region_.right, picture_.width, layer); }
+  Span rows(int layer) const { return grown(region_.top, region_.bottom, image_.height, layer); }
+  Span columns(int layer) const { return grown(region_.left, region_.right, image_.width, layer); }
   Span grown(int begin, int end, int size, int layer) const {
     const int halo = depth_ - 1 - layer;
     return {std::max(begin - halo, 0), std::min(end + halo, size)};
@@ -78,14 +78,14 @@ class Runner {
   int zero() const { return chain_.isa->activation == Activation::s8 ? 0x80 : 0; }
   const Ring &ring(int layer) const { return rings_[size_t(layer + 1)]; }
 
-  // The column behind a row counts as 0 (where the picture ends there; else nobody reads it).
+  // The column behind a row counts as 0 (where the image ends there; else nobody reads it).
   void close(int layer, int y, const Span &span) const {
     std::memset(ring(layer).at(y, span.end - origin_), zero(), ring(layer).pixel);
   }
 
   void load(int y) const {
     const Span span = columns(-1);
-    const uint8_t *in = picture_.in + y * picture_.in_stride + ptrdiff_t(span.begin) * 3;
+    const uint8_t *in = image_.in + y * image_.in_stride + ptrdiff_t(span.begin) * 3;
     uint8_t *to = ring(-1).at(y, 0);
     const int count = span.size();
     if (chain_.isa->activation == Activation::s16) {
@@ -111,7 +111,7 @@ class Runner {
     const uint8_t *from[3];
     for (int k = 0; k < 3; k++) {
       const int v = y - 1 + k;
-      from[k] = v < 0 || v >= picture_.height ? outside_ : ring(layer - 1).at(v, span.begin - 1 - origin_);
+      from[k] = v < 0 || v >= image_.height ? outside_ : ring(layer - 1).at(v, span.begin - 1 - origin_);
     }
     const int to = last ? 0 : y;
     chain_.isa->rows[l.in_blocks][l.out_blocks](from, l.packed.get(), l.bias.data(), l.multiplier.data(),
@@ -129,7 +129,7 @@ class Runner {
     to_bytes(row, size_t(span.size()) * size_t(channels));
     for (int d = 0; d < s; d++) {
       const uint8_t *from = row + 3 * s * d;
-      uint8_t *to = picture_.out + (ptrdiff_t(y) * s + d) * picture_.out_stride + ptrdiff_t(span.begin) * 3 * s;
+      uint8_t *to = image_.out + (ptrdiff_t(y) * s + d) * image_.out_stride + ptrdiff_t(span.begin) * 3 * s;
       switch (s) {
         case 1: pieces<3>(from, to, span.size(), channels); break;
         case 2: pieces<6>(from, to, span.size(), channels); break;
@@ -160,7 +160,7 @@ class Runner {
   }
 
   const Chain &chain_;
-  const Picture &picture_;
+  const ImageData &image_;
   const Region &region_;
   int depth_;
   int origin_ = 0;
@@ -180,9 +180,9 @@ size_t scratch_bytes(const Chain &chain, int width) {
   return bytes + longest;
 }
 
-void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
+void run_region(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel) {
-  Runner(chain, picture, region, scratch).run(cancel);
+  Runner(chain, image, region, scratch).run(cancel);
 }
 
 }  // namespace sharpbit

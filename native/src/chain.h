@@ -1,4 +1,4 @@
-// A chain that has been read, checked and packed for one instruction set, and how a region of a picture is enlarged.
+// A chain that has been read, checked and packed for one instruction set, and how a region of an image is upscaled.
 #pragma once
 
 #include <atomic>
@@ -19,7 +19,7 @@ struct ModelError : std::runtime_error {
 
 struct Layer {
   int inputs = 0, outputs = 0;
-  int in_blocks = 0, out_blocks = 0;  // in_blocks of the first layer is 0: pixels of the picture
+  int in_blocks = 0, out_blocks = 0;  // in_blocks of the first layer is 0: pixels of the image
   const int8_t *weight = nullptr;     // [outputs][inputs][3][3] in the bytes that were read; only until packed
   std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as is the multiplier
   std::vector<float> multiplier;
@@ -40,7 +40,7 @@ Chain read_chain(const uint8_t *data, size_t size);
 // Brings weights, biases and multipliers into the order of the kernels and forgets the bytes that were read.
 void pack(Chain &chain, const Isa &isa);
 
-struct Picture {
+struct ImageData {
   const uint8_t *in;
   ptrdiff_t in_stride;
   uint8_t *out;
@@ -49,14 +49,14 @@ struct Picture {
 };
 
 struct Region {
-  int top, bottom, left, right;  // of the input picture
+  int top, bottom, left, right;  // of the input image
 };
 
 // Memory that a region of this width needs.
 size_t scratch_bytes(const Chain &chain, int width);
 
-// Enlarges a region, with what it needs of the picture around it; looks at `cancel` once a row.
-void run_region(const Chain &chain, const Picture &picture, const Region &region, uint8_t *scratch,
+// Upscales a region, with what it needs of the image around it; looks at `cancel` once a row.
+void run_region(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel);
 
 }  // namespace sharpbit

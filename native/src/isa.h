@@ -26,7 +26,7 @@ struct Isa {
   bool (*supported)();
   Activation activation;
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
-  Row rows[kMaxBlocks + 1][kMaxBlocks + 1];   // [blocks in; 0: the picture][blocks out]
+  Row rows[kMaxBlocks + 1][kMaxBlocks + 1];   // [blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
 };
 

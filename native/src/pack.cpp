@@ -42,7 +42,7 @@ void pack_layer(Layer &layer, const Isa &isa, int area) {
         std::memcpy(at, element == 2 ? static_cast<const void *>(&wide) : &w, size_t(element));
       }
     }
-    // Activations that are kept minus 128 (zeros outside of the picture as well) lose 128 times the weights.
+    // Activations that are kept minus 128 (zeros outside of the image as well) lose 128 times the weights.
     if (isa.activation == Activation::s8) layer.bias[size_t(to)] += 128 * sum;
   }
   layer.weight = nullptr;

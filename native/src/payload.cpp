@@ -73,7 +73,7 @@ Chain read_chain(const uint8_t *data, size_t size) {
   Reader reader(data, size);
   const uint32_t scale = reader.number(), depth = reader.number();
   if (scale < 1 || scale > kMaxScale)
-    throw ModelError("an integer chain enlarges 1 to 4 times, not " + std::to_string(scale));
+    throw ModelError("an integer chain upscales 1 to 4 times, not " + std::to_string(scale));
   if (depth < 1 || depth > kMaxLayers)
     throw ModelError("an integer chain has 1 to 64 layers, not " + std::to_string(depth));
   Chain chain;

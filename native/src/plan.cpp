@@ -23,25 +23,25 @@ int strip_width(const Chain &chain) {
 
 }  // namespace
 
-Region Plan::region(const Picture &picture, int index) const {
+Region Plan::region(const ImageData &image, int index) const {
   const auto cut = [](int size, int parts, int part) {
     return static_cast<int>(int64_t{size} * part / parts);
   };
   const int band = index / strips, strip = index % strips;
-  return {cut(picture.height, bands, band), cut(picture.height, bands, band + 1), cut(picture.width, strips, strip),
-          cut(picture.width, strips, strip + 1)};
+  return {cut(image.height, bands, band), cut(image.height, bands, band + 1), cut(image.width, strips, strip),
+          cut(image.width, strips, strip + 1)};
 }
 
-Plan make_plan(const Chain &chain, const Picture &picture, int threads) {
-  const int width = strip_width(chain), least = (picture.width + width - 1) / width;
+Plan make_plan(const Chain &chain, const ImageData &image, int threads) {
+  const int width = strip_width(chain), least = (image.width + width - 1) / width;
   Plan best;
   double cost = 0;
   // The slowest thread decides. Of equal plans the first, with the fewest regions, is taken.
-  for (int strips = least; strips <= std::min(least + threads, picture.width); strips++) {
-    for (int bands = 1; bands <= std::min(threads, picture.height); bands++) {
+  for (int strips = least; strips <= std::min(least + threads, image.width); strips++) {
+    for (int bands = 1; bands <= std::min(threads, image.height); bands++) {
       const int rounds = (strips * bands + threads - 1) / threads;
-      const double now = rounds * computed(picture.height, bands, chain.depth()) *
-                         computed(picture.width, strips, chain.depth());
+      const double now = rounds * computed(image.height, bands, chain.depth()) *
+                         computed(image.width, strips, chain.depth());
       if (cost == 0 || now < cost) best = {bands, strips}, cost = now;
     }
   }

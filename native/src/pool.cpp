@@ -17,10 +17,10 @@
 namespace sharpbit {
 
 void Job::work() {
-  // Memory stays with its thread: fresh pages for each picture would cost more than a small picture.
+  // Memory stays with its thread: fresh pages for each image would cost more than an LR image.
   thread_local Buffer scratch;
   thread_local size_t size = 0;
-  const size_t needed = scratch_bytes(chain_, plan_.widest(picture_));
+  const size_t needed = scratch_bytes(chain_, plan_.widest(image_));
   if (size < needed) {
     scratch.reset();
     size = 0;
@@ -28,7 +28,7 @@ void Job::work() {
     size = needed;
   }
   for (int i = next_++; i < plan_.regions() && !stop_.load(std::memory_order_relaxed); i = next_++)
-    run_region(chain_, picture_, plan_.region(picture_, i), scratch.get(), stop_);
+    run_region(chain_, image_, plan_.region(image_, i), scratch.get(), stop_);
 }
 
 Pool &Pool::mine() {

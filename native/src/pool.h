@@ -16,11 +16,11 @@ class Pool;
 
 enum class State { running, done, cancelled, no_memory };
 
-// One picture on its way through a chain.
+// One image on its way through a chain.
 class Job {
  public:
-  Job(const Chain &chain, const Picture &picture, int threads)
-      : chain_(chain), picture_(picture), plan_(make_plan(chain, picture, threads)) {}
+  Job(const Chain &chain, const ImageData &image, int threads)
+      : chain_(chain), image_(image), plan_(make_plan(chain, image, threads)) {}
 
   int tickets(int threads) const { return threads < plan_.regions() ? threads : plan_.regions(); }
 
@@ -29,7 +29,7 @@ class Job {
   void work();  // takes regions until there are none left
 
   const Chain &chain_;
-  const Picture picture_;
+  const ImageData image_;
   const Plan plan_;
   std::atomic<int> next_{0};
   std::atomic<bool> stop_{false};

@@ -1,4 +1,4 @@
-// Random chains and pictures for the test programs, and the plainest way to compute them.
+// Random chains and images for the test programs, and the plainest way to compute them.
 #pragma once
 
 #include <algorithm>
@@ -52,8 +52,8 @@ struct PlainChain {
   }
 
   // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/integer.py defines it.
-  Bytes run(const Bytes &picture, int height, int width) const {
-    Bytes x = picture;
+  Bytes run(const Bytes &image, int height, int width) const {
+    Bytes x = image;
     for (const PlainLayer &layer : layers) {
       Bytes next(size_t(height) * width * layer.outputs);
       for (int y = 0; y < height; y++)
@@ -106,10 +106,10 @@ inline PlainChain random_chain(Random &random, int most_layers) {
   return chain;
 }
 
-inline Bytes random_picture(Random &random, int height, int width) {
-  Bytes picture(size_t(height) * width * 3);
-  for (uint8_t &value : picture) value = uint8_t(random());
-  return picture;
+inline Bytes random_image(Random &random, int height, int width) {
+  Bytes image(size_t(height) * width * 3);
+  for (uint8_t &value : image) value = uint8_t(random());
+  return image;
 }
 
 inline std::vector<std::string> instruction_sets() {
@@ -125,13 +125,13 @@ inline std::vector<std::string> instruction_sets() {
 }
 
 // Runs to the end; the memory of `out` is exactly as long as it must be, so that a sanitizer sees every byte too far.
-inline int32_t run_to_end(sb_chain *chain, const Bytes &picture, int height, int width, int scale, int threads,
+inline int32_t run_to_end(sb_chain *chain, const Bytes &image, int height, int width, int scale, int threads,
                           Bytes &out) {
-  out.assign(picture.size() * size_t(scale) * size_t(scale), 0);
+  out.assign(image.size() * size_t(scale) * size_t(scale), 0);
   sb_job *job = nullptr;
   const ptrdiff_t row = ptrdiff_t(width) * 3;
   const int32_t started =
-      sb_start(chain, picture.data(), row, out.data(), row * scale, height, width, threads, &job);
+      sb_start(chain, image.data(), row, out.data(), row * scale, height, width, threads, &job);
   if (started != SB_DONE) return started;
   const int32_t state = sb_wait(job, -1);
   sb_free(job);

@@ -35,14 +35,14 @@ static void compare(Random &random, int chains) {
   for (int n = 0; n < chains; n++) {
     const PlainChain chain = random_chain(random, 6);
     const int height = uniform(random, 1, 24), width = uniform(random, 0, 4) ? uniform(random, 1, 60) : 400;
-    const Bytes picture = random_picture(random, width > 60 ? 3 : height, width);
+    const Bytes image = random_image(random, width > 60 ? 3 : height, width);
     const int rows = width > 60 ? 3 : height;
-    const Bytes wanted = chain.run(picture, rows, width);
+    const Bytes wanted = chain.run(image, rows, width);
     for (const std::string &isa : instruction_sets()) {
       sb_chain *opened = open_chain(chain, isa.c_str());
       for (int threads = 1; threads <= 3; threads++) {
         Bytes out;
-        const int32_t state = run_to_end(opened, picture, rows, width, chain.scale, threads, out);
+        const int32_t state = run_to_end(opened, image, rows, width, chain.scale, threads, out);
         if (state == SB_DONE && out == wanted) continue;
         std::fprintf(stderr, "%s, chain %d, %dx%d, %d threads, state %d:\n", isa.c_str(), n, width, rows, threads,
                      int(state));
@@ -55,7 +55,7 @@ static void compare(Random &random, int chains) {
 
 static void many_callers(Random &random) {
   const PlainChain chain = random_chain(random, 5);
-  const Bytes picture = random_picture(random, 20, 30), wanted = chain.run(picture, 20, 30);
+  const Bytes image = random_image(random, 20, 30), wanted = chain.run(image, 20, 30);
   sb_chain *opened = open_chain(chain, nullptr);
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
@@ -63,7 +63,7 @@ static void many_callers(Random &random) {
     callers.emplace_back([&, i] {
       for (int n = 0; n < 20; n++) {
         Bytes out;
-        wrong += run_to_end(opened, picture, 20, 30, chain.scale, 1 + (i + n) % 4, out) != SB_DONE || out != wanted;
+        wrong += run_to_end(opened, image, 20, 30, chain.scale, 1 + (i + n) % 4, out) != SB_DONE || out != wanted;
       }
     });
   for (std::thread &caller : callers) caller.join();
@@ -74,12 +74,12 @@ static void many_callers(Random &random) {
 static void cancelled(Random &random) {
   const PlainChain chain = random_chain(random, 5);
   const int height = 2000, width = 200;
-  const Bytes picture = random_picture(random, height, width);
-  Bytes out(picture.size() * size_t(chain.scale * chain.scale));
+  const Bytes image = random_image(random, height, width);
+  Bytes out(image.size() * size_t(chain.scale * chain.scale));
   sb_chain *opened = open_chain(chain, "c");
   for (int delay : {0, 0, 1, 5}) {
     sb_job *job = nullptr;
-    sb_start(opened, picture.data(), width * 3, out.data(), width * 3 * chain.scale, height, width, 3, &job);
+    sb_start(opened, image.data(), width * 3, out.data(), width * 3 * chain.scale, height, width, 3, &job);
     if (delay) expect(sb_wait(job, delay) == SB_RUNNING, "still running");
     sb_cancel(job);
     expect(sb_wait(job, -1) == SB_CANCELLED, "cancelled");
@@ -91,12 +91,12 @@ static void cancelled(Random &random) {
 static void forked(Random &random) {
 #if defined(__unix__) && !defined(__SANITIZE_THREAD__)  // the thread sanitizer refuses threads after a fork
   const PlainChain chain = random_chain(random, 3);
-  const Bytes picture = random_picture(random, 9, 9), wanted = chain.run(picture, 9, 9);
+  const Bytes image = random_image(random, 9, 9), wanted = chain.run(image, 9, 9);
   sb_chain *opened = open_chain(chain, nullptr);
   Bytes out;
-  expect(run_to_end(opened, picture, 9, 9, chain.scale, 2, out) == SB_DONE, "before the fork");
+  expect(run_to_end(opened, image, 9, 9, chain.scale, 2, out) == SB_DONE, "before the fork");
   const pid_t child = fork();
-  if (child == 0) _exit(run_to_end(opened, picture, 9, 9, chain.scale, 2, out) == SB_DONE && out == wanted ? 0 : 1);
+  if (child == 0) _exit(run_to_end(opened, image, 9, 9, chain.scale, 2, out) == SB_DONE && out == wanted ? 0 : 1);
   int status = 1;
   waitpid(child, &status, 0);
   expect(status == 0, "a child after a fork");

@@ -51,9 +51,9 @@ int main(int count, char **arguments) {
     if (seed.layers.size() <= 3 ? opened % 40 == 0 : opened % 400 == 0) {
       runs++;
       const int height = uniform(random, 1, 12), width = uniform(random, 1, 40);
-      const Bytes picture = random_picture(random, height, width);
+      const Bytes image = random_image(random, height, width);
       Bytes out;
-      if (run_to_end(chain, picture, height, width, payload[0], uniform(random, 1, 4), out) != SB_DONE) return 1;
+      if (run_to_end(chain, image, height, width, payload[0], uniform(random, 1, 4), out) != SB_DONE) return 1;
     }
     sb_close(chain);
   }

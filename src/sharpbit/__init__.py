@@ -8,31 +8,34 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sharpbit import _moved
 from sharpbit._version import __version__
 from sharpbit.errors import MissingExtra, SharpbitError
 
+_moved.install()
+
 if TYPE_CHECKING:
-    from sharpbit.benching import bench as bench
-    from sharpbit.evaluation import evaluate as evaluate
-    from sharpbit.inspection import inspect as inspect
     from sharpbit.model import Model as Model
     from sharpbit.model import build as build
     from sharpbit.model import load as load
     from sharpbit.model import reparameterize as reparameterize
     from sharpbit.model import save as save
-    from sharpbit.quantization import quantize as quantize
-    from sharpbit.size import Size as Size
+    from sharpbit.pipeline.size import Size as Size
+    from sharpbit.pipeline.upscaler import Upscaler as Upscaler
     from sharpbit.training import Training as Training
     from sharpbit.training import train as train
-    from sharpbit.upscaler import Upscaler as Upscaler
-    from sharpbit.upscaling import upscale as upscale
+    from sharpbit.verbs.bench import bench as bench
+    from sharpbit.verbs.evaluate import evaluate as evaluate
+    from sharpbit.verbs.inspect import inspect as inspect
+    from sharpbit.verbs.quantize import quantize as quantize
+    from sharpbit.verbs.upscale import upscale as upscale
 
 _RUNNING = {
-    "bench": "benching",
-    "evaluate": "evaluation",
-    "upscale": "upscaling",
-    "Upscaler": "upscaler",
-    "Size": "size",
+    "bench": "verbs.bench",
+    "evaluate": "verbs.evaluate",
+    "upscale": "verbs.upscale",
+    "Upscaler": "pipeline.upscaler",
+    "Size": "pipeline.size",
 }
 _MAKING = {
     "Model": "model",
@@ -40,10 +43,10 @@ _MAKING = {
     "load": "model",
     "save": "model",
     "reparameterize": "model",
-    "quantize": "quantization",
+    "quantize": "verbs.quantize",
     "Training": "training",
     "train": "training",
-    "inspect": "inspection",
+    "inspect": "verbs.inspect",
 }
 
 __all__ = ["SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]

@@ -5,14 +5,14 @@
     SharpbitError             everything below; a command prints its sentence and exits with `exit_code`
     ├── UsageError            an argument, flag or combination of them that cannot work        (2)
     ├── MissingExtra          an optional package is not installed                             (2)
-    ├── ImageError            a picture cannot be read or written                              (1)
-    │   └── ImageTooLarge     a picture has more pixels than the limit                         (1)
+    ├── ImageError            an image cannot be read or written                              (1)
+    │   └── ImageTooLarge     an image has more pixels than the limit                         (1)
     ├── OutputExists          the result would replace a file that is there                    (1)
-    ├── ResultError           a picture came out wrong (not a number, black, another colour)   (1)
+    ├── ResultError           an image came out wrong (not a number, black, another colour)   (1)
     ├── ModelError            a model file, header or set of weights is not what it should be  (1)
     ├── RecipeError           a recipe has a wrong key, value or step                          (2)
     ├── ReparameterizeError   a network has no exact plain form                                (1)
-    └── QuantizeError         a network cannot be quantized, or not with these pictures        (1)
+    └── QuantizeError         a network cannot be quantized, or not with these images        (1)
 
 Every message is one sentence (or two) for the person at the keyboard: it names the thing, its value, what was
 expected and the way out. A programming mistake inside sharpbit raises Python's own exceptions, never these.
@@ -43,11 +43,11 @@ class MissingExtra(SharpbitError, ImportError):
 
 
 class ImageError(SharpbitError):
-    """A picture cannot be read or written."""
+    """An image cannot be read or written."""
 
 
 class ImageTooLarge(ImageError):
-    """A picture has more pixels than the limit."""
+    """An image has more pixels than the limit."""
 
 
 class OutputExists(SharpbitError):
@@ -55,7 +55,7 @@ class OutputExists(SharpbitError):
 
 
 class ResultError(SharpbitError):
-    """A picture came out wrong."""
+    """An image came out wrong."""
 
 
 class ModelError(SharpbitError):
@@ -73,4 +73,4 @@ class ReparameterizeError(SharpbitError):
 
 
 class QuantizeError(SharpbitError):
-    """A network cannot be quantized this way, or not with these pictures."""
+    """A network cannot be quantized this way, or not with these images."""

@@ -16,18 +16,19 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from sharpbit import integer, modelfile
+from sharpbit import modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.arch.plain import of_chain
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
+from sharpbit.modelfile import integer_chain as integer
 from sharpbit.nn import State, receptive_field
 from sharpbit.quant.freeze import weights
 from sharpbit.quant.verbs import replay
 from sharpbit.reparam.chain import chain
 from sharpbit.reparam.receipt import LIMIT, receipt
+from sharpbit.system.atomic import open_atomic
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     """The same function as a plain chain of convolutions, the result clipped to `[0, 1]`.
 
     Args:
-        model: a model, or any network of a picture in `[0, 1]`, whose pieces the kernel algebra knows.
-        form: `plain` keeps the addition of the picture and clips with a clamp; `et` is convolution and ReLU (or PReLU)
+        model: a model, or any network of an image in `[0, 1]`, whose pieces the kernel algebra knows.
+        form: `plain` keeps the addition of the image and clips with a clamp; `et` is convolution and ReLU (or PReLU)
             alone, as published.
 
     Raises:

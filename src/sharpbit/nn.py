@@ -14,7 +14,7 @@ from sharpbit.errors import ModelError, UsageError
 
 State = Mapping[str, Tensor]
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the training pictures, which EDSR, CARN and ELAN subtract
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # mean colour of the training images, which EDSR, CARN and ELAN subtract
 
 
 class Site(nn.Identity):
@@ -33,7 +33,7 @@ class Rounding:
     All fields are globs over names of `Conv2d`, `Linear` and `Site` modules.
 
     Attributes:
-        ends: whose inputs are the picture that comes in and the one that goes out; they have 8 bits at least.
+        ends: whose inputs are the image that comes in and the one that goes out; they have 8 bits at least.
         maps: whose inputs are maps of features of the convolutional path, in which frequencies mean something. The
             inputs of `ends` are of that kind too. All others are tokens, products and the like.
         left: what stays in float.
@@ -61,8 +61,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, of maps `(N, H, W, C)` on a CPU by the kernel for convolutions, which is up to three times as fast.
 
     `F.linear` calls MKL, which has nothing good for short rows on other makers' processors. 1x1 convolutions go to
-    oneDNN, on one thread only from 16 pictures on (`use_mkldnn` in `aten/src/ATen/native/Convolution.cpp` of PyTorch):
-    so each row of the map is a picture of its own. In memory nothing moves.
+    oneDNN, on one thread only from 16 images on (`use_mkldnn` in `aten/src/ATen/native/Convolution.cpp` of PyTorch):
+    so each row of the map is an image of its own. In memory nothing moves.
     """
     if x.dim() != 4 or x.device.type != "cpu" or x.dtype != torch.float32 or not _ONEDNN:
         return F.linear(x, weight, bias)
@@ -98,13 +98,13 @@ class Pointwise(nn.Conv2d):
 def anchored(y: Tensor, x: Tensor, scale: int) -> Tensor:
     """`y` `(N, C * scale**2, H, W)` plus `x` `(N, C, H, W)`, each channel of it repeated.
 
-    After a pixel shuffle that is a sum with `x` enlarged by nearest neighbours.
+    After a pixel shuffle that is a sum with `x` upscaled by nearest neighbours.
     """
     return y + x.repeat_interleave(scale * scale, dim=1)
 
 
 def byte_layer(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
-    """One layer of an integer chain (`sharpbit.integer`), exactly: whole numbers from 0 to 255 in and out.
+    """One layer of an integer chain (`sharpbit.modelfile.integer_chain`), exactly, from 0 to 255 in and out.
 
     Args:
         x: `(N, C, H, W)` of a float type.
@@ -133,7 +133,7 @@ def scale_of(rows: int, channels: int = 3) -> int | None:
 
 
 def factors(scale: int) -> tuple[int, ...]:
-    """The pixel shuffles, one after the other, by which EDSR and its kin enlarge `scale` times.
+    """The pixel shuffles, one after the other, by which EDSR and its kin upscale `scale` times.
 
     Raises:
         UsageError: a scale that is neither 3 nor a power of 2.
@@ -141,7 +141,7 @@ def factors(scale: int) -> tuple[int, ...]:
     if scale == 3:
         return (3,)
     if scale < 2 or scale & (scale - 1):
-        raise UsageError(f"this network enlarges 2, 3, 4 or 8 times, not {scale}")
+        raise UsageError(f"this network upscales 2, 3, 4 or 8 times, not {scale}")
     return (2,) * (scale.bit_length() - 1)
 
 
@@ -201,19 +201,19 @@ def renamed(state: State, rules: Mapping[str, str]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def enlarged_grey(net: nn.Module, scale: int, side: int = 25) -> Tensor:
-    """What `net` makes of the middle pixel of a flat picture of 0.5, of `side` pixels: `(3, scale, scale)`.
+def upscaled_grey(net: nn.Module, scale: int, side: int = 25) -> Tensor:
+    """What `net` makes of the middle pixel of a flat image of 0.5, of `side` pixels: `(3, scale, scale)`.
 
     A trained network gives about 0.5. That tells networks apart whose weights have the same names and shapes.
     """
     middle = slice(side // 2 * scale, (side // 2 + 1) * scale)
-    picture: Tensor = net(torch.full((1, 3, side, side), 0.5))
-    return picture[0, :, middle, middle]
+    image: Tensor = net(torch.full((1, 3, side, side), 0.5))
+    return image[0, :, middle, middle]
 
 
 def response_to_grey(net: nn.Module, scale: int, side: int = 25) -> float:
-    """The mean of `enlarged_grey`."""
-    return float(enlarged_grey(net, scale, side).mean())
+    """The mean of `upscaled_grey`."""
+    return float(upscaled_grey(net, scale, side).mean())
 
 
 def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
@@ -228,18 +228,18 @@ def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
         limit: give up beyond this side.
 
     Returns:
-        None where a pixel reaches the edge of a `limit` sized picture, or reaches differently from its neighbour: no
+        None where a pixel reaches the edge of a `limit` sized image, or reaches differently from its neighbour: no
         halo makes tiles exact.
     """
     like = next(net.parameters(), torch.zeros(()))
-    picture = torch.full((2, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
+    image = torch.full((2, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
     centre = limit // 2
     for k in range(2):
-        picture[k, :, centre + k, centre + k] = torch.nan
+        image[k, :, centre + k, centre + k] = torch.nan
     training = net.training
     try:
         with torch.no_grad():
-            seen = torch.isnan(net.eval()(picture)).any(1)
+            seen = torch.isnan(net.eval()(image)).any(1)
     finally:
         net.train(training)
     reach = []

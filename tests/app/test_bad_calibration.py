@@ -57,7 +57,7 @@ def tiny(folder):
 
 
 def text(folder):
-    (folder / "1.png").write_text("this is no picture")
+    (folder / "1.png").write_text("this is no image")
 
 
 def cut_off(folder):
@@ -76,7 +76,7 @@ def a_file(folder):
 
 
 BAD = [
-    (empty, "holds no pictures"),
+    (empty, "holds no images"),
     (flat, "flat"),
     (tiny, "64 pixels on both sides"),
     (text, "1.png"),
@@ -88,7 +88,7 @@ BAD = [
 
 @pytest.mark.parametrize("method", ["minmax", "tuned"])
 @pytest.mark.parametrize(("change", "sentence"), BAD, ids=[change.__name__ for change, _ in BAD])
-def test_pictures_that_cannot_be_used(model, photos, tmp_path, method, change, sentence):
+def test_images_that_cannot_be_used(model, photos, tmp_path, method, change, sentence):
     change(photos)
     done = call(model, photos, tmp_path / "a.onnx", "--method", method)
     assert done.exit_code in (1, 2)
@@ -97,19 +97,19 @@ def test_pictures_that_cannot_be_used(model, photos, tmp_path, method, change, s
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_one_picture_is_said_to_be_few(model, photos, tmp_path):
+def test_one_image_is_said_to_be_few(model, photos, tmp_path):
     for name in ("1.png", "2.png"):
         (photos / name).unlink()
     done = call(model, photos, tmp_path / "a.safetensors", "--method", "minmax")
     assert done.exit_code == 0, done.output
-    assert "one picture shows little" in done.stdout
-    assert "of 1 picture\n" in done.stdout
+    assert "one image shows little" in done.stdout
+    assert "of 1 image\n" in done.stdout
     noise(photos / "1.png", 1)
     done = call(model, photos, tmp_path / "b.safetensors", "--method", "minmax")
-    assert "one picture" not in done.stdout
+    assert "one image" not in done.stdout
 
 
-def test_pictures_of_another_scale_to_measure_on(model, photos, tmp_path):
+def test_images_of_another_scale_to_measure_on(model, photos, tmp_path):
     """Small partners that are not half as large as the true ones."""
     for name, side in (("HR", 96), ("LR_bicubic/X2", 32)):
         (tmp_path / "Test" / name).mkdir(parents=True)
@@ -123,8 +123,8 @@ def test_pictures_of_another_scale_to_measure_on(model, photos, tmp_path):
 def test_arrays_of_another_scale(model):
     """Values from 0 to 1, or no three channels."""
     opened = models.load(model)
-    picture = np.random.default_rng(0).random((80, 80, 3))
-    for wrong in (picture, picture.astype(np.float32) * 255, np.zeros((80, 80), np.uint8), "photo.png"):
+    image = np.random.default_rng(0).random((80, 80, 3))
+    for wrong in (image, image.astype(np.float32) * 255, np.zeros((80, 80), np.uint8), "photo.png"):
         with pytest.raises(UsageError, match="uint8 arrays"):
             sharpbit.quantize(opened, [wrong], method="minmax")
 
@@ -141,7 +141,7 @@ def test_weights_that_are_not_numbers(model, photos, tmp_path, method):
 
 
 @pytest.mark.parametrize("method", ["magic", "cadyq", "ddtb"])
-def test_methods_that_need_pictures_alone(model, photos, tmp_path, method):
+def test_methods_that_need_images_alone(model, photos, tmp_path, method):
     """The others are for training, see recipes/qat."""
     done = call(model, photos, tmp_path / "a.onnx", "--method", method)
     assert done.exit_code == 2

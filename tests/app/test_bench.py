@@ -13,8 +13,8 @@ from PIL import Image
 
 import integer_files
 from sharpbit.app.cli import app
-from sharpbit.benching import Candidate, Rules, bench
 from sharpbit.errors import SharpbitError
+from sharpbit.verbs.bench import Candidate, Rules, bench
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
 X2 = "x2-clean-balanced"

@@ -11,10 +11,10 @@ from PIL import Image
 from sharpbit import model as models
 from sharpbit.app.bitsmap import COVER, colour, draw
 from sharpbit.app.cli import app
-from sharpbit.patches import grid
-from sharpbit.qat import fake_quantize
 from sharpbit.quant.adaptive import Mixed
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.twopass.patches import grid
+from sharpbit.verbs.qat import fake_quantize
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_flat_patches_are_cold_and_others_warm(files, tmp_path):
 
 
 def test_colours_lie_over_what_is_kept_of_a_patch():
-    picture = np.full((40, 60, 3), 100, np.uint8)
+    image = np.full((40, 60, 3), 100, np.uint8)
     patches = grid(20, 30, 16, 10)
-    image = draw(picture, [(patch, 4 + k) for k, patch in enumerate(patches)], 2, (4, 8), "a caption")
+    image = draw(image, [(patch, 4 + k) for k, patch in enumerate(patches)], 2, (4, 8), "a caption")
     zoom = image.width // 60
     for k, patch in enumerate(patches):
         y, x = ((span.kept_from * 2 + 3) * zoom for span in (patch.rows, patch.columns))

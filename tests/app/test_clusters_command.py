@@ -39,7 +39,7 @@ def test_it_counts(folder):
     assert "Set" not in text
 
 
-def test_a_threshold_and_smaller_pictures(folder):
+def test_a_threshold_and_smaller_images(folder):
     (row,) = json.loads(run(folder, "--patch", 24, "--threshold", 1.01, "--json").stdout)
     assert (row["query"], row["queries"]) == (0, 0)
     whole, half = (
@@ -63,8 +63,8 @@ def test_it_draws(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere.png",), "there is no picture or folder nowhere.png"),
-        (("SET", "-o", "x.png"), "-o draws one picture"),
+        (("nowhere.png",), "there is no image or folder nowhere.png"),
+        (("SET", "-o", "x.png"), "-o draws one image"),
         (("ONE", "-o", "x.jpg"), "the drawing is a .png"),
         (("ONE", "--patch", "16", "--shared", "16"), "share fewer"),
     ],

@@ -118,7 +118,7 @@ def test_doctor_lists_every_engine():
     assert "engine onnx" in run("doctor").stdout
 
 
-def test_a_deep_picture_says_what_an_8_bit_model_does_to_it(folder):
+def test_a_deep_image_says_what_an_8_bit_model_does_to_it(folder):
     import png
 
     rows = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(40, 30)

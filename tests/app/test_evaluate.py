@@ -11,9 +11,9 @@ from PIL import Image
 
 from sharpbit.app import table
 from sharpbit.app.cli import app
-from sharpbit.app.plot import Point, plot
 from sharpbit.app.records import FILE
 from sharpbit.model import build, save
+from sharpbit.report.scatter import Point, plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -57,7 +57,7 @@ def test_json(data, models):
         assert item["psnr"] == pytest.approx(np.mean([score["psnr"] for score in item["pictures"]]))
 
 
-def test_one_model_tells_every_picture(data):
+def test_one_model_tells_every_image(data):
     out = run("evaluate", "bicubic", "-s", "3", "--data", data).stdout
     assert out.count("0.png") == 2
     assert out.count("mean of 2") == 2
@@ -86,7 +86,7 @@ def test_a_bad_model_does_not_stop_the_others(data, models):
     assert "bad.pth" in done.stderr
 
 
-def test_same_pictures_are_json_too(tmp_path):
+def test_same_images_are_json_too(tmp_path):
     Image.new("RGB", (48, 48), (10, 20, 30)).save(tmp_path / "flat.png")
     done = run("evaluate", "bicubic-matlab", "-s", "2", "--data", tmp_path, "--json")
     assert json.loads(done.stdout)["models"][0]["sets"][0]["psnr"] is None
@@ -96,7 +96,7 @@ def test_same_pictures_are_json_too(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["bicubic"], "give the folders of the test pictures with --data"),
+        (["bicubic"], "give the folders of the test images with --data"),
         (["bicubic", "--data", "DATA"], "say which with --scale"),
         (["bicubic", "--scale", "2", "--data", "nowhere"], "there is no folder nowhere"),
         (["nothing.onnx", "--data", "DATA"], "there is no model file nothing.onnx"),

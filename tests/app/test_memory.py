@@ -1,4 +1,4 @@
-"""Memory is bounded by the picture that is read, not by the result: it is written strip by strip."""
+"""Memory is bounded by the image that is read, not by the result: it is written strip by strip."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from PIL import Image
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
 WIDTH, HEIGHT = 200, 8000
-RESULT = 4 * WIDTH * 4 * HEIGHT * 3  # bytes of the enlarged picture, 77 MB
+RESULT = 4 * WIDTH * 4 * HEIGHT * 3  # bytes of the upscaled image, 77 MB
 
 
 def peak(source, target, *flags):

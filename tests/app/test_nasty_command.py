@@ -1,4 +1,4 @@
-"""The collection of difficult pictures through the real command, against what another program found in it."""
+"""The collection of difficult images through the real command, against what another program found in it."""
 
 import json
 import resource
@@ -18,7 +18,7 @@ GOOD = [name for name, facts in MANIFEST.items() if facts["outcome"] == "ok"]
 SOURCES = ("exif", "libjxl", "pillow")
 PARTS = 4
 # By how much a network may move the mean of a part, beside what the manifest allows: more in parts of a few pixels, and
-# most in pictures of black and white dots.
+# most in images of black and white dots.
 SHARPENED, FEW, FEW_SHARPENED = 0.08, 64, 0.17
 
 
@@ -29,7 +29,7 @@ def walked(shared, tmp_path_factory):
     command = [Path(sys.executable).with_name("sharpbit"), "upscale", folder, "-o", out, "--json"]
     command += ["--name-template", "{stem}.{ext}"]
     everything = [folder / name for name in MANIFEST if Path(name).parts[0] in SOURCES]
-    # a walk through a folder takes only what looks like a picture, so every file is named too
+    # a walk through a folder takes only what looks like an image, so every file is named too
     done = subprocess.run([*command[:2], *everything, *command[3:]], capture_output=True, text=True, timeout=600)
     found = json.loads(done.stdout)
     by_name = {str(Path(item["input"]).relative_to(folder)): item for item in found["pictures"]}
@@ -84,7 +84,7 @@ def test_what_came_out(walked, name):
 
 
 def _deep(image):
-    """8 bits of a 16-bit picture, as Pillow gives it or by hand where it gives 16."""
+    """8 bits of a 16-bit image, as Pillow gives it or by hand where it gives 16."""
     if image.mode.startswith("I"):
         grey = (np.array(image) // 257).astype(np.uint8)
         return np.dstack([grey, grey, grey, np.full_like(grey, 255)])

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from sharpbit import model as models
-from sharpbit import pairing
 from sharpbit.app.cli import app
 from sharpbit.export import EXPORTS
+from sharpbit.verbs import pair as pairing
 
 COSTLY = "x2-clean-float"
 
@@ -86,14 +86,14 @@ def test_patches_cost_too():
     assert pairing.Pace(2.0, 0.5, 1.5).time(0.5, 48, 8) == pytest.approx((48 / 40) ** 2 * 1.25 / 1.5)
 
 
-def test_a_note_that_whole_pictures_are_quicker(folder, tmp_path, monkeypatch):
+def test_a_note_that_whole_images_are_quicker(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pairing, "pace", lambda runtime, side: 1.0 if "cheap" not in runtime.path.name else 0.99)
     result = run(
         *("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
         *("--patch", 24),
     )
     assert result.exit_code == 0, result.output
-    assert "note: x2-clean-float.onnx on whole pictures is quicker than the pair" in result.stderr
+    assert "note: x2-clean-float.onnx on whole images is quicker than the pair" in result.stderr
 
 
 def test_the_pace_is_that_of_the_engine(folder):

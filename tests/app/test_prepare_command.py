@@ -31,7 +31,7 @@ def source(tmp_path):
 def test_what_is_said(source, tmp_path):
     done = run(source, tmp_path / "out", "--size", 48, "--step", 24)
     assert done.stdout == (
-        f"{tmp_path / 'out'}: 4 windows of 1 pictures, each with small partners for x2, x3, x4; 4 of them written now\n"
+        f"{tmp_path / 'out'}: 4 windows of 1 images, each with small partners for x2, x3, x4; 4 of them written now\n"
     )
     assert done.stderr == ""
     done = run(source, tmp_path / "out", "--size", 48, "--step", 24, "--json")
@@ -47,7 +47,7 @@ def test_what_is_said(source, tmp_path):
     assert "a.png is smaller than a window of 480 pixels: taken whole on that side" in done.stderr
 
 
-def test_official_small_pictures(source, tmp_path):
+def test_official_small_images(source, tmp_path):
     given = ["--lr", f"X2={tmp_path / 'X2'}", "--lr", f"3={tmp_path / 'X3'}"]
     done = run(source, tmp_path / "out", *given, "--size", 48, "--step", 24, "--json")
     assert json.loads(done.stdout)["scales"] == [2, 3]
@@ -73,4 +73,4 @@ def test_many_notes_are_few_lines(source, tmp_path):
         (source / f"{k}.png").write_bytes(pixels)
     lines = run(source, tmp_path / "out").stderr.splitlines()
     assert len(lines) == 11
-    assert "for 12 pictures in all" in lines[-1]
+    assert "for 12 images in all" in lines[-1]

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
-PICTURES = 24
+IMAGES = 24
 
 
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "in").mkdir()
     rng = np.random.default_rng(0)
-    for k in range(PICTURES):
+    for k in range(IMAGES):
         pixels = rng.integers(0, 256, (60, 70, 3), np.uint8).repeat(2, 0).repeat(2, 1)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{k:02}.png")
     return tmp_path
@@ -52,7 +52,7 @@ def test_a_killed_run_leaves_no_partial_file_and_the_next_one_does_the_rest(fold
     seen = []
     for _ in range(6):
         process = start(folder, "--skip-existing", "--quiet")
-        wait_for_results(folder, min(PICTURES, len(seen) + 1), process)
+        wait_for_results(folder, min(IMAGES, len(seen) + 1), process)
         time.sleep(chance.uniform(0, 0.06))
         process.kill()
         process.communicate()
@@ -63,7 +63,7 @@ def test_a_killed_run_leaves_no_partial_file_and_the_next_one_does_the_rest(fold
     process = start(folder, "--skip-existing")
     _, told = process.communicate()
     assert process.returncode == 0, told
-    assert len(complete(folder)) == PICTURES
+    assert len(complete(folder)) == IMAGES
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -75,7 +75,7 @@ def test_a_signal_ends_the_run_with_a_word_how_to_go_on(folder, number):
     assert process.returncode == 130
     assert "--skip-existing goes on" in told
     assert "Traceback" not in told
-    assert 0 < len(complete(folder)) < PICTURES
+    assert 0 < len(complete(folder)) < IMAGES
 
 
 def test_a_reader_that_leaves_is_no_stack_trace(folder):

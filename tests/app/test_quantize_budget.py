@@ -20,7 +20,7 @@ def noise(path, seed=0, side=128):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a model, pictures to calibrate on, and one to test with."""
+    """A folder with a model, images to calibrate on, and one to test with."""
     folder = tmp_path_factory.mktemp("budget")
     for name, seeds, side in (("photos", (0, 1), 128), ("Test", (9,), 48)):
         (folder / name).mkdir()
@@ -72,7 +72,7 @@ def test_the_receipt_the_file_and_the_page(place):
     assert (told["bits"], told["budget"]) == ([8, 6, 4], 5.0)
     widths = {name: (act, weight) for name, act, weight in told["widths"]}
     assert len({weight for _, weight in widths.values()}) > 1
-    assert widths["model.0"][0] == 8  # the picture that comes in
+    assert widths["model.0"][0] == 8  # the image that comes in
     uniform = json.loads(call(place, "--bits", "5", "--json", out="five.safetensors").stdout)
     assert told["bitops"] <= uniform["bitops"]
     again = models.load(place / "out.safetensors")

@@ -7,18 +7,18 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from sharpbit import integer
 from sharpbit import model as models
 from sharpbit.app.cli import app
+from sharpbit.modelfile import integer_chain as integer
 from sharpbit.quant import lossless
-from sharpbit.quantization import quantize_chain
+from sharpbit.verbs.quantize import quantize_chain
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     settings = lossless.Settings(steps=3, samples=2000)
     monkeypatch.setattr(
-        "sharpbit.quantization.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
+        "sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
     )
 
 
@@ -123,9 +123,9 @@ def empty(folder):
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [(broken, "0.png"), (flat, "flat"), (small, "64 pixels"), (empty, "holds no pictures"), (None, "no folder")],
+    [(broken, "0.png"), (flat, "flat"), (small, "64 pixels"), (empty, "holds no images"), (None, "no folder")],
 )
-def test_pictures_that_cannot_be_used(model, photos, tmp_path, change, sentence):
+def test_images_that_cannot_be_used(model, photos, tmp_path, change, sentence):
     if change:
         change(photos)
     out = tmp_path / "a.onnx"

@@ -12,10 +12,10 @@ from PIL import Image
 from sharpbit.app.cli import app
 from sharpbit.app.reproduce import markdown
 from sharpbit.errors import RecipeError
-from sharpbit.evaluation import evaluate
 from sharpbit.model import build, save
 from sharpbit.recipe import Expected, read
-from sharpbit.reproduction import Number, Reproduction
+from sharpbit.recipe.reproduce import Number, Reproduction
+from sharpbit.verbs.evaluate import evaluate
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "etds").glob("*.toml"))
 CLAIM = """
@@ -71,7 +71,7 @@ def test_a_claim_that_holds(place):
     done = run(path, "--data", folder / "Tiny", "--weights", folder / "weights", "--table", out, code=0)
     assert "as claimed" in done.stdout
     assert "Large psnr" in done.stdout
-    assert "no pictures given" in done.stdout
+    assert "no images given" in done.stdout
     assert "1 of 1 hold. PSNR in dB, SSIM: Y channel, border = scale" in done.stdout
     assert f"({facts['psnr']:.2f} / {facts['ssim']:.4f})" in out.read_text()
     assert "Large" not in out.read_text()

@@ -27,7 +27,7 @@ def folder(tmp_path):
     Image.fromarray(pixels()).save(tmp_path / "in" / "a.png")
     Image.fromarray(pixels(seed=1)).save(tmp_path / "in" / "b.jpg", dpi=(72, 72))
     Image.fromarray(pixels(seed=2)).save(tmp_path / "in" / "deep" / "er" / "c.webp")
-    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
     return tmp_path
 
 
@@ -210,7 +210,7 @@ def test_metadata_is_kept_or_stripped(folder):
     assert "dpi" not in opened(folder / "bare.png").info
 
 
-def test_flags_that_change_the_work_not_the_picture(folder):
+def test_flags_that_change_the_work_not_the_image(folder):
     run(folder / "in" / "a.png", "-o", folder / "0.png")
     expected = np.array(opened(folder / "0.png"))
     for number, flags in enumerate([["-t", 9], ["-j", "2:1:2"], ["--threads", 1], ["--compression", 9], ["-v"]], 1):
@@ -228,10 +228,10 @@ def test_quiet_and_input_flag(folder):
 
 
 MISTAKES = {
-    "no input": ([], "at least one picture"),
+    "no input": ([], "at least one image"),
     "missing file": (["{d}/none.png"], "none.png does not exist"),
-    "folder without pictures": (["{d}/empty"], "nothing to do"),
-    "text file": (["{d}/in/notes.txt"], "not a picture"),
+    "folder without images": (["{d}/empty"], "nothing to do"),
+    "text file": (["{d}/in/notes.txt"], "not an image"),
     "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
     "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
     "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx, .sharpbit or .safetensors"),
@@ -246,7 +246,7 @@ MISTAKES = {
     "template field": (["{d}/in", "-o", "{d}/o", "--name-template", "{stem}{nope}"], "may hold"),
     "tile": (["{d}/in/a.png", "-t", "3"], "at least 8 pixels"),
     "limit": (["{d}/in/a.png", "--max-pixels", "100"], "--max-pixels"),
-    "two streams": (["-", "{d}/in/a.png"], "one picture"),
+    "two streams": (["-", "{d}/in/a.png"], "one image"),
     "json and stream": (["-", "--json"], "--json"),
     "output below a file": (["{d}/in/a.png", "-o", "{d}/in/b.jpg/x.png"], "b.jpg"),
     "folder to a file": (["{d}/in", "-o", "{d}/in/b.jpg"], "give a folder"),
@@ -259,7 +259,7 @@ def test_a_mistake_gets_one_sentence(folder, name):
     (folder / "empty").mkdir()
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     done = CliRunner().invoke(app, ["upscale", *(flag.replace("{d}", str(folder)) for flag in flags)])
-    if name == "folder without pictures":
+    if name == "folder without images":
         assert done.exit_code == 0
     else:
         assert done.exit_code in (1, 2), done.output

@@ -12,7 +12,7 @@ def case(golden, request):
     return golden(f"abpn_x{request.param}")
 
 
-def test_picture(case):
+def test_image(case):
     case.check(case.model("abpn").net(case["input/lr"]), "output/sr")
 
 

@@ -45,7 +45,7 @@ NO_PLAIN_FORM = {
 }
 SLOW = {"carn", "craft", "elan", "hitsr", "imdn"}  # to export; their scale is in the last layers alone
 TRACED = [(name, scale) for name, scale in CASES if name not in SLOW or scale == 3]
-# A pixel of the result depends on all of the picture, or on where in it the grid of the windows lies.
+# A pixel of the result depends on all of the image, or on where in it the grid of the windows lies.
 SEES_EVERYTHING = {"craft", "elan", "hitsr"}
 
 
@@ -148,7 +148,7 @@ def test_the_plain_forms_are_equal_borders_included(name, scale, form):
 
 
 @pytest.mark.parametrize(("name", "scale"), TRACED)
-def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
+def test_the_onnx_file_gives_the_same_image(name, scale, tmp_path):
     model = random_model(name, scale)
     path = tmp_path / "model.onnx"
     EXPORTS["onnx"](model, path)
@@ -161,7 +161,7 @@ def test_the_onnx_file_gives_the_same_picture(name, scale, tmp_path):
         with torch.no_grad():
             expected = model.net(x).numpy()
         (out,) = session.run(None, {"picture": x.numpy()})
-        # of the largest value, where random weights give more than a picture has
+        # of the largest value, where random weights give more than an image has
         assert np.abs(out - expected).max() < 1e-5 * max(1, np.abs(expected).max())
 
 

@@ -40,7 +40,7 @@ def small():
 
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in CASES.items() for size in sizes])
-def test_pictures(golden, name, size, mask):
+def test_images(golden, name, size, mask):
     case = golden(name)
     net = changed(case.model("craft"), mask=mask).net
     with torch.no_grad():

@@ -36,7 +36,7 @@ def test_loss_and_gradients(golden, scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_converted_weights_and_picture(golden, scale):
+def test_converted_weights_and_image(golden, scale):
     case = golden(f"etds_x{scale}")
     model = case.model("etds")
     published = case.model("plain", "output/converted/")
@@ -45,9 +45,9 @@ def test_converted_weights_and_picture(golden, scale):
     case.check_weights(ours.net, "output/converted/")
     for converted in (published, ours, models.reparameterize(model)):
         with torch.no_grad():
-            picture = converted.net(case["input/lr"])
-        case.check(picture, "output/plain_sr")
-        assert float((picture - case["output/sr"].clamp(0, 1)).abs().max()) < 1e-5
+            image = converted.net(case["input/lr"])
+        case.check(image, "output/plain_sr")
+        assert float((image - case["output/sr"].clamp(0, 1)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_ablations(golden, name, options):
             )
 
 
-def test_only_et_is_a_plain_chain_with_the_picture_added(golden):
+def test_only_et_is_a_plain_chain_with_the_image_added(golden):
     case = golden("etds_ablation_only_et_x4")
     model = case.model("plain", scale=4, blocks=2, width=7, skip=True, clip="none")
     case.check(model.net(case["input/lr"]), "output/sr")

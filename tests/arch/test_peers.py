@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sharpbit import model as models
-from sharpbit.evaluation import evaluate
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
+from sharpbit.verbs.evaluate import evaluate
 
 
 def test_imdn(shared):
@@ -20,7 +20,7 @@ def test_imdn(shared):
 
 
 def test_hitsr(shared):
-    """On the smallest picture of Set5; the whole set gives 32.55 dB and takes half a minute."""
+    """On the smallest image of Set5; the whole set gives 32.55 dB and takes half a minute."""
     model = models.load(shared / "weights" / "peers" / "hitsr_x4_ntire2025.pth")
     assert (model.arch.name, model.parameters) == ("hitsr", 866420)
     assert model.config.windows == (4, 8, 16, 32, 48, 64)

@@ -49,7 +49,7 @@ def test_architecture_and_scale_come_from_the_weights(published, name):
     x = torch.stack([ramp.expand(16, 16), ramp.expand(16, 16).T, 1 - ramp.expand(16, 16)])[None]
     with torch.no_grad():
         small = torch.nn.functional.avg_pool2d(model.net(x), model.scale)
-    assert float((small - x).abs().mean()) < 0.02  # it enlarges pictures
+    assert float((small - x).abs().mean()) < 0.02  # it upscales images
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -89,7 +89,7 @@ def test_released_pairs_agree_bit_for_bit(published, name):
 
 @pytest.mark.parametrize("form", ["plain", "et"])
 @pytest.mark.parametrize("name", [name for name in NAMES if "ESPCN" not in name and "_x4" in name])
-def test_every_form_gives_the_same_picture(published, name, form):
+def test_every_form_gives_the_same_image(published, name, form):
     model = published(name)
     converted = models.reparameterize(model, form)
     x = torch.rand(1, 3, 17, 14)

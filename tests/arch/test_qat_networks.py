@@ -54,7 +54,7 @@ class Published:
         state = {key[6:]: value for key, value in self.tensors.items() if key.startswith("state/")}
         return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
-    def picture(self, key="x", dtype=torch.float64):
+    def image(self, key="x", dtype=torch.float64):
         return self.tensors[f"input/{key}"].to(dtype) / self.white
 
     def check(self, value, key, white=1.0):
@@ -71,14 +71,14 @@ def published(golden_path):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_published_weights_give_the_published_picture(published, name, dtype):
+def test_published_weights_give_the_published_image(published, name, dtype):
     case = published(name)
     arch, sizes = NETWORKS[name]
     model = models.from_state(case.state, name)
     assert (model.arch.name, model.config) == (arch, model.arch.config(**sizes))
     net = model.net.to(dtype)
     for key in [key for key in case.tensors if key.startswith("output/sr")]:
-        x = case.picture("x" + key[-1] if arch == "elan" else "x", dtype)
+        x = case.image("x" + key[-1] if arch == "elan" else "x", dtype)
         with torch.no_grad():
             case.check(net(x), key.removeprefix("output/"), case.white)
 
@@ -98,7 +98,7 @@ def read(net, names, x):
 @pytest.mark.parametrize("name", ["srresnet_fp_cadyq", "srresnet_fp_ddtb", "edsr_fp_x4", "idn_fp"])
 def test_the_site_feature_is_what_distillation_reads(published, name):
     case = published(name)
-    (feature,) = read(models.from_state(case.state, name).net.double(), ["feature"], case.picture())
+    (feature,) = read(models.from_state(case.state, name).net.double(), ["feature"], case.image())
     case.check(feature, "feat")
 
 
@@ -106,10 +106,10 @@ def test_the_outputs_of_the_blocks(published):
     case = published("idn_fp")
     sites = [f"blocks.{k}.output" for k in range(4)]
     case.check(
-        torch.stack(read(models.from_state(case.state, "idn").net.double(), sites, case.picture())), "block_features"
+        torch.stack(read(models.from_state(case.state, "idn").net.double(), sites, case.image())), "block_features"
     )
     case = published("elan_light_fp")
-    (body,) = read(models.from_state(case.state, "elan").net.double(), ["blocks"], case.picture("x1"))
+    (body,) = read(models.from_state(case.state, "elan").net.double(), ["blocks"], case.image("x1"))
     case.check(body, "body_x1")
 
 
@@ -118,7 +118,7 @@ def test_statistics_of_normalization_in_training(published):
     model = models.from_state(case.state, "srresnet")
     net = model.net.double().train()
     with torch.no_grad():
-        case.check(net(case.picture()), "train_sr", 255)
+        case.check(net(case.image()), "train_sr", 255)
     after = {key[19:]: value for key, value in case.tensors.items() if key.startswith("output/after_train/")}
     assert len(after) == 14
     state = net.state_dict()
@@ -135,7 +135,7 @@ def test_one_carn_for_all_scales(published, scale):
     net = model.arch.build(replace(model.config, scale=scale)).double()
     net.load_state_dict(model.net.state_dict())
     with torch.no_grad():
-        case.check(net(case.picture()), f"sr_x{scale}")
+        case.check(net(case.image()), f"sr_x{scale}")
 
 
 @pytest.mark.parametrize(("arch", "sizes", "number"), PARAMETERS)

@@ -12,16 +12,16 @@ from sharpbit.app.cli import app
 from sharpbit.cost import bitops, memory
 from sharpbit.cost.published import Bits, counted
 from sharpbit.nn import Site
-from sharpbit.patches import grid
-from sharpbit.qat import fake_quantize
 from sharpbit.quant.core import METHODS, quantize
-from sharpbit.quant.placement import placement
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.qat.placement import placement
+from sharpbit.twopass.patches import grid
+from sharpbit.verbs.qat import fake_quantize
 
 
 def test_a_chain():
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
-    assert memory.peak(net, (10, 12)) == 120 * 4 * (3 + 8 + 8), "the picture belongs to the caller"
+    assert memory.peak(net, (10, 12)) == 120 * 4 * (3 + 8 + 8), "the image belongs to the caller"
     in_place = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(8, 2, 1))
     assert memory.peak(in_place, (10, 12)) == 120 * 4 * (3 + 8 + 2)
 
@@ -41,10 +41,10 @@ class Shortcut(nn.Module):
 
 
 def test_shortcuts_and_bits():
-    picture, wide = 100 * 4 * 3, 100 * 4 * 32
-    assert memory.peak(Shortcut(), (10, 10)) == 2 * picture + 2 * wide, "the wide one and its turned copy"
+    image, wide = 100 * 4 * 3, 100 * 4 * 32
+    assert memory.peak(Shortcut(), (10, 10)) == 2 * image + 2 * wide, "the wide one and its turned copy"
     net = quantize(Shortcut(), Plan((Rule("site", 8),)), METHODS["minmax"])
-    assert memory.peak(net, (10, 10)) == picture + picture // 4 + 2 * wide
+    assert memory.peak(net, (10, 10)) == image + image // 4 + 2 * wide
     assert memory.peak(net, (20, 10)) == 2 * memory.peak(net, (10, 10))
 
 
@@ -54,7 +54,7 @@ def made(method, act):
     return fake_quantize(model, placement("srresnet", act, 8, width=8), method, [torch.rand(2, 3, 16, 16)])
 
 
-def test_inspect_counts_layers_pictures_and_patches(tmp_path):
+def test_inspect_counts_layers_images_and_patches(tmp_path):
     model = made("pams", 4)
     models.save(model, tmp_path / "m.safetensors")
     whole = sharpbit.inspect(tmp_path / "m.safetensors", (120, 160))

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sharpbit
-from quant_nets import Attention, Residual, build, calibrated, pictures
+from quant_nets import Attention, Residual, build, calibrated, images
 from sharpbit import model as models
 from sharpbit.app.inspect import inspected
 from sharpbit.cost import bitops, macs
@@ -110,7 +110,7 @@ class Body(nn.Module):
 
 @pytest.mark.parametrize(("bits", "billions"), [(32, 1304.596), (8, 81.537)])
 def test_the_published_rule(bits, billions):
-    """SRResNet on a whole picture of 1024x540: the row "full 4K image" that the published tables derive from."""
+    """SRResNet on a whole image of 1024x540: the row "full 4K image" that the published tables derive from."""
     net = Body() if bits == 32 else quantize(Body(), Plan.uniform(bits, match=("body.*",)), MINMAX)
     cost = bitops.count(net, (540, 1024))
     assert cost.published(["body.*"]) / 1e9 == pytest.approx(billions, abs=0.001)
@@ -120,7 +120,7 @@ def test_the_published_rule(bits, billions):
 def test_inspect_tells_it(tmp_path):
     torch.manual_seed(0)
     model = verbs.quantize(models.build("etds", scale=3, blocks=1, width=8), Plan.uniform(8, 4))
-    model = verbs.freeze(verbs.calibrate(model, pictures()))
+    model = verbs.freeze(verbs.calibrate(model, images()))
     models.save(model, tmp_path / "a.safetensors")
     export(model, tmp_path / "a.onnx")
     facts = sharpbit.inspect(tmp_path / "a.safetensors")

@@ -68,11 +68,11 @@ def test_fqr():
     one = np.array([[4, 8, 8], [4, 4, 4]])  # two patches, three layers
     other = np.array([[8, 8, 8]])
     assert fqr.of_patches(one).tolist() == pytest.approx([20 / 3, 4])
-    assert fqr.of_picture(one) == pytest.approx(16 / 3)
+    assert fqr.of_image(one) == pytest.approx(16 / 3)
     assert fqr.of_set([one, other]) == pytest.approx((16 / 3 + 8) / 2)
     for wrong in (
-        lambda: fqr.of_picture(np.zeros((0, 3))),
-        lambda: fqr.of_picture(np.zeros(3)),
+        lambda: fqr.of_image(np.zeros((0, 3))),
+        lambda: fqr.of_image(np.zeros(3)),
         lambda: fqr.of_set([]),
     ):
         with pytest.raises(UsageError):

@@ -1,4 +1,4 @@
-"""Pairs of crops that are alike: from one picture, above the threshold, turned alike."""
+"""Pairs of crops that are alike: from one image, above the threshold, turned alike."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from sharpbit.data.pairs import Pairs
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Two pictures with a dark and a bright half each; only in the second one do they have both."""
+    """Two images with a dark and a bright half each; only in the second one do they have both."""
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 60, (48, 80, 3), np.uint8) for _ in range(2)]
-    pictures[1][:, 40:] += 190
-    return Pairs.from_pictures(pictures, 2)
+    images = [rng.integers(0, 60, (48, 80, 3), np.uint8) for _ in range(2)]
+    images[1][:, 40:] += 190
+    return Pairs.from_images(images, 2)
 
 
 def brightness(x: torch.Tensor) -> torch.Tensor:
@@ -37,7 +37,7 @@ def test_pairs_are_alike(pairs):
     assert small.shape == (64, 3, 8, 8)
     assert large.shape == (64, 3, 16, 16)
     assert float(cosines(small).min()) >= 0.95
-    assert float(cosines(drawn(pairs, 2.0)[0]).min()) < 0.6  # any two of a picture
+    assert float(cosines(drawn(pairs, 2.0)[0]).min()) < 0.6  # any two of an image
     assert float((small[:32] - small[32:]).abs().max()) > 0, "not the same crop twice"
 
 
@@ -50,10 +50,8 @@ def test_the_large_crops_are_those_of_the_small_ones(pairs):
 
 def test_both_are_turned_alike():
     line = np.linspace(0, 250, 80).astype(np.uint8)
-    picture = np.stack(
-        [np.broadcast_to(line, (80, 80)), np.broadcast_to(line[:, None], (80, 80)), np.zeros((80, 80))], 2
-    )
-    pairs = Pairs.from_pictures([picture.astype(np.uint8)], 2)
+    image = np.stack([np.broadcast_to(line, (80, 80)), np.broadcast_to(line[:, None], (80, 80)), np.zeros((80, 80))], 2)
+    pairs = Pairs.from_images([image.astype(np.uint8)], 2)
     small, _ = Matched(pairs, brightness, 2.0).batch(40, 8, torch.Generator().manual_seed(3), colours=False)
     slopes = torch.stack([small[:, 0, 0, -1] - small[:, 0, 0, 0], small[:, 0, -1, 0] - small[:, 0, 0, 0]], 1).sign()
     assert torch.equal(slopes[:40], slopes[40:])

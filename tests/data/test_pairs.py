@@ -41,7 +41,7 @@ def test_without_partners_they_are_made(tmp_path):
     Image.fromarray(noise(0, 25, 37)).save(tmp_path / "a.png")
     pairs = Pairs.from_folder(tmp_path, 2, quiet=True)
     assert np.array_equal(pairs.small.numpy(), shrink(noise(0, 25, 37)[:24, :36], 2).reshape(-1, 3))
-    again = Pairs.from_pictures([noise(0, 25, 37)], 2)
+    again = Pairs.from_images([noise(0, 25, 37)], 2)
     assert torch.equal(pairs.small, again.small)
     assert torch.equal(pairs.large, again.large)
 
@@ -69,7 +69,7 @@ def test_partners_that_do_not_fit(folder):
 
 def test_more_than_the_memory_holds(folder, monkeypatch):
     monkeypatch.setattr(module, "_free_memory", lambda: 3 * 5 * (12 * 18 + 6 * 6) - 1)
-    with pytest.raises(UsageError, match=r"the 2 pictures of .* need 0.0 GB of memory, where 0.0 GB are free"):
+    with pytest.raises(UsageError, match=r"the 2 images of .* need 0.0 GB of memory, where 0.0 GB are free"):
         Pairs.from_folder(folder, 2, quiet=True)
     monkeypatch.setattr(module, "_free_memory", lambda: 3 * 5 * (12 * 18 + 6 * 6))
     Pairs.from_folder(folder, 2, quiet=True)
@@ -91,7 +91,7 @@ def test_a_set_larger_than_memory_is_read_from_files(folder, monkeypatch, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == files
     monkeypatch.undo()
     monkeypatch.setattr(module, "_free_memory", lambda: 1.0)
-    Image.fromarray(noise(7, 24, 36)).save(folder / "HR" / "a.png")  # another picture makes other files
+    Image.fromarray(noise(7, 24, 36)).save(folder / "HR" / "a.png")  # another image makes other files
     changed = Pairs.from_folder(folder, 2, cache=tmp_path / "cache", quiet=True)
     assert not torch.equal(changed.large, stored.large)
     for path in (tmp_path / "cache").iterdir():

@@ -1,4 +1,4 @@
-"""Preparing training pictures: where windows lie, what belongs to what, going on after an interruption, mistakes."""
+"""Preparing training images: where windows lie, what belongs to what, going on after an interruption, mistakes."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sharpbit import image as images
+from sharpbit import image as image_io
 from sharpbit.data import prepare as module
 from sharpbit.data.prepare import Plan, prepare, starts
 from sharpbit.errors import ImageError, UsageError
@@ -54,15 +54,15 @@ def test_windows_begin_where_the_published_ones_do():
         assert starts(length, 480, 240) == published(length, 480, 240)
         assert starts(length // 4, 120, 60) == [at // 4 for at in starts(length, 480, 240)]
     assert starts(2040, 480, 240) == [0, 240, 480, 720, 960, 1200, 1440, 1560]
-    assert len(starts(2040, 480, 240)) * len(starts(1356, 480, 240)) == 40  # the usual picture of DIV2K
+    assert len(starts(2040, 480, 240)) * len(starts(1356, 480, 240)) == 40  # the usual image of DIV2K
     assert starts(480, 480, 240) == [0]
     assert starts(481, 480, 240) == [0, 1]
     assert starts(300, 480, 240) == [0]
 
 
-def test_windows_and_partners_are_pieces_of_the_pictures(source):
+def test_windows_and_partners_are_pieces_of_the_images(source):
     done = prepare(plan(source))
-    assert (done.pictures, done.windows, done.written, done.notes) == (2, 24 + 9, 33, ())
+    assert (done.images, done.windows, done.written, done.notes) == (2, 24 + 9, 33, ())
     for k, (height, width) in enumerate([(60, 84), (48, 48)]):  # the second is cut to multiples of 12
         whole = noise(k, *[(60, 84), (52, 48)][k])[:height, :width]
         corners = [(y, x) for y in starts(height, 24, 12) for x in starts(width, 24, 12)]
@@ -75,7 +75,7 @@ def test_windows_and_partners_are_pieces_of_the_pictures(source):
                 assert np.array_equal(got(source.parent / "out" / "LR_bicubic" / f"X{scale}" / name), small)
 
 
-def test_official_small_pictures_are_cut_not_made(source, tmp_path):
+def test_official_small_images_are_cut_not_made(source, tmp_path):
     for k, (height, width) in enumerate([(30, 42), (26, 24)]):
         put(tmp_path / "official" / f"{k:04d}x2.png", noise(9 + k, height, width))
     prepare(plan(source, small={2: tmp_path / "official"}))
@@ -129,7 +129,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(source, tmp_path):
         assert len(list(folder.iterdir())) == done.windows  # nothing half done is left either
 
 
-def test_folders_keep_their_tree_and_small_pictures_are_noted(tmp_path):
+def test_folders_keep_their_tree_and_small_images_are_noted(tmp_path):
     source = tmp_path / "source"
     put(source / "a" / "one.png", noise(0, 24, 24))
     put(source / "b" / "one.jpg", noise(1, 13, 40))
@@ -167,7 +167,7 @@ def test_sizes_that_do_not_fit_together(source, change, message):
 
 def test_mistakes_are_named_before_anything_is_written(source, tmp_path):
     official = tmp_path / "official"
-    with pytest.raises(UsageError, match=r"no folder .*official of small pictures for x2"):
+    with pytest.raises(UsageError, match=r"no folder .*official of LR images for x2"):
         prepare(plan(source, small={2: official}))
     put(official / "0000x2.png", noise(0, 30, 42))
     with pytest.raises(UsageError, match=r"0001.png has no small partner 0001x2.png in"):
@@ -180,7 +180,7 @@ def test_mistakes_are_named_before_anything_is_written(source, tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         prepare(Plan(tmp_path / "none", tmp_path / "out"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="holds no images"):
         prepare(Plan(tmp_path / "empty", tmp_path / "out"))
     put(source / "0000.bmp", noise(0, 24, 24))
     with pytest.raises(UsageError, match="differ in their ending only"):
@@ -188,7 +188,7 @@ def test_mistakes_are_named_before_anything_is_written(source, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_picture_is_named_and_the_rest_is_kept(source, tmp_path):
+def test_a_damaged_image_is_named_and_the_rest_is_kept(source, tmp_path):
     whole = (source / "0001.png").read_bytes()
     (source / "0001.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"0001.png is damaged"):
@@ -223,5 +223,5 @@ def test_an_interruption_ends_the_threads(source, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "read", read)
     with pytest.raises(KeyboardInterrupt):
         prepare(plan(source))
-    monkeypatch.setattr(module, "read", images.read)
+    monkeypatch.setattr(module, "read", image_io.read)
     assert prepare(plan(source)).written == 33

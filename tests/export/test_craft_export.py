@@ -9,8 +9,8 @@ from PIL import Image
 
 from sharpbit import model as models
 from sharpbit.app.cli import app
-from sharpbit.receipt import enlarged
 from sharpbit.runtime.onnx import open_onnx
+from sharpbit.verbs.receipt import upscaled
 
 SIZES = [(1, 1), (5, 7), (16, 16), (17, 33), (40, 31)]
 
@@ -46,7 +46,7 @@ def test_eight_bits_are_the_same_on_the_engine(tmp_path):
     net, runtime = models.load(tmp_path / "eight.safetensors").net, open_onnx(tmp_path / "eight.onnx", threads=1)
     for number, size in enumerate(SIZES):
         small = np.array(noise(*size, 10 + number))
-        own = enlarged(net, small).astype(int)
+        own = upscaled(net, small).astype(int)
         theirs = np.rint(255 * runtime.run(small.astype(np.float32) / 255).clip(0, 1))
         assert theirs.shape == own.shape == (2 * size[0], 2 * size[1], 3)
         assert np.abs(own - theirs).mean() < 0.1

@@ -6,11 +6,12 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from sharpbit import integer, modelfile
 from sharpbit import model as models
+from sharpbit import modelfile
 from sharpbit.arch.integer import chain_of
 from sharpbit.errors import ModelError, OutputExists, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
+from sharpbit.modelfile import integer_chain as integer
 
 
 def integers(scale=3):
@@ -43,19 +44,19 @@ def test_files_hold_the_chain(written):
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_onnx_runtime_gives_the_same_picture(scale, tmp_path):
+def test_onnx_runtime_gives_the_same_image(scale, tmp_path):
     model = integers(scale)
     EXPORTS["onnx"](model, tmp_path / "model.onnx")
     session = ort.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     chain = chain_of(model.net)
     for height, width in ((1, 1), (5, 1), (48, 37)):
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-        (out,) = session.run(None, {"picture": picture[None]})
-        apart = np.abs(out[0].astype(int) - chain.run(picture))
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        (out,) = session.run(None, {"picture": image[None]})
+        apart = np.abs(out[0].astype(int) - chain.run(image))
         assert out.dtype == np.uint8
         assert (apart <= 1).mean() >= 0.999
-    assert chain.run(picture).std() > 20
+    assert chain.run(image).std() > 20
 
 
 def test_engines_find_integers_in_the_graph(tmp_path):

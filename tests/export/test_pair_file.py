@@ -7,14 +7,14 @@ import torch
 
 from sharpbit import model as models
 from sharpbit import modelfile, zoo
-from sharpbit.clusters.detail import split
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS, _pair
-from sharpbit.measure.enlarge import by
-from sharpbit.patches import merge
+from sharpbit.measure.upscaling import by
 from sharpbit.quant import verbs
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
+from sharpbit.twopass.detail import split
+from sharpbit.twopass.patches import merge
 
 HOW = {"patch": 24, "shared": 6, "detail": 30.0}
 

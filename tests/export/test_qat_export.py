@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.data.pairs import Pairs
-from sharpbit.qat import fake_quantize
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
 from sharpbit.training import Training, train
+from sharpbit.verbs.qat import fake_quantize
 
 LEVELS = {8: 0.02, 4: 0.02}  # share of bytes that may differ, each by one; measured: 0.006 and 0.00002 (4 blocks of 32)
 
@@ -19,14 +19,14 @@ LEVELS = {8: 0.02, 4: 0.02}  # share of bytes that may differ, each by one; meas
 def made(method, act, weight):
     torch.manual_seed(5)
     y, x = np.mgrid[0:96, 0:80]
-    picture = np.stack([127 + 120 * np.sin(x / (4 + k) + y / 7) for k in range(3)], 2).astype(np.uint8)
-    pairs = Pairs.from_pictures([picture], 2)
+    image = np.stack([127 + 120 * np.sin(x / (4 + k) + y / 7) for k in range(3)], 2).astype(np.uint8)
+    pairs = Pairs.from_images([image], 2)
     how = Training(steps=30, batch=4, patch=12, rate=2e-3, precision="float32", colours=False)
     float_ = train(models.build("srresnet", scale=2, blocks=2, width=16), pairs, how, quiet=True)
     crops = [pairs.batch(4, 12, torch.Generator().manual_seed(1), colours=False)[0]]
     model = fake_quantize(float_, placement("srresnet", act, weight, width=16), method, crops)
     few = Training(steps=4, batch=4, patch=12, rate=1e-4, range_rate=1e-2, epoch=2, precision="float32", ema=0.0)
-    return train(model, pairs, few, quiet=True), picture[::2, ::2]
+    return train(model, pairs, few, quiet=True), image[::2, ::2]
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -41,7 +41,7 @@ def test_fixed_widths_run_in_integers(tmp_path, bits):
         here = model.net.eval()(torch.from_numpy(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
     there = next(iter(open_engine(tmp_path / "m.onnx", "onnx")([x])))
     one, other = (np.rint(np.clip(y, 0, 1) * 255) for y in (here, there))
-    assert np.ptp(one) > 100, "a picture, not a flat field"
+    assert np.ptp(one) > 100, "an image, not a flat field"
     assert np.abs(one - other).max() <= 1
     assert (one != other).mean() <= LEVELS[bits]
 

@@ -1,4 +1,4 @@
-"""A frozen network in ONNX: in integers where an engine can, and the same picture in any case."""
+"""A frozen network in ONNX: in integers where an engine can, and the same image in any case."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from quant_nets import Attention, Residual, chain, pictures
+from quant_nets import Attention, Residual, chain, images
 from sharpbit import model as models
 from sharpbit import modelfile
 from sharpbit.export.onnx import export
@@ -30,7 +30,7 @@ NETS = {"chain": chain, "residual": lambda: Residual(sites=True), "attention": A
 def frozen(net, plan):
     torch.manual_seed(5)
     start = models.build("plain", scale=2, blocks=1, width=4)
-    return verbs.freeze(verbs.calibrate(verbs.quantize(replace(start, net=net), plan), pictures()))
+    return verbs.freeze(verbs.calibrate(verbs.quantize(replace(start, net=net), plan), images()))
 
 
 def run(path, x, level, optimized=None):
@@ -60,7 +60,7 @@ CASES = [
 @pytest.mark.parametrize(("kind", "plan"), CASES)
 def test_the_engine_gives_the_frozen_network(kind, plan, tmp_path):
     torch.manual_seed(3)
-    model, x = frozen(NETS[kind](), PLANS[plan]), pictures(1, 2, 15)[0][:1]
+    model, x = frozen(NETS[kind](), PLANS[plan]), images(1, 2, 15)[0][:1]
     export(model, tmp_path / "a.onnx")
     with torch.no_grad():
         expected = model.net(x).numpy()
@@ -104,7 +104,7 @@ def test_a_dead_channel_keeps_its_bias(tmp_path):
     with torch.no_grad():
         net[0].weight[3], net[0].bias[3] = 0, 3.0
         net[4].weight[:] = net[4].weight.abs()
-    model, x = frozen(net, Plan.uniform(8)), pictures(1, 2)[0][:1]
+    model, x = frozen(net, Plan.uniform(8)), images(1, 2)[0][:1]
     export(model, tmp_path / "a.onnx")
     with torch.no_grad():
         expected = model.net(x)

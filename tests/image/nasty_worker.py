@@ -1,4 +1,4 @@
-"""Reads the pictures named on standard input, each in a process of its own, and prints a JSON line of facts about each.
+"""Reads the images named on standard input, each in a process of its own, and prints a JSON line of facts about each.
 
     python -W error tests/image/nasty_worker.py FOLDER < names
 
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sharpbit.errors import SharpbitError
-from sharpbit.image import Picture, probe, read
+from sharpbit.image import ImageData, probe, read
 
 SECONDS = 20
 _script = Path(__file__).resolve().parents[2] / "scripts" / "make_nasty_manifest.py"
@@ -58,16 +58,16 @@ def main() -> None:
 
 def facts(path: Path) -> dict[str, Any]:
     try:
-        picture = read(path)
-        return describe(picture) | {"probe": probe(path)}
+        image = read(path)
+        return describe(image) | {"probe": probe(path)}
     except SharpbitError as error:
         return {"outcome": "error", "message": str(error)}
     except Exception as error:
         return {"outcome": "raised", "message": repr(error)}
 
 
-def describe(picture: Picture) -> dict[str, Any]:
-    pixels, alpha, metadata = picture.pixels, picture.alpha, picture.metadata
+def describe(image: ImageData) -> dict[str, Any]:
+    pixels, alpha, metadata = image.pixels, image.alpha, image.metadata
     top = np.iinfo(pixels.dtype).max
     cover = np.full(pixels.shape[:2], top, pixels.dtype) if alpha is None else alpha
     colours = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
@@ -81,7 +81,7 @@ def describe(picture: Picture) -> dict[str, Any]:
         "alpha": alpha is not None,
         "icc": len(metadata.icc or b""),
         "exif": metadata.exif is not None,
-        "notes": picture.notes,
+        "notes": image.notes,
         "colours": manifest._colours(samples),
         "contiguous": pixels.flags.c_contiguous and (alpha is None or alpha.flags.c_contiguous),
     }

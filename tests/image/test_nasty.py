@@ -1,4 +1,4 @@
-"""Every file of the collection of difficult pictures, against what another program found in it."""
+"""Every file of the collection of difficult images, against what another program found in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of test pictures: layouts, partners, sizes, and what is said of mistakes."""
+"""Sets of test images: layouts, partners, sizes, and what is said of mistakes."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def put(path, pixels=TRUE):
 
 
 @pytest.mark.parametrize("inner", ["GTmod12", "GTmode12", "HR", "."])
-def test_small_pictures_are_made(tmp_path, inner):
+def test_small_images_are_made(tmp_path, inner):
     put(tmp_path / "Five" / inner / "a.png")
     (found,) = find(tmp_path / "Five")
     assert found.name == "Five"
@@ -37,7 +37,7 @@ def test_small_pictures_are_made(tmp_path, inner):
         ("Five_HR/a.png", "Five_LR_bicubic/X2/ax2.png"),
     ],
 )
-def test_small_pictures_are_read(tmp_path, large, small):
+def test_small_images_are_read(tmp_path, large, small):
     other = RNG.integers(0, 256, (25, 30, 3), np.uint8)
     put(tmp_path / large)
     put(tmp_path / small, other)
@@ -51,7 +51,7 @@ def test_small_pictures_are_read(tmp_path, large, small):
     assert not anew.small
 
 
-def test_the_folder_of_true_pictures_will_do(tmp_path):
+def test_the_folder_of_true_images_will_do(tmp_path):
     put(tmp_path / "Five" / "GTmod12" / "a.png")
     put(tmp_path / "Five" / "LRbicx2" / "a.png", TRUE[:24, :30])
     (found,) = find(tmp_path / "Five" / "GTmod12")
@@ -67,7 +67,7 @@ def test_a_folder_of_sets(tmp_path):
     assert [item.name for item in find(tmp_path)] == ["Five", "Fourteen"]
 
 
-def test_grey_and_deep_pictures(tmp_path):
+def test_grey_and_deep_images(tmp_path):
     put(tmp_path / "a.png", TRUE[..., 0])
     put(tmp_path / "b.png", TRUE[..., 0].astype(np.uint16) * 257)
     (found,) = find(tmp_path)
@@ -79,7 +79,7 @@ def test_grey_and_deep_pictures(tmp_path):
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         find(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="holds no test pictures"):
+    with pytest.raises(UsageError, match="holds no test images"):
         find(tmp_path)
     put(tmp_path / "HR" / "a.png")
     put(tmp_path / "LRbicx2" / "b.png")

@@ -6,7 +6,7 @@ import pytest
 
 from sharpbit.errors import SharpbitError
 from sharpbit.measure import latency
-from sharpbit.measure.fresh import Task, fresh
+from sharpbit.measure.cold_start import Task, fresh
 from sharpbit.measure.latency import interleaved, single_stream
 
 

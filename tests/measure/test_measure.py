@@ -7,18 +7,18 @@ from safetensors.numpy import load_file
 
 from sharpbit import zoo
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.measure import enlarge as core
+from sharpbit.measure import upscaling as core
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.bicubic import NAMES, Bicubic
-from sharpbit.measure.enlarge import by
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
+from sharpbit.measure.upscaling import by
 from sharpbit.runtime import RUNTIMES
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     rng = np.random.default_rng(0)
     for k in range(3):
         rough = rng.integers(0, 256, (6, 7 + k, 3), np.uint8)
@@ -27,25 +27,25 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_scores_are_those_of_the_metrics(pictures, workers):
+def test_scores_are_those_of_the_metrics(images, workers):
     def nearest(small):
         return small.repeat(2, 0).repeat(2, 1)
 
     ticks = []
-    result = evaluate(nearest, pictures, 2, workers=workers, progress=ticks.append)
+    result = evaluate(nearest, images, 2, workers=workers, progress=ticks.append)
     assert ticks == [1, 1, 1]
-    for score, path in zip(result.pictures, pictures.large, strict=True):
-        small, large = pictures.pair(path, 2)
+    for score, path in zip(result.images, images.large, strict=True):
+        small, large = images.pair(path, 2)
         assert score.name == path.name
         assert score.psnr == psnr(nearest(small), large, border=2)
         assert score.ssim == ssim(nearest(small), large, border=2)
-    assert result.psnr == pytest.approx(np.mean([score.psnr for score in result.pictures]))
+    assert result.psnr == pytest.approx(np.mean([score.psnr for score in result.images]))
     assert result.protocol.startswith("Y channel, border = scale")
 
 
-def test_an_error_in_a_thread_comes_out(pictures):
+def test_an_error_in_a_thread_comes_out(images):
     with pytest.raises(SharpbitError, match="of one size"):
-        evaluate(lambda small: small, pictures, 2, workers=2)
+        evaluate(lambda small: small, images, 2, workers=2)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -72,11 +72,11 @@ def test_no_other_bicubic():
         Bicubic("bilinear", 2)
 
 
-def test_large_pictures_go_in_tiles(monkeypatch):
-    picture = np.random.default_rng(0).integers(0, 256, (70, 41, 3), np.uint8)
+def test_large_images_go_in_tiles(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (70, 41, 3), np.uint8)
     name = next(iter(zoo.models()))
-    enlarge = by(RUNTIMES["onnx"](zoo.path_of(name), threads=1))
-    whole = enlarge(picture)
+    upscale = by(RUNTIMES["onnx"](zoo.path_of(name), threads=1))
+    whole = upscale(image)
     monkeypatch.setattr(core, "WHOLE", 100)
     monkeypatch.setattr(core, "_TILE", 16)
-    assert np.array_equal(enlarge(picture), whole)
+    assert np.array_equal(upscale(image), whole)

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from sharpbit.errors import UsageError
-from sharpbit.image.resize import enlarge, resize, resize_rows, shrink
+from sharpbit.image.resize import resize, resize_rows, shrink, upscale
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 
@@ -29,17 +29,17 @@ def test_metrics(key):
     )
 
 
-def test_equal_and_unequal_pictures():
-    picture = METRICS["input/blur_a"]
-    assert psnr(picture, picture, border=0) == float("inf")
-    assert ssim(picture, picture, border=0) == pytest.approx(1)
+def test_equal_and_unequal_images():
+    image = METRICS["input/blur_a"]
+    assert psnr(image, image, border=0) == float("inf")
+    assert ssim(image, image, border=0) == pytest.approx(1)
     for measure in (psnr, ssim):
         with pytest.raises(UsageError, match="one size"):
-            measure(picture, picture[1:], border=0)
+            measure(image, image[1:], border=0)
         with pytest.raises(UsageError, match="border of 40"):
-            measure(picture, picture, border=40)
+            measure(image, image, border=40)
         with pytest.raises(UsageError, match="y or rgb"):
-            measure(picture, picture, border=0, channel="u")
+            measure(image, image, border=0, channel="u")
 
 
 def test_psnr_of_one_level():
@@ -73,17 +73,17 @@ def test_rows_are_rows_of_the_whole(target):
 
 
 def test_what_cannot_be_measured():
-    picture = METRICS["input/blur_a"]
+    image = METRICS["input/blur_a"]
     with pytest.raises(UsageError, match="uint8, not float32"):
-        psnr(picture.astype(np.float32) / 255, picture, border=0)
+        psnr(image.astype(np.float32) / 255, image, border=0)
     with pytest.raises(UsageError, match="SSIM needs 11 pixels"):
-        ssim(picture[:14], picture[:14], border=2)
-    assert ssim(picture[:15], picture[:15], border=2) == pytest.approx(1)
+        ssim(image[:14], image[:14], border=2)
+    assert ssim(image[:15], image[:15], border=2) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (21, 34)])
-def test_enlarging_by_a_whole_factor_is_resizing(scale, size):
+def test_upscaling_by_a_whole_factor_is_resizing(scale, size):
     source = np.random.default_rng(0).random(size)
     expected = resize(source, size[0] * scale, size[1] * scale)
-    assert np.abs(enlarge(source, scale) - expected).max() < 1e-12
+    assert np.abs(upscale(source, scale) - expected).max() < 1e-12

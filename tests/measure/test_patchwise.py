@@ -13,12 +13,12 @@ from sharpbit.app.cli import app
 from sharpbit.cost import bitops
 from sharpbit.cost.published import Bits, counted
 from sharpbit.errors import UsageError
-from sharpbit.evaluation import cut_of, evaluate, open_model
 from sharpbit.export import EXPORTS
-from sharpbit.measure.patchwise import Cut, enlarged
-from sharpbit.qat import fake_quantize, tabulate
+from sharpbit.measure.patchwise import Cut, upscaled
 from sharpbit.quant.adaptive import Mixed, chosen_bits
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.verbs.evaluate import cut_of, evaluate, open_model
+from sharpbit.verbs.qat import fake_quantize, tabulate
 
 SIZES = {"srresnet": {"blocks": 2, "width": 8}, "carn": {"width": 8}, "elan": {"blocks": 1, "width": 30}}
 
@@ -81,12 +81,12 @@ def test_patches_as_published(cadyq):
     small = np.random.default_rng(1).integers(0, 256, (41, 58, 3), np.uint8)
     small[:, 30:] //= 16
     large, bits = by_hand(net, small, 16, 12, 2)
-    found, patches = enlarged(runtime, small, Cut(16, 12))
+    found, patches = upscaled(runtime, small, Cut(16, 12))
     assert np.abs(found.astype(int) - large).max() <= 1, "only what lies on the edge of rounding"
     assert (found != large).mean() < 1e-3
     assert [spent.bits for _, spent in patches] == [tuple(row) for row in bits]
     assert len({spent.bits for _, spent in patches}) > 1, "the patches of this test are to differ"
-    whole, one = enlarged(runtime, small)
+    whole, one = upscaled(runtime, small)
     assert len(one) == 1
     assert np.abs(whole.astype(int) - found).max() > 1, "a network sees the edge of its patch"
 
@@ -96,7 +96,7 @@ def test_bitops_are_those_of_the_bits_that_were_chosen(tmp_path, arch):
     model = made("cadyq", (4, 6, 8), arch)
     models.save(model, tmp_path / "m.safetensors")
     small = np.random.default_rng(2).integers(0, 256, (32, 32, 3), np.uint8)
-    _, [(_, spent)] = enlarged(open_model(str(tmp_path / "m.safetensors")), small)
+    _, [(_, spent)] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
     mixed = [part for part in model.net.modules() if isinstance(part, Mixed)]
     assert len(spent.bits) == len(mixed)
     for part, bits in zip(mixed, spent.bits, strict=True):  # the same network with nothing left to choose
@@ -116,7 +116,7 @@ def test_a_set_has_means_and_threads_do_not_matter(cadyq, data):
     assert one.sets == two.sets
     assert (one.patch, one.step) == (16, 10)
     cost = one.sets[0].cost
-    each = [score.cost for score in one.sets[0].pictures]
+    each = [score.cost for score in one.sets[0].images]
     assert cost.fqr == pytest.approx(np.mean([item.fqr for item in each]))
     assert cost.bitops == pytest.approx(np.mean([item.bitops for item in each]))
     assert 4 <= cost.fqr <= 8
@@ -180,7 +180,7 @@ def test_a_block_that_runs_three_times_chooses_three_times(tmp_path):
             torch.nn.init.normal_(part.selector.linear.weight, std=20)
     models.save(model, tmp_path / "m.safetensors")
     small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    _, [(_, spent)] = enlarged(open_model(str(tmp_path / "m.safetensors")), small)
+    _, [(_, spent)] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
     assert len(spent.bits) == 3 * len([part for part in model.net.modules() if isinstance(part, Mixed)]) == 18
     layers = [layer for layer in bitops.count(model.net, (16, 16)).layers if layer.act_choice]
     at = dict(zip(sorted(layer.act_choice for layer in layers), spent.bits, strict=True))

@@ -60,6 +60,6 @@ def test_ssim_is_the_mean_over_all_windows(size):
 
 
 def test_too_small_for_the_window():
-    picture = np.zeros((20, 30, 3), np.uint8)
+    image = np.zeros((20, 30, 3), np.uint8)
     with pytest.raises(UsageError, match="11 pixels on each side inside the border, not 20x10"):
-        ssim(picture, picture, border=5)
+        ssim(image, image, border=5)

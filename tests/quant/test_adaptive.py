@@ -13,7 +13,7 @@ from sharpbit.quant.adaptive import Mixed, chosen_bits, spent
 from sharpbit.quant.distill import attention_transfer, reading, transfer
 from sharpbit.quant.method import cadyq
 from sharpbit.quant.method.cabm import Table
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 
 WIDTHS = (4, 6, 8)
 CASES = {
@@ -38,9 +38,9 @@ class Case(GoldenCase):
         super().__init__(path, arch, config, placement(arch, WIDTHS, 8, **how), method)
 
     def forward(self):
-        """The picture in the published range of values, and the features that distillation reads."""
+        """The image in the published range of values, and the features that distillation reads."""
         with reading(self.net, ["feature", self.blocks]) as seen:
-            sr = self.net(self.picture()) * self.white
+            sr = self.net(self.image()) * self.white
         return sr, seen
 
     def check(self, tag, sr, seen):
@@ -59,7 +59,7 @@ NETWORKS = [name for name in CASES if "cadyq" in name]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_choices_and_pictures(golden_path, name):
+def test_choices_and_images(golden_path, name):
     case = Case(golden_path(name))
     logits = {}
     for part in case.net.modules():

@@ -17,13 +17,13 @@ from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import Table, samples
 from sharpbit.quant.method.pams import MaxScale
-from sharpbit.quant.placement import placement
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.qat.placement import placement
 
 WIDTHS = (4, 6, 8)
 
 
-def pictures(count=3, size=12):
+def images(count=3, size=12):
     """From flat to noisy, so that the choices differ."""
     x = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
     return x * torch.linspace(0.01, 1, count).view(-1, 1, 1, 1)
@@ -33,7 +33,7 @@ def edsr(method="cadyq", widths=WIDTHS):
     torch.manual_seed(0)
     model = models.build("edsr", scale=2, blocks=2, width=8)
     plan = placement("edsr", widths, 8, width=8)
-    return verbs.calibrate(verbs.quantize(model, plan, method), [pictures()])
+    return verbs.calibrate(verbs.quantize(model, plan, method), [images()])
 
 
 def lively(model):
@@ -50,7 +50,7 @@ def table_model():
         models.build("edsr", scale=2, blocks=2, width=8), placement("edsr", WIDTHS, 8, width=8), "cabm"
     )
     inherit(model.net, cadyq.net.state_dict())
-    table = Table.build(samples(cadyq.net, pictures(6)), WIDTHS)
+    table = Table.build(samples(cadyq.net, images(6)), WIDTHS)
     model.net.context.fill(table)
     return cadyq, model, table
 
@@ -65,20 +65,20 @@ def test_a_selector_starts_at_the_last_option_where_nothing_happens():
 def test_each_patch_is_as_if_it_were_alone():
     net = lively(edsr()).net
     with torch.no_grad():
-        whole, bits = net(pictures()), chosen_bits(net)
+        whole, bits = net(images()), chosen_bits(net)
         assert len(set(map(tuple, bits.tolist()))) > 1
-        for k, one in enumerate(pictures()):
+        for k, one in enumerate(images()):
             torch.testing.assert_close(net(one[None]), whole[k : k + 1], rtol=0, atol=1e-5)
             assert torch.equal(chosen_bits(net)[0], bits[k])
 
 
 def test_a_copy_looks_with_eyes_of_its_own():
     net = lively(edsr()).net.train()
-    net(pictures()).sum().backward()
+    net(images()).sum().backward()
     twin = copy.deepcopy(net)
     assert twin.context is not net.context
     assert not twin.context.spent
-    twin(pictures(5))
+    twin(images(5))
     assert len(chosen_bits(twin)) == 5
     assert len(chosen_bits(net)) == 3
 
@@ -90,14 +90,14 @@ def test_a_file_brings_back_the_choices(make, tmp_path):
     again = models.load(tmp_path / "a.safetensors")
     assert again.history == model.history
     with torch.no_grad():
-        assert torch.equal(again.net(pictures()), model.net.eval()(pictures()))
+        assert torch.equal(again.net(images()), model.net.eval()(images()))
     assert torch.equal(chosen_bits(again.net), chosen_bits(model.net))
     assert model.header().receptive_field is None, "choices are made of the whole patch: no tile is exact"
 
 
 def test_a_table_gives_each_patch_the_bits_of_its_score():
     cadyq, model, table = table_model()
-    x = pictures(6)
+    x = images(6)
     with torch.no_grad():
         model.net(x)
     bytes_ = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -133,9 +133,9 @@ def test_tokens_of_a_patch_share_its_choice():
     torch.manual_seed(1)
     model = models.build("elan", scale=2, blocks=1, width=15)
     model = verbs.quantize(model, placement("elan", WIDTHS, 8, width=15), "cadyq")
-    model = lively(verbs.calibrate(model, [pictures(2, 16)]))
+    model = lively(verbs.calibrate(model, [images(2, 16)]))
     with torch.no_grad():
-        model.net(pictures(4, 20))
+        model.net(images(4, 20))
     assert chosen_bits(model.net).shape == (4, 17)
     query = model.net.blocks[0].attention[0].scores[0].query.act
     assert query.selector.linear.in_features == 5 + 2
@@ -144,7 +144,7 @@ def test_tokens_of_a_patch_share_its_choice():
 def test_training_reaches_selectors_and_every_range():
     net = lively(edsr()).net.train()
     METHODS["cadyq"].stage(net, 2)
-    (net(pictures()).square().sum() + METHODS["cadyq"].loss(net)).backward()
+    (net(images()).square().sum() + METHODS["cadyq"].loss(net)).backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -155,7 +155,7 @@ def test_the_bit_loss_falls_where_fewer_bits_are_likelier():
     net = lively(edsr()).net.train()
     METHODS["cadyq"].stage(net, 100)
     assert net.context.bit_weight == pytest.approx(2e-4)
-    net(pictures())
+    net(images())
     METHODS["cadyq"].loss(net).backward()
     slopes = [part.selector.linear.bias.grad for part in net.modules() if isinstance(part, Mixed)]
     assert all(slope[0] <= 0 <= slope[2] for slope in slopes)
@@ -173,7 +173,7 @@ def test_the_cost_is_counted_at_the_widest(make):
 
 
 def test_what_has_no_choice_and_what_is_not_frozen():
-    with pytest.raises(UsageError, match=r"chooses its bits picture by picture.*no engine runs it"):
+    with pytest.raises(UsageError, match=r"chooses its bits image by image.*no engine runs it"):
         freeze(edsr().net)
     net = models.build("edsr", scale=2, blocks=1, width=8).net
     plan = Plan((Rule("blocks.*.conv1", WIDTHS),))
@@ -203,7 +203,7 @@ def test_a_switch_does_what_the_pass_says():
 def test_what_is_read_of_a_network():
     net = models.build("edsr", scale=2, blocks=2, width=8).net
     with reading(net, ["feature", "blocks.*.output"]) as seen, torch.no_grad():
-        net(pictures())
+        net(images())
     assert list(seen) == ["blocks.0.output", "blocks.1.output", "feature"]
     other = {name: value + 1 for name, value in seen.items()}
     assert float(transfer(seen, seen, 1000, 100)) == 0

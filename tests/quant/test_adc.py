@@ -11,7 +11,7 @@ from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.method.ptq4sr import Density
 from sharpbit.quant.method.search import Search, best
-from sharpbit.quant.prefix import Prefix, grid_of, sample
+from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 
 STEP = 1e-4  # relative; of the golden files
 

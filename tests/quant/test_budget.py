@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from quant_nets import build, pictures
+from quant_nets import build, images
 from sharpbit import model as models
 from sharpbit.cost.bitops import count
 from sharpbit.cost.operands import products
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
-from sharpbit.quant.budget import choose, combined, error_of, limit, mixed, units
 from sharpbit.quant.core import METHODS, calibrate, quantize
 from sharpbit.quant.plan import Plan, Rule, leave
+from sharpbit.quant.ptq.bit_allocation import choose, combined, error_of, limit, mixed, units
 
 MINMAX = METHODS["minmax"]
 SIZE = (14, 14)
@@ -100,7 +100,7 @@ def test_the_layer_that_is_hurt_most_keeps_its_bits():
     with torch.no_grad():
         net[2].weight[:, 0, 0, 0] += 20
     given = plans(8, 4)
-    plan = mixed(net, given, MINMAX, parts_of(net, given), 6, pictures(1)[0])
+    plan = mixed(net, given, MINMAX, parts_of(net, given), 6, images(1)[0])
     widths = {rule.match: (rule.act, rule.weight) for rule in plan.rules}
     assert widths["2"] == (8, 8)
     assert (4, 4) in widths.values()
@@ -110,7 +110,7 @@ def test_the_layer_that_is_hurt_most_keeps_its_bits():
 def test_errors_are_those_of_one_unit_alone():
     net, given = build("residual"), plans(4)
     quantized = quantize(net, given[4], MINMAX)
-    x = pictures(1)[0]
+    x = images(1)[0]
     calibrate(quantized, [x])
     (unit,) = (unit for unit in units(quantized, products(quantized)) if unit.names == ("tail",))
     alone = quantize(net, Plan((Rule("tail", 4, 4),)), MINMAX)

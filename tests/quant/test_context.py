@@ -35,13 +35,13 @@ def test_image_gradient_of_a_ramp():
 @pytest.mark.parametrize("number", range(5))
 def test_edge_score(tensors, number):
     case = tensors("cabm_edge_score")
-    picture = np.ascontiguousarray(case[f"input/rgb{number}"].transpose(1, 2, 0))
+    image = np.ascontiguousarray(case[f"input/rgb{number}"].transpose(1, 2, 0))
     name = f"output/rgb{number}"
-    assert np.array_equal(_grey(picture), case[f"{name}/gray"])
-    assert np.array_equal(_laplacian(_grey(picture)), case[f"{name}/abs_laplacian"])
-    assert edge_score(picture) == pytest.approx(float(case[f"{name}/score"]), rel=1e-13)
-    assert round(edge_score(picture), 2) == float(case[f"{name}/score_rounded"])
-    assert edge_score(picture, released=True) == pytest.approx(float(case[f"{name}/released_score"]), rel=1e-13)
+    assert np.array_equal(_grey(image), case[f"{name}/gray"])
+    assert np.array_equal(_laplacian(_grey(image)), case[f"{name}/abs_laplacian"])
+    assert edge_score(image) == pytest.approx(float(case[f"{name}/score"]), rel=1e-13)
+    assert round(edge_score(image), 2) == float(case[f"{name}/score_rounded"])
+    assert edge_score(image, released=True) == pytest.approx(float(case[f"{name}/released_score"]), rel=1e-13)
 
 
 def test_grey_of_many_colours(tensors):
@@ -50,6 +50,6 @@ def test_grey_of_many_colours(tensors):
 
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8)])
-def test_edge_score_of_something_else(picture):
-    with pytest.raises(UsageError, match="uint8 picture"):
-        edge_score(picture)
+def test_edge_score_of_something_else(image):
+    with pytest.raises(UsageError, match="uint8 image"):
+        edge_score(image)

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from craft_names import bounds
 from sharpbit import model as models
 from sharpbit.quant import verbs
-from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.clipping import Bounds
 from sharpbit.quant.core import METHODS, quantizers, unrounded
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.prefix import grid_of
-from sharpbit.quant.refine import Refinement, refine
+from sharpbit.quant.prefix_sums import grid_of
+from sharpbit.quant.ptq.boundary_refinement import Refinement, refine
 
 ACTIVATIONS, WEIGHTS = 440 - 96, 303 - 128  # published, without those in the MLPs of the positions
 STEP = 1e-4

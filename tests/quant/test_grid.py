@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.bounds import LEAST_STEP, Bounds
+from sharpbit.quant.clipping import LEAST_STEP, Bounds
 from sharpbit.quant.core import Method, quantize
 from sharpbit.quant.grid import Fixed, Grid, Range, rounded, straight
 from sharpbit.quant.plan import Plan, Rule

@@ -11,8 +11,8 @@ from sharpbit.arch.integer import chain_of, of_chain
 from sharpbit.arch.plain import Config, Plain
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.quant.lossless import Settings, quantize_chain, run
-from sharpbit.quantization import quantize, with_receipt
 from sharpbit.reparam.chain import relu_chain
+from sharpbit.verbs.quantize import quantize, with_receipt
 
 QUICK = Settings(steps=30, samples=3000)
 
@@ -36,10 +36,10 @@ def etds(scale=2, **sizes):
     return model
 
 
-def apart(net, integers, pictures):
+def apart(net, integers, images):
     with torch.no_grad():
-        real = torch.round(net(pictures.float() / 255).clamp(0, 1) * 255)
-        got = nn.functional.pixel_shuffle(run(integers, pictures.float()), integers.scale)
+        real = torch.round(net(images.float() / 255).clamp(0, 1) * 255)
+        got = nn.functional.pixel_shuffle(run(integers, images.float()), integers.scale)
     return float((real - got).square().mean())
 
 
@@ -64,8 +64,8 @@ def test_each_idea_lessens_the_error():
     assert errors[0] > errors[1] > errors[2], errors
 
 
-def test_the_picture_is_carried_exactly():
-    """A layer that only passes the picture on holds a copy of its bytes."""
+def test_the_image_is_carried_exactly():
+    """A layer that only passes the image on holds a copy of its bytes."""
     integers = quantize_chain(relu_chain(etds(2).net), photos(), QUICK)
     for layer in integers.layers[:-1]:
         rows = [row for row in range(layer.outputs) if np.abs(layer.weight[row].astype(int)).sum() == 1]
@@ -76,9 +76,9 @@ def test_the_picture_is_carried_exactly():
 def test_torch_and_numpy_agree_to_the_last_bit():
     integers = quantize_chain(relu_chain(etds(3).net), photos(), QUICK)
     for height, width in ((1, 1), (1, 9), (13, 8), (40, 33)):
-        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        x = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
-        expected = integers.run(picture)
+        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+        expected = integers.run(image)
         got = nn.functional.pixel_shuffle(run(integers, x.float()), 3)[0].permute(1, 2, 0)
         assert np.array_equal(got.numpy(), expected)
         with torch.no_grad():
@@ -94,32 +94,32 @@ def test_sums_beyond_float32_are_exact():
             layer.weight.copy_(torch.randint(-127, 128, layer.weight.shape))
             layer.bias.copy_(torch.randint(2**28, 2**29, layer.bias.shape))
             layer.multiplier.fill_(1e-6 * 0.333)
-    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    x = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].float()
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    x = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float()
     with torch.no_grad():
         got = torch.round(net(x / 255) * 255)[0].permute(1, 2, 0).numpy()
-    expected = chain_of(net).run(picture)
+    expected = chain_of(net).run(image)
     assert 0 < expected.mean() < 255
     assert np.array_equal(got, expected)
 
 
-def test_the_same_pictures_give_the_same_integers():
+def test_the_same_images_give_the_same_integers():
     layers = relu_chain(etds(2).net)
     assert quantize_chain(layers, photos(), QUICK).payload() == quantize_chain(layers, photos(), QUICK).payload()
 
 
 @pytest.mark.parametrize("name", ["abpn", "ecbsr", "plain"])
 def test_other_chains(name):
-    """With PReLU, with a skip, and where no channel carries the picture."""
+    """With PReLU, with a skip, and where no channel carries the image."""
     torch.manual_seed(0)
     model = models.build(name, scale=2, blocks=2, width=12)
     with torch.no_grad():
         for weight in model.net.parameters():
             weight.add_(0.03 * torch.randn_like(weight))
-    pictures = photos()
+    images = photos()
     with torch.no_grad():
-        spread = float((model.net(pictures.float() / 255).clamp(0, 1) * 255).std())
-    integers = quantize_chain(relu_chain(model.net), pictures, QUICK)
+        spread = float((model.net(images.float() / 255).clamp(0, 1) * 255).std())
+    integers = quantize_chain(relu_chain(model.net), images, QUICK)
     assert apart(model.net, integers, photos(4, seed=1)) < max(1.5, 0.02 * spread) ** 2
 
 
@@ -150,7 +150,7 @@ def test_damaged_weights(change, match):
         quantize_chain(layers, photos(), QUICK)
 
 
-def test_sentences_about_pictures_and_networks():
+def test_sentences_about_images_and_networks():
     model = etds(2)
     layers = relu_chain(model.net)
     with pytest.raises(QuantizeError, match="flat"):
@@ -162,22 +162,22 @@ def test_sentences_about_pictures_and_networks():
     with pytest.raises(QuantizeError, match="5x5"):
         wide = nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.PixelShuffle(2))
         quantize_chain(relu_chain(wide), photos(), QUICK)
-    pictures = [np.random.default_rng(0).integers(0, 256, (130, 140, 3), np.uint8)]
+    images = [np.random.default_rng(0).integers(0, 256, (130, 140, 3), np.uint8)]
     with pytest.raises(QuantizeError, match="no chain"):
-        quantize(models.build("espcn", scale=2), pictures)
+        quantize(models.build("espcn", scale=2), images)
     with pytest.raises(UsageError, match="8 bits, not 4"):
-        quantize(model, pictures, bits=4)
+        quantize(model, images, bits=4)
     with pytest.raises(UsageError, match="lossless"):
-        quantize(model, pictures, method="magic")
+        quantize(model, images, method="magic")
     with pytest.raises(UsageError, match="64 pixels"):
-        quantize(model, [picture[:60] for picture in pictures])
+        quantize(model, [image[:60] for image in images])
 
 
 def test_the_verb_and_its_receipt(monkeypatch):
-    monkeypatch.setattr("sharpbit.quantization.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK))
-    pictures = [picture.permute(1, 2, 0).numpy() for picture in photos(12, 160)]
+    monkeypatch.setattr("sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK))
+    images = [image.permute(1, 2, 0).numpy() for image in photos(12, 160)]
     model = etds(2)
-    after, receipt = with_receipt(model, pictures)
+    after, receipt = with_receipt(model, images)
     assert (after.arch.name, after.scale) == ("integer", 2)
     assert after.history[-1]["verb"] == "quantize"
     assert after.header().precision == "int8"
@@ -185,4 +185,4 @@ def test_the_verb_and_its_receipt(monkeypatch):
     assert receipt.psnr > 45
     assert receipt.bytes[1] < receipt.bytes[0] / 2
     with pytest.raises(QuantizeError, match="already"):
-        quantize(after, pictures)
+        quantize(after, images)

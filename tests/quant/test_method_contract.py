@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from quant_nets import NETS, build, calibrated, pictures
+from quant_nets import NETS, build, calibrated, images
 from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.quant import verbs
@@ -19,7 +19,7 @@ CASES = [(method, kind) for method in METHODS for kind in NETS]
 
 @pytest.mark.parametrize(("method", "kind"), CASES)
 def test_the_identity_at_32_bits(method, kind):
-    net, x = build(kind), pictures(1, 2)[0]
+    net, x = build(kind), images(1, 2)[0]
     quantized = calibrated(net, 4, method)
     assert not torch.equal(quantized(x), net(x))
     for _, fixed in list(quantizers(quantized)):
@@ -29,7 +29,7 @@ def test_the_identity_at_32_bits(method, kind):
 
 @pytest.mark.parametrize(("method", "kind"), CASES)
 def test_the_error_shrinks_with_bits(method, kind):
-    net, x = build(kind), pictures(1, 2)[0]
+    net, x = build(kind), images(1, 2)[0]
     with torch.no_grad():
         errors = [float((calibrated(net, bits, method)(x) - net(x)).abs().mean()) for bits in (2, 4, 6, 8)]
     assert errors == sorted(errors, reverse=True)
@@ -39,7 +39,7 @@ def test_the_error_shrinks_with_bits(method, kind):
 @pytest.mark.parametrize(("method", "kind"), CASES)
 def test_gradients_reach_weights_and_ranges(method, kind):
     quantized = calibrated(build(kind), 4, method).train()
-    quantized(2 * pictures(1, 2)[0] - 0.5).square().sum().backward()
+    quantized(2 * images(1, 2)[0] - 0.5).square().sum().backward()
     for name, parameter in quantized.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -66,7 +66,7 @@ def test_the_frozen_network_is_the_quantized_one(method, kind, bits, options):
         with pytest.raises(UsageError, match="not frozen"):
             freeze(quantized)
         return
-    frozen, x = freeze(quantized), pictures(1, 2)[0]
+    frozen, x = freeze(quantized), images(1, 2)[0]
     for _, fixed in quantizers(quantized):
         fixed.range.offset = False
     state = quantized.state_dict()
@@ -85,11 +85,11 @@ def test_the_frozen_network_is_the_quantized_one(method, kind, bits, options):
 def test_files_bring_back_what_was_done(method, tmp_path):
     torch.manual_seed(0)
     model = models.build("etds", scale=2, blocks=1, width=8)
-    quantized = verbs.calibrate(verbs.quantize(model, Plan.uniform(4), method), pictures())
+    quantized = verbs.calibrate(verbs.quantize(model, Plan.uniform(4), method), images())
     forms = {"quantized": quantized}
     if not any(fixed.range.dynamic for _, fixed in quantizers(quantized.net)):
         forms["frozen"] = verbs.freeze(quantized)
-    x = pictures(1, 2)[0]
+    x = images(1, 2)[0]
     for name, form in forms.items():
         models.save(form, tmp_path / f"{name}.safetensors")
         again = models.load(tmp_path / f"{name}.safetensors")

@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from quant_nets import build, pictures
+from quant_nets import build, images
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.core import METHODS, calibrate, quantize, quantizers
 from sharpbit.quant.distill import attention_transfer
-from sharpbit.quant.pixel_aware import PixelAware, pixel_aware
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.quant.ptq.pixel_aware import PixelAware, pixel_aware
 
 
 def prepared(bits=4, method="ptq4sr"):
     teacher = build("residual")
     net = quantize(teacher, Plan((Rule("*", bits, bits),)), METHODS[method])
-    calibrate(net, pictures(2))
-    return net, teacher, torch.cat(pictures(2))
+    calibrate(net, images(2))
+    return net, teacher, torch.cat(images(2))
 
 
 def bounds(net, weights):
@@ -101,7 +101,7 @@ def _feature(net, x):
 
 def test_what_cannot_be():
     net, teacher, x = prepared()
-    with pytest.raises(UsageError, match="not one picture"):
+    with pytest.raises(UsageError, match="not one image"):
         pixel_aware(net, teacher, x[:0], PixelAware(2))
     with pytest.raises(UsageError, match="names no module"):
         pixel_aware(net, teacher, x, PixelAware(2, features=("nothing.*",)))

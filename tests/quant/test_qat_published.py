@@ -1,4 +1,4 @@
-"""Whole networks with the quantizers of PAMS and DDTB: pictures, gradients and calibration of the authors' code."""
+"""Whole networks with the quantizers of PAMS and DDTB: images, gradients and calibration of the authors' code."""
 
 import json
 
@@ -10,8 +10,8 @@ from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.core import METHODS, quantize
 from sharpbit.quant.method import ddtb, pams
-from sharpbit.quant.official import load_official
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
+from sharpbit.quant.qat.published_names import load_official
 
 CASES = {
     "edsr_pams_original": ("edsr", {"scale": 4, "blocks": 2, "width": 8}, {"legacy_conv1_float": True}),
@@ -36,7 +36,7 @@ class Case(GoldenCase):
         super().__init__(path, arch, config, placement(arch, act, weight, **how), method)
 
     def forward(self, x):
-        """The picture in the published range of values, and the feature that distillation reads."""
+        """The image in the published range of values, and the feature that distillation reads."""
         seen = []
         handle = self.net.feature.register_forward_hook(lambda part, args, out: seen.append(out))
         sr = self.net(x) * self.white
@@ -55,9 +55,9 @@ def test_pams_networks(golden_path, name, bits):
     tag = f"b{bits}"
     with torch.no_grad():
         if f"output/{tag}/eval_sr_before_calibration" in case.tensors:
-            case.near(case.forward(case.picture())[0], f"{tag}/eval_sr_before_calibration")
+            case.near(case.forward(case.image())[0], f"{tag}/eval_sr_before_calibration")
         pams.stage(case.net.train(), 1)
-        case.near(case.forward(case.picture("x_cal"))[0], f"{tag}/calibration_sr")
+        case.near(case.forward(case.image("x_cal"))[0], f"{tag}/calibration_sr")
     calibrated, names = f"output/{tag}/calibrated/", case.names
     parameters = dict(case.net.named_parameters())
     found = {names.get(key.removeprefix(calibrated)): value for key, value in case.tensors.items()}
@@ -69,7 +69,7 @@ def test_pams_networks(golden_path, name, bits):
     if (name, bits) == ("edsr_pams_cadyq", 4):  # values lie on this bound but for the last bits, which decide gradients
         case.net.blocks[1].input.act.range.alpha.data.mul_(1 - 1e-12)
     pams.stage(case.net, 2)
-    sr, feature = case.forward(case.picture())
+    sr, feature = case.forward(case.image())
     case.near(sr, f"{tag}/train_sr")
     case.near(feature, f"{tag}/train_feat")
     loss = loss_of(sr, feature)
@@ -78,7 +78,7 @@ def test_pams_networks(golden_path, name, bits):
     assert case.gradients(tag) > 3
     with torch.no_grad():
         case.net.eval()
-        case.near(case.forward(case.picture())[0], f"{tag}/eval_sr")
+        case.near(case.forward(case.image())[0], f"{tag}/eval_sr")
 
 
 @pytest.mark.parametrize(("name", "bits"), [("ddtb_edsr", 4), ("ddtb_srresnet", 2)])
@@ -89,7 +89,7 @@ def test_ddtb_networks(golden_path, name, bits, tag):
         if isinstance(part, ddtb.DualBounds):
             part.applied = tag != "train_epoch3"
     case.net.train(tag != "eval")
-    sr, feature = case.forward(case.picture())
+    sr, feature = case.forward(case.image())
     case.near(sr, f"{tag}/sr")
     case.near(feature, f"{tag}/feat")
     if tag != "eval":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant_nets import Attention, Residual, build, calibrated, chain, pictures
+from quant_nets import Attention, Residual, build, calibrated, chain, images
 from sharpbit import model as models
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
@@ -44,7 +44,7 @@ def test_a_layer_has_the_very_parameters_of_the_float_one():
 
 
 def test_the_float_network_is_left_alone():
-    net, x = build("residual"), pictures(1)[0]
+    net, x = build("residual"), images(1)[0]
     before, state = net(x), {key: value.clone() for key, value in net.state_dict().items()}
     calibrated(net, 2)
     assert torch.equal(net(x), before)
@@ -108,7 +108,7 @@ def test_a_plan_survives_json():
 
 def test_calibration_sees_the_float_network():
     """Although each range, as it stands, would turn everything into NaN."""
-    net, batches = build("residual"), pictures()
+    net, batches = build("residual"), images()
     quantized = quantize(net, Plan.uniform(2), MINMAX)
     seen = []
     handle = net.blocks[1]["conv2"].register_forward_pre_hook(lambda part, args: seen.append(args[0]))
@@ -125,7 +125,7 @@ def test_calibration_sees_the_float_network():
 
 def test_calibration_leaves_no_hooks_and_no_mode():
     quantized = quantize(chain(), Plan.uniform(), MINMAX).train()
-    calibrate(quantized, pictures())
+    calibrate(quantized, images())
     assert quantized.training
     assert not any(fixed._forward_hooks for _, fixed in quantizers(quantized))
 
@@ -135,18 +135,18 @@ def test_bad_calibration_is_told():
     with pytest.raises(UsageError, match="not one batch"):
         calibrate(quantized, [])
     with pytest.raises(ModelError, match="batch 2 holds"):
-        calibrate(quantized, [*pictures(1), torch.full((1, 3, 8, 8), torch.nan)])
+        calibrate(quantized, [*images(1), torch.full((1, 3, 8, 8), torch.nan)])
     with pytest.raises(UsageError, match="quantize it first"):
-        calibrate(chain(), pictures())
+        calibrate(chain(), images())
     damaged = quantize(chain(), Plan.uniform(), MINMAX)
     damaged[0].weight.data[0] = torch.inf
     with pytest.raises(ModelError, match="weights are damaged"):
-        calibrate(damaged, pictures())
+        calibrate(damaged, images())
 
 
 def test_what_was_never_calibrated_shows():
     quantized = quantize(chain(), Plan.uniform(), MINMAX)
-    assert quantized(pictures(1)[0]).isnan().all()
+    assert quantized(images(1)[0]).isnan().all()
     with pytest.raises(ModelError, match=r"range 0\.act was never calibrated"):
         freeze(quantized)
     with pytest.raises(UsageError, match="quantize it first"):
@@ -160,7 +160,7 @@ def test_ranges_for_each_channel():
     assert quantized.qkv.act.range.lo.shape == (12,)
     assert quantized.tail.act.range.lo.shape == (12,)
     assert quantized.qkv.kernel.range.lo.shape == ()
-    x = pictures(1, 2)[0]
+    x = images(1, 2)[0]
     with torch.no_grad():
         torch.testing.assert_close(freeze(quantized)(x), quantized(x), rtol=0, atol=1e-3)
 

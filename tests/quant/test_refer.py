@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sharpbit.quant import refer
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.pams import MaxScale
-from sharpbit.quant.refer import Correction, RefER
+from sharpbit.quant.refqsr import refer
+from sharpbit.quant.refqsr.refer import Correction, RefER
 
 
 def features(seed: int = 1, channels: int = 8, height: int = 24, width: int = 30) -> torch.Tensor:
@@ -38,7 +38,7 @@ def own_places(x):
 def test_a_reference_that_is_the_query_is_found_where_it_is(size):
     x = flat(*size)
     part = a_refer()
-    places = refer.enlarged(part.places(x, x), x)
+    places = refer.upscaled(part.places(x, x), x)
     assert torch.allclose(places, own_places(x), atol=1e-9)
     assert torch.allclose(refer.warped(x, places), x, atol=1e-9)
 
@@ -55,7 +55,7 @@ def test_equal_features_get_the_correction_of_nothing():
 def test_a_shift_by_multiples_of_three_is_recovered(down, right):
     x = flat(36, 36)
     moved = torch.roll(x, (down, right), (2, 3))  # what was at (y, x) is at (y + down, x + right)
-    places = refer.enlarged(a_refer().places(x, moved), x)
+    places = refer.upscaled(a_refer().places(x, moved), x)
     expected = own_places(x) + torch.tensor([right, down]).view(1, 2, 1, 1)
     inside = (slice(None), slice(None), slice(0, 36 - down - 3), slice(0, 36 - right - 3))
     assert torch.allclose(places[inside], expected[inside], atol=1e-9)

@@ -12,7 +12,7 @@ from sharpbit.quant.adaptive import Mixed, Switch, inherit
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import (
     QUERY,
     REFERENCE,
@@ -39,7 +39,7 @@ BASES = {
 }
 
 
-def pictures(count: int = 2, side: int = 16, seed: int = 1) -> torch.Tensor:
+def images(count: int = 2, side: int = 16, seed: int = 1) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
@@ -55,7 +55,7 @@ def based(arch: str, method: str = "pams") -> models.Model:
     plan = placement(
         arch, high, high if isinstance(high, int) else 8, width=model.config.width, options=of(arch, options)
     )
-    return verbs.calibrate(verbs.quantize(model, plan, method), [pictures()])
+    return verbs.calibrate(verbs.quantize(model, plan, method), [images()])
 
 
 def of(arch: str, options):
@@ -69,7 +69,7 @@ def two_pass(arch: str, method: str = "pams", **how) -> models.Model:
     high, low, options = BASES[method]
     plan = published(arch, base.config, method, high, low, options=of(arch, options), **how)
     model = verbs.refqsr(models.build(arch, **SMALL[arch]), plan)
-    begin(model.net, base.net.state_dict(), [pictures(4)])
+    begin(model.net, base.net.state_dict(), [images(4)])
     return model
 
 
@@ -77,7 +77,7 @@ def two_pass(arch: str, method: str = "pams", **how) -> models.Model:
 @pytest.mark.parametrize("method", BASES)
 def test_the_first_pass_is_the_base_network(arch, method):
     base, model = based(arch, method), two_pass(arch, method)
-    x = pictures()
+    x = images()
     with torch.no_grad():
         assert torch.equal(model.net(x), base.net(x))
 
@@ -86,14 +86,14 @@ def test_the_first_pass_is_the_base_network(arch, method):
 @pytest.mark.parametrize("method", BASES)
 def test_the_second_pass_has_few_bits_and_uses_the_reference(arch, method):
     model = two_pass(arch, method)
-    x = pictures(4)
+    x = images(4)
     with torch.no_grad():
         (_, other), (_, query) = list_of_passes(model.net, x)
         assert torch.isfinite(query).all()
         first, second = ReferencePass(model.net), QueryPass(model.net)
-        picture, *features = first(x[:2])
+        image, *features = first(x[:2])
         again = second(x[2:], *features)
-        assert torch.equal(picture, other)
+        assert torch.equal(image, other)
         assert torch.equal(again, query)
         changed = second(x[2:], *(feature.flip(0) for feature in features))
         assert not torch.equal(changed, query)
@@ -169,7 +169,7 @@ def test_bounds_belong_to_layer_and_role():
 def test_the_weights_are_shared():
     model = two_pass("srresnet")
     net = model.net
-    x = pictures(4)
+    x = images(4)
     with torch.no_grad():
         before = list_of_passes(net, x)
         net.blocks[1].conv1.weight.mul_(1.5)
@@ -182,7 +182,7 @@ def test_the_weights_are_shared():
 @pytest.mark.parametrize("method", BASES)
 def test_gradients_reach_both_roles(arch, method):
     net = two_pass(arch, method).net.train()
-    loss = sum(net(part).square().mean() for (part,) in by_role(net, pictures(4)))
+    loss = sum(net(part).square().mean() for (part,) in by_role(net, images(4)))
     loss.backward()
     wanted = {
         "refer.residual.conv1",
@@ -203,7 +203,7 @@ def test_a_saved_file_is_the_same_network(tmp_path, method, how):
     model = two_pass("srresnet", method, **how)
     models.save(model, tmp_path / "m.safetensors")
     back = models.load(tmp_path / "m.safetensors")
-    x = pictures(4)
+    x = images(4)
     with torch.no_grad():
         for (_, a), (_, b) in zip(list_of_passes(model.net, x), list_of_passes(back.net, x), strict=True):
             assert torch.equal(a, b)
@@ -223,10 +223,10 @@ def test_concat_begins_as_the_difference():
 def test_one_that_is_its_own_reference_needs_no_first_pass():
     net = two_pass("srresnet", form="self").net
     with torch.no_grad(), passing(net, QUERY):
-        assert torch.isfinite(net(pictures())).all()
+        assert torch.isfinite(net(images())).all()
     net = two_pass("srresnet").net
     with torch.no_grad(), passing(net, QUERY), pytest.raises(UsageError, match="after its reference"):
-        net(pictures())
+        net(images())
 
 
 def test_a_correction_begins_as_its_block():
@@ -243,7 +243,7 @@ def test_bounds_of_a_correction_are_those_of_differences():
     conv = net.blocks[3].refer.residual.conv1
     conv.register_forward_pre_hook(lambda part, args: seen.append(args[0]))
     with torch.no_grad():
-        list_of_passes(net, torch.cat([pictures(4), pictures(4).roll(1, 0)]))
+        list_of_passes(net, torch.cat([images(4), images(4).roll(1, 0)]))
     widest = seen[0].abs().flatten(1).amax(1).mean()
     assert float(conv.act.range.alpha.detach()) == pytest.approx(float(widest), rel=0.3)
     assert not torch.equal(conv.act.range.alpha, net.blocks[3].block.conv1.act.range.alpha)
@@ -255,10 +255,10 @@ def test_selectors_of_the_corrections_are_numbered_and_see_the_query():
     assert [part.place for part in mixed] == list(range(len(mixed))) == list(range(10))
     assert all(part.__dict__["context"] is net.context for part in mixed)
     with torch.no_grad(), passing(net, REFERENCE):
-        net(pictures())
+        net(images())
     assert sorted(net.context.spent) == list(range(8))
     with torch.no_grad(), passing(net, QUERY):
-        net(pictures())
+        net(images())
     assert sorted(net.context.spent) == [0, 1, 8, 9]  # block 0 and the correction
 
 
@@ -272,7 +272,7 @@ def test_copies_are_of_their_own():
 def test_it_can_begin_in_float():
     model = models.build("srresnet", **SMALL["srresnet"])
     new = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
-    assert begin(new.net, model.net.state_dict(), [pictures(4)]) == 1
+    assert begin(new.net, model.net.state_dict(), [images(4)]) == 1
     assert all(torch.isfinite(own).all() for own in new.net.parameters())
     again = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
     with pytest.raises(UsageError, match="not one batch"):
@@ -319,12 +319,12 @@ def test_each_pass_is_frozen_alone(arch):
     for part in net.modules():
         if isinstance(part, QuantConv2d) and part.bias is not None:
             torch.nn.init.zeros_(part.bias)
-    x = pictures(4)
+    x = images(4)
     first, second = ReferencePass(net).eval(), QueryPass(net).eval()
     with torch.no_grad():
-        picture, *features = first(x[:2])
+        image, *features = first(x[:2])
         query = second(x[2:], *features)
         first.net, second.net = freeze(first.net), freeze(second.net)
         again, *others = first(x[:2])
-        assert torch.allclose(again, picture, atol=1e-5)
+        assert torch.allclose(again, image, atol=1e-5)
         assert torch.allclose(second(x[2:], *others), query, atol=1e-5)

@@ -10,16 +10,16 @@ from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.export.onnx import export
 from sharpbit.quant import verbs
-from sharpbit.quant.balance import balance
-from sharpbit.quant.blame import blame
 from sharpbit.quant.core import METHODS, calibrate, quantize
-from sharpbit.quant.finish import Finish
 from sharpbit.quant.layers import Balanced
 from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
-from sharpbit.quant.refine import Refinement
-from sharpbit.quant.widen import widen
-from sharpbit.quantization import together
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.quant.ptq.equalize import balance
+from sharpbit.quant.ptq.input_range import widen
+from sharpbit.quant.ptq.last_layer import Finish
+from sharpbit.quant.ptq.sensitivity import blame
+from sharpbit.verbs.quantize import together
 
 SMALL = {
     "craft": {"width": 16, "depths": (1,), "heads": 2},
@@ -28,7 +28,7 @@ SMALL = {
 }
 
 
-def pictures(count=4, side=24):
+def images(count=4, side=24):
     torch.manual_seed(1)
     return nn.functional.interpolate(torch.rand(count, 3, side // 4, side // 4), size=side, mode="bicubic").clamp(0, 1)
 
@@ -85,7 +85,7 @@ def test_balance_helps_where_channels_differ(uneven):
 
 
 @pytest.mark.parametrize("quiet", [0.0, 0.03])
-def test_balance_heeds_channels_that_speak_in_few_pictures(quiet, uneven):
+def test_balance_heeds_channels_that_speak_in_few_images(quiet, uneven):
     """A channel that is silent where scales are tried, and loud in others, must not take the grid from the rest."""
     net, _ = uneven
     x = torch.rand(16, 8, 16, 16)
@@ -119,7 +119,7 @@ def test_balance_leaves_alone_what_is_even():
 @pytest.mark.parametrize("name", SMALL)
 def test_each_idea_lessens_the_error(name):
     """Of a transformer of windows, one of correlations, and a network of convolutions, without a line for any."""
-    model, x = fresh(name), pictures()
+    model, x = fresh(name), images()
     found = {}
     for method in ("minmax", "search"):
         after = verbs.calibrate(verbs.quantize(model, plan(model, 4, method), method), x.split(2))
@@ -130,7 +130,7 @@ def test_each_idea_lessens_the_error(name):
 
 
 def test_weights_learn_too():
-    model, x = fresh("imdn"), pictures()
+    model, x = fresh("imdn"), images()
     before = verbs.calibrate(verbs.quantize(model, plan(model, 3, "minmax"), "minmax"), x.split(2))
     after = verbs.refine(before, model.net, x, Refinement(30, 4, weights=1e-3, fall=True))
     old, new = before.net.state_dict(), after.net.state_dict()
@@ -140,7 +140,7 @@ def test_weights_learn_too():
 
 
 def test_bounds_are_widened_where_the_result_gains():
-    """Channels that all carry the picture: clipping them is the best for each value, and the worst for their sum."""
+    """Channels that all carry the image: clipping them is the best for each value, and the worst for their sum."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(32, 1, 1))
     net[0].weight.data.fill_(0.1)
@@ -171,7 +171,7 @@ def test_what_is_not_widened():
 
 
 def test_compensated_weights_lie_on_their_grids():
-    model, x = fresh("imdn"), pictures()
+    model, x = fresh("imdn"), images()
     after = tuned(model, 4, x)
     for part in after.net.modules():
         if hasattr(part, "kernel"):
@@ -181,7 +181,7 @@ def test_compensated_weights_lie_on_their_grids():
 @pytest.mark.parametrize("name", SMALL)
 def test_the_last_layer_learns_alone(name, tmp_path):
     """The error falls, nothing else of the network changes, and a file brings back its scales."""
-    model, x = fresh(name), pictures()
+    model, x = fresh(name), images()
     before = tuned(model, 4, x)
     after = verbs.finish(before, model.net, x, Finish(300, 2, 5e-3))
     assert after.history[-1]["losses"][1] < after.history[-1]["losses"][0]
@@ -206,15 +206,15 @@ def test_the_finer_the_grids_the_less_weights_learn():
 
 
 def test_what_cannot_finish():
-    model, x = fresh("imdn"), pictures()
+    model, x = fresh("imdn"), images()
     with pytest.raises(UsageError, match="no layer"):
         verbs.finish(model, model.net, x)
-    with pytest.raises(UsageError, match="not one picture"):
+    with pytest.raises(UsageError, match="not one image"):
         verbs.finish(tuned(model, 4, x), model.net, x[:0])
 
 
 def test_blame_finds_the_layer_that_is_rounded_worst():
-    model, x = fresh("imdn"), pictures()
+    model, x = fresh("imdn"), images()
     rules = (Rule("*", 8, 8), Rule("model.2", 2, 2))
     after = verbs.calibrate(verbs.quantize(model, Plan(rules), "minmax"), [x])
     found = blame(after.net, model.net, x[:1])
@@ -224,7 +224,7 @@ def test_blame_finds_the_layer_that_is_rounded_worst():
 
 
 def test_files_bring_back_a_tuned_network(tmp_path):
-    model, x = fresh("imdn"), pictures()
+    model, x = fresh("imdn"), images()
     after = tuned(model, 4, x)
     assert after.history[1]["layers"]
     for name, form in {"a": after, "b": verbs.freeze(after)}.items():
@@ -237,12 +237,12 @@ def test_files_bring_back_a_tuned_network(tmp_path):
 
 @pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8), ("hitsr", 8)])
 def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
-    """In grey levels: a tenth on average at most, and far less than what rounding costs, in half of the pictures.
+    """In grey levels: a tenth on average at most, and far less than what rounding costs, in half of the images.
 
-    Ties go either way, and a CRAFT carries one of them through a whole window; in which pictures that happens depends
+    Ties go either way, and a CRAFT carries one of them through a whole window; in which images that happens depends
     on the kernels, and PyTorch with others is then as far from itself.
     """
-    model, x = fresh(name), pictures()
+    model, x = fresh(name), images()
     frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
     session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])

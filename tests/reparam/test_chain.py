@@ -123,7 +123,7 @@ NETS = {
     "shortcut": Upscaler,
     "clip": lambda: nn.Sequential(conv(3, 4), nn.Hardtanh(0, 1), conv(4, 4), nn.ReLU(), last(4), nn.Hardtanh(0, 1)),
     "transposed": lambda: nn.Sequential(conv(3, 4), nn.PReLU(4), nn.ConvTranspose2d(4, 3, 4, 2, 1)),
-    "no enlargement": lambda: nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 3)),
+    "no upscaling": lambda: nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 3)),
     "nearest": lambda: nn.Sequential(conv(3, 3), nn.Upsample(scale_factor=2)),
 }
 
@@ -176,14 +176,14 @@ def test_relu_alone(name):
 
 def test_the_smallest_chain_is_found():
     layers = {name: len(chain(random(name)).stages) for name in NETS}
-    assert layers["linear"] == layers["nearest"] == layers["no enlargement"] - 1 == 1
+    assert layers["linear"] == layers["nearest"] == layers["no upscaling"] - 1 == 1
     assert layers["1x1 in a row"] == 3
     assert layers["batch norm"] == 4  # the second one stands before zero padding, so it cannot go into the next layer
     assert layers["residual of a linear"] == 3
-    assert layers["shortcut"] == 3  # as for `2 * x - 1`, which is not zero outside the picture
+    assert layers["shortcut"] == 3  # as for `2 * x - 1`, which is not zero outside the image
 
 
-def test_the_shortcut_of_the_picture_stays_an_addition_in_the_plain_form():
+def test_the_shortcut_of_the_image_stays_an_addition_in_the_plain_form():
     class Anchored(nn.Module):
         def __init__(self):
             super().__init__()
@@ -253,7 +253,7 @@ class InPlace(nn.Module):
         (Deciding(), "the forward of Deciding cannot be followed"),
         (Two(), "more than one input; y is the second"),
         (InPlace(), "InPlace could not be followed.*in place that it uses again"),
-        (Twice(), "gives tuple, not one picture"),
+        (Twice(), "gives tuple, not one image"),
     ],
 )
 def test_the_first_unknown_piece_is_named(net, message):

@@ -9,10 +9,10 @@ import pytest
 
 import integer_files
 import sharpbit
-from sharpbit.catalog import Catalog
 from sharpbit.errors import MissingExtra, ModelError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.runtime import RUNTIMES, open_engine
+from sharpbit.system.catalog import Catalog
 
 OURS = [name for name in ("native", "onnx", "openvino", "torch") if find_spec(f"sharpbit.runtime.{name}")]
 SIZES = [(1, 1), (1, 9), (7, 2), (33, 17), (64, 64), (40, 131)]
@@ -106,7 +106,7 @@ def test_bytes(byte_engine, integer_file, kind):
 
 
 def test_bytes_from_where_they_lie(byte_engine, integer_file):
-    """Part of a picture, and grey that only pretends to have three channels."""
+    """Part of an image, and grey that only pretends to have three channels."""
     _, path = integer_file()
     runtime = open_engine(path, byte_engine, threads=1)
     whole = tiles(np.uint8)[4]

@@ -45,7 +45,7 @@ def upscaler(
 
 
 def blurred(scale=2, radius=3):
-    """Repeats a blurred picture: every output pixel sees `radius` pixels around it."""
+    """Repeats a blurred image: every output pixel sees `radius` pixels around it."""
     side = 2 * radius + 1
     weight = np.zeros((3 * scale**2, 3, side, side), np.float32)
     for c in range(3):
@@ -108,8 +108,8 @@ def test_half_precision(tmp_path, engine):
 
 
 REFUSED = {
-    "one channel": ({"channels": 1}, "expected is one float picture"),
-    "batch of two": ({"batch": 2}, "expected is one float picture"),
+    "one channel": ({"channels": 1}, "expected is one float image"),
+    "batch of two": ({"batch": 2}, "expected is one float image"),
     "not square": ({"sides": (64, 32)}, "must be square"),
     "double precision": ({"kind": np.float64}, "cannot be opened"),
     "one colour for all": (
@@ -125,7 +125,7 @@ def test_what_is_no_upscaler(tmp_path, name, engine):
     options, words = REFUSED[name]
     with pytest.raises(ModelError) as caught:
         open_engine(upscaler(tmp_path / "a.onnx", **options), engine)
-    assert words in str(caught.value) or (engine == "openvino" and "expected is one float picture" in str(caught.value))
+    assert words in str(caught.value) or (engine == "openvino" and "expected is one float image" in str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -160,7 +160,7 @@ def flipped(data, position, bit):
 
 
 def test_damaged_model_files_are_refused(tmp_path):
-    """Every cut and every flipped bit of a sample: a sentence, never another exception, never a wrong picture."""
+    """Every cut and every flipped bit of a sample: a sentence, never another exception, never a wrong image."""
     good = zoo.path_of("x2-clean-balanced").read_bytes()
     rng = np.random.default_rng(0)
     path = tmp_path / "a.onnx"

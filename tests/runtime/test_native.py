@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.integer import IntegerChain, Layer
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer
 from sharpbit.runtime import native
 from sharpbit.runtime.native import NativeRuntime
 
@@ -38,7 +38,7 @@ def random_chain(widths, scale, seed=0, *, extreme=False):
     return IntegerChain(tuple(layers), scale)
 
 
-def random_picture(height, width, seed=0):
+def random_image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -73,10 +73,10 @@ def test_exact(instruction_set, name, extreme):
     chain = random_chain(*CHAINS[name], extreme=extreme)
     runtimes = [NativeRuntime(chain, threads=n, instruction_set=instruction_set) for n in (1, 2, 3)]
     for number, (height, width) in enumerate(SIZES):
-        picture = random_picture(height, width, number)
-        wanted = chain.run(picture)
+        image = random_image(height, width, number)
+        wanted = chain.run(image)
         for runtime in runtimes:
-            assert np.array_equal(runtime.run(picture), wanted), (height, width, runtime.threads)
+            assert np.array_equal(runtime.run(image), wanted), (height, width, runtime.threads)
     if not extreme:
         assert len(np.unique(wanted)) > 20  # the case tells something
 
@@ -86,19 +86,19 @@ def test_halves_go_to_even(instruction_set):
     weight = np.zeros((3, 3, 3, 3), np.int8)
     weight[[0, 1, 2], [0, 1, 2], 1, 1] = 1
     chain = IntegerChain((Layer(weight, np.array([0, 1, -9], np.int32), np.full(3, 0.5, np.float32)),), 1)
-    picture = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
-    out = NativeRuntime(chain, instruction_set=instruction_set).run(picture)
-    assert np.array_equal(out, chain.run(picture))
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
+    out = NativeRuntime(chain, instruction_set=instruction_set).run(image)
+    assert np.array_equal(out, chain.run(image))
     assert out[0, :6, 0].tolist() == [0, 0, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("width", [1000, 4099])
 def test_strips_leave_no_trace(width):
     chain = random_chain([64] * 7, 2)  # its rows are too long for the cache: it is cut into strips
-    picture = random_picture(9, width)
-    wanted = chain.run(picture)
+    image = random_image(9, width)
+    wanted = chain.run(image)
     for threads in (1, 2, 5):
-        assert np.array_equal(NativeRuntime(chain, threads=threads).run(picture), wanted)
+        assert np.array_equal(NativeRuntime(chain, threads=threads).run(image), wanted)
 
 
 def test_what_it_says_of_itself():
@@ -107,17 +107,17 @@ def test_what_it_says_of_itself():
     assert (runtime.precision, runtime.samples, runtime.notes) == ("int8", np.uint8, ())
     assert runtime.engine == "sharpbit native"
     assert {native._NAMES[name] for name in SETS} >= {runtime.instruction_set}
-    tiles = [random_picture(8, 9), random_picture(3, 5)]
+    tiles = [random_image(8, 9), random_image(3, 5)]
     assert [tile.shape for tile in runtime(iter(tiles))] == [(24, 27, 3), (9, 15, 3)]
 
 
 def test_rows_that_lie_apart():
     chain = random_chain([16, 16], 2)
     runtime = NativeRuntime(chain, threads=2)
-    large, frame = random_picture(40, 50), np.full((60, 90, 3), 7, np.uint8)
+    large, frame = random_image(40, 50), np.full((60, 90, 3), 7, np.uint8)
     part = large[5:25, 10:40]
     wanted = chain.run(part)
-    for picture in (
+    for image in (
         part,
         part[:1],
         part[::2],
@@ -126,7 +126,7 @@ def test_rows_that_lie_apart():
         part.transpose(1, 0, 2),
         np.asfortranarray(part),
     ):
-        assert np.array_equal(runtime.run(picture), chain.run(picture))
+        assert np.array_equal(runtime.run(image), chain.run(image))
     out = frame[10:50, 20:80]
     assert runtime.run(part, out) is out
     assert np.array_equal(out, wanted)
@@ -134,10 +134,10 @@ def test_rows_that_lie_apart():
     assert (frame == 7).all()  # nothing beside it was written
 
 
-def test_what_cannot_be_enlarged():
+def test_what_cannot_be_upscaled():
     runtime = NativeRuntime(random_chain([16], 2))
-    picture = random_picture(8, 9)
-    for wrong in (picture.astype(np.float32), picture[:, :, :2], picture[0], picture[:0]):
+    image = random_image(8, 9)
+    for wrong in (image.astype(np.float32), image[:, :, :2], image[0], image[:0]):
         with pytest.raises(UsageError, match="native engine takes"):
             runtime.run(wrong)
     with pytest.raises(UsageError, match="sides of 1 to 65535"):
@@ -147,7 +147,7 @@ def test_what_cannot_be_enlarged():
     locked.flags.writeable = False
     for wrong in (out[:15], out.astype(np.int8), out[:, ::-1], locked):
         with pytest.raises(UsageError, match="out must be"):
-            runtime.run(picture, wrong)
+            runtime.run(image, wrong)
     with pytest.raises(UsageError, match="share memory"):
         runtime.run(out[::2, :9], out)
     for threads in (0, -1, 257):
@@ -201,21 +201,19 @@ def test_limits_that_are_still_allowed():
     bias[:2] = [1 << 30, -(1 << 30)]
     multiplier[:2] = [1 << 20, 0]
     chain = IntegerChain((Layer(layer.weight, bias, multiplier), chain.layers[1]), 1)
-    picture = random_picture(5, 6)
-    assert np.array_equal(NativeRuntime(chain).run(picture), chain.run(picture))
+    image = random_image(5, 6)
+    assert np.array_equal(NativeRuntime(chain).run(image), chain.run(image))
 
 
 def test_several_callers_at_once():
     chain = random_chain([16] * 3, 2)
-    pictures = [random_picture(30 + i, 40, i) for i in range(4)]
-    wanted = [chain.run(picture) for picture in pictures]
+    images = [random_image(30 + i, 40, i) for i in range(4)]
+    wanted = [chain.run(image) for image in images]
     shared, right = NativeRuntime(chain, threads=2), []
 
     def call(number):
         runtime = shared if number % 2 else NativeRuntime(chain, threads=3)
-        right.extend(
-            np.array_equal(runtime.run(p), w) for _ in range(20) for p, w in zip(pictures, wanted, strict=True)
-        )
+        right.extend(np.array_equal(runtime.run(p), w) for _ in range(20) for p, w in zip(images, wanted, strict=True))
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     for caller in callers:
@@ -246,7 +244,7 @@ PRELUDE = f"""
     import os, sys, time
     import numpy as np
     sys.path.insert(0, {str(Path(__file__).parent)!r})
-    from test_native import random_chain, random_picture
+    from test_native import random_chain, random_image
     from sharpbit.runtime.native import NativeRuntime
 """
 
@@ -256,11 +254,11 @@ def test_a_child_after_a_fork():
     code = (
         PRELUDE
         + """
-    chain, picture = random_chain([16], 2), random_picture(20, 20)
-    runtime, wanted = NativeRuntime(chain, threads=2), chain.run(picture)
-    assert np.array_equal(runtime.run(picture), wanted)
+    chain, image = random_chain([16], 2), random_image(20, 20)
+    runtime, wanted = NativeRuntime(chain, threads=2), chain.run(image)
+    assert np.array_equal(runtime.run(image), wanted)
     child = os.fork()
-    right = np.array_equal(runtime.run(picture), wanted)
+    right = np.array_equal(runtime.run(image), wanted)
     if not child:
         os._exit(0 if right else 1)
     print(right, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -275,9 +273,9 @@ def test_control_c_ends_it(threads):
         PRELUDE
         + f"""
     runtime = NativeRuntime(random_chain([64] * 62, 1), threads={threads}, instruction_set="c")
-    picture = random_picture(3000, 3000)
+    image = random_image(3000, 3000)
     print("begins", flush=True)
-    runtime.run(picture)  # hours
+    runtime.run(image)  # hours
     """
     )
     status, _, error, seconds = run_script(code, send=signal.SIGINT)
@@ -288,8 +286,8 @@ def test_control_c_ends_it(threads):
 
 def test_other_threads_of_python_go_on():
     chain = random_chain([64] * 8, 2)
-    runtime, picture, counted = NativeRuntime(chain, threads=1, instruction_set="c"), random_picture(60, 100), 0
-    caller = threading.Thread(target=runtime.run, args=(picture,))
+    runtime, image, counted = NativeRuntime(chain, threads=1, instruction_set="c"), random_image(60, 100), 0
+    caller = threading.Thread(target=runtime.run, args=(image,))
     caller.start()
     while caller.is_alive():
         counted += 1
@@ -302,11 +300,11 @@ def test_it_needs_little_memory():
         PRELUDE
         + """
     import resource
-    runtime, picture = NativeRuntime(random_chain([32] * 7, 3), threads=2), random_picture(360, 640)
+    runtime, image = NativeRuntime(random_chain([32] * 7, 3), threads=2), random_image(360, 640)
     out = np.ones((1080, 1920, 3), np.uint8)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(5):
-        runtime.run(picture, out)
+        runtime.run(image, out)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
     )
@@ -332,15 +330,15 @@ def test_no_memory_for_threads():
         PRELUDE
         + """
     import resource
-    runtime, picture = NativeRuntime(random_chain([16], 2)), random_picture(20, 20)
+    runtime, image = NativeRuntime(random_chain([16], 2)), random_image(20, 20)
     resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
     try:
-        runtime.run(picture)
+        runtime.run(image)
     except MemoryError as error:
         print(error)
     """
     )
-    assert run_script(code)[1] == "no memory to enlarge 20x20 pixels\n"
+    assert run_script(code)[1] == "no memory to upscale 20x20 pixels\n"
 
 
 WHY = "from sharpbit.runtime import native; print(native.available(), native.why_not(), native.instruction_sets())"

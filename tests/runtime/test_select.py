@@ -14,8 +14,8 @@ import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.app.options import ENGINE
 from sharpbit.errors import MissingExtra, ModelError, UsageError
-from sharpbit.evaluation import open_model
 from sharpbit.runtime import ENGINES, RUNTIMES, open_engine
+from sharpbit.verbs.evaluate import open_model
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_onnx_runtime_is_exact_without_vnni(integers, monkeypatch):
     import sharpbit.runtime.onnx as module
 
     monkeypatch.setattr(module, "_saturates", lambda: True)
-    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    (out,) = open_engine(integers, "onnx", threads=1)([picture])
-    np.testing.assert_array_equal(out, integer_files.chain().run(picture))
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    (out,) = open_engine(integers, "onnx", threads=1)([image])
+    np.testing.assert_array_equal(out, integer_files.chain().run(image))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])

@@ -1,4 +1,4 @@
-"""Pictures through networks in two passes: the order, one file in ONNX Runtime, and the command."""
+"""Images through networks in two passes: the order, one file in ONNX Runtime, and the command."""
 
 import json
 from dataclasses import replace
@@ -10,22 +10,23 @@ import torch
 from PIL import Image
 
 from sharpbit import model as models
-from sharpbit import modelfile, passes
+from sharpbit import modelfile
 from sharpbit.app.cli import main
-from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.quant import verbs
 from sharpbit.quant.freeze import freeze
-from sharpbit.quant.placement import placement
+from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
 from sharpbit.runtime import open_engine
+from sharpbit.twopass import schedule as passes
+from sharpbit.twopass.classifier import embedded
 
 SIZES = {"scale": 2, "width": 8}
 
 
 class Counting:
-    """Stands for a network: enlarges by repetition, and writes down what it was asked."""
+    """Stands for a network: upscales by repetition, and writes down what it was asked."""
 
     scale = 2
 
@@ -48,7 +49,7 @@ class Counting:
         return patches.repeat(2, 1).repeat(2, 2)
 
 
-def picture(high=100, wide=130):
+def image(high=100, wide=130):
     """Dark on the left, bright on the right, with some noise."""
     noise = np.random.default_rng(3).integers(0, 40, (high, wide, 3))
     noise[:, wide // 2 :] += 200
@@ -57,8 +58,8 @@ def picture(high=100, wide=130):
 
 def test_every_patch_takes_its_road_and_comes_back_to_its_place():
     network, done = Counting(), []
-    large, roads = passes.run(network, picture(), patch=30, progress=done.append)
-    assert np.array_equal(large, picture().repeat(2, 0).repeat(2, 1))
+    large, roads = passes.run(network, image(), patch=30, progress=done.append)
+    assert np.array_equal(large, image().repeat(2, 0).repeat(2, 1))
     asked = {role: sum(count for name, count in network.seen if name == role) for role in ("reference", "query")}
     assert asked["query"] == roads.counts()["query"] > 0
     assert asked["reference"] == roads.counts()["reference"] + roads.counts()["isolated"]
@@ -68,7 +69,7 @@ def test_every_patch_takes_its_road_and_comes_back_to_its_place():
 
 def test_no_query_without_a_threshold_that_anyone_meets():
     network = Counting()
-    _, roads = passes.run(network, picture(), patch=30, threshold=1.01)
+    _, roads = passes.run(network, image(), patch=30, threshold=1.01)
     assert roads.counts()["query"] == 0
     assert roads.queries == 0
     assert {name for name, _ in network.seen} == {"reference"}
@@ -81,14 +82,14 @@ def test_memory_holds_the_features_of_a_few_patches_only():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 40), (15, 14)])
-def test_tiny_pictures(size):
+def test_tiny_images(size):
     large, _ = passes.run(Counting(), np.full((*size, 3), 7, np.uint8))
     assert large.shape == (2 * size[0], 2 * size[1], 3)
 
 
 def test_patches_that_are_too_small():
     with pytest.raises(UsageError, match="at least 15 pixels a side, not 8"):
-        passes.run(Counting(), picture(), patch=8)
+        passes.run(Counting(), image(), patch=8)
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +135,15 @@ def test_the_classifier_is_the_one_that_is_embedded(file):
     assert np.allclose(found, embedded().vectors(list(patches)), atol=1e-4)
 
 
-def test_both_engines_give_the_same_picture(model, file, tmp_path):
+def test_both_engines_give_the_same_image(model, file, tmp_path):
     weights = tmp_path / "two.safetensors"
     models.save(model, weights)
     ours, theirs = (open_engine(path, threads=1) for path in (file, weights))
-    results = [next(iter(engine([picture()]))).astype(int) for engine in (ours, theirs)]
+    results = [next(iter(engine([image()]))).astype(int) for engine in (ours, theirs)]
     assert ours.notes == theirs.notes
     assert "patches of 96 pixels" in ours.notes[0]
     assert np.abs(results[0] - results[1]).mean() < 0.5  # grey levels: of one file biases are rounded
-    assert np.array_equal(results[0], next(iter(ours([picture()]))))
+    assert np.array_equal(results[0], next(iter(ours([image()]))))
 
 
 def test_the_command_prints_the_roads(file, tmp_path, capsys):

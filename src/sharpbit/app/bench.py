@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from sharpbit._version import __version__
 from sharpbit.app import aligned, dump, ran
-from sharpbit.app.bars import Bar, bars
-from sharpbit.atomic import open_atomic, refuse_existing
-from sharpbit.benching import Candidate, Row, Rules, bench
 from sharpbit.errors import UsageError
+from sharpbit.report.bars import Bar, bars
 from sharpbit.runtime import available_cpus
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
-NOTE = "Bytes in, bytes out: engines that compute in floats include the conversion, as enlarging a picture needs it."
+NOTE = "Bytes in, bytes out: engines that compute in floats include the conversion, as upscaling an image needs it."
 
 
 def run_bench(
@@ -114,7 +114,7 @@ def drawing(rows: Sequence[Row], title: str) -> str:
         for row in rows
         if row.latency is not None
     ]
-    return bars(f"{title}: milliseconds a picture", found)
+    return bars(f"{title}: milliseconds an image", found)
 
 
 def _for_people(rows: Sequence[Row], model: str, facts: dict[str, Any]) -> str:

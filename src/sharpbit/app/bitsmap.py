@@ -1,4 +1,4 @@
-"""`sharpbit inspect --bits-map`: a picture with the bits that each of its patches took, as colours with a legend."""
+"""`sharpbit inspect --bits-map`: an image with the bits that each of its patches took, as colours with a legend."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from sharpbit.app import dump
-from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.errors import UsageError
-from sharpbit.evaluation import cut_of, open_model
 from sharpbit.image import read
-from sharpbit.measure.patchwise import Cost, enlarged
-from sharpbit.patches import Patch
+from sharpbit.measure.patchwise import Cost, upscaled
 from sharpbit.runtime import Counting
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.twopass.patches import Patch
+from sharpbit.verbs.evaluate import cut_of, open_model
 
 COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis: also for colour-blind
-COVER = 0.45  # of the colour over the picture in grey
+COVER = 0.45  # of the colour over the image in grey
 NARROW = 480  # pixels that a map has at least, so that its legend can be read
 BAND = 84  # height of the legend
 
 
 def run_bits_map(
     model: str,
-    picture: str,
+    image: str,
     output: str | None,
     patch: int | None,
     step: int | None,
@@ -43,7 +43,7 @@ def run_bits_map(
     Raises:
         UsageError: a model that does not tell its bits, or an output that is no PNG or exists.
     """
-    target = Path(output or f"{Path(picture).stem}_bits.png")
+    target = Path(output or f"{Path(image).stem}_bits.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"a map of bits is written as PNG, not as {target.name}; give a name that ends with .png")
     if not overwrite:
@@ -55,18 +55,18 @@ def run_bits_map(
             f"{model} does not tell what bits it takes; a map is made of weights with quantizers in them"
             " (.safetensors), as 'sharpbit train' leaves them"
         )
-    with tqdm(disable=True if as_json else None, desc="enlarging", unit="patch", leave=False) as bar:
-        result, patches = enlarged(runtime, read(Path(picture)).rgb8(), cut, progress=bar.update)
+    with tqdm(disable=True if as_json else None, desc="upscaling", unit="patch", leave=False) as bar:
+        result, patches = upscaled(runtime, read(Path(image)).rgb8(), cut, progress=bar.update)
     spent = [one for _, one in patches if one is not None]
     means = [float(np.mean(one.bits)) for one in spent]
     widths = runtime.widths
     cost = Cost.of(spent)
-    how = "the whole picture" if cut is None else f"patches of {cut.patch} small pixels, one every {cut.step}"
+    how = "the whole image" if cut is None else f"patches of {cut.patch} small pixels, one every {cut.step}"
     caption = f"mean bits of the activations of a patch; FQR {cost.fqr:.2f}; {how}"
     places = [(place, value) for (place, _), value in zip(patches, means, strict=True)]
-    image = draw(result, places, runtime.scale, (min(widths), max(widths)), caption)
+    pil_image = draw(result, places, runtime.scale, (min(widths), max(widths)), caption)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    pil_image.save(buffer, "PNG")
     with open_atomic(target, overwrite=overwrite) as file:
         file.write(buffer.getvalue())
     if as_json:
@@ -85,22 +85,22 @@ def run_bits_map(
 
 
 def draw(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     patches: Sequence[tuple[Patch, float]],
     scale: int,
     ends: tuple[float, float],
     caption: str,
 ) -> Image.Image:
-    """The large `picture` in grey, each patch (what is kept of it) under the colour of its bits, and a legend below.
+    """The large `image` in grey, each patch (what is kept of it) under the colour of its bits, and a legend below.
 
     Args:
-        picture: `(H, W, 3)`.
+        image: `(H, W, 3)`.
         patches: with their bits.
         scale: large per small pixel.
         ends: bits of the first and the last colour.
         caption: of the legend.
     """
-    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)[..., None].repeat(3, 2)
+    grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None].repeat(3, 2)
     for patch, bits in patches:
         inside = tuple(slice(span.kept_from * scale, span.kept_to * scale) for span in (patch.rows, patch.columns))
         grey[inside] = (1 - COVER) * grey[inside] + COVER * np.asarray(colour(bits, ends), np.float32)

@@ -60,7 +60,7 @@ def app() -> None:
 @app.command()
 @options.upscale
 def upscale(**given: Any) -> None:
-    """Enlarge pictures, folders of pictures (with their tree), or - for standard input.
+    """Upscale images, folders of images (with their tree), or - for standard input.
 
     Results are PNG beside the input unless -o or -f say otherwise. Nothing is overwritten unasked; a run that was
     interrupted goes on with the same command and --skip-existing.
@@ -83,10 +83,10 @@ def models(name: str | None, as_json: bool) -> None:
 @app.command(cls=ManyFolders)
 @options.evaluate
 def evaluate(**given: Any) -> None:
-    """Measure models: PSNR and SSIM on sets of test pictures, by the protocol of the benchmarks.
+    """Measure models: PSNR and SSIM on sets of test images, by the protocol of the benchmarks.
 
     A MODEL is an embedded name, a file (.onnx, .safetensors, .pth), a folder of such files, or bicubic (that of the
-    deep learning frameworks, as in published tables; bicubic-matlab is MATLAB's). Small pictures are read where there
+    deep learning frameworks, as in published tables; bicubic-matlab is MATLAB's). LR images are read where there
     are some (LRbicx2, LR_bicubic/X2), and made of the true ones (GTmod12, HR, or the folder itself) otherwise.
     """
     from sharpbit.app.evaluate import Evaluate, run_evaluate
@@ -97,7 +97,7 @@ def evaluate(**given: Any) -> None:
 @app.command(cls=ManyFolders)
 @options.bench
 def bench(**given: Any) -> None:
-    """Measure how fast MODEL runs: milliseconds a picture, memory, first result, and what really ran.
+    """Measure how fast MODEL runs: milliseconds an image, memory, first result, and what really ran.
 
     Engines run in turn, after warming up. Bytes go in and bytes come out. How to measure well: docs/bench.md.
     """
@@ -108,10 +108,10 @@ def bench(**given: Any) -> None:
 
 @app.command()
 @click.argument("model")
-@click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 enlarged]")
+@click.option("--size", type=options.Fit(), help="Size of the result to count for.  [default: of 640x360 upscaled]")
 @options.patch
-@click.option("--bits-map", metavar="PICTURE", type=click.Path(dir_okay=False), help="Draw the bits of its patches.")
-@click.option("-o", "--output", metavar="FILE.png", help="The map.  [default: the name of PICTURE, here]")
+@click.option("--bits-map", metavar="IMAGE", type=click.Path(dir_okay=False), help="Draw the bits of its patches.")
+@click.option("-o", "--output", metavar="FILE.png", help="The map.  [default: the name of IMAGE, here]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(
@@ -127,9 +127,9 @@ def inspect(
     """Look into a model file: network, parameters, MACs, BitOPs, memory, what is not counted, licence, history.
 
     Of quantized networks also each layer. Costs are counted, not measured: 'sharpbit bench' measures. With --bits-map,
-    enlarge a picture and draw how many bits each patch took, in colours over it.
+    upscale an image and draw how many bits each patch took, in colours over it.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "inspecting a model")
     if bits_map is not None:
@@ -138,8 +138,8 @@ def inspect(
         click.echo(run_bits_map(model, bits_map, output, patch, step, overwrite=overwrite, as_json=as_json))
         return
     from sharpbit.app.inspect import inspected
-    from sharpbit.evaluation import cut_of
-    from sharpbit.inspection import inspect as look
+    from sharpbit.verbs.evaluate import cut_of
+    from sharpbit.verbs.inspect import inspect as look
 
     cut = cut_of(patch, step)
     given = {} if cut is None else {"patch": cut.patch, "step": cut.step}
@@ -148,7 +148,7 @@ def inspect(
 
 @app.command(cls=ManyFolders)
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
-@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures, or a folder of sets.")
+@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test images, or a folder of sets.")
 @click.option("--weights", metavar="DIR", help="Folder below which published weights lie.")
 @click.option("--runs", default="runs", show_default=True, metavar="DIR", help="Folder of results of training.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads that work.  [default: all cores]")
@@ -160,7 +160,7 @@ def reproduce(**given: Any) -> None:
 
     A RECIPE is a file, or a folder of them. Nothing is trained: where there are no weights, it says how they are made.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "reproducing a recipe")
     from sharpbit.app.reproduce import run_reproduce
@@ -181,14 +181,14 @@ def doctor(as_json: bool) -> None:
 @click.argument("source", metavar="SOURCE")
 @click.argument("out", metavar="OUT")
 @click.option("--scale", type=click.IntRange(2, 6), multiple=True, help="Scales to prepare.  [default: 2, 3 and 4]")
-@click.option("--lr", multiple=True, type=options.Small(), help="Take small pictures from there, not by bicubic.")
+@click.option("--lr", multiple=True, type=options.Small(), help="Take LR images from there, not by bicubic.")
 @click.option("--size", type=click.IntRange(1), default=480, show_default=True, help="Side of a window.")
 @click.option("--step", type=click.IntRange(1), default=240, show_default=True, help="From window to window.")
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads that work.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def prepare(**given: Any) -> None:
-    """Cut the pictures of SOURCE, such as DIV2K, into windows to train on, with their small partners, in OUT.
+    """Cut the images of SOURCE, such as DIV2K, into windows to train on, with their small partners, in OUT.
 
     Run again to go on where it stopped, or with another --scale to add one.
     """
@@ -199,7 +199,7 @@ def prepare(**given: Any) -> None:
 
 @app.command()
 @click.argument("recipe", type=click.Path(dir_okay=False))
-@click.option("--data", metavar="DIR", help="Folder of the training pictures (the recipe says which).")
+@click.option("--data", metavar="DIR", help="Folder of the training images (the recipe says which).")
 @click.option("--out", metavar="DIR", help="Folder of results, log and checkpoint [default: runs/NAME].")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--stop-after", type=click.IntRange(1), metavar="STEPS", help="Stop, with a checkpoint, after these.")
@@ -212,7 +212,7 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
     On several GPUs, or processes: torchrun --nproc-per-node 2 -m sharpbit train RECIPE --device cuda
     """
     from sharpbit.app.show import trained
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "training")
     from sharpbit.recipe import run
@@ -230,10 +230,10 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
 def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json: bool) -> None:
     """Write the model IN as a plain chain of convolutions, to OUT: .safetensors or .onnx.
 
-    The form 'plain' clips with a clamp and keeps the addition of the picture where there is one; 'et' is convolution
+    The form 'plain' clips with a clamp and keeps the addition of the image where there is one; 'et' is convolution
     and ReLU or PReLU alone, as published. The two are compared, borders included; more than 1e-5 apart is an error.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "reparameterizing")
     from sharpbit.app.convert import convert
@@ -243,7 +243,7 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
 
 @app.command(cls=ManyFolders)
 @click.argument("model")
-@click.option("--calibrate", required=True, metavar="DIR", help="Folder of ordinary pictures, some ten or more.")
+@click.option("--calibrate", required=True, metavar="DIR", help="Folder of ordinary images, some ten or more.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The result: .onnx, .sharpbit or .safetensors.")
 @click.option(
     "--bits", type=options.Bits(), default=8, show_default=True, help="Of weights and activations; 8,6,4: a choice."
@@ -254,7 +254,7 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
     "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Steps of learning from the float one."
 )
 @click.option("--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.")
-@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test pictures to measure before and after on.")
+@click.option("--data", multiple=True, metavar="DIR...", help="Sets of test images to measure before and after on.")
 @click.option("--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.")
 @click.option("--blame", is_flag=True, help="List the layers whose rounding costs most.")
 @click.option("--report", metavar="FILE", help="Write a page (.html or .md) with all layers and plots of ranges.")
@@ -269,11 +269,11 @@ def quantize(
     The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
     adc, search, minmax, percentile and ptq4sr take any network.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
-    from sharpbit.quantization import Settings
+    from sharpbit.verbs.quantize import Settings
 
     click.echo(run_quantize(settings=Settings(bits, refine, keep, budget), **given))
 
@@ -286,7 +286,7 @@ def quantize(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(**given: Any) -> None:
     """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "exporting")
     from sharpbit.app.quantize import run_export
@@ -295,17 +295,17 @@ def export(**given: Any) -> None:
 
 
 @app.command()
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--patch", type=click.IntRange(16), multiple=True, metavar="N", help="Side of a patch.  [default: 96]")
 @click.option("--shared", type=click.IntRange(0), default=6, show_default=True, help="Pixels that neighbours share.")
 @click.option("--threshold", type=float, default=0.5, show_default=True, help="Cosine of patches that are alike.")
-@click.option("--shrink", type=click.IntRange(1, 8), default=1, show_default=True, help="Shrink pictures first.")
-@click.option("-o", "--output", metavar="FILE.png", help="Draw the clusters over the picture.")
+@click.option("--shrink", type=click.IntRange(1, 8), default=1, show_default=True, help="Shrink images first.")
+@click.option("-o", "--output", metavar="FILE.png", help="Draw the clusters over the image.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def clusters(patch: tuple[int, ...], **given: Any) -> None:
-    """Show which patches of pictures (or folders of them) are alike, as networks in two passes (RefQSR) see them.
+    """Show which patches of images (or folders of them) are alike, as networks in two passes (RefQSR) see them.
 
     A reference gets many bits, a query few and the help of its reference; an isolated patch is like no other.
     """
@@ -318,9 +318,9 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 @click.argument("costly", metavar="COSTLY.onnx")
 @click.argument("cheap", metavar="CHEAP.onnx")
 @click.option("-o", "--output", required=True, metavar="FILE.onnx", help="The result.")
-@click.option("--calibrate", metavar="DIR", help="Folder of ordinary pictures, on which --max-drop is kept.")
+@click.option("--calibrate", metavar="DIR", help="Folder of ordinary images, on which --max-drop is kept.")
 @click.option("--max-drop", type=click.FloatRange(0), metavar="DB", help="Loss of PSNR there.  [default: 0.05]")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Pictures that are looked at.  [default: 12]")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Images that are looked at.  [default: 12]")
 @click.option("--detail", type=click.FloatRange(0), metavar="T", help="Or set the threshold, in grey levels.")
 @click.option("--patch", type=click.IntRange(1), default=48, show_default=True, help="Side of a patch.")
 @click.option("--shared", type=click.IntRange(0), default=6, show_default=True, help="Pixels that neighbours share.")
@@ -334,7 +334,7 @@ def pair(**given: Any) -> None:
     COSTLY and CHEAP are files from 'sharpbit export', or embedded names. The file needs less time than COSTLY, and
     loses what --max-drop allows; how much of both is measured and printed.
     """
-    from sharpbit.extras import need
+    from sharpbit.system.extras import need
 
     need("train", "making a pair")
     from sharpbit.app.pair import Settings, run_pair

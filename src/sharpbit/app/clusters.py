@@ -1,4 +1,4 @@
-"""`sharpbit clusters`: the roles of a picture's patches, counted and drawn."""
+"""`sharpbit clusters`: the roles of an image's patches, counted and drawn."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from sharpbit.app import aligned, dump
-from sharpbit.atomic import open_atomic, refuse_existing
-from sharpbit.clusters.classifier import embedded
-from sharpbit.clusters.picture import Clustered, clustered
 from sharpbit.errors import UsageError
-from sharpbit.image import is_picture_name, read
+from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.clustering import Clustered, clustered
 
-ZOOM = 2  # a drawing has that many pixels for each of the small picture
+ZOOM = 2  # a drawing has that many pixels for each of the LR image
 TURN = 0.61803398875  # of the circle of colours, from one cluster to the next: neighbours never look alike
 PUBLISHED = "Derived from the paper's tables: Urban100 at 72 0.490, Test2K at 96 0.575, Test4K at 96 0.656."
 
@@ -30,7 +30,7 @@ PUBLISHED = "Derived from the paper's tables: Urban100 at 72 0.490, Test2K at 96
 class Settings:
     """What was given to `sharpbit clusters`; see its help."""
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     patch: tuple[int, ...]
     shared: int
     threshold: float
@@ -43,7 +43,7 @@ class Settings:
 
 def run_clusters(given: Settings) -> str:
     """What the command prints."""
-    sets = [_pictures(Path(name)) for name in given.pictures]
+    sets = [_images(Path(name)) for name in given.images]
     if given.output:
         _check_drawing(given, [path for paths in sets for path in paths])
     rows = []
@@ -56,7 +56,7 @@ def run_clusters(given: Settings) -> str:
             found.append(one)
             if given.output:
                 _save(drawn(small, one), Path(given.output), overwrite=given.overwrite)
-        rows.append(_facts(given.pictures[k], patch, given, found))
+        rows.append(_facts(given.images[k], patch, given, found))
     if given.as_json:
         return dump(rows)
     table: list[tuple[str, ...]] = [
@@ -68,20 +68,20 @@ def run_clusters(given: Settings) -> str:
     lines = [
         aligned(table),
         "",
-        f"Share of pixels in queries, mean over pictures, at a threshold of {given.threshold:g}.",
+        f"Share of pixels in queries, mean over images, at a threshold of {given.threshold:g}.",
     ]
     lines += [f"Classifier: {card['data']}; {card['top1']:.0%} right of those kept for the test.", PUBLISHED]
     return "\n".join(lines)
 
 
-def drawn(picture: NDArray[np.uint8], found: Clustered) -> Image.Image:
-    """The small picture, twice as large: clusters in colours, references framed, a line from each query to its own.
+def drawn(image: NDArray[np.uint8], found: Clustered) -> Image.Image:
+    """The LR image, twice as large: clusters in colours, references framed, a line from each query to its own.
 
     Isolated patches stay grey.
     """
-    grey = np.repeat(picture.mean(2, keepdims=True), 3, 2)
-    faded = np.rint(0.55 * grey + 0.2 * picture + 0.25 * 235).astype(np.uint8)
-    base = Image.fromarray(faded).resize((picture.shape[1] * ZOOM, picture.shape[0] * ZOOM), Image.Resampling.BICUBIC)
+    grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    faded = np.rint(0.55 * grey + 0.2 * image + 0.25 * 235).astype(np.uint8)
+    base = Image.fromarray(faded).resize((image.shape[1] * ZOOM, image.shape[0] * ZOOM), Image.Resampling.BICUBIC)
     layer = Image.new("RGBA", base.size)
     draw = ImageDraw.Draw(layer)
     clusters = found.clusters
@@ -130,30 +130,30 @@ def _facts(name: str, patch: int, given: Settings, found: Sequence[Clustered]) -
     }
 
 
-def _pictures(path: Path) -> list[Path]:
+def _images(path: Path) -> list[Path]:
     if not path.exists():
-        raise UsageError(f"there is no picture or folder {path}")
+        raise UsageError(f"there is no image or folder {path}")
     if path.is_file():
         return [path]
-    found = sorted(one for one in path.rglob("*") if is_picture_name(one))
+    found = sorted(one for one in path.rglob("*") if is_image_name(one))
     if not found:
-        raise UsageError(f"{path} holds no pictures; give a folder of PNG or JPEG files")
+        raise UsageError(f"{path} holds no images; give a folder of PNG or JPEG files")
     return found
 
 
 def _small(path: Path, factor: int) -> NDArray[np.uint8]:
-    picture = read(path).rgb8()
+    image = read(path).rgb8()
     if factor == 1:
-        return picture
-    height, width = (size // factor * factor for size in picture.shape[:2])
+        return image
+    height, width = (size // factor * factor for size in image.shape[:2])
     if not height or not width:
         raise UsageError(f"{path} is too small to be shrunk {factor} times")
-    return shrink(np.ascontiguousarray(picture[:height, :width]), factor)
+    return shrink(np.ascontiguousarray(image[:height, :width]), factor)
 
 
 def _check_drawing(given: Settings, paths: Sequence[Path]) -> None:
     if len(paths) != 1 or len(given.patch) != 1:
-        raise UsageError(f"-o draws one picture at one size of patch, not {len(paths)} at {len(given.patch)}")
+        raise UsageError(f"-o draws one image at one size of patch, not {len(paths)} at {len(given.patch)}")
     target = Path(given.output or "")
     if target.suffix.lower() != ".png":
         raise UsageError(f"the drawing is a .png, not {target.name!r}")
@@ -161,9 +161,9 @@ def _check_drawing(given: Settings, paths: Sequence[Path]) -> None:
         refuse_existing(target)
 
 
-def _save(image: Image.Image, path: Path, *, overwrite: bool) -> None:
+def _save(pil_image: Image.Image, path: Path, *, overwrite: bool) -> None:
     with open_atomic(path, overwrite=overwrite) as file:
-        image.save(file, "PNG")
+        pil_image.save(file, "PNG")
 
 
 def _colour(number: int) -> tuple[int, int, int]:

@@ -36,9 +36,9 @@ def _lines(proof: Receipt) -> str:
     facts = {
         "layers": "{:,} -> {:,}".format(*proof.layers),
         "parameters": "{:,} -> {:,}".format(*proof.parameters),
-        "largest difference": f"{proof.difference:.2g} over whole pictures, in float32",
+        "largest difference": f"{proof.difference:.2g} over whole images, in float32",
         "at the border": f"{proof.border:.2g} in what the outermost pixels become",
         "in float64": f"{proof.double:.2g}",
-        "tried": f"random pictures of {sizes} pixels",
+        "tried": f"random images of {sizes} pixels",
     }
     return "\n".join(f"{key:<20}{value}" for key, value in facts.items())

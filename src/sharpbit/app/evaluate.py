@@ -17,10 +17,10 @@ from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import MissingExtra, SharpbitError, UsageError
-from sharpbit.evaluation import cut_of, evaluate, expand
-from sharpbit.extras import need
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.system.extras import need
+from sharpbit.verbs.evaluate import cut_of, evaluate, expand
 
 PROTOCOL = "PSNR (dB) and SSIM"
 
@@ -41,14 +41,14 @@ class Evaluate:
     device: str | None
     table: str | None
     as_json: bool
-    pictures: bool
+    images: bool
     quiet: bool
 
 
 def run_evaluate(given: Evaluate) -> int:
     """Do it; returns the exit code: 0, 1 if a model could not be measured, 130 if it was interrupted."""
     if not given.data:
-        raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
+        raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
     records = Records(Path(given.table), sets, _how(given)) if given.table else None
@@ -67,7 +67,7 @@ def run_evaluate(given: Evaluate) -> int:
                     continue
                 if not given.as_json:
                     with bar.external_write_mode():
-                        _tell(done[-1], sets, pictures=given.pictures or len(todo) == 1, first=len(done) == 1)
+                        _tell(done[-1], sets, images=given.images or len(todo) == 1, first=len(done) == 1)
         except KeyboardInterrupt:
             way = "the same command goes on" if records else "with --table OUT, the same command would go on"
             click.echo(f"sharpbit: interrupted, {len(todo) - len(done) - len(failures)} left; {way}", err=True)
@@ -83,7 +83,7 @@ def run_evaluate(given: Evaluate) -> int:
 
 
 def _how(given: Evaluate) -> tuple[str | None, ...]:
-    """What numbers depend on besides model and pictures."""
+    """What numbers depend on besides model and images."""
     cut = cut_of(given.patch, given.step)
     return (given.engine, given.device, *((f"{cut.patch} every {cut.step}",) if cut else ()))
 
@@ -137,7 +137,7 @@ def _cost(model: str) -> tuple[int | None, int | None]:
     except MissingExtra:
         header = modelfile.read(zoo.path_of(model))
         return (None if header is None else header.parameters), None
-    from sharpbit.inspection import inspect
+    from sharpbit.verbs.inspect import inspect
 
     facts = inspect(model)
     return facts.parameters, facts.macs
@@ -152,8 +152,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, pictures: bool, first: bool) -> None:
-    if pictures:
+def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, images: bool, first: bool) -> None:
+    if images:
         click.echo(_card(entry))
         return
     if first:
@@ -181,11 +181,11 @@ def _card(entry: dict[str, Any]) -> str:
 
 
 def costs(cost: dict[str, Any]) -> str:
-    """A set's mean cost of a picture, for people."""
+    """A set's mean cost of an image, for people."""
     whole = "image-wise" if cost["patches"] == 1 else f"{cost['patches']:.1f} patches"
     published = "no paper has a rule" if cost["published"] is None else f"{cost['published'] / 1e9:,.3f} G"
     rows = [
-        ("  cost of a picture", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels"),
+        ("  cost of an image", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels"),
         ("  FQR", f"{cost['fqr']:.3f} bits: rounded activations"),
         ("  average feature bits", f"{cost['feature_bits']:.3f}: all values that are multiplied"),
         ("  BitOPs as published", f"{published}: 32-bit operations, layers that the papers count"),

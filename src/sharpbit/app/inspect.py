@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from sharpbit.app import aligned, dump, flat
-from sharpbit.inspection import Inspection
+from sharpbit.verbs.inspect import Inspection
 
 SHOWN = 4  # uncounted tensors that are named
 
@@ -32,7 +32,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             *_cheap(facts),
             ("activations", _peak(facts)),
             *_bits(facts),
-            ("sees", "the whole picture" if field is None else f"{field}x{field} input pixels for an output pixel"),
+            ("sees", "the whole image" if field is None else f"{field}x{field} input pixels for an output pixel"),
             ("not counted", _uncounted(facts)),
         ]
     lines += [
@@ -44,14 +44,14 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
-_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of pictures)"
+_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of images)"
 
 
 def _cheap(facts: Inspection) -> list[tuple[str, str]]:
     """The other network of a pair; all that is counted beside it is the costly one."""
     if (one := facts.cheap) is None:
         return []
-    macs = f"{one['macs'] / 1e9:.2f} G from the same picture"
+    macs = f"{one['macs'] / 1e9:.2f} G from the same image"
     return [("cheap", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
 
 

@@ -10,15 +10,16 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from sharpbit import pairing, zoo
+from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.atomic import refuse_existing
-from sharpbit.clusters.classifier import SMALLEST
-from sharpbit.clusters.picture import check_shared
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
-from sharpbit.pairing import COUNT, MAX_DROP, Outlook
 from sharpbit.runtime import open_engine
+from sharpbit.system.atomic import refuse_existing
+from sharpbit.twopass.classifier import SMALLEST
+from sharpbit.twopass.clustering import check_shared
+from sharpbit.verbs import pair as pairing
+from sharpbit.verbs.pair import COUNT, MAX_DROP, Outlook
 
 BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
@@ -63,7 +64,7 @@ def run_pair(given: Settings) -> str:
         words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
         click.echo(f"note: {words}: the pair saves no time; the costly network comes first", err=True)
     elif taken is not None and taken >= 1:
-        words = f"{paths[0].name} on whole pictures is quicker than the pair, for what patches cost"
+        words = f"{paths[0].name} on whole images is quicker than the pair, for what patches cost"
         click.echo(f"note: {words}; take a larger --patch, or a quicker cheap network", err=True)
     if found is not None and not found.share:
         words = f"no patch can do with {paths[1].name} within {how['max_drop']:g} dB"
@@ -131,7 +132,7 @@ def _lines(facts: dict[str, Any]) -> str:
         lines |= {
             "cheap": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
             "PSNR": f"{-facts['drop']:+.3f} dB against the costly network in the same patches, predicted",
-            "time": f"{facts['time']:.2f} of that of the costly network on whole pictures, predicted",
+            "time": f"{facts['time']:.2f} of that of the costly network on whole images, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]

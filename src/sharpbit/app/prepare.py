@@ -1,4 +1,4 @@
-"""`sharpbit prepare`: cut training pictures, say what came out."""
+"""`sharpbit prepare`: cut training images, say what came out."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def run_prepare(
     for note in () if quiet else done.notes[:MOST]:
         click.echo(f"note: {note}", err=True)
     if len(done.notes) > MOST and not quiet:
-        click.echo(f"note: and so on, for {len(done.notes)} pictures in all; --json lists them", err=True)
+        click.echo(f"note: and so on, for {len(done.notes)} images in all; --json lists them", err=True)
     click.echo(
-        f"{out}: {done.windows} windows of {done.pictures} pictures, each with small partners for"
+        f"{out}: {done.windows} windows of {done.images} images, each with small partners for"
         f" {', '.join(f'x{number}' for number in plan.scales)}; {done.written} of them written now"
     )
     return 0

@@ -13,16 +13,16 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.app.receipt import PAGES, facts
-from sharpbit.atomic import open_atomic, refuse_existing
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
-from sharpbit.progress import shown
-from sharpbit.qat import for_engines
-from sharpbit.quantization import Settings, with_receipt
-from sharpbit.receipt import Receipt, enlarged
+from sharpbit.report.receipt import PAGES, facts
+from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.progress import shown
+from sharpbit.verbs.qat import for_engines
+from sharpbit.verbs.quantize import Settings, with_receipt
+from sharpbit.verbs.receipt import Receipt, upscaled
 
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer
@@ -53,13 +53,13 @@ def run_quantize(
     """Quantize, measure, write; what is to be printed.
 
     Raises:
-        SharpbitError: what `model`, the pictures or `output` cannot be, or a set of pictures lost more than `max_drop`
+        SharpbitError: what `model`, the images or `output` cannot be, or a set of images lost more than `max_drop`
             dB; nothing is written then.
     """
     path = Path(output)
     _check_suffix(path)
     if max_drop is not None and not data:
-        raise UsageError("--max-drop is measured on test pictures; say which with --data")
+        raise UsageError("--max-drop is measured on test images; say which with --data")
     if report and Path(report).suffix.lower() not in PAGES:
         raise UsageError(f"a report can be {' or '.join(PAGES)}, not {Path(report).name!r}")
     for target in (path, *([Path(report)] if report else [])):
@@ -116,7 +116,7 @@ def _check_suffix(path: Path) -> None:
 
 
 def _by(net: Any) -> Callable[[Any], Any]:
-    return lambda small: enlarged(net, small)
+    return lambda small: upscaled(net, small)
 
 
 def _lines(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:

@@ -20,12 +20,12 @@ FILE = "results.jsonl"
 class Records:
     """One line of JSON for each model, appended when it has been measured.
 
-    A result counts for exactly the bytes of the model file, the names and sizes of the picture files, the engine, and
+    A result counts for exactly the bytes of the model file, the names and sizes of the image files, the engine, and
     this version of sharpbit: what changed is measured again.
 
     Args:
         folder: where `results.jsonl` lies; it is made.
-        sets: the pictures that are measured on.
+        sets: the images that are measured on.
         how: what else the numbers depend on, such as the engine that was asked for.
     """
 
@@ -46,7 +46,7 @@ class Records:
                 continue  # the last line of a run that was killed
 
     def get(self, model: str, scale: int | None) -> dict[str, Any] | None:
-        """What was measured of this model on these pictures, if it was."""
+        """What was measured of this model on these images, if it was."""
         return self._known.get(self._key(model, scale))
 
     def add(self, model: str, scale: int | None, entry: dict[str, Any]) -> None:

@@ -10,10 +10,10 @@ import click
 from tqdm import tqdm
 
 from sharpbit.app import aligned, dump
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import RecipeError, UsageError
 from sharpbit.measure.benchmarks import find
-from sharpbit.reproduction import Number, Reproduction, reproduce
+from sharpbit.recipe.reproduce import Number, Reproduction, reproduce
+from sharpbit.system.atomic import open_atomic
 
 
 def run_reproduce(
@@ -28,7 +28,7 @@ def run_reproduce(
 ) -> int:
     """Check every recipe; returns the exit code: 0 if every claim holds, 1 otherwise."""
     if not data:
-        raise UsageError("give the folders of the test pictures with --data, such as --data Set5 Set14")
+        raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
     if weights is not None and not Path(weights).is_dir():
         raise UsageError(f"there is no folder {weights}; give the one below which the published weights lie")
     sets = [found for folder in data for found in find(folder)]
@@ -84,7 +84,7 @@ def _told(result: Reproduction) -> str:
     rows = [("  ", "claimed", "here", "difference", "")]
     for number in result.numbers:
         if number.found is None or number.difference is None:
-            rows.append((f"  {number.what}", f"{number.claimed:g}", "", "", "no pictures given"))
+            rows.append((f"  {number.what}", f"{number.claimed:g}", "", "", "no images given"))
             continue
         digits = 4 if number.within < 0.001 and number.what.endswith("ssim") else 2
         verdict = ("as claimed" if number.holds else "OFF") + (f" ({number.note})" if number.note else "")

@@ -10,17 +10,17 @@ from typing import Any
 
 import click
 
-from sharpbit import image as images
+from sharpbit import image as image_io
 from sharpbit.app import INTERRUPTED, dump, ran
-from sharpbit.app.batch import Batch, Outcome, Spent, as_json
 from sharpbit.app.options import Upscale
-from sharpbit.app.plan import STREAM, Job, jobs
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
+from sharpbit.pipeline.batch import Batch, Outcome, Spent, as_json
+from sharpbit.pipeline.jobs import STREAM, Job, jobs
+from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.pipeline.writing import Target
 from sharpbit.runtime import available_cpus
-from sharpbit.size import Size
-from sharpbit.upscaler import Upscaler
-from sharpbit.upscaling import Target
 
 
 def run_upscale(given: Upscale) -> int:
@@ -29,9 +29,9 @@ def run_upscale(given: Upscale) -> int:
     todo, batch = _prepare(given)
     to_stream = any(job.target == STREAM for job in todo)
     if to_stream and (given.as_json or not sys.stdout or sys.stdout.isatty()):
-        raise UsageError("the picture goes to standard output; redirect it to a file or a pipe, and leave --json out")
+        raise UsageError("the image goes to standard output; redirect it to a file or a pipe, and leave --json out")
     if any(job.source == STREAM for job in todo) and (not sys.stdin or sys.stdin.isatty()):
-        raise UsageError("the picture comes from standard input, which holds none; redirect a file or a pipe to it")
+        raise UsageError("the image comes from standard input, which holds none; redirect a file or a pipe to it")
     outcomes: list[Outcome] = []
     interrupted = False
     hidden = given.quiet or given.as_json or to_stream or not sys.stderr.isatty()
@@ -63,11 +63,14 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
     suffix = f".{(given.format or 'png').lower().lstrip('.')}"
-    if suffix not in images.WRITE_FORMATS:
-        known = " ".join(sorted(name[1:] for name in images.WRITE_FORMATS))
+    if suffix not in image_io.WRITE_FORMATS:
+        known = " ".join(sorted(name[1:] for name in image_io.WRITE_FORMATS))
         raise UsageError(f"format {given.format!r} is not written; use one of {known}")
     ending = Path(given.output or "").suffix.lower()
-    if given.format and images.WRITE_FORMATS.get(ending, images.WRITE_FORMATS[suffix]) != images.WRITE_FORMATS[suffix]:
+    if (
+        given.format
+        and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]
+    ):
         raise UsageError(f"-o {given.output} and -f {given.format} name two formats; leave -f out, or give a folder")
     load, proc, save = given.jobs or (1, None, None)
     threads = given.threads or proc
@@ -94,7 +97,7 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         scale="fit" if size.in_pixels else f"{out / 1000:g}",
     )
     target = Target(
-        format=images.WRITE_FORMATS[suffix] if given.format else None,
+        format=image_io.WRITE_FORMATS[suffix] if given.format else None,
         options=WriteOptions(compression=given.compression, quality=given.quality),
         overwrite=given.overwrite,
         strip_metadata=given.strip_metadata,
@@ -108,7 +111,7 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
             skip_existing=given.skip_existing,
             dry_run=given.dry_run,
             loaders=load,
-            max_pixels=given.max_pixels or images.MAX_PIXELS,
+            max_pixels=given.max_pixels or image_io.MAX_PIXELS,
         ),
     )
 
@@ -132,7 +135,7 @@ def _report(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not given.quiet:
         _tell_notes(given, outcomes, used)
-        found = _summary(counts, outcomes, used, seconds, batch.spent) if todo else "nothing to do: no pictures found"
+        found = _summary(counts, outcomes, used, seconds, batch.spent) if todo else "nothing to do: no images found"
         click.echo(found, err=True)
     for outcome in failed:
         click.echo(f"sharpbit: {outcome.error}", err=True)

@@ -16,9 +16,9 @@ from sharpbit.app import aligned as _aligned
 from sharpbit.app import dump
 from sharpbit.app import flat as _flat
 from sharpbit.errors import ModelError, SharpbitError
-from sharpbit.extras import EXTRAS, versions
 from sharpbit.modelfile import Header
 from sharpbit.runtime import ENGINES, RUNTIMES, available_cpus
+from sharpbit.system.extras import EXTRAS, versions
 
 _FLAGS = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")
 _ARM_FLAGS = ("asimd", "asimddp", "i8mm", "bf16", "sve")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sharpbit.app.plot import Point, plot
-from sharpbit.atomic import open_atomic
+from sharpbit.report.scatter import Point, plot
+from sharpbit.system.atomic import open_atomic
 
 Entry = dict[str, Any]
 

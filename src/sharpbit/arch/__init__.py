@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from sharpbit.catalog import Catalog
 from sharpbit.nn import Rounding, State
+from sharpbit.system.catalog import Catalog
 
 
 class Config(Protocol):

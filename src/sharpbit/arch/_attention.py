@@ -53,7 +53,7 @@ def pad(x: Tensor, multiple: int, rule: str = "mirror") -> Tensor:
     """`(N, C, H, W)` continued at the bottom and the right, so that both sides are multiples of `multiple`.
 
     Args:
-        x: the picture.
+        x: the image.
         multiple: of the windows' sides.
         rule: `mirror` repeats the pixel at the edge and always adds something, a whole `multiple` where the side fits
             already, as the published inference of CRAFT and HiT-SR does. `reflect` does not repeat it and adds only

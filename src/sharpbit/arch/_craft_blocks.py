@@ -95,9 +95,9 @@ class SRWAB(nn.Module):
         )
         self.mlp = MLP(width, ratio * width)
 
-    def forward(self, picture: Tensor, offsets: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
+    def forward(self, image: Tensor, offsets: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
         """`offsets`: for each half the table of offsets and the index into it."""
-        x = picture.permute(0, 2, 3, 1)
+        x = image.permute(0, 2, 3, 1)
         qkv = self.qkv(self.norm1(x)).view(*x.shape[:3], 3, 2, -1)
         halves = [attend(qkv[..., k, :], *offsets[k]) for k, attend in enumerate(self.attns)]
         local = self.get_v(qkv[..., 2, :, :].flatten(-2).permute(0, 3, 1, 2))
@@ -137,7 +137,7 @@ class LayerNorm(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Attention between channels over the whole picture: the high frequencies ask, the low ones answer."""
+    """Attention between channels over the whole image: the high frequencies ask, the low ones answer."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

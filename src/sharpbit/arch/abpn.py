@@ -1,4 +1,4 @@
-"""ABPN: a chain of convolutions and ReLU, to whose result the picture is added.
+"""ABPN: a chain of convolutions and ReLU, to whose result the image is added.
 
 Source: "Anchor-based Plain Net for Mobile Image Super-Resolution", Du et al., CVPR Workshops 2021;
 `core/archs/ir/ABPN/arch.py` of ECNUSR/ETDS, whose names of tensors these are.

@@ -1,4 +1,4 @@
-"""Bicubic enlargement as a network without weights: the baseline of the published tables.
+"""Bicubic upscaling as a network without weights: the baseline of the published tables.
 
 It is the interpolation of the framework (a = -0.75, centres of pixels half a pixel in), not MATLAB's (a = -0.5), which
 `sharpbit.image.resize` has. Source: `core/archs/ir/Bicubic/arch.py` of ECNUSR/ETDS.
@@ -16,13 +16,13 @@ from sharpbit.arch import Architecture
 
 @dataclass(frozen=True)
 class Config:
-    """The size of a bicubic enlargement: its factor."""
+    """The size of a bicubic upscaling: its factor."""
 
     scale: int
 
 
 class Bicubic(nn.Module):
-    """Separable interpolation with 4x4 taps; the picture's edge goes on outside."""
+    """Separable interpolation with 4x4 taps; the image's edge goes on outside."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ class Config:
         if self.width % self.groups:
             raise UsageError(f"{self.width} channels of a carn cannot be in {self.groups} groups of the same size")
         if self.multi and self.scale not in SCALES:
-            raise UsageError(f"a carn with multi enlarges 2, 3 or 4 times, not {self.scale}")
+            raise UsageError(f"a carn with multi upscales 2, 3 or 4 times, not {self.scale}")
 
 
 class Block(nn.Module):

@@ -4,7 +4,7 @@ Source: "Feature Modulation Transformer: Cross-Refinement of Global Representati
 Super-Resolution", Li et al., ICCV 2023; `basicsr/archs/craft_arch.py` of
 AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR, whose names of tensors these are.
 
-Attention between channels and normalising look at the whole picture, so a tile's result is not its part of the whole
+Attention between channels and normalising look at the whole image, so a tile's result is not its part of the whole
 result; `bench/craft_tiles.py` measures by how much.
 """
 
@@ -36,7 +36,7 @@ class Config:
         heads: of attention, half of them for each shape of window.
         split: short and long side of the windows.
         ratio: hidden channels of the MLPs, in units of `width`.
-        mask: whether attention in shifted windows stops where the picture was wound around; the published quantized
+        mask: whether attention in shifted windows stops where the image was wound around; the published quantized
             networks and the older code have no mask, the newer code has.
         padding: `mirror` as in published inference, or `reflect`, which adds nothing to sizes that fit (see `pad`).
     """
@@ -99,7 +99,7 @@ class RCRFG(nn.Module):
 
 
 class CRAFT(nn.Module):
-    """The network. Pictures of any size; sides are padded to multiples of the windows' long side."""
+    """The network. Images of any size; sides are padded to multiples of the windows' long side."""
 
     mean: Tensor
     biases_h: Tensor
@@ -182,7 +182,7 @@ ARCH = Architecture(
         "conv_after_body",
     ),
     # Published are 440 activations and 303 weights; 96 and 128 of them lie in the MLPs of the positions, which stay
-    # float: their result is the same for every picture, and in every published network without effect.
+    # float: their result is the same for every image, and in every published network without effect.
     rounding=Rounding(
         ends=("conv_first", "output"),
         maps=(

@@ -134,7 +134,7 @@ def _layer(inputs: int, outputs: int, act: bool) -> nn.Sequential:
 
 
 class ECBSR(nn.Module):
-    """A chain of `ECB`, or of fused convolutions, to whose result the picture is added."""
+    """A chain of `ECB`, or of fused convolutions, to whose result the image is added."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

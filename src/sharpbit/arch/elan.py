@@ -113,7 +113,7 @@ class Attention(nn.Module):
     Args:
         width: channels.
         own: whether it finds scores of its own, or is given those of another layer.
-        moved: whether the windows begin in the middle of the usual ones; the picture goes on at its other end.
+        moved: whether the windows begin in the middle of the usual ones; the image goes on at its other end.
     """
 
     def __init__(self, width: int, *, own: bool, moved: bool) -> None:
@@ -136,7 +136,7 @@ class Attention(nn.Module):
             if len(self.scores):
                 q, v = v.chunk(2, -1)
                 used.append(self.scores[k](q))
-            results.append(_rolled(_picture(self.mixes[k](used[k], v), side, size), move))
+            results.append(_rolled(_image(self.mixes[k](used[k], v), side, size), move))
         return self.project_out(torch.cat(results, 1)), used
 
 
@@ -161,7 +161,7 @@ class Pair(nn.Module):
 class ELAN(nn.Module):
     """Pairs of layers between one convolution in and one out, around them a shortcut, then a pixel shuffle.
 
-    The picture is continued to the right and below by its mirror image, up to whole windows. Inside, values go from 0
+    The image is continued to the right and below by its mirror image, up to whole windows. Inside, values go from 0
     to 255, less the mean colour `mean`. The site `feature` is what the last convolution gets.
     """
 
@@ -216,8 +216,8 @@ def _windows(x: Tensor, side: int) -> Tensor:
     return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, channels)
 
 
-def _picture(x: Tensor, side: int, size: Sequence[int]) -> Tensor:
-    """What `_windows` did to a picture of `size`, undone; channels as in `x`."""
+def _image(x: Tensor, side: int, size: Sequence[int]) -> Tensor:
+    """What `_windows` did to an image of `size`, undone; channels as in `x`."""
     n, _, height, width = size
     x = x.reshape(n, height // side, width // side, side, side, x.shape[-1])
     return x.permute(0, 5, 1, 3, 2, 4).reshape(n, -1, height, width)

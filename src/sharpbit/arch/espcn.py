@@ -1,4 +1,4 @@
-"""ESPCN: three convolutions with tanh, a pixel shuffle and a sigmoid, for colour pictures.
+"""ESPCN: three convolutions with tanh, a pixel shuffle and a sigmoid, for colour images.
 
 Source: "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network",
 Shi et al., CVPR 2016; `core/archs/ir/ESPCN/arch.py` of ECNUSR/ETDS, whose names of tensors these are.

@@ -1,4 +1,4 @@
-"""ETDS: a backbone for detail beside a three-channel stream that carries the picture.
+"""ETDS: a backbone for detail beside a three-channel stream that carries the image.
 
 Of the published ablations, `normal_loss` is this network trained otherwise, `only_residual` is it without `add`,
 `advance_residual` is it with `advanced`, and `only_ET` is the network `plain` with `skip`.
@@ -41,7 +41,7 @@ class Config:
 
 
 class ETDS(nn.Module):
-    """The dual-stream training form. `forward` gives the picture, `streams` also the low-frequency part alone.
+    """The dual-stream training form. `forward` gives the image, `streams` also the low-frequency part alone.
 
     At the start the residual stream is nearest-neighbour upsampling and adds nothing to the backbone.
     """
@@ -65,7 +65,7 @@ class ETDS(nn.Module):
         return self.streams(x)[0]
 
     def streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture, and the part of it that the residual stream alone makes (supervised by the paper's loss)."""
+        """The image, and the part of it that the residual stream alone makes (supervised by the paper's loss)."""
         wide, thin = F.relu(self.conv_first(x)), F.relu(self.conv_residual_first(x))
         for k, (backbone, carry) in enumerate(zip(self.backbone_convs, self.residual_convs, strict=True)):
             to_wide, to_thin = backbone(wide), carry(thin)

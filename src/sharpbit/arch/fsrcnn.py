@@ -1,4 +1,4 @@
-"""FSRCNN: a shrinking, mapping and expanding chain with PReLU, and a transposed convolution, for colour pictures.
+"""FSRCNN: a shrinking, mapping and expanding chain with PReLU, and a transposed convolution, for colour images.
 
 Source: "Accelerating the Super-Resolution Convolutional Neural Network", Dong et al., ECCV 2016, with d = 56, s = 12
 and m = 4; `core/archs/ir/FSRCNN/arch.py` of ECNUSR/ETDS, whose names of tensors these are.

@@ -3,7 +3,7 @@
 Source: "HiT-SR: Hierarchical Transformer for Efficient Image Super-Resolution", Zhang et al., ECCV 2024 (HiT-SRF),
 whose names of tensors these are. Windows are not shifted. Trained means of squares stand for the pixels of large ones.
 
-The windows reach over the whole of a small picture, and their grid begins at its corner, so tiles are not exact.
+The windows reach over the whole of an LR image, and their grid begins at its corner, so tiles are not exact.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Group(nn.Module):
 
 
 class HiTSR(nn.Module):
-    """The network. Pictures of any size; each block pads to twice its own window."""
+    """The network. Images of any size; each block pads to twice its own window."""
 
     mean: Tensor
 
@@ -263,7 +263,7 @@ ARCH = Architecture(
     config=Config,
     build=HiTSR,
     infer=_infer,
-    # The bias of the positions and the mean over squares do not depend on the picture, or hardly cost: they stay float.
+    # The bias of the positions and the mean over squares do not depend on the image, or hardly cost: they stay float.
     sites=(
         *(f"{_BLOCKS}correlation.{part}" for part in ("qv.conv.*", "qv.linear", "proj")),
         *(f"{_BLOCKS}correlation.{part}" for part in ("query", "key", "correlation", "value")),

@@ -1,4 +1,4 @@
-"""IDN: blocks that split their channels, distil one part further and keep the other; added to a bicubic enlargement.
+"""IDN: blocks that split their channels, distil one part further and keep the other; added to a bicubic upscaling.
 
 Source: "Fast and Accurate Single Image Super-Resolution via Information Distillation Network", Hui et al., CVPR 2018;
 `model/idn.py` of Cheeun/CADyQ, whose names of tensors `rename` knows.
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
 from sharpbit.errors import UsageError
-from sharpbit.nn import Site, State, conv, conv3, count, enlarged_grey, renamed
+from sharpbit.nn import Site, State, conv, conv3, count, renamed, upscaled_grey
 
 SLOPE = 0.05  # of every leaky ReLU
 GROUPS = 4
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 class IDN(nn.Module):
-    """The blocks, a transposed convolution, and the bicubic enlargement of the picture added to it.
+    """The blocks, a transposed convolution, and the bicubic upscaling of the image added to it.
 
     Inside, values go from 0 to 255. The site `feature` is what the transposed convolution gets.
     """
@@ -118,7 +118,7 @@ def _scale(state: State, blocks: int, width: int) -> int:
     for scale in (4, 3, 2):
         net = IDN(Config(scale, blocks, width))
         net.load_state_dict(state)
-        off[scale] = float((enlarged_grey(net, scale) - 0.5).abs().max())
+        off[scale] = float((upscaled_grey(net, scale) - 0.5).abs().max())
     return next(scale for scale in off if off[scale] <= 2 * min(off.values()) + 0.01)
 
 

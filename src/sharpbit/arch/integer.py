@@ -1,4 +1,4 @@
-"""A chain in integers as a network: what `sharpbit.integer` computes, exactly, as quantizing makes it.
+"""A chain in integers as a network: what `sharpbit.modelfile.integer_chain` computes, exactly, as quantizing makes it.
 
 Weights are bytes and have no gradient; the float network that a chain was made from is what is trained.
 """
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
-from sharpbit.integer import IntegerChain
-from sharpbit.integer import Layer as IntegerLayer
+from sharpbit.modelfile.integer_chain import IntegerChain
+from sharpbit.modelfile.integer_chain import Layer as IntegerLayer
 from sharpbit.nn import State, byte_layer, count, scale_of
 
 
@@ -56,7 +56,7 @@ class Layer(nn.Module):
 
 
 class Integer(nn.Module):
-    """The chain. The picture is rounded to bytes first."""
+    """The chain. The image is rounded to bytes first."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class Config:
         blocks: convolutions between the first and the last.
         width: channels of every layer but the last.
         act: between the convolutions: `relu` or `prelu`.
-        skip: whether the picture, each channel repeated, is added before the pixel shuffle.
+        skip: whether the image, each channel repeated, is added before the pixel shuffle.
         clip: how the result is brought into `[0, 1]`: `clamp`, `none`, or `relu`, as the published converted forms do
             it: two ReLUs, with one more convolution (1x1) between them and a multiple of four channels.
         layers: all layers, where they are not as regular as `blocks` and `width` say.
@@ -183,11 +183,11 @@ def _infer(state: State) -> Config | None:
         return Config.of(scale, layers)
     if not published:
         return Config.of(scale, layers, clip="clamp")
-    return Config.of(scale, layers, skip=_adds_the_picture(Config.of(scale, layers), ours))
+    return Config.of(scale, layers, skip=_adds_the_image(Config.of(scale, layers), ours))
 
 
-def _adds_the_picture(config: Config, state: State) -> bool:
-    """Whether these layers make only what must be added to the picture: of flat grey they make nearly black, not grey.
+def _adds_the_image(config: Config, state: State) -> bool:
+    """Whether these layers make only what must be added to the image: of flat grey they make nearly black, not grey.
 
     `Plain` and `ETDSOnlyET` have the same names and shapes, and differ in this alone.
     """

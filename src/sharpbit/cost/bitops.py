@@ -82,11 +82,11 @@ class LayerBits:
 
 @dataclass(frozen=True)
 class BitCost:
-    """What one picture costs.
+    """What one image costs.
 
     Attributes:
         layers: in the order in which they run.
-        size: height and width of the picture that goes in.
+        size: height and width of the image that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
         bytes: of the model: weights at their widths, and every other number that it needs, one scale a grid included,
@@ -142,7 +142,7 @@ class BitCost:
 
 
 def count(net: nn.Module, size: tuple[int, int] = INPUT) -> BitCost:
-    """Count one picture of `size` (height, width) through `net`, which maps `(1, 3, H, W)`; nothing is computed.
+    """Count one image of `size` (height, width) through `net`, which maps `(1, 3, H, W)`; nothing is computed.
 
     Raises:
         UsageError: the network cannot run on tensors without values.
@@ -153,7 +153,7 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> BitCost:
 
 
 def total(parts: Sequence[tuple[BitCost, int]]) -> BitCost:
-    """What pictures of several sizes cost together: the cost of each size, and how many there are of it."""
+    """What images of several sizes cost together: the cost of each size, and how many there are of it."""
     first = parts[0][0]
     if len(parts) == 1 and parts[0][1] == 1:
         return first

@@ -1,7 +1,7 @@
 """FQR, the feature quantization rate: mean bits of the rounded activations, where patches or layers differ.
 
 CADyQ (Hong et al., ECCV 2022) calls it so; CABM (Tian et al., CVPR 2023) says FAB, feature average bit-width. Each
-patch and each layer counts the same, whatever its size, and then each picture.
+patch and each layer counts the same, whatever its size, and then each image.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def of_patches(bits: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(bits.mean(1))
 
 
-def of_picture(bits: NDArray[Any]) -> float:
-    """FQR of a picture: the mean over its patches."""
+def of_image(bits: NDArray[Any]) -> float:
+    """FQR of an image: the mean over its patches."""
     return float(of_patches(bits).mean())
 
 
-def of_set(pictures: Sequence[NDArray[Any]]) -> float:
-    """FQR of a set of pictures: the mean over them, however many patches each has.
+def of_set(images: Sequence[NDArray[Any]]) -> float:
+    """FQR of a set of images: the mean over them, however many patches each has.
 
     Raises:
-        UsageError: no picture.
+        UsageError: no image.
     """
-    if not pictures:
-        raise UsageError("there is no FQR of no pictures")
-    return float(np.mean([of_picture(bits) for bits in pictures]))
+    if not images:
+        raise UsageError("there is no FQR of no images")
+    return float(np.mean([of_image(bits) for bits in images]))

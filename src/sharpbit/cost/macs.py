@@ -23,17 +23,17 @@ from sharpbit.errors import UsageError
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.grid import Fixed
 
-INPUT = (360, 640)  # height and width of the small picture of the published tables, at every scale
+INPUT = (360, 640)  # height and width of the LR image of the published tables, at every scale
 _OPS = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one picture costs.
+    """What one image costs.
 
     Attributes:
         macs: multiply-accumulate operations.
-        size: height and width of the picture that goes in.
+        size: height and width of the image that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
         layers: the operations by the name of the innermost module in which they ran.
@@ -47,7 +47,7 @@ class Cost:
 
 
 def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
-    """Count one picture of `size` (height, width) through `net`, which maps `(1, 3, H, W)`; nothing is computed.
+    """Count one image of `size` (height, width) through `net`, which maps `(1, 3, H, W)`; nothing is computed.
 
     Raises:
         UsageError: the network cannot run on tensors without values.
@@ -58,7 +58,7 @@ def count(net: nn.Module, size: tuple[int, int] = INPUT) -> Cost:
 
 
 def run(net: nn.Module, size: tuple[int, int], meter: Meter) -> tuple[str, ...]:
-    """Let `meter` watch one picture; returns the names of stored tensors that no counted operator reads.
+    """Let `meter` watch one image; returns the names of stored tensors that no counted operator reads.
 
     Quantizers are not part of the network: what they compute is not counted, what they store is not asked for.
 

@@ -15,7 +15,7 @@ from sharpbit.quant.grid import FLOAT, Fixed
 
 
 def peak(net: nn.Module, size: tuple[int, int] = INPUT) -> int:
-    """Bytes of all tensors that are there at once, at the worst moment of one picture of `size` (height, width).
+    """Bytes of all tensors that are there at once, at the worst moment of one image of `size` (height, width).
 
     Tensors come and go as they do in PyTorch without gradients; a rounded one takes the bits that it has. Weights, and
     what a quantizer or an operator needs inside, do not count. An engine that fuses layers needs less.

@@ -31,7 +31,7 @@ def products(net: nn.Module, size: tuple[int, int] = INPUT) -> tuple[Product, ..
 
     Args:
         net: quantized; it need not be calibrated.
-        size: height and width of the picture that goes in.
+        size: height and width of the image that goes in.
     """
     net = copy.deepcopy(net)
     names = {}

@@ -16,10 +16,10 @@ from torch import nn
 
 from sharpbit.cost.macs import count
 from sharpbit.cost.published import FULL, RULES, SELECTOR, SIDE, Bits, Counted, counted
-from sharpbit.quant.refer import POOL
 from sharpbit.quant.refqsr import TwoPass
+from sharpbit.quant.refqsr.refer import POOL
 
-PIXEL = 164  # operations of 32 bits for a pixel of a query and RefER: pooling and enlarging; fitted
+PIXEL = 164  # operations of 32 bits for a pixel of a query and RefER: pooling and upscaling; fitted
 CLASSES = 47  # of the published classifier
 CLASSIFIER = (1728, 36_864, 18_432)  # MACs of a position in each of its convolutions
 CLASSIFIER_BITS = 8
@@ -101,7 +101,7 @@ class TwoPassCount:
         selectors: bool = False,
         how: Volume | None = None,
     ) -> float:
-        """BitOPs of a picture.
+        """BitOPs of an image.
 
         Args:
             high: bits of references.

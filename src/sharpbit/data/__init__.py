@@ -1,1 +1,1 @@
-"""Pictures for training: pairs on the device, random crops, augmentation."""
+"""Images for training: pairs on the device, random crops, augmentation."""

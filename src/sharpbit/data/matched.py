@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 from sharpbit.data.pairs import Pairs, drawn
 
-TRIES = 20  # crops that are tried as the partner of one before another picture is taken
-ROUNDS = 20  # pictures that are tried before the best crop so far is taken
+TRIES = 20  # crops that are tried as the partner of one before another image is taken
+ROUNDS = 20  # images that are tried before the best crop so far is taken
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Picks from one picture two crops whose vectors have a cosine of at least `threshold`.
+    """Picks from one image two crops whose vectors have a cosine of at least `threshold`.
 
     Attributes:
-        pairs: the pictures.
+        pairs: the images.
         judge: crops `(N, 3, patch, patch)` in `[0, 1]` to vectors `(N, classes)`; it sees small crops as they are,
             neither turned nor mirrored.
-        threshold: see above. One that nothing reaches, such as 2, takes any two crops of a picture.
+        threshold: see above. One that nothing reaches, such as 2, takes any two crops of an image.
     """
 
     pairs: Pairs
@@ -68,7 +68,7 @@ class Matched:
 
     @torch.no_grad()
     def _places(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures, and two places in each."""
+        """Images, and two places in each."""
         which, first = self.pairs.places(count, patch, generator)
         second = self.pairs.within(which, patch, generator)
         if self.threshold > 1:

@@ -1,4 +1,4 @@
-"""All pictures of a folder as small and large pairs in memory, or in a file; crops of them, augmented.
+"""All images of a folder as small and large pairs in memory, or in a file; crops of them, augmented.
 
 They lie in the memory of the device that trains, else in that of the machine, else in a file that the system reads as
 crops are cut (`sharpbit.data.stored`), whichever is the first that holds them. What is cut is the same in all cases.
@@ -24,11 +24,11 @@ from tqdm import tqdm
 from sharpbit.data import stored
 from sharpbit.data.prepare import LARGE, SMALL
 from sharpbit.errors import UsageError
-from sharpbit.image import is_picture_name, probe, read
+from sharpbit.image import is_image_name, probe, read
 from sharpbit.image.resize import shrink
 
 AHEAD = 2  # batches that are cut beforehand
-DEVICE_SHARE = 0.5  # of a GPU's free memory that pictures may take; the rest is for training
+DEVICE_SHARE = 0.5  # of a GPU's free memory that images may take; the rest is for training
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,15 +60,15 @@ def drawn(
 
 @dataclass(frozen=True)
 class Pairs:
-    """A set of picture pairs, flat in memory so that one gather cuts a whole batch.
+    """A set of image pairs, flat in memory so that one gather cuts a whole batch.
 
     Attributes:
         scale: large per small pixel.
         small: `(sum of h * w, 3)` uint8.
         large: `(sum of H * W, 3)` uint8.
-        sizes: `(pictures, 2)`, h and w of the small pictures.
+        sizes: `(images, 2)`, h and w of the LR images.
         device: where crops go.
-        apart: whether the pictures are elsewhere, so that it pays to cut the next crops meanwhile.
+        apart: whether the images are elsewhere, so that it pays to cut the next crops meanwhile.
     """
 
     scale: int
@@ -89,13 +89,13 @@ class Pairs:
         copies: int = 1,
         quiet: bool = False,
     ) -> Pairs:
-        """Read every picture of `folder` with its small partner.
+        """Read every image of `folder` with its small partner.
 
         The partners are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
-        true pictures in `HR`, small ones with the same names in `LR_bicubic/X2`.
+        HR images in `HR`, small ones with the same names in `LR_bicubic/X2`.
 
         Args:
-            folder: of the pictures.
+            folder: of the images.
             scale: large per small pixel.
             device: where crops go.
             cache: folder of the file for a set that is larger than memory; None refuses such a set.
@@ -103,13 +103,13 @@ class Pairs:
             quiet: show no progress.
 
         Raises:
-            UsageError: no pictures, a partner that is missing or has another size, or more than the memory holds.
+            UsageError: no images, a partner that is missing or has another size, or more than the memory holds.
         """
         folder = Path(folder)
         large = folder / LARGE if (folder / LARGE).is_dir() else folder
-        paths = sorted(path for path in large.rglob("*") if is_picture_name(path))
+        paths = sorted(path for path in large.rglob("*") if is_image_name(path))
         if not paths:
-            raise UsageError(f"{folder} holds no pictures to train on; give a folder of PNG or JPEG files with --data")
+            raise UsageError(f"{folder} holds no images to train on; give a folder of PNG or JPEG files with --data")
         small = _small_folder(folder, scale) if large != folder else None
         sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "looking", disable=quiet, delay=2)]
         where = _place(folder, sizes, scale, torch.device(device), copies, cache)
@@ -125,10 +125,10 @@ class Pairs:
         return cls._of(pairs, sizes, scale, where, device)
 
     @classmethod
-    def from_pictures(cls, pictures: Sequence[np.ndarray], scale: int, *, device: torch.device | str = "cpu") -> Pairs:
+    def from_images(cls, images: Sequence[np.ndarray], scale: int, *, device: torch.device | str = "cpu") -> Pairs:
         """The same from `(H, W, 3)` uint8 arrays; each is cut at the right and below to multiples of `scale`."""
-        sizes = [_cut_size(picture.shape[:2], scale) for picture in pictures]
-        return cls._of((_made(picture, scale) for picture in pictures), sizes, scale, device, device)
+        sizes = [_cut_size(image.shape[:2], scale) for image in images]
+        return cls._of((_made(image, scale) for image in images), sizes, scale, device, device)
 
     @classmethod
     def _of(
@@ -139,7 +139,7 @@ class Pairs:
         where: torch.device | str,
         device: torch.device | str,
     ) -> Pairs:
-        """Fill two flat arrays with small and large pictures; `sizes` are those of the small ones."""
+        """Fill two flat arrays with small and large images; `sizes` are those of the small ones."""
         total = sum(height * width for height, width in sizes)
         small, large = np.empty((total, 3), np.uint8), np.empty((total * scale**2, 3), np.uint8)
         at = 0
@@ -162,7 +162,7 @@ class Pairs:
     ) -> tuple[Tensor, Tensor]:
         """Random crops: `(count, 3, patch, patch)` and `(count, 3, patch * scale, patch * scale)`, float in `[0, 1]`.
 
-        Every position of every picture is equally likely. Each pair is turned or mirrored to one of its eight
+        Every position of every image is equally likely. Each pair is turned or mirrored to one of its eight
         orientations.
 
         Args:
@@ -178,17 +178,15 @@ class Pairs:
         return self.cut(which, where, patch, flips, order)
 
     def places(self, count: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random pictures `(count,)`, and a corner of a crop in each `(count, 2)`, in small pixels."""
+        """Random images `(count,)`, and a corner of a crop in each `(count, 2)`, in small pixels."""
         weights = self._room(patch).prod(1).double()
         if not bool(weights.any()):
-            raise UsageError(
-                f"no picture has {patch * self.scale} pixels on both sides, which a patch of {patch} needs"
-            )
+            raise UsageError(f"no image has {patch * self.scale} pixels on both sides, which a patch of {patch} needs")
         which = torch.multinomial(weights, count, replacement=True, generator=generator)
         return which, self.within(which, patch, generator)
 
     def within(self, which: Tensor, patch: int, generator: torch.Generator) -> Tensor:
-        """A random corner of a crop in each of these pictures, `(count, 2)`."""
+        """A random corner of a crop in each of these images, `(count, 2)`."""
         spot = torch.rand(len(which), 2, generator=generator, dtype=torch.float64)
         return (spot * self._room(patch)[which]).long()
 
@@ -213,7 +211,7 @@ class Pairs:
     ) -> Generator[tuple[Tensor, Tensor]]:
         """The batch of each step; `seed` and the number of the step alone decide what is cut. See `batch`.
 
-        Where the pictures are not where they go, the next ones are cut meanwhile.
+        Where the images are not where they go, the next ones are cut meanwhile.
         """
         return drawn(partial(self.batch, count, patch, colours=colours, part=part), steps, seed, apart=self.apart)
 
@@ -240,14 +238,14 @@ def _cut_size(size: Sequence[int], scale: int) -> tuple[int, int]:
     return size[0] // scale, size[1] // scale
 
 
-def _made(picture: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    height, width = _cut_size(picture.shape, scale)
-    large = picture[: height * scale, : width * scale]
+def _made(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = _cut_size(image.shape, scale)
+    large = image[: height * scale, : width * scale]
     return (shrink(large, scale) if large.size else large), large
 
 
 def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """A small and a large picture."""
+    """A small and a large image."""
     if partner is None:
         return _made(read(path).rgb8(), scale)
     if not partner.exists():
@@ -273,10 +271,10 @@ def _small_folder(folder: Path, scale: int) -> Path | None:
 def _place(
     folder: Path, sizes: Sequence[tuple[int, int]], scale: int, device: torch.device, copies: int, cache: Path | None
 ) -> torch.device | None:
-    """Where the pictures are held: on `device`, in the memory of the machine, or in a file (None)."""
+    """Where the images are held: on `device`, in the memory of the machine, or in a file (None)."""
     needed = 3 * (1 + scale**2) * sum(height * width for height, width in sizes)
     memory = _free_memory() / copies
-    what = f"the {len(sizes)} pictures of {folder} need {needed / 1e9:.1f} GB"
+    what = f"the {len(sizes)} images of {folder} need {needed / 1e9:.1f} GB"
     if device.type == "cuda":
         room = torch.cuda.mem_get_info(device)[0]
         if needed <= DEVICE_SHARE * room:

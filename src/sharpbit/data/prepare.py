@@ -1,4 +1,4 @@
-"""Training pictures cut into overlapping windows, with their small partners, as files.
+"""Training images cut into overlapping windows, with their small partners, as files.
 
 The folder that comes out holds `HR/NAME_s001.png` and `LR_bicubic/X2/NAME_s001.png`; it is what `Pairs.from_folder`
 reads, and `prepared.json` says how it was made.
@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
-from sharpbit.image import is_picture_name, open_writer, probe, read
+from sharpbit.image import is_image_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
+from sharpbit.system.atomic import open_atomic
 
 Pixels = NDArray[np.uint8]
 
 CUT = 12
-"""Pictures are cut at the right and below to multiples of this, as those of the benchmarks: every scale divides it."""
+"""Images are cut at the right and below to multiples of this, as those of the benchmarks: every scale divides it."""
 LARGE, SMALL, SETTINGS = "HR", "LR_bicubic/X{}", "prepared.json"
 
 
@@ -37,11 +37,11 @@ class Plan:
     """What is prepared, and how.
 
     Attributes:
-        source: folder of the true pictures; those in folders below it keep their place.
+        source: folder of the HR images; those in folders below it keep their place.
         out: folder of what comes out.
         scales: for which small partners are made.
-        small: by scale, a folder of small pictures to take them from; where there is none, they are made by bicubic.
-        size: side of a window in pixels of the true pictures.
+        small: by scale, a folder of LR images to take them from; where there is none, they are made by bicubic.
+        size: side of a window in pixels of the HR images.
         step: from one window to the next.
     """
 
@@ -55,17 +55,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done: pictures, windows of them, windows written by this run; and what should be known of pictures."""
+    """What was done: images, windows of them, windows written by this run; and what should be known of images."""
 
-    pictures: int
+    images: int
     windows: int
     written: int
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture to cut: its files, and where its windows lie (top, left, height, width), with the name of each."""
+class _Image:
+    """An image to cut: its files, and where its windows lie (top, left, height, width), with the name of each."""
 
     path: Path
     small: Mapping[int, Path]
@@ -82,20 +82,20 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
 
     Args:
         plan: see there.
-        workers: threads, each with one picture in memory.
+        workers: threads, each with one image in memory.
         quiet: show no progress.
 
     Raises:
-        UsageError: sizes that do not fit together, no pictures, a partner that is missing or has another size, or an
+        UsageError: sizes that do not fit together, no images, a partner that is missing or has another size, or an
             `out` that was prepared otherwise. It is raised before anything is written.
-        ImageError: a picture that cannot be read or written.
+        ImageError: an image that cannot be read or written.
     """
     _check(plan)
     notes: list[str] = []
-    pictures = list(_pictures(plan, notes, quiet))
+    images = list(_images(plan, notes, quiet))
     _keep_settings(plan)
-    todo = [(picture, missing) for picture in pictures if (missing := _missing(plan, picture))]
-    windows = sum(len(picture.windows) for picture in pictures)
+    todo = [(image, missing) for image in images if (missing := _missing(plan, image))]
+    windows = sum(len(image.windows) for image in images)
     written = 0
     stop = threading.Event()
     done = windows - sum(len(missing) for _, missing in todo)
@@ -110,14 +110,14 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    return Prepared(len(pictures), windows, written, tuple(notes))
+    return Prepared(len(images), windows, written, tuple(notes))
 
 
 def _check(plan: Plan) -> None:
     if not plan.source.is_dir():
-        raise UsageError(f"there is no folder {plan.source}; give one of training pictures, such as DIV2K_train_HR")
+        raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
-        raise UsageError(f"{plan.out} lies in {plan.source}, whose pictures are read; choose a folder outside")
+        raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:
         if scale < 2 or CUT % scale:
             raise UsageError(f"scale {scale} does not divide {CUT}; choose 2, 3, 4 or 6")
@@ -127,16 +127,16 @@ def _check(plan: Plan) -> None:
         raise UsageError(f"windows of {plan.size} every {plan.step} pixels would leave gaps; choose a smaller step")
     for scale, folder in plan.small.items():
         if scale not in plan.scales:
-            raise UsageError(f"small pictures are given for x{scale}, which is not prepared; add --scale {scale}")
+            raise UsageError(f"LR images are given for x{scale}, which is not prepared; add --scale {scale}")
         if not folder.is_dir():
-            raise UsageError(f"there is no folder {folder} of small pictures for x{scale}")
+            raise UsageError(f"there is no folder {folder} of LR images for x{scale}")
 
 
-def _pictures(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Picture]:
+def _images(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Image]:
     """What is to be cut, with all partners; only headers are read."""
-    paths = sorted(path for path in plan.source.rglob("*") if is_picture_name(path) and path.is_file())
+    paths = sorted(path for path in plan.source.rglob("*") if is_image_name(path) and path.is_file())
     if not paths:
-        raise UsageError(f"{plan.source} holds no pictures; give a folder of training pictures, such as DIV2K_train_HR")
+        raise UsageError(f"{plan.source} holds no images; give a folder of training images, such as DIV2K_train_HR")
     stems: dict[Path, Path] = {}
     for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="picture"):
         stem = path.relative_to(plan.source).with_suffix("")
@@ -155,7 +155,7 @@ def _pictures(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Picture]:
             notes.append(f"{path} is smaller than a window of {plan.size} pixels: taken whole on that side")
         corners = [(y, x) for y in starts(height, plan.size, plan.step) for x in starts(width, plan.size, plan.step)]
         sides = min(plan.size, height), min(plan.size, width)
-        yield _Picture(path, small, {f"{stem}_s{k:03d}.png": (*corner, *sides) for k, corner in enumerate(corners, 1)})
+        yield _Image(path, small, {f"{stem}_s{k:03d}.png": (*corner, *sides) for k, corner in enumerate(corners, 1)})
 
 
 def _partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
@@ -170,7 +170,7 @@ def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int
     if any(b not in (a // scale, -(-a // scale)) for a, b in zip(large, small, strict=True)):
         raise UsageError(
             f"{partner} has {small[1]}x{small[0]} pixels, which is not {path} ({large[1]}x{large[0]}) made {scale}"
-            " times smaller; are these folders of the same pictures, and of this scale?"
+            " times smaller; are these folders of the same images, and of this scale?"
         )
 
 
@@ -203,26 +203,26 @@ def _targets(plan: Plan, name: str) -> dict[int, Path]:
     return {**small, 1: plan.out / LARGE / name}
 
 
-def _missing(plan: Plan, picture: _Picture) -> list[str]:
-    names = picture.windows
+def _missing(plan: Plan, image: _Image) -> list[str]:
+    names = image.windows
     return [name for name in names if not all(path.exists() for path in _targets(plan, name).values())]
 
 
-def _cut(plan: Plan, picture: _Picture, names: list[str], stop: threading.Event) -> int:
-    """Write the windows with these names; small ones are cut out of the whole small picture, not made of windows."""
+def _cut(plan: Plan, image: _Image, names: list[str], stop: threading.Event) -> int:
+    """Write the windows with these names; small ones are cut out of the whole LR image, not made of windows."""
     if stop.is_set():
         return 0
-    whole = read(picture.path).rgb8()
+    whole = read(image.path).rgb8()
     large = whole[: whole.shape[0] // CUT * CUT, : whole.shape[1] // CUT * CUT]
     pixels = {1: large}
     for scale in plan.scales:
-        pixels[scale] = read(picture.small[scale]).rgb8() if scale in picture.small else shrink(large, scale)
+        pixels[scale] = read(image.small[scale]).rgb8() if scale in image.small else shrink(large, scale)
     for number, name in enumerate(names):
         if stop.is_set():
             return number
         for scale, path in _targets(plan, name).items():
             if not path.exists():
-                top, left, height, width = (value // scale for value in picture.windows[name])
+                top, left, height, width = (value // scale for value in image.windows[name])
                 _write(path, pixels[scale][top : top + height, left : left + width])
     return len(names)
 

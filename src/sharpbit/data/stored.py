@@ -1,4 +1,4 @@
-"""Pictures that do not fit into memory: two flat files, which the system reads and forgets as it has room."""
+"""Images that do not fit into memory: two flat files, which the system reads and forgets as it has room."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
+from sharpbit.system.atomic import open_atomic
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -21,16 +21,16 @@ Pair = tuple[np.ndarray, np.ndarray]
 def arrays(
     folder: Path, files: Sequence[Path], sizes: Sequence[tuple[int, int]], scale: int, pairs: Iterable[Pair]
 ) -> tuple[Tensor, Tensor]:
-    """Small and large pictures as `Pairs` has them, mapped from files in `folder`, which are written where missing.
+    """Small and large images as `Pairs` has them, mapped from files in `folder`, which are written where missing.
 
-    The files belong to exactly these pictures: names, sizes and times of change are part of their name.
+    The files belong to exactly these images: names, sizes and times of change are part of their name.
 
     Args:
         folder: of the files.
-        files: that the pictures come from.
-        sizes: of the small pictures.
+        files: that the images come from.
+        sizes: of the LR images.
         scale: large per small pixel.
-        pairs: the pictures; not asked for where the files are there.
+        pairs: the images; not asked for where the files are there.
 
     Raises:
         UsageError: the disk has no room for them.
@@ -44,7 +44,7 @@ def arrays(
         needed, free = 3 * total * (1 + scale**2), shutil.disk_usage(folder).free
         if needed > free:
             raise UsageError(
-                f"the pictures need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; make room,"
+                f"the images need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; make room,"
                 " or give --out on a larger disk"
             )
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ def arrays(
 
 def _mapped(path: Path, pixels: int) -> Tensor:
     if path.stat().st_size != 3 * pixels:
-        raise UsageError(f"{path} has another size than its pictures; remove it, and it is written again")
+        raise UsageError(f"{path} has another size than its images; remove it, and it is written again")
     if not pixels:
         return torch.empty(0, 3, dtype=torch.uint8)
     return torch.from_file(str(path), shared=False, size=3 * pixels, dtype=torch.uint8).view(pixels, 3)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from sharpbit.catalog import Catalog
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
+from sharpbit.system.catalog import Catalog
 
 
 class Export(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 
 from sharpbit import modelfile
-from sharpbit.atomic import open_atomic
 from sharpbit.modelfile import Header
+from sharpbit.system.atomic import open_atomic
 
 
 def save(proto: onnx.ModelProto, header: Header, path: Path, *, overwrite: bool) -> Header:

@@ -12,14 +12,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sharpbit.integer import IntegerChain
+from sharpbit.modelfile.integer_chain import IntegerChain
 
 OPSET = 17
 IR = 8  # the oldest that has this opset, so that older engines open the file too
 
 
 def graph(chain: IntegerChain) -> onnx.ModelProto:
-    """Input `picture` `(1, height, width, 3)`, output `result` `(1, height * scale, width * scale, 3)`, both uint8."""
+    """Input `image` `(1, height, width, 3)`, output `result` `(1, height * scale, width * scale, 3)`, both uint8."""
     nodes = [helper.make_node("Transpose", ["picture"], ["bytes.0"], perm=[0, 3, 1, 2])]
     tensors = []
 

@@ -1,8 +1,8 @@
 """A costly and a cheap network in one ONNX file: two exported files become branches of `If`.
 
-The input `task` is one of `sharpbit.passes.TASKS`: reference for the costly network, query for the cheap one. `picture`
-and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of integers, which
-take bytes, are wrapped. PyTorch has no part in this.
+The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the costly network, query for the cheap
+one. `image` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
+integers, which take bytes, are wrapped. PyTorch has no part in this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.export._branches import asked, branch, choice
 from sharpbit.export._file import save
 from sharpbit.modelfile import Header
-from sharpbit.passes import QUERY, REFERENCE, TASKS
+from sharpbit.twopass.schedule import QUERY, REFERENCE, TASKS
 
 STRICT = ("NOASSERTION", "LicenseRef", "-NC", "GPL", "-SA")  # marks of licences (SPDX), the strictest first
 UNKNOWN = STRICT[0]
@@ -59,7 +59,7 @@ def part(path: Path) -> Part:
         raise ModelError(f"{path} cannot be read as ONNX ({type(error).__name__}); export it again") from None
     names = [item.name for item in (*proto.graph.input, *proto.graph.output)]
     if names != ["picture", "result"]:
-        raise ModelError(f"{path} takes and gives {', '.join(names)}, not picture and result; export it again")
+        raise ModelError(f"{path} takes and gives {', '.join(names)}, not image and result; export it again")
     return Part(header, proto)
 
 
@@ -67,11 +67,11 @@ def check(costly: Part, cheap: Part) -> None:
     """See whether the two fit together.
 
     Raises:
-        UsageError: they enlarge by different factors.
+        UsageError: they upscale by different factors.
     """
     if costly.header.scale != cheap.header.scale:
         raise UsageError(
-            f"{costly.header.name} enlarges {costly.header.scale} times and {cheap.header.name} {cheap.header.scale};"
+            f"{costly.header.name} upscales {costly.header.scale} times and {cheap.header.name} {cheap.header.scale};"
             " a pair takes two networks of one scale"
         )
 

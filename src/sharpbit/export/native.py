@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sharpbit import modelfile
 from sharpbit.arch.integer import Integer, chain_of
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
+from sharpbit.system.atomic import open_atomic
 
 
 def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:

@@ -13,7 +13,8 @@ import torch
 
 from sharpbit.arch.integer import Integer, chain_of
 from sharpbit.errors import UsageError
-from sharpbit.export import _integer, _passes
+from sharpbit.export import _integer
+from sharpbit.export import _twopass as _passes
 from sharpbit.export._file import save
 from sharpbit.export._trace import trace
 from sharpbit.model import Model

@@ -1,23 +1,24 @@
-"""Pictures: reading, writing, colour, metadata and MATLAB-compatible bicubic resizing.
+"""Images: reading, writing, colour, metadata and MATLAB-compatible bicubic resizing.
 
-`read` gives a `Picture`; `open_writer` takes one strip by strip. Both speak in sentences (`ImageError`) when they fail.
+`read` gives an `ImageData`; `open_writer` takes one strip by strip. Both speak in sentences (`ImageError`) when they
+fail.
 """
 
 from sharpbit.image.colour import from_pil, to_pil
-from sharpbit.image.picture import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, Metadata, Picture, is_picture_name
+from sharpbit.image.data import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, ImageData, Metadata, is_image_name
 from sharpbit.image.read import probe, read
-from sharpbit.image.write import PictureWriter, WriteOptions, losses, open_writer
+from sharpbit.image.write import ImageWriter, WriteOptions, losses, open_writer
 
 __all__ = [
     "MAX_PIXELS",
     "READ_FORMATS",
     "WRITE_FORMATS",
+    "ImageData",
+    "ImageWriter",
     "Metadata",
-    "Picture",
-    "PictureWriter",
     "WriteOptions",
     "from_pil",
-    "is_picture_name",
+    "is_image_name",
     "losses",
     "open_writer",
     "probe",

@@ -12,7 +12,7 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     """`pixels` `(H, W, C)` with the colour of wholly transparent pixels taken from visible ones nearby.
 
     Whatever an editor left under transparency (often black) would bleed into the visible edge when a network
-    enlarges it. Colours come from the eight neighbours, and farther away from a pyramid of means weighted by alpha.
+    upscales it. Colours come from the eight neighbours, and farther away from a pyramid of means weighted by alpha.
 
     Args:
         pixels: any type of sample.

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError
+from sharpbit.image.data import Array, ImageData, Metadata
 from sharpbit.image.metadata import checked_icc, collect
-from sharpbit.image.picture import Array, Metadata, Picture
 
-_ROWS = 256  # rows converted at a time, so that no second copy of a large picture is ever made
+_ROWS = 256  # rows converted at a time, so that no second copy of a large image is ever made
 _DIRECT = {
     "1": "L",
     "L": "L",
@@ -30,20 +30,20 @@ _DIRECT = {
 Convert = Callable[[Image.Image], Image.Image]
 
 
-def from_pil(image: Image.Image) -> Picture:
-    """The picture that a Pillow image holds, upright, with its metadata.
+def from_pil(pil_image: Image.Image) -> ImageData:
+    """The image that a Pillow image holds, upright, with its metadata.
 
     Raises:
         ImageError: its mode holds floating-point or 32-bit samples.
     """
-    name = getattr(image, "filename", "") or "the image"
-    image.load()
-    pixels, alpha, notes, icc = arrays(image, str(name))
-    metadata, turn = collect(image, pixels.shape[2] if icc is None else None, notes)
+    name = getattr(pil_image, "filename", "") or "the image"
+    pil_image.load()
+    pixels, alpha, notes, icc = arrays(pil_image, str(name))
+    metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes)
     if icc is not None:
         metadata = replace(metadata, icc=icc or None)
     turned = None if alpha is None else oriented(alpha, turn)
-    return Picture(oriented(pixels, turn), turned, metadata, tuple(notes), image.format or "")
+    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "")
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:
@@ -54,14 +54,14 @@ def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None 
     if pixels.dtype == np.uint16 and (pixels.shape[2] == 3 or alpha is not None):
         pixels, alpha = to_8_bits(pixels), None if alpha is None else to_8_bits(alpha)
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
-    image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
+    pil_image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
     if metadata is not None:
         held = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
-        image.info.update({key: value for key, value in held.items() if value is not None})
-    return image
+        pil_image.info.update({key: value for key, value in held.items() if value is not None})
+    return pil_image
 
 
-def arrays(image: Image.Image, name: str) -> tuple[Array, Array | None, list[str], bytes | None]:
+def arrays(pil_image: Image.Image, name: str) -> tuple[Array, Array | None, list[str], bytes | None]:
     """The pixels (H, W, C) and alpha (H, W) of a loaded image, notes, and the profile of converted colours.
 
     The profile is None if the colours were not converted, and empty if they were without one.
@@ -69,36 +69,36 @@ def arrays(image: Image.Image, name: str) -> tuple[Array, Array | None, list[str
     Raises:
         ImageError: floating-point or 32-bit samples.
     """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        return _deep_grey(image), None, [], None
-    if image.mode in ("I", "F"):
-        kind = "32-bit integer" if image.mode == "I" else "floating-point"
+    if pil_image.mode.startswith("I;16") or (pil_image.mode == "I" and pil_image.format == "PPM"):
+        return _deep_grey(pil_image), None, [], None
+    if pil_image.mode in ("I", "F"):
+        kind = "32-bit integer" if pil_image.mode == "I" else "floating-point"
         raise ImageError(f"{name} has {kind} samples, which are not supported; convert it to 16-bit integers first")
     notes: list[str] = []
-    convert, icc = _conversion(image, notes, name)
-    sample = convert(image.crop((0, 0, 1, 1)))
+    convert, icc = _conversion(pil_image, notes, name)
+    sample = convert(pil_image.crop((0, 0, 1, 1)))
     bands = len(sample.getbands())
-    pixels = np.empty((image.height, image.width, 3 if bands > 2 else 1), np.uint8)
-    alpha = np.empty((image.height, image.width), np.uint8) if bands in (2, 4) else None
-    for top in range(0, image.height, _ROWS):
-        bottom = min(top + _ROWS, image.height)
-        rows = np.asarray(convert(image.crop((0, top, image.width, bottom))))
-        rows = rows.reshape(bottom - top, image.width, bands)
+    pixels = np.empty((pil_image.height, pil_image.width, 3 if bands > 2 else 1), np.uint8)
+    alpha = np.empty((pil_image.height, pil_image.width), np.uint8) if bands in (2, 4) else None
+    for top in range(0, pil_image.height, _ROWS):
+        bottom = min(top + _ROWS, pil_image.height)
+        rows = np.asarray(convert(pil_image.crop((0, top, pil_image.width, bottom))))
+        rows = rows.reshape(bottom - top, pil_image.width, bands)
         pixels[top:bottom] = rows[..., : pixels.shape[2]]
         if alpha is not None:
             alpha[top:bottom] = rows[..., -1]
     return pixels, alpha, notes, icc
 
 
-def _conversion(image: Image.Image, notes: list[str], name: str) -> tuple[Convert, bytes | None]:
+def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Convert, bytes | None]:
     """How to turn a piece of `image` into a mode that is L, LA, RGB or RGBA."""
-    mode = image.mode
+    mode = pil_image.mode
     if mode in ("P", "PA"):
-        mode = "RGBA" if image.has_transparency_data else "RGB"
-    elif mode in ("1", "L", "RGB") and "transparency" in image.info:
+        mode = "RGBA" if pil_image.has_transparency_data else "RGB"
+    elif mode in ("1", "L", "RGB") and "transparency" in pil_image.info:
         mode = "RGBA" if mode == "RGB" else "LA"
     elif mode == "CMYK":
-        return _from_cmyk(image, notes)
+        return _from_cmyk(pil_image, notes)
     elif mode == "LAB":
         notes.append("LAB converted to sRGB")
         return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
@@ -111,9 +111,9 @@ def _conversion(image: Image.Image, notes: list[str], name: str) -> tuple[Conver
     ), None
 
 
-def _from_cmyk(image: Image.Image, notes: list[str]) -> tuple[Convert, bytes | None]:
+def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes | None]:
     try:
-        icc = checked_icc(image.info.get("icc_profile"), 4)
+        icc = checked_icc(pil_image.info.get("icc_profile"), 4)
         if icc is not None:
             convert = _transform(ImageCms.ImageCmsProfile(io.BytesIO(icc)), "CMYK")
             notes.append("CMYK converted to sRGB by its colour profile")
@@ -137,11 +137,11 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> tuple[Convert, by
     return (lambda piece: ImageCms.applyTransform(piece, transform) or piece), target.tobytes()
 
 
-def _deep_grey(image: Image.Image) -> Array:
-    pixels = np.empty((image.height, image.width, 1), np.uint16)
-    for top in range(0, image.height, _ROWS):
-        bottom = min(top + _ROWS, image.height)
-        rows = np.asarray(image.crop((0, top, image.width, bottom)))
+def _deep_grey(pil_image: Image.Image) -> Array:
+    pixels = np.empty((pil_image.height, pil_image.width, 1), np.uint16)
+    for top in range(0, pil_image.height, _ROWS):
+        bottom = min(top + _ROWS, pil_image.height)
+        rows = np.asarray(pil_image.crop((0, top, pil_image.width, bottom)))
         pixels[top:bottom, :, 0] = np.clip(rows, 0, 65535)
     return pixels
 

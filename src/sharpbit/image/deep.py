@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sharpbit.errors import ImageError
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import (
     checked_icc,
     checked_xmp,
@@ -24,7 +25,6 @@ from sharpbit.image.metadata import (
     upright,
     xmp_orientation,
 )
-from sharpbit.image.picture import Array, Metadata
 from sharpbit.image.source import damaged
 
 _WEBP_IN_TIFF = 50001  # compression that Pillow's libtiff lacks
@@ -164,7 +164,7 @@ def split(samples: Array) -> tuple[Array, Array | None]:
     return np.ascontiguousarray(samples[..., :colours]), alpha
 
 
-def bits(file: BinaryIO, image: ImageFile) -> int:
+def bits(file: BinaryIO, pil_image: ImageFile) -> int:
     """The bits per sample of a file that Pillow opened and has not decoded, where they may be more than 8."""
     here = file.tell()
     try:
@@ -172,55 +172,57 @@ def bits(file: BinaryIO, image: ImageFile) -> int:
         head = file.read(4096)
     finally:
         file.seek(here)
-    if image.format == "PNG":
+    if pil_image.format == "PNG":
         return head[24]
-    if image.format == "SGI":
+    if pil_image.format == "SGI":
         return 8 * head[3]
-    if image.format == "JPEG2000":  # SIZ marker: its length, 34 bytes of sizes, the number of components, their depth
+    if (
+        pil_image.format == "JPEG2000"
+    ):  # SIZ marker: its length, 34 bytes of sizes, the number of components, their depth
         at = head.find(b"\xff\x51")
         return (head[at + 40] & 0x7F) + 1 if 0 <= at < len(head) - 40 else 8
-    if image.format == "AVIF":  # box av1C: a marker, profile and level, then the flags of high bit depth
+    if pil_image.format == "AVIF":  # box av1C: a marker, profile and level, then the flags of high bit depth
         at = head.find(b"av1C")
         flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
         return 12 if flags & 0x20 and flags & 0x40 else 10 if flags & 0x40 else 8
-    if image.format == "PPM":
-        most = _ppm_most(image)
+    if pil_image.format == "PPM":
+        most = _ppm_most(pil_image)
         return 8 if most <= 255 else most.bit_length()
     if (
-        image.format == "DDS"
-        and image.tile
-        and image.tile[0][0] == "bcn"
-        and image.tile[0][3]
-        and image.tile[0][3][0] == 6
+        pil_image.format == "DDS"
+        and pil_image.tile
+        and pil_image.tile[0][0] == "bcn"
+        and pil_image.tile[0][3]
+        and pil_image.tile[0][3][0] == 6
     ):
         return 16
     return 8
 
 
-def is_wide_ppm(image: ImageFile) -> bool:
+def is_wide_ppm(pil_image: ImageFile) -> bool:
     """Whether Pillow opened a binary PPM file of more than 8 bits, whose low bits it would drop."""
-    return image.format == "PPM" and image.mode == "RGB" and bool(image.tile) and _ppm_most(image) > 255
+    return pil_image.format == "PPM" and pil_image.mode == "RGB" and bool(pil_image.tile) and _ppm_most(pil_image) > 255
 
 
-def ppm_rgb(file: BinaryIO, image: ImageFile) -> Array:
+def ppm_rgb(file: BinaryIO, pil_image: ImageFile) -> Array:
     """The pixels of such a PPM file, scaled to 16 bits."""
-    count = image.height * image.width * 3
-    file.seek(image.tile[0].offset)
+    count = pil_image.height * pil_image.width * 3
+    file.seek(pil_image.tile[0].offset)
     data = file.read(2 * count)
     if len(data) < 2 * count:
         raise OSError("image file is truncated")
-    values = np.frombuffer(data, ">u2").reshape(image.height, image.width, 3)
-    most = _ppm_most(image)
+    values = np.frombuffer(data, ">u2").reshape(pil_image.height, pil_image.width, 3)
+    most = _ppm_most(pil_image)
     table = (np.arange(65536, dtype=np.uint64).clip(0, most) * 65535 + most // 2) // most
     scaled: Array = table.astype(np.uint16)[values]
     return scaled
 
 
-def _ppm_most(image: ImageFile) -> int:
+def _ppm_most(pil_image: ImageFile) -> int:
     """The sample value that means white in an opened and not decoded PPM file."""
-    codec, _, _, args = image.tile[0] if image.tile else ("", None, 0, ())
+    codec, _, _, args = pil_image.tile[0] if pil_image.tile else ("", None, 0, ())
     if codec == "raw":
-        return 65535 if image.mode == "I" else 255
+        return 65535 if pil_image.mode == "I" else 255
     return int(args[1]) if codec == "ppm" and isinstance(args, tuple) else 255
 
 

@@ -16,7 +16,7 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value, by type
 _PREFIX = b"Exif\0\0"
 
-# What may move between the main directories of an EXIF block and of a TIFF file: words about the picture,
+# What may move between the main directories of an EXIF block and of a TIFF file: words about the image,
 # nothing about how its samples are stored.
 DESCRIPTIVE = frozenset({0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298})
 
@@ -108,7 +108,7 @@ def upright(block: bytes) -> bytes:
 
 
 def resized(block: bytes, height: int, width: int) -> bytes:
-    """The block saying, where it says so at all, that the picture is `height` x `width`."""
+    """The block saying, where it says so at all, that the image is `height` x `width`."""
     try:
         pointer = integer(block, first_directory(block).get(EXIF_IFD))
         entries = directory(block, pointer) if pointer else {}

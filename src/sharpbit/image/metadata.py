@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 from PIL import Image
 
 from sharpbit.image import exif as exif_block
-from sharpbit.image.picture import Metadata
+from sharpbit.image.data import Metadata
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
@@ -18,14 +18,14 @@ _MAX_XMP = 16 * 2**20  # a few KiB is usual; edit histories have reached some Mi
 T = TypeVar("T")
 
 
-def collect(image: Image.Image, channels: int | None, notes: list[str]) -> tuple[Metadata, int]:
+def collect(pil_image: Image.Image, channels: int | None, notes: list[str]) -> tuple[Metadata, int]:
     """The metadata of an opened Pillow image (`image.info`), for pixels of `channels` channels;
     without its colour profile if that is None.
 
     Returns the metadata, with its orientation reset, and the orientation (1 to 8) that the pixels still need.
     What could not be used is said in `notes`.
     """
-    info = image.info
+    info = pil_image.info
     icc = kept(lambda: checked_icc(info.get("icc_profile"), channels), "colour profile", notes)
     xmp = kept(lambda: checked_xmp(info.get("xmp")), "XMP block", notes)
     block = kept(lambda: _exif_of(info), "EXIF block", notes)
@@ -69,7 +69,7 @@ def checked_icc(profile: object, channels: int | None) -> bytes | None:
 
 
 def tiff_exif(file: BinaryIO, tags: dict[int, object]) -> bytes | None:
-    """The EXIF block that says what the first directory (`tags`) of a TIFF file says about the picture.
+    """The EXIF block that says what the first directory (`tags`) of a TIFF file says about the image.
 
     Raises:
         ValueError: it has an EXIF directory, and is a BigTIFF file, in which Pillow finds none.
@@ -104,7 +104,7 @@ def kept(get: Callable[[], T | None], what: str, notes: list[str]) -> T | None:
     """What `get` returns; if it raises, None and a note that this block was left out, and why."""
     try:
         return get()
-    except Exception as error:  # these blocks come from anywhere, and the picture is worth more than any of them
+    except Exception as error:  # these blocks come from anywhere, and the image is worth more than any of them
         notes.append(f"{what} left out ({(str(error) if isinstance(error, ValueError) else '') or 'broken'})")
         return None
 

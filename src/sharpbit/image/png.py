@@ -1,6 +1,6 @@
 """A PNG encoder that streams (ISO/IEC 15948): strips are filtered and deflated by several threads, in bounded memory.
 
-Pillow holds the whole picture and writes 8 bits; this holds a few strips, and 16 bits stay 16 bits.
+Pillow holds the whole image and writes 8 bits; this holds a few strips, and 16 bits stay 16 bits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""Read a picture from a file, a stream or bytes: upright, grey or RGB, 8 or 16 bits, with its metadata."""
+"""Read an image from a file, a stream or bytes: upright, grey or RGB, 8 or 16 bits, with its metadata."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
 from sharpbit.image import colour, deep, png
-from sharpbit.image.guard import libtiff_errors, quiet
+from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
-from sharpbit.image.picture import MAX_PIXELS, Array, Metadata, Picture, check_size
+from sharpbit.image.muted_decoder import libtiff_errors, quiet
 from sharpbit.image.source import damaged, name_of, opened, sentences
 
 # Formats that Pillow decodes itself. Not EPS, WMF, FPX and the like, which start other programs or libraries.
@@ -23,19 +23,19 @@ _FORMATS = (
     *("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
     *("PSD", "DDS", "SGI", "SUN", "QOI", "IM", "PCX", "TGA"),
 )
-_FRAMED = ("GIF", "WEBP", "PNG", "MPO", "AVIF", "TIFF")  # in which one file may hold several pictures
+_FRAMED = ("GIF", "WEBP", "PNG", "MPO", "AVIF", "TIFF")  # in which one file may hold several images
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
-def read(source: Path | BinaryIO | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The first picture in `source`: a path, a binary stream (read from its start if it can seek) or the bytes.
+def read(source: Path | BinaryIO | bytes, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> ImageData:
+    """The first image in `source`: a path, a binary stream (read from its start if it can seek) or the bytes.
 
     Its orientation is applied; CMYK and LAB become sRGB; 9 to 15 bits per sample are scaled to 16. What was
     changed or lost is in `notes`. `name` stands in messages for a source that has none.
 
     Raises:
         ImageTooLarge: it has more than `max_pixels` pixels (checked before it is decoded).
-        ImageError: it cannot be opened, is no picture, is damaged, or holds samples that are not supported.
+        ImageError: it cannot be opened, is no image, is damaged, or holds samples that are not supported.
     """
     name = name or name_of(source)
     with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
@@ -57,16 +57,16 @@ def _header(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int, int]:
     if header is not None:
         return header.height, header.width, header.turn
     try:
-        image = _open(file)
-        if image.format != "PNG" or "exif" in image.info or not png.has_late_metadata(file):
-            return image.height, image.width, collect(image, None, [])[1]
+        pil_image = _open(file)
+        if pil_image.format != "PNG" or "exif" in pil_image.info or not png.has_late_metadata(file):
+            return pil_image.height, pil_image.width, collect(pil_image, None, [])[1]
     except Exception:  # what cannot be opened at once may still be read, or be refused with a better reason
         file.seek(0)
     height, width = _read(file, name, max_pixels).pixels.shape[:2]
     return height, width, 1
 
 
-def _read(file: BinaryIO, name: str, max_pixels: int) -> Picture:
+def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     notes: list[str] = []
     header = deep.tiff_header(file)
     if header is not None:
@@ -77,10 +77,10 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> Picture:
                 notes.append("first of several pages")
             pixels, alpha = deep.read_tiff(file, header, name, notes)
             metadata = deep.tiff_metadata(file, header, pixels.shape[2], notes)
-            return _picture(pixels, alpha, metadata, header.turn, notes, "TIFF")
-    image, file, bits = _loaded(file, name, max_pixels, notes)
+            return _image(pixels, alpha, metadata, header.turn, notes, "TIFF")
+    pil_image, file, bits = _loaded(file, name, max_pixels, notes)
     bits = header.bits if header is not None else bits
-    pixels, alpha, icc = _samples(file, image, bits, name, notes)
+    pixels, alpha, icc = _samples(file, pil_image, bits, name, notes)
     if bits > 8 and pixels.dtype.itemsize == 1:
         notes.append(f"only 8 of {bits} bits per sample could be read")
     elif 8 < bits < 16:
@@ -89,15 +89,15 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> Picture:
     if header is not None:
         metadata, turn = deep.tiff_metadata(file, header, channels, notes), 1  # Pillow turns TIFF files itself
     else:
-        metadata, turn = collect(image, channels, notes)
+        metadata, turn = collect(pil_image, channels, notes)
     if icc is not None:
         metadata = replace(metadata, icc=icc or None)
-    return _picture(pixels, alpha, metadata, turn, notes, image.format or "?")
+    return _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
 
 
-def _picture(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> Picture:
+def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:
     turned = None if alpha is None else colour.oriented(alpha, turn)
-    return Picture(colour.oriented(pixels, turn), turned, metadata, tuple(notes), kind)
+    return ImageData(colour.oriented(pixels, turn), turned, metadata, tuple(notes), kind)
 
 
 def _loaded(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
@@ -122,39 +122,39 @@ def _loaded(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tup
 
 
 def _load(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
-    image = _open(file)
-    check_size(name, image.height, image.width, max_pixels)
-    bits = deep.bits(file, image)
-    frames = _frames(image)
-    if image.format == "TIFF":
+    pil_image = _open(file)
+    check_size(name, pil_image.height, pil_image.width, max_pixels)
+    bits = deep.bits(file, pil_image)
+    frames = _frames(pil_image)
+    if pil_image.format == "TIFF":
         with libtiff_errors() as lines:
             error = None
             try:
-                image.load()
+                pil_image.load()
             except Exception as caught:
                 error = caught
         if error is not None or lines:  # Pillow lets some errors pass, and gives white for what is missing
             raise damaged(name, lines[0] if lines else str(error)) from error
-    elif image.format != "PPM" or not deep.is_wide_ppm(image):
-        image.load()
-    check_size(name, image.height, image.width, max_pixels)  # an icon shows its real size only now
-    if image.format == "PNG" and not image.info.get("icc_profile") and png.holds(file, b"iCCP"):
+    elif pil_image.format != "PPM" or not deep.is_wide_ppm(pil_image):
+        pil_image.load()
+    check_size(name, pil_image.height, pil_image.width, max_pixels)  # an icon shows its real size only now
+    if pil_image.format == "PNG" and not pil_image.info.get("icc_profile") and png.holds(file, b"iCCP"):
         notes.append("colour profile left out (broken)")
     if frames > 1:
-        notes.append(f"first of {frames} {'pages' if image.format == 'TIFF' else 'frames'}")
-    return image, file, bits
+        notes.append(f"first of {frames} {'pages' if pil_image.format == 'TIFF' else 'frames'}")
+    return pil_image, file, bits
 
 
 def _samples(
-    file: BinaryIO, image: ImageFile, bits: int, name: str, notes: list[str]
+    file: BinaryIO, pil_image: ImageFile, bits: int, name: str, notes: list[str]
 ) -> tuple[Array, Array | None, bytes | None]:
     """Pixels, alpha and the profile of converted colours (see `colour.arrays`)."""
-    if deep.is_wide_ppm(image):
-        return deep.ppm_rgb(file, image), None, None
-    if bits == 16 and image.format in ("PNG", "SGI"):
-        samples = deep.decode(file, name, f".{image.format.lower()}", (image.height, image.width))
+    if deep.is_wide_ppm(pil_image):
+        return deep.ppm_rgb(file, pil_image), None, None
+    if bits == 16 and pil_image.format in ("PNG", "SGI"):
+        samples = deep.decode(file, name, f".{pil_image.format.lower()}", (pil_image.height, pil_image.width))
         return *deep.split(samples), None
-    pixels, alpha, more, icc = colour.arrays(image, name)
+    pixels, alpha, more, icc = colour.arrays(pil_image, name)
     notes += more
     return pixels, alpha, icc
 
@@ -164,10 +164,10 @@ def _open(file: BinaryIO) -> ImageFile:
     return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
-def _frames(image: ImageFile) -> int:
-    if image.format not in _FRAMED:
+def _frames(pil_image: ImageFile) -> int:
+    if pil_image.format not in _FRAMED:
         return 1
     with contextlib.suppress(Exception):  # a later frame may be broken; only the first is wanted
-        return int(getattr(image, "n_frames", 1))
-    image.seek(0)
+        return int(getattr(pil_image, "n_frames", 1))
+    pil_image.seek(0)
     return 1

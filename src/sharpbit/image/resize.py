@@ -1,6 +1,6 @@
 """Bicubic resizing that agrees with MATLAB's `imresize` (cubic a = -0.5, widened when shrinking, mirrored edges).
 
-This is how the low-resolution pictures of every benchmark are made, so a PSNR is comparable only with exactly this.
+This is how the low-resolution images of every benchmark are made, so a PSNR is comparable only with exactly this.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def taps(size: int, target: int, scale: float | None = None) -> tuple[NDArray[np
 
 
 def resize(x: NDArray[Float], height: int, width: int, *, scale: float | None = None) -> NDArray[Float]:
-    """Resize a float picture `(H, W, ...)` to `(height, width, ...)`; values may overshoot, nothing is rounded.
+    """Resize a float image `(H, W, ...)` to `(height, width, ...)`; values may overshoot, nothing is rounded.
 
     Args:
         x: float32 or float64; the work is done in that type.
@@ -66,11 +66,11 @@ def resize_rows(
     *,
     scale: float | None = None,
 ) -> NDArray[Float]:
-    """Some rows of a resized picture, for pictures that are too large to be resized at once.
+    """Some rows of a resized image, for images that are too large to be resized at once.
 
     Args:
-        source: gives the rows of a slice of the picture as `(h, W, ...)` float; asked once, for what is needed.
-        size: height and width of the picture.
+        source: gives the rows of a slice of the image as `(h, W, ...)` float; asked once, for what is needed.
+        size: height and width of the image.
         target: height and width of the result.
         rows: which rows of the result to make.
         scale: as in `resize`.
@@ -84,8 +84,8 @@ def resize_rows(
     return _rows(_columns(x, target[1], scale), index, weight)
 
 
-def enlarge(x: NDArray[Float], scale: int) -> NDArray[Float]:
-    """`resize` of a float picture `(H, W)` by a whole factor, alike to the bit wherever a tile of it begins.
+def upscale(x: NDArray[Float], scale: int) -> NDArray[Float]:
+    """`resize` of a float image `(H, W)` by a whole factor, alike to the bit wherever a tile of it begins.
 
     A whole factor needs the same few weights at every pixel, so none depends on the place.
     """
@@ -101,14 +101,14 @@ def enlarge(x: NDArray[Float], scale: int) -> NDArray[Float]:
     return np.ascontiguousarray(x)
 
 
-def shrink(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The low-resolution picture of a benchmark: `image` `(H, W, C)` made `scale` times smaller, rounded once.
+def shrink(pil_image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """The low-resolution image of a benchmark: `image` `(H, W, C)` made `scale` times smaller, rounded once.
 
-    Source: `imresize` of the double picture, then 8 bits, as in the data of BasicSR (specs of ETDS, section 5).
+    Source: `imresize` of the double image, then 8 bits, as in the data of BasicSR (specs of ETDS, section 5).
     """
-    height, width = -(-image.shape[0] // scale), -(-image.shape[1] // scale)
-    x = image.astype(np.float64).reshape(image.shape[0], -1)
-    x = _mixed(x, height, 1 / scale).reshape(height, *image.shape[1:])
+    height, width = -(-pil_image.shape[0] // scale), -(-pil_image.shape[1] // scale)
+    x = pil_image.astype(np.float64).reshape(pil_image.shape[0], -1)
+    x = _mixed(x, height, 1 / scale).reshape(height, *pil_image.shape[1:])
     return np.rint(np.clip(_mixed(x, width, 1 / scale), 0, 255)).astype(np.uint8)
 
 

@@ -14,22 +14,22 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from sharpbit.errors import ImageError, ImageTooLarge, SharpbitError
-from sharpbit.image.picture import too_large
+from sharpbit.image.data import too_large
 
-_FOREIGN = {  # files that people take for pictures, by how they begin: (offset, bytes)
+_FOREIGN = {  # files that people take for images, by how they begin: (offset, bytes)
     (0, b"%PDF"): "a PDF document",
     (0, b"%!PS"): "a PostScript file",
     (0, b"\xc5\xd0\xd3\xc6"): "an EPS file",
     (0, b"<svg"): "an SVG drawing",
     (0, b"<?xml"): "an XML file (perhaps an SVG drawing)",
-    (4, b"ftyphei"): "a HEIC picture",
-    (4, b"ftypmif1"): "a HEIF picture",
+    (4, b"ftyphei"): "a HEIC image",
+    (4, b"ftypmif1"): "a HEIF image",
     (4, b"ftypisom"): "a video",
     (4, b"ftypmp4"): "a video",
     (4, b"ftypqt"): "a video",
-    (0, b"\xff\x0a"): "a JPEG XL picture",
-    (0, b"\0\0\0\x0cJXL "): "a JPEG XL picture",
-    (0, b"\x76\x2f\x31\x01"): "an OpenEXR picture",
+    (0, b"\xff\x0a"): "a JPEG XL image",
+    (0, b"\0\0\0\x0cJXL "): "a JPEG XL image",
+    (0, b"\x76\x2f\x31\x01"): "an OpenEXR image",
     (0, b"PK\x03\x04"): "a ZIP archive",
     (0, b"\x1f\x8b"): "a gzip archive",
 }
@@ -44,7 +44,7 @@ def name_of(source: object) -> str:
     if isinstance(source, Path | str):
         return str(source)
     name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "the picture"
+    return name if isinstance(name, str) else "the image"
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def opened(source: Path | BinaryIO | bytes, name: str, max_pixels: int) -> Itera
 
     Raises:
         ImageError: it does not exist, may not be read, is a folder or is empty.
-        ImageTooLarge: a stream that cannot seek is longer than any picture of `max_pixels` needs.
+        ImageTooLarge: a stream that cannot seek is longer than any image of `max_pixels` needs.
     """
     with contextlib.ExitStack() as stack:
         file: BinaryIO
@@ -72,7 +72,7 @@ def opened(source: Path | BinaryIO | bytes, name: str, max_pixels: int) -> Itera
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror or error}") from error
         if empty:
-            raise ImageError(f"{name} is empty: it holds no picture; get it again from where it came from")
+            raise ImageError(f"{name} is empty: it holds no image; get it again from where it came from")
         yield file
 
 
@@ -96,7 +96,7 @@ def sentences(name: str, file: BinaryIO, max_pixels: int) -> Iterator[None]:
 
 
 def damaged(name: str, reason: str) -> ImageError:
-    """The error for a picture that a decoder gave up on."""
+    """The error for an image that a decoder gave up on."""
     reason = " ".join(reason.split()).rstrip(".!")[:160] or "no reason given"
     return ImageError(f"{name} is damaged or cut off ({reason}); get it again from where it came from")
 
@@ -113,13 +113,13 @@ def _unidentified(name: str, head: bytes) -> ImageError:
             return ImageError(f"{name} is {what}, which is not read here; convert it to PNG, TIFF or JPEG first")
     if head.startswith(_KNOWN) or head[4:].startswith(b"ftypavi"):
         return damaged(name, "its header makes no sense")
-    return ImageError(f"{name} is not a picture of a known format; convert it to PNG, TIFF or JPEG first")
+    return ImageError(f"{name} is not an image of a known format; convert it to PNG, TIFF or JPEG first")
 
 
 def _open(path: Path, name: str) -> BinaryIO:
     try:
         if stat.S_ISDIR(path.stat().st_mode):
-            raise ImageError(f"{name} is a folder, where a picture was expected; name the pictures in it")
+            raise ImageError(f"{name} is a folder, where an image was expected; name the images in it")
         return path.open("rb")
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist; check the name and the folder") from None
@@ -139,7 +139,7 @@ def _all(file: BinaryIO, name: str, max_pixels: int) -> bytes:
         size += len(piece)
         if size > limit:
             raise ImageTooLarge(
-                f"{name} is longer than {limit:,} bytes, more than a picture of {max_pixels:,} pixels needs; "
+                f"{name} is longer than {limit:,} bytes, more than an image of {max_pixels:,} pixels needs; "
                 "if that is meant, raise the limit with --max-pixels"
             )
     return b"".join(pieces)

@@ -8,13 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from sharpbit.image.picture import Array
+from sharpbit.image.data import Array
 
 STRIP_BYTES = 1 << 20  # large enough that compressing strips apart costs less than 1 %, small enough for the cache
 
 
 class Strips:
-    """Cuts the rows of a picture into strips and passes `work(strip, above)` of each to `take`, from top to bottom.
+    """Cuts the rows of an image into strips and passes `work(strip, above)` of each to `take`, from top to bottom.
 
     `above` is the row before the strip (zeros before the first). Where strips begin depends only on the row's length,
     never on how the rows came in or on the number of threads.

@@ -1,6 +1,6 @@
 """A TIFF encoder that streams (TIFF 6.0): strips with the horizontal predictor, deflated by several threads.
 
-Pillow would hold the whole picture, RGB in 8 bits only; OpenImageIO would need a path and lose the EXIF block.
+Pillow would hold the whole image, RGB in 8 bits only; OpenImageIO would need a path and lose the EXIF block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from sharpbit.errors import ImageError
 from sharpbit.image import exif
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.strips import Strips
 
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
@@ -82,7 +82,7 @@ class TiffEncoder:
 
     def _put(self, strip: bytes) -> None:
         if self._size + len(strip) > _LIMIT:
-            raise ImageError("the picture needs more than the 4 GiB that a TIFF file holds; write PNG instead")
+            raise ImageError("the image needs more than the 4 GiB that a TIFF file holds; write PNG instead")
         self._offsets.append(self._size)
         self._lengths.append(len(strip))
         self._file.write(strip + bytes(len(strip) % 2))

@@ -1,4 +1,4 @@
-"""Write a picture strip by strip: PNG and TIFF stream, the other formats are gathered in a Pillow image."""
+"""Write an image strip by strip: PNG and TIFF stream, the other formats are gathered in a Pillow image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import exif
 from sharpbit.image.colour import on_white, to_8_bits
-from sharpbit.image.guard import quiet
+from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import checked_icc
-from sharpbit.image.picture import Array, Metadata
+from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
 from sharpbit.image.tiff import TiffEncoder
+from sharpbit.system.atomic import open_atomic
 
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
@@ -66,17 +66,17 @@ def losses(
     height: int,
     width: int,
 ) -> tuple[str, ...]:
-    """What `format` cannot hold of such a picture, as notes for the user.
+    """What `format` cannot hold of such an image, as notes for the user.
 
     Raises:
-        ImageError: it cannot hold a picture of this size at all.
+        ImageError: it cannot hold an image of this size at all.
         UsageError: `format` is none that is written here.
     """
     if format not in _MOST:
         raise UsageError(f"format {format!r} is not written here; choose one of {', '.join(sorted(_MOST))}")
     if max(height, width) > _MOST[format]:
         raise ImageError(
-            f"{format} holds at most {_MOST[format]} pixels a side and the picture would be {width} x {height}; "
+            f"{format} holds at most {_MOST[format]} pixels a side and the image would be {width} x {height}; "
             "write PNG or TIFF instead"
         )
     notes = []
@@ -103,8 +103,8 @@ def open_writer(
     options: WriteOptions = WriteOptions(),
     overwrite: bool = False,
     threads: int = 1,
-) -> Iterator[PictureWriter]:
-    """A writer for a picture of `height` x `width`, `channels` (1 or 3) and `dtype` (uint8 or uint16).
+) -> Iterator[ImageWriter]:
+    """A writer for an image of `height` x `width`, `channels` (1 or 3) and `dtype` (uint8 or uint16).
 
     A path appears, complete, when the block ends without an error, and not at all otherwise. A stream need not be
     able to seek, but must take all bytes that it is given (`sys.stdout.buffer` does). What the format cannot hold
@@ -112,7 +112,7 @@ def open_writer(
 
     Raises:
         OutputExists: `target` is a path that exists, and `overwrite` is false.
-        ImageError: the picture cannot be written (size, disk full, permission).
+        ImageError: the image cannot be written (size, disk full, permission).
         RuntimeError: the block ended before all rows were written (a mistake of the caller).
     """
     losses(format, dtype=dtype, alpha=alpha, height=height, width=width)
@@ -120,7 +120,7 @@ def open_writer(
         name = str(target) if isinstance(target, Path) else "the output"
         with _sentences(name):
             file = stack.enter_context(open_atomic(target, overwrite=overwrite)) if isinstance(target, Path) else target
-            writer = PictureWriter(
+            writer = ImageWriter(
                 file, name, format, height, width, channels, alpha, np.dtype(dtype), metadata, options, threads
             )
         stack.callback(writer._encoder.close)
@@ -130,8 +130,8 @@ def open_writer(
             stack.close()
 
 
-class PictureWriter:
-    """Takes the rows of one picture from top to bottom; `open_writer` makes it.
+class ImageWriter:
+    """Takes the rows of one image from top to bottom; `open_writer` makes it.
 
     `notes` say which metadata could not be kept.
     """
@@ -151,7 +151,7 @@ class PictureWriter:
         threads: int,
     ) -> None:
         if channels not in (1, 3) or dtype not in (np.uint8, np.uint16) or height < 1 or width < 1:
-            raise ValueError(f"not a picture: {height} x {width}, {channels} channels of {dtype}")
+            raise ValueError(f"not an image: {height} x {width}, {channels} channels of {dtype}")
         self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
         self._name, self._row = name, 0
         self._reduce = dtype == np.uint16 and kind not in _DEEP
@@ -178,14 +178,12 @@ class PictureWriter:
             )
 
     def write(self, rows: Array, alpha: Array | None = None) -> None:
-        """Add `rows` (h, W, C) and, if the picture has it, their `alpha` (h, W)."""
+        """Add `rows` (h, W, C) and, if the image has it, their `alpha` (h, W)."""
         height, width, channels = self._shape
         if rows.shape[1:] != (width, channels) or rows.dtype != self._dtype or self._row + len(rows) > height:
-            raise ValueError(
-                f"rows {rows.shape} of {rows.dtype} do not continue a picture {self._shape} at {self._row}"
-            )
+            raise ValueError(f"rows {rows.shape} of {rows.dtype} do not continue an image {self._shape} at {self._row}")
         if (alpha is not None) != self._alpha or (alpha is not None and alpha.shape != rows.shape[:2]):
-            raise ValueError("alpha does not fit the rows or the picture")
+            raise ValueError("alpha does not fit the rows or the image")
         self._row += len(rows)
         if self._reduce:
             rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
@@ -236,17 +234,17 @@ class _PillowEncoder:
         self._row += len(rows)
 
     def finish(self) -> None:
-        image = self._image
-        if self._kind == "GIF" and image.mode in ("LA", "RGBA"):
-            image = image.convert("RGBA")
-            image.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
-        elif self._kind == "GIF" and image.mode == "RGB":
-            image = image.quantize(256, Image.Quantize.MEDIANCUT)
-        elif image.mode == "LA":
-            image = image.convert("RGBA")
+        pil_image = self._image
+        if self._kind == "GIF" and pil_image.mode in ("LA", "RGBA"):
+            pil_image = pil_image.convert("RGBA")
+            pil_image.putalpha(pil_image.getchannel("A").point([0] * 128 + [255] * 128))
+        elif self._kind == "GIF" and pil_image.mode == "RGB":
+            pil_image = pil_image.quantize(256, Image.Quantize.MEDIANCUT)
+        elif pil_image.mode == "LA":
+            pil_image = pil_image.convert("RGBA")
         target = self._file if self._file.seekable() else io.BytesIO()
         with quiet():
-            image.save(target, self._kind, **self._options)
+            pil_image.save(target, self._kind, **self._options)
         if isinstance(target, io.BytesIO) and target is not self._file:
             self._file.write(target.getbuffer())
 

@@ -1,1 +1,1 @@
-"""How good a picture is: PSNR and SSIM by the benchmarks' protocol (numpy only)."""
+"""How good an image is: PSNR and SSIM by the benchmarks' protocol (numpy only)."""

@@ -1,4 +1,4 @@
-"""Sets of test pictures: where their files lie, and the pairs of a small and a true picture made of them."""
+"""Sets of test images: where their files lie, and the pairs of a small and an HR image made of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import ImageError, UsageError
-from sharpbit.image import is_picture_name, read
+from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
 
 Pixels = NDArray[np.uint8]
 
 CROP = 12  # what "GTmod12" is cut to multiples of: every scale from 2 to 4 divides it
-KEEP = 1 << 30  # bytes of a set's pictures that stay in memory for the next model or scale
+KEEP = 1 << 30  # bytes of a set's images that stay in memory for the next model or scale
 _LARGE = ("GTmod12", "GTmode12", "HR", "GT")
 _SMALL = ("LRbicx{0}", "LRmod12x{0}", "LR_bicubic/X{0}", "LR/X{0}", "LRx{0}")
 _SCALES = (2, 3, 4, 6, 8)
@@ -46,13 +46,13 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set of test pictures.
+    """A set of test images.
 
     Attributes:
         name: such as `Set5`.
-        large: the true pictures.
+        large: the HR images.
         small: folders of their small partners, by scale, where there are such folders.
-        crop: true pictures are cut at the right and below to multiples of this, where the small ones are made of them.
+        crop: HR images are cut at the right and below to multiples of this, where the small ones are made of them.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Benchmark:
     shelf: Shelf = field(default_factory=Shelf, repr=False, compare=False)
 
     def pair(self, path: Path, scale: int) -> tuple[Pixels, Pixels]:
-        """The small picture `(h, w, 3)` and the true one `(h * scale, w * scale, 3)` of one of the files of `large`.
+        """The LR image `(h, w, 3)` and the true one `(h * scale, w * scale, 3)` of one of the files of `large`.
 
         Raises:
             ImageError: a file cannot be read, has no partner, or one of another size.
@@ -71,13 +71,13 @@ class Benchmark:
             return self._read_pair(path, scale)
         large = self.shelf.get(path, lambda: _cut(_rgb(path), self.crop))
         if 0 in large.shape:
-            raise ImageError(f"{path} is smaller than the {self.crop} pixels that pictures are cut to multiples of")
+            raise ImageError(f"{path} is smaller than the {self.crop} pixels that images are cut to multiples of")
         if large.shape[0] % scale or large.shape[1] % scale:
-            raise UsageError(f"pictures cut to multiples of {self.crop} cannot be made {scale} times smaller")
+            raise UsageError(f"images cut to multiples of {self.crop} cannot be made {scale} times smaller")
         return self.shelf.get((path, scale), lambda: shrink(large, scale)), large
 
     def protocol(self, scale: int) -> str:
-        """How the small pictures come about, in words."""
+        """How the LR images come about, in words."""
         if scale in self.small:
             return f"LR read from {self.small[scale].name}, HR cropped to its size"
         return f"HR cropped to multiples of {self.crop}, LR made of it by MATLAB-style bicubic, 8 bits"
@@ -101,28 +101,28 @@ class Benchmark:
                 if (folder / f"{stem}{suffix}").exists():
                     return folder / f"{stem}{suffix}"
         raise ImageError(
-            f"{path} has no partner {path.stem}{path.suffix} in {folder}; add it, or make the small pictures anew with"
+            f"{path} has no partner {path.stem}{path.suffix} in {folder}; add it, or make the LR images anew with"
             " --make-lr"
         )
 
 
 def find(folder: str | Path, *, crop: int = CROP, make_small: bool = False) -> list[Benchmark]:
-    """The set of test pictures in a folder, or the sets in its subfolders, the ones with fewest pictures first.
+    """The set of test images in a folder, or the sets in its subfolders, the ones with fewest images first.
 
-    Known layouts: true pictures in `GTmod12`, `GTmode12`, `HR` or `GT`, or in the folder itself; small ones, where
+    Known layouts: HR images in `GTmod12`, `GTmode12`, `HR` or `GT`, or in the folder itself; small ones, where
     there are any, in `LRbicx2` or `LR_bicubic/X2` beside them (or `NAME_LR_bicubic/X2` beside `NAME_HR`).
 
     Args:
-        folder: as above; one that holds the true pictures will do too.
+        folder: as above; one that holds the HR images will do too.
         crop: see `Benchmark`.
-        make_small: make the small pictures even where there are some.
+        make_small: make the LR images even where there are some.
 
     Raises:
-        UsageError: no such folder, or no pictures in it.
+        UsageError: no such folder, or no images in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}; give one with test pictures, such as Set5")
+        raise UsageError(f"there is no folder {folder}; give one with test images, such as Set5")
     found = _benchmark(folder.resolve(), crop, make_small)
     if found is not None:
         return [found]
@@ -130,7 +130,7 @@ def find(folder: str | Path, *, crop: int = CROP, make_small: bool = False) -> l
     several = [benchmark for benchmark in inner if benchmark is not None]
     if not several:
         raise UsageError(
-            f"{folder} holds no test pictures; expected are pictures, or a folder {', '.join(_LARGE)}, or folders that"
+            f"{folder} holds no test images; expected are images, or a folder {', '.join(_LARGE)}, or folders that"
             " have one"
         )
     return sorted(several, key=lambda benchmark: len(benchmark.large))
@@ -140,7 +140,7 @@ def _benchmark(folder: Path, crop: int, make_small: bool) -> Benchmark | None:
     if re.match(r"LR|X\d$", folder.name):
         return None
     for name in (*_LARGE, "."):
-        large = _pictures(folder / name)
+        large = _images(folder / name)
         if large:
             inside = folder.name in _LARGE
             root = folder.parent if inside and name == "." else folder
@@ -155,21 +155,21 @@ def _small_folders(root: Path, large: Path) -> dict[int, Path]:
         candidates = [root / pattern.format(scale) for pattern in _SMALL]
         candidates.append(large.with_name(f"{large.name.removesuffix('_HR')}_LR_bicubic") / f"X{scale}")
         for candidate in candidates:
-            if _pictures(candidate):
+            if _images(candidate):
                 found[scale] = candidate
                 break
     return found
 
 
-def _pictures(folder: Path) -> tuple[Path, ...]:
+def _images(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(path for path in folder.iterdir() if is_picture_name(path) and path.is_file()))
+    return tuple(sorted(path for path in folder.iterdir() if is_image_name(path) and path.is_file()))
 
 
-def _cut(picture: Pixels, multiple: int) -> Pixels:
-    height, width = (size // multiple * multiple for size in picture.shape[:2])
-    return np.ascontiguousarray(picture[:height, :width])
+def _cut(image: Pixels, multiple: int) -> Pixels:
+    height, width = (size // multiple * multiple for size in image.shape[:2])
+    return np.ascontiguousarray(image[:height, :width])
 
 
 def _rgb(path: Path) -> Pixels:

@@ -37,7 +37,7 @@ class Bicubic:
         self.notes: tuple[str, ...] = ()
 
     def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
-        """Tiles enlarged, one after the other."""
+        """Tiles upscaled, one after the other."""
         for tile in tiles:
             if self.name == "bicubic":
                 yield _along(_along(tile.swapaxes(0, 1), self.scale).swapaxes(0, 1), self.scale)

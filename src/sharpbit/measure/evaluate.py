@@ -1,4 +1,4 @@
-"""PSNR and SSIM, by the benchmarks' protocol, of anything that maps a picture to a larger one."""
+"""PSNR and SSIM, by the benchmarks' protocol, of anything that maps an image to a larger one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark
-from sharpbit.measure.enlarge import Enlarge, Pixels
 from sharpbit.measure.patchwise import Cost
+from sharpbit.measure.upscaling import Pixels, Upscale
 
 
 @dataclass(frozen=True)
 class Score:
-    """One picture: its file name, PSNR in dB (infinite where the result is the true picture), SSIM, and its cost."""
+    """One image: its file name, PSNR in dB (infinite where the result is the HR image), SSIM, and its cost."""
 
     name: str
     psnr: float
@@ -27,41 +27,41 @@ class Score:
 
 @dataclass(frozen=True)
 class SetScore:
-    """A set of pictures: its name, how it was measured, means of the pictures' values, the pictures, mean cost."""
+    """A set of images: its name, how it was measured, means of the images' values, the images, mean cost."""
 
     name: str
     protocol: str
     psnr: float
     ssim: float
-    pictures: tuple[Score, ...]
+    images: tuple[Score, ...]
     cost: Cost | None = None
 
 
 def evaluate(
-    enlarge: Enlarge | Callable[[Pixels], Pixels | tuple[Pixels, Cost]],
+    upscale: Upscale | Callable[[Pixels], Pixels | tuple[Pixels, Cost]],
     benchmark: Benchmark,
     scale: int,
     *,
     workers: int = 1,
     progress: Callable[[int], object] | None = None,
 ) -> SetScore:
-    """Measure `enlarge` on every picture of a set.
+    """Measure `upscale` on every image of a set.
 
     Args:
-        enlarge: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8, perhaps with what that cost; called from
+        upscale: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8, perhaps with what that cost; called from
             several threads.
-        benchmark: the pictures.
+        benchmark: the images.
         scale: upscaling factor.
-        workers: pictures that are worked on at a time, each in a thread of its own from file to numbers.
-        progress: called with 1 after each picture.
+        workers: images that are worked on at a time, each in a thread of its own from file to numbers.
+        progress: called with 1 after each image.
 
     Raises:
-        SharpbitError: a picture cannot be read, has no partner, or comes out in another size.
+        SharpbitError: an image cannot be read, has no partner, or comes out in another size.
     """
 
     def one(path: Path) -> Score:
         small, large = benchmark.pair(path, scale)
-        result = enlarge(small)
+        result = upscale(small)
         pixels, cost = result if isinstance(result, tuple) else (result, None)
         values = psnr.compared(pixels, large, scale, "y")
         if progress:
@@ -79,6 +79,6 @@ def evaluate(
         protocol=f"Y channel, border = scale, results rounded to 8 bits; {benchmark.protocol(scale)}",
         psnr=float(np.mean([score.psnr for score in scores])),
         ssim=float(np.mean([score.ssim for score in scores])),
-        pictures=scores,
+        images=scores,
         cost=Cost.mean(costs) if costs else None,
     )

@@ -1,7 +1,7 @@
-"""Enlarging patch by patch as the papers on patch-adaptive quantization do, and what each patch cost.
+"""Upscaling patch by patch as the papers on patch-adaptive quantization do, and what each patch cost.
 
-CADyQ, CABM and RefQSR cut a picture into overlapping patches, enlarge each alone and put them together without blending
-(`sharpbit.patches`); a network that chooses its bits chooses them for each patch. Image-wise is one patch.
+CADyQ, CABM and RefQSR cut an image into overlapping patches, upscale each alone and put them together without blending
+(`sharpbit.twopass.patches`); a network that chooses its bits chooses them for each patch. Image-wise is one patch.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sharpbit.errors import UsageError
-from sharpbit.measure.enlarge import Pixels, eight_bits
-from sharpbit.patches import Patch, grid, merge
+from sharpbit.measure.upscaling import Pixels, eight_bits
 from sharpbit.runtime import Counting, Runtime, Spent
+from sharpbit.twopass.patches import Patch, grid, merge
 
 OVERLAP = 6  # small pixels that neighbouring patches share in the papers
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How pictures are cut: patches of `patch` small pixels, one every `step`."""
+    """How images are cut: patches of `patch` small pixels, one every `step`."""
 
     patch: int
     step: int
@@ -29,7 +29,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a picture cost, or on average the pictures of a set.
+    """What an image cost, or on average the images of a set.
 
     Attributes:
         patches: how many there were.
@@ -51,7 +51,7 @@ class Cost:
 
     @classmethod
     def of(cls, patches: Sequence[Spent]) -> Cost:
-        """Of one picture."""
+        """Of one image."""
         pixels = sum(one.pixels for one in patches)
         rule = [one.published for one in patches if one.published is not None]
         return cls(
@@ -65,27 +65,27 @@ class Cost:
         )
 
     @classmethod
-    def mean(cls, pictures: Sequence[Cost]) -> Cost:
-        """Of a set; every picture counts the same."""
-        rule = [one.published for one in pictures if one.published is not None]
+    def mean(cls, images: Sequence[Cost]) -> Cost:
+        """Of a set; every image counts the same."""
+        rule = [one.published for one in images if one.published is not None]
         names = ("patches", "pixels", "fqr", "feature_bits", "macs", "bitops")
-        means = {name: float(np.mean([getattr(one, name) for one in pictures])) for name in names}
+        means = {name: float(np.mean([getattr(one, name) for one in images])) for name in names}
         return cls(**means, published=float(np.mean(rule)) if rule else None)
 
 
-def enlarged(
+def upscaled(
     runtime: Runtime, small: Pixels, cut: Cut | None = None, *, progress: Callable[[int], object] | None = None
 ) -> tuple[Pixels, list[tuple[Patch, Spent | None]]]:
-    """What a network makes of a picture, patch by patch, clamped and rounded to 8 bits; and what each patch cost.
+    """What a network makes of an image, patch by patch, clamped and rounded to 8 bits; and what each patch cost.
 
     Args:
         runtime: that of PyTorch can tell what a patch cost, others cannot: None.
         small: `(h, w, 3)` uint8.
-        cut: None takes the whole picture as one patch.
+        cut: None takes the whole image as one patch.
         progress: called with 1 after each patch.
 
     Raises:
-        UsageError: a step that leaves gaps, or a network that takes one size of pictures only.
+        UsageError: a step that leaves gaps, or a network that takes one size of images only.
     """
     if runtime.tile is not None:
         raise UsageError(f"this model takes {runtime.tile}x{runtime.tile} pixels only, and no patches of other sizes")
@@ -105,11 +105,11 @@ def enlarged(
 
 
 def by(runtime: Runtime, cut: Cut | None = None) -> Callable[[Pixels], tuple[Pixels, Cost] | Pixels]:
-    """`enlarged` as `sharpbit.measure.evaluate.evaluate` takes it: the picture, and its cost where the engine tells."""
+    """`upscaled` as `sharpbit.measure.evaluate.evaluate` takes it: the image, and its cost where the engine tells."""
 
-    def enlarge(small: Pixels) -> tuple[Pixels, Cost] | Pixels:
-        result, patches = enlarged(runtime, small, cut)
+    def upscale(small: Pixels) -> tuple[Pixels, Cost] | Pixels:
+        result, patches = upscaled(runtime, small, cut)
         spent = [one for _, one in patches if one is not None]
         return (result, Cost.of(spent)) if spent else result
 
-    return enlarge
+    return upscale

@@ -9,20 +9,20 @@ from sharpbit.errors import UsageError
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The Y channel of an RGB picture, `(H, W, 3)` uint8 to `(H, W)`, 16 to 235, not rounded (ITU-R BT.601)."""
+    """The Y channel of an RGB image, `(H, W, 3)` uint8 to `(H, W)`, 16 to 235, not rounded (ITU-R BT.601)."""
     return image.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
 
 
 def compared(
     image: NDArray[np.uint8], truth: NDArray[np.uint8], border: int, channel: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What is compared of two `(H, W, 3)` pictures: without `border` pixels on each side, as `y` or `rgb`."""
+    """What is compared of two `(H, W, 3)` images: without `border` pixels on each side, as `y` or `rgb`."""
     if image.shape != truth.shape or image.ndim != 3 or image.shape[2] != 3:
-        raise UsageError(f"pictures to compare must be RGB of one size, not {image.shape} and {truth.shape}")
+        raise UsageError(f"images to compare must be RGB of one size, not {image.shape} and {truth.shape}")
     if image.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise UsageError(f"pictures to compare must be uint8, not {image.dtype} and {truth.dtype}")
+        raise UsageError(f"images to compare must be uint8, not {image.dtype} and {truth.dtype}")
     if min(image.shape[:2]) <= 2 * border:
-        raise UsageError(f"nothing of a picture {image.shape[:2]} is left without a border of {border}")
+        raise UsageError(f"nothing of an image {image.shape[:2]} is left without a border of {border}")
     if channel not in ("y", "rgb"):
         raise UsageError(f"channel {channel!r} is not known; use y or rgb")
     inner = (slice(border, image.shape[0] - border), slice(border, image.shape[1] - border))
@@ -31,7 +31,7 @@ def compared(
 
 
 def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, channel: str = "y") -> float:
-    """PSNR in dB of an `(H, W, 3)` uint8 RGB picture against the true one; infinite if they are the same.
+    """PSNR in dB of an `(H, W, 3)` uint8 RGB image against the true one; infinite if they are the same.
 
     Args:
         image: what came out.

@@ -16,9 +16,9 @@ _ROWS, _COLUMNS = 16, 32  # made at once: the matrix products are small, and the
 
 
 def ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, channel: str = "y") -> float:
-    """SSIM of two `(H, W, 3)` uint8 RGB pictures, 1 if they are the same; for `rgb` the mean of the channels.
+    """SSIM of two `(H, W, 3)` uint8 RGB images, 1 if they are the same; for `rgb` the mean of the channels.
 
-    A Gaussian window of 11x11 with sigma 1.5, only where it fits into the picture.
+    A Gaussian window of 11x11 with sigma 1.5, only where it fits into the image.
     Source: Wang et al., "Image quality assessment", 2004; constants K1 = 0.01, K2 = 0.03.
 
     Args:

@@ -20,8 +20,8 @@ class Metric:
     Attributes:
         name: such as `psnr`.
         value: in dB for PSNR.
-        data: the pictures, such as `Set5`.
-        protocol: channel, border, how the small pictures were made, what was measured.
+        data: the images, such as `Set5`.
+        protocol: channel, border, how the LR images were made, what was measured.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Header:
         receptive_field: side in input pixels of what one output pixel sees; None where it sees everything.
         parameters: number of stored values.
         precision: of weights and arithmetic, such as `float32`.
-        colour: channel order of the picture in and out.
+        colour: channel order of the image in and out.
         range: the values that stand for black and white.
         history: what was done to the weights, oldest first.
         data: what it was trained on, with its licence.

@@ -1,6 +1,6 @@
 """Quantizers that decide patch by patch how many bits a tensor gets, and what they may look at.
 
-Each picture of a batch is a patch. Such a network is trained and its cost is counted; no engine runs it.
+Each image of a batch is a patch. Such a network is trained and its cost is counted; no engine runs it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Context(nn.Module):
     """What the quantizers of a network may look at besides their tensor, and what they chose; one for a network.
 
     Attributes:
-        gradient: `(N, 2)`, see `image_gradient`, of the picture that the network is given.
+        gradient: `(N, 2)`, see `image_gradient`, of the image that the network is given.
         bit_weight: of the loss that methods have for bits.
         place: number of the `Mixed` that is running, in the order of the network's modules.
         spent: what each `Mixed` chose in the last forward, by its number; more than once where it ran more than once.
@@ -53,7 +53,7 @@ class Context(nn.Module):
         self.spent: dict[int, list[Spent]] = {}
 
     def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
-        """Look at the pictures `(N, 3, H, W)` in `[0, 1]`, before the network does; a hook."""
+        """Look at the images `(N, 3, H, W)` in `[0, 1]`, before the network does; a hook."""
         self.spent = {}
         self.gradient = image_gradient(args[0].detach())
 
@@ -61,7 +61,7 @@ class Context(nn.Module):
     def patches(self) -> int:
         """How many patches the network was given."""
         if self.gradient is None:
-            raise UsageError("the network has not seen a picture yet; call the network, not a part of it")
+            raise UsageError("the network has not seen an image yet; call the network, not a part of it")
         return len(self.gradient)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def spent(net: nn.Module) -> list[Spent]:
 
 
 def attach(net: nn.Module, context: Context) -> None:
-    """Number the adaptive quantizers of `net`, if it has any, and let `context` see every picture; in place."""
+    """Number the adaptive quantizers of `net`, if it has any, and let `context` see every image; in place."""
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
     for place, part in enumerate(mixed):
         part.place = place

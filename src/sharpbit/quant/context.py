@@ -1,4 +1,4 @@
-"""What the choice of bits for a patch may look at in the picture itself."""
+"""What the choice of bits for a patch may look at in the image itself."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))  # left to right;
 INTEGER_GREY = (9798, 19235, 3735)  # the same weights in OpenCV, times 2**15
 
 
-def image_gradient(picture: Tensor) -> Tensor:
+def image_gradient(image: Tensor) -> Tensor:
     """How much each patch changes from left to right and from top to bottom: what the selectors of CADyQ get.
 
-    It is the mean size of a Sobel filter's results (divided by 8, edge pixels repeated outside) on the grey picture.
+    It is the mean size of a Sobel filter's results (divided by 8, edge pixels repeated outside) on the grey image.
     CADyQ multiplies it by 1000 for EDSR, SRResNet and IDN, and not for CARN.
 
     Args:
-        picture: RGB in `[0, 1]`, `(N, 3, H, W)`.
+        image: RGB in `[0, 1]`, `(N, 3, H, W)`.
 
     Returns:
         `(N, 2)`: horizontal, vertical.
 
     Source: `model/edsr_cadyq.py` of Cheeun/CADyQ, there by `spatial_gradient` of kornia.
     """
-    grey = sum(weight * picture[:, k : k + 1] for k, weight in enumerate(GREY))
-    across = torch.tensor(SOBEL, dtype=picture.dtype, device=picture.device) / 8
+    grey = sum(weight * image[:, k : k + 1] for k, weight in enumerate(GREY))
+    across = torch.tensor(SOBEL, dtype=image.dtype, device=image.device) / 8
     kernels = torch.stack([across, across.T])[:, None]
     return F.conv2d(F.pad(torch.as_tensor(grey), (1, 1, 1, 1), mode="replicate"), kernels).abs().mean((2, 3))
 
 
-def edge_score(picture: NDArray[np.uint8], *, released: bool = False) -> float:
+def edge_score(image: NDArray[np.uint8], *, released: bool = False) -> float:
     """How many edges a patch has: the score by which the tables of CABM are looked up (rounded to two digits there).
 
-    It is the mean size, at most 255, of OpenCV's Laplacian (`ksize=3`, the picture mirrored at the middle of its edge
-    pixels) of the grey picture, in integers as OpenCV computes them.
+    It is the mean size, at most 255, of OpenCV's Laplacian (`ksize=3`, the image mirrored at the middle of its edge
+    pixels) of the grey image, in integers as OpenCV computes them.
 
     Args:
-        picture: RGB, `(H, W, 3)`.
+        image: RGB, `(H, W, 3)`.
         released: do as the published program does, which makes every sample that is not 0 white before; only for
             tables that were made with it.
 
     Raises:
-        UsageError: not such a picture.
+        UsageError: not such an image.
 
     Source: `model/edge.py` of Sheldon04/CABM-pytorch.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise UsageError(f"an edge score is of a uint8 picture (H, W, 3), not of {picture.dtype} {picture.shape}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UsageError(f"an edge score is of a uint8 image (H, W, 3), not of {image.dtype} {image.shape}")
     if released:
-        picture = np.where(picture > 0, np.uint8(255), np.uint8(0))
-    return float(_laplacian(_grey(picture)).mean())
+        image = np.where(image > 0, np.uint8(255), np.uint8(0))
+    return float(_laplacian(_grey(image)).mean())
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
-    weighted = picture.astype(np.int64) @ np.array(INTEGER_GREY, np.int64)
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    weighted = image.astype(np.int64) @ np.array(INTEGER_GREY, np.int64)
     return np.right_shift(weighted + (1 << 14), 15)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sharpbit.catalog import Catalog
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
 from sharpbit.quant.adaptive import Context, Mixed, Selector, attach
 from sharpbit.quant.grid import FLOAT, Fixed, Range
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan, Rule
+from sharpbit.system.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Method:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
         maps: options of the range of a map of features of the convolutional path (see `sharpbit.nn.Rounding`).
-        loss: of the quantized network after a forward, the term that training adds to the loss of the picture; None if
+        loss: of the quantized network after a forward, the term that training adds to the loss of the image; None if
             there is none.
         stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
             are alike.
@@ -136,7 +136,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int
 
     Args:
         net: quantized.
-        batches: pictures `(N, 3, H, W)` in `[0, 1]`.
+        batches: images `(N, 3, H, W)` in `[0, 1]`.
         progress: called with 1 after each batch, and for each range that settled then.
 
     Returns:
@@ -163,7 +163,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int
     finally:
         net.train(training)
     if not count:
-        raise UsageError("there is nothing to calibrate with: not one batch of pictures came")
+        raise UsageError("there is nothing to calibrate with: not one batch of images came")
     return count
 
 

@@ -17,7 +17,7 @@ from sharpbit.nn import Site
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     """How far apart two networks lie in where they are active: AT, the structured knowledge transfer of PAMS.
 
-    The mean over channels of the squares, a vector for each picture, divided by its length; of two, the mean squared
+    The mean over channels of the squares, a vector for each image, divided by its length; of two, the mean squared
     difference.
 
     Args:
@@ -71,7 +71,7 @@ def transfer(
     Args:
         student: features of the network that learns.
         teacher: features of the other one.
-        last: weight of the feature called `end`, before the picture is enlarged.
+        last: weight of the feature called `end`, before the image is upscaled.
         each: weight of every other one.
         end: see `last`.
     """

@@ -109,7 +109,7 @@ def freeze(net: nn.Module, *, check: bool = True) -> nn.Module:
 
     Where a layer can run in integers, its bias is rounded to them too, as all engines do: to a multiple of the product
     of the scales of input and weight. A network frozen without that agreed with ONNX Runtime on 60 % of the samples of
-    a picture, with it on 99.8 %. But for this the results are those of the quantized network in `eval` mode, to the
+    an image, with it on 99.8 %. But for this the results are those of the quantized network in `eval` mode, to the
     last bit. A range that adds its zero point before rounding (`Grid.offset`) is frozen as engines have it, after.
 
     Args:
@@ -117,7 +117,7 @@ def freeze(net: nn.Module, *, check: bool = True) -> nn.Module:
         check: whether a range that never saw anything is an error; without, only the structure is right.
 
     Raises:
-        UsageError: nothing is quantized, or a range depends on the picture even when training is over.
+        UsageError: nothing is quantized, or a range depends on the image even when training is over.
         ModelError: a range was never calibrated.
     """
     net = copy.deepcopy(net).eval()
@@ -157,13 +157,13 @@ def _frozen(name: str, part: nn.Module, weight: Tensor | None, check: bool) -> n
         return part
     if not isinstance(part, Fixed):
         raise UsageError(
-            f"{name} chooses its bits picture by picture; such a network is not frozen: its cost is counted, and no"
+            f"{name} chooses its bits image by image; such a network is not frozen: its cost is counted, and no"
             " engine runs it. To run one, train it with a fixed width"
         )
     if part.bits == FLOAT:
         return nn.Identity()
     if part.range.dynamic:
-        raise UsageError(f"{name} has a range that depends on the picture; such a network is not frozen")
+        raise UsageError(f"{name} has a range that depends on the image; such a network is not frozen")
     frozen = QDQ(part) if weight is None else Integers(part, weight)
     if check and not bool(torch.isfinite(frozen.scale).all()):
         raise ModelError(f"the range {name} was never calibrated, or on numbers that are not finite; calibrate first")

@@ -187,7 +187,7 @@ class Range(nn.Module):
 
     Args:
         channels: None for one grid; else the size of `axis`, with a grid for each index along it.
-        axis: 0 for weights, 1 for pictures `(N, C, H, W)`, -1 for tokens `(..., C)`.
+        axis: 0 for weights, 1 for images `(N, C, H, W)`, -1 for tokens `(..., C)`.
     """
 
     dynamic = False  # whether the grid depends on the tensor even when the network is frozen; such a net is not frozen

@@ -64,7 +64,7 @@ class QuantLinear(nn.Linear):
 
 
 class Balanced(nn.Module):
-    """A quantizer of a tensor whose channels are scaled first; the layer's weights undo it (`sharpbit.quant.balance`).
+    """A quantizer of a tensor whose channels are scaled first; the weights undo it (`sharpbit.quant.ptq.equalize`).
 
     Attributes:
         inner: what rounds.

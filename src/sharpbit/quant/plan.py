@@ -15,7 +15,7 @@ from sharpbit.nn import Linear, Rounding, Site
 from sharpbit.quant.grid import FLOAT, checked_bits
 
 KINDS = (nn.Conv2d, nn.Linear, Linear, Site)  # or a Conv2d that only computes its product in another way
-ENDS = 8  # bits of the pictures at both ends of a network, at least
+ENDS = 8  # bits of the images at both ends of a network, at least
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Plan:
 
         Args:
             rounding: of the network's architecture.
-            bits: of activations; the picture that comes in and the one that goes out have 8 at least.
+            bits: of activations; the image that comes in and the one that goes out have 8 at least.
             maps: options of the ranges of maps of features: those of the method (`Method.maps`).
             weight: bits of weights, by default as many as activations have.
             symmetric: whether weights get symmetric grids, which engines multiply in integers.

@@ -9,21 +9,21 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from sharpbit.quant import balance as balancing
-from sharpbit.quant import compensate as compensating
 from sharpbit.quant import core
-from sharpbit.quant import finish as finishing
-from sharpbit.quant import pixel_aware as pixels
-from sharpbit.quant import refine as refining
 from sharpbit.quant import refqsr as two_pass
 from sharpbit.quant.core import METHODS
-from sharpbit.quant.finish import Finish
 from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
 from sharpbit.quant.layers import rounding
-from sharpbit.quant.pixel_aware import PixelAware
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refine import Refinement
+from sharpbit.quant.ptq import boundary_refinement as refining
+from sharpbit.quant.ptq import compensated_rounding as compensating
+from sharpbit.quant.ptq import equalize as balancing
+from sharpbit.quant.ptq import last_layer as finishing
+from sharpbit.quant.ptq import pixel_aware as pixels
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.quant.ptq.last_layer import Finish
+from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.quant.refqsr import TwoPass
 
 Entry = Mapping[str, Any]
@@ -71,46 +71,46 @@ def refqsr(model: M, how: TwoPass) -> M:
 
 
 def calibrate(model: M, batches: Iterable[Tensor], progress: Progress = None) -> M:
-    """The quantized model with ranges that saw these pictures. See `sharpbit.quant.core.calibrate`."""
+    """The quantized model with ranges that saw these images. See `sharpbit.quant.core.calibrate`."""
     net = copy.deepcopy(model.net)
     count = core.calibrate(net, batches, progress)
     return _grown(model, net, {"verb": "calibrate", "batches": count})
 
 
-def balance(model: M, pictures: Tensor, progress: Progress = None) -> M:
-    """The quantized model with scaled channels where that helps. See `sharpbit.quant.balance.balance`."""
+def balance(model: M, images: Tensor, progress: Progress = None) -> M:
+    """The quantized model with scaled channels where that helps. See `sharpbit.quant.ptq.equalize.balance`."""
     net = copy.deepcopy(model.net)
-    layers = balancing.balance(net, pictures, progress)
+    layers = balancing.balance(net, images, progress)
     return _grown(model, net, {"verb": "balance", "layers": layers})
 
 
-def compensate(model: M, pictures: Tensor, progress: Progress = None) -> M:
-    """The calibrated model with weights rounded together. See `sharpbit.quant.compensate.compensate`."""
+def compensate(model: M, images: Tensor, progress: Progress = None) -> M:
+    """The calibrated model with weights rounded together. See `sharpbit.quant.ptq.compensated_rounding.compensate`."""
     net = copy.deepcopy(model.net)
-    layers = compensating.compensate(net, pictures, progress)
+    layers = compensating.compensate(net, images, progress)
     return _grown(model, net, {"verb": "compensate", "layers": layers})
 
 
-def refine(model: M, teacher: nn.Module, pictures: Tensor, how: Refinement, progress: Progress = None) -> M:
-    """The calibrated model with bounds that learned from a float network. See `sharpbit.quant.refine.refine`."""
+def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progress: Progress = None) -> M:
+    """The calibrated model with refined bounds. See `sharpbit.quant.ptq.boundary_refinement.refine`."""
     net = copy.deepcopy(model.net)
-    losses = refining.refine(net, teacher, pictures, how, progress)
+    losses = refining.refine(net, teacher, images, how, progress)
     return _grown(model, net, {"verb": "refine", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []})
 
 
-def pixel_aware(model: M, teacher: nn.Module, pictures: Tensor, how: PixelAware, progress: Progress = None) -> M:
-    """The same in the manner of PTQ4SR. See `sharpbit.quant.pixel_aware.pixel_aware`."""
+def pixel_aware(model: M, teacher: nn.Module, images: Tensor, how: PixelAware, progress: Progress = None) -> M:
+    """The same in the manner of PTQ4SR. See `sharpbit.quant.ptq.pixel_aware.pixel_aware`."""
     net = copy.deepcopy(model.net)
-    losses = pixels.pixel_aware(net, teacher, pictures, how, progress)
+    losses = pixels.pixel_aware(net, teacher, images, how, progress)
     entry = {"verb": "pixel_aware", **asdict(how), "losses": [losses[0], losses[-1]] if losses else []}
     return _grown(model, net, entry)
 
 
-def finish(model: M, teacher: nn.Module, pictures: Tensor, how: Finish | None = None, progress: Progress = None) -> M:
-    """The calibrated model with a last layer that learned from a float network. See `sharpbit.quant.finish.finish`."""
+def finish(model: M, teacher: nn.Module, images: Tensor, how: Finish | None = None, progress: Progress = None) -> M:
+    """The calibrated model with a reconstructed last layer. See `sharpbit.quant.ptq.last_layer.finish`."""
     net = copy.deepcopy(model.net)
     how = how or Finish()
-    layers, losses = finishing.finish(net, teacher, pictures, how, progress)
+    layers, losses = finishing.finish(net, teacher, images, how, progress)
     entry = {"verb": "finish", **asdict(how), "layers": layers, "losses": [losses[0], losses[-1]] if losses else []}
     return _grown(model, net, entry)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sharpbit import parallel
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
-from sharpbit.recipe.kitchen import SHARED, VERBS, Kitchen, Result
+from sharpbit.recipe.runner import SHARED, VERBS, Kitchen, Result
 from sharpbit.recipe.schema import Expected, FakeQuantize, Form, Recipe, RefQSR, Start, Step, checked, fits
+from sharpbit.system import parallel
 from sharpbit.training import Training
 
 __all__ = ["Expected", "FakeQuantize", "Form", "Recipe", "RefQSR", "Start", "Step", "read", "run"]
@@ -67,7 +67,7 @@ def run(
 
     Args:
         path: of the TOML file.
-        data: folder of training pictures, or the pictures themselves.
+        data: folder of training images, or the images themselves.
         out: folder of what comes out; by default `runs/NAME`.
         seed: of everything, instead of the recipe's own.
         device: `cpu`, `cuda` or `cuda:N`.

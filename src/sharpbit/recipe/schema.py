@@ -45,10 +45,10 @@ class FakeQuantize:
         method: of the catalog of methods.
         act: bits of activations, or those to choose from.
         weight: bits of weights.
-        legacy_conv1_float: see `sharpbit.quant.placement`.
+        legacy_conv1_float: see `sharpbit.quant.qat.placement`.
         fixed: see there; 0 is its default.
         options: of the ranges of activations.
-        batches: random crops from the training pictures on which ranges begin, so many batches.
+        batches: random crops from the training images on which ranges begin, so many batches.
         batch: crops in each.
         patch: side of a crop in small pixels.
         limit: of a table of CABM, made from the recipe's start on these crops: mean bits of an entry, see `tabulate`.
@@ -83,7 +83,7 @@ class RefQSR:
         threshold: cosine of patches that are alike; 2 takes any pair in training.
         patch: side of a patch in use.
         options: of the ranges of activations.
-        batches: random crops from the training pictures on which ranges begin, so many batches.
+        batches: random crops from the training images on which ranges begin, so many batches.
         batch: crops in each.
         crop: side of one in small pixels.
         limit: of a table of CABM, see `FakeQuantize`.
@@ -112,7 +112,7 @@ class Form:
     Attributes:
         weights: name of the published file, or `bicubic`.
         parameters: stored values, in thousands.
-        macs: multiply-accumulate operations for a picture of 640x360, in 1e9.
+        macs: multiply-accumulate operations for an image of 640x360, in 1e9.
     """
 
     weights: str
@@ -122,7 +122,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Expected:
-    """Published numbers for a set of test pictures, and how near a measured one must be to be the same.
+    """Published numbers for a set of test images, and how near a measured one must be to be the same.
 
     Attributes:
         psnr: in dB.

@@ -32,7 +32,7 @@ def fused(net: nn.Module) -> nn.Module:
 
 
 def traced(net: nn.Module) -> fx.GraphModule:
-    """The graph of what `net`, fused, does for a picture; each layer of torch.nn is one node.
+    """The graph of what `net`, fused, does for an image; each layer of torch.nn is one node.
 
     Raises:
         ReparameterizeError: its forward decides by values, or otherwise cannot be traced.

@@ -1,7 +1,7 @@
 """A network as one chain of layers, each a convolution and a PReLU: what `signals` describe, laid out.
 
 Streams that run side by side become channels of one layer; what skips layers passes them as channels that are copied.
-Two forms: `plain` keeps the shortcut of the picture around the whole chain as an addition, and leaves clipping to a
+Two forms: `plain` keeps the shortcut of the image around the whole chain as an addition, and leaves clipping to a
 clamp; `et` (the equivalent transformation of Chao et al., CVPR 2023) is convolution and ReLU or PReLU alone.
 """
 
@@ -38,7 +38,7 @@ class Chain:
     Attributes:
         stages: the layers.
         scale: of the pixel shuffle.
-        skip: whether the picture, each channel repeated, is added before the pixel shuffle.
+        skip: whether the image, each channel repeated, is added before the pixel shuffle.
         clamp: whether the result is clamped to `[0, 1]`.
     """
 
@@ -49,7 +49,7 @@ class Chain:
 
 
 def chain(net: nn.Module, form: str = "plain") -> Chain:
-    """The chain that computes what `net` does with a picture in `[0, 1]`, the result clipped to `[0, 1]`.
+    """The chain that computes what `net` does with an image in `[0, 1]`, the result clipped to `[0, 1]`.
 
     Args:
         net: maps `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
@@ -82,10 +82,10 @@ def _result(net: nn.Module) -> Value:
     """What comes out of `net`, before it is clipped and shuffled into pixels."""
     result = unclipped(follow(net))
     if not result.terms:
-        raise ReparameterizeError(f"{type(net).__name__} does not look at the picture")
+        raise ReparameterizeError(f"{type(net).__name__} does not look at the image")
     if len(result.bias) != 3 * result.shuffle**2:
         raise ReparameterizeError(
-            f"{type(net).__name__} gives {len(result.bias)} channels before the pixel shuffle; a picture of three"
+            f"{type(net).__name__} gives {len(result.bias)} channels before the pixel shuffle; an image of three"
             f" channels, {result.shuffle} times as large, needs {3 * result.shuffle**2}"
         )
     return result
@@ -166,7 +166,7 @@ def _spare(made: list[Signal], kept: list[Signal], aligned: int) -> int:
 
 
 def _without_skip(result: Value) -> Value | None:
-    """The rest of `result`, if it is a sum of the repeated picture and something else."""
+    """The rest of `result`, if it is a sum of the repeated image and something else."""
     for signal, weight in result.terms.items():
         times = result.shuffle**2
         anchor = kernels.repeat(signal.channels, times, side=1).double()

@@ -22,7 +22,7 @@ from sharpbit.reparam.signals import Value
 
 
 def follow(net: nn.Module, channels: int = 3) -> Value:
-    """What `net` computes of a picture with `channels` channels.
+    """What `net` computes of an image with `channels` channels.
 
     Raises:
         ReparameterizeError: names the first piece that the algebra does not know, and where it is.
@@ -35,10 +35,10 @@ def follow(net: nn.Module, channels: int = 3) -> Value:
         if node.op == "placeholder":
             if known:
                 raise ReparameterizeError(f"{name} has more than one input; {node.name} is the second")
-            known[node] = sig.picture(channels)
+            known[node] = sig.image(channels)
         elif node.op == "output":
             if not isinstance(arguments[0], Value):
-                raise ReparameterizeError(f"{name} gives {type(arguments[0]).__name__}, not one picture")
+                raise ReparameterizeError(f"{name} gives {type(arguments[0]).__name__}, not one image")
             return arguments[0]
         else:
             known[node] = _applied(graph, name, node, arguments, options)

@@ -45,7 +45,7 @@ def of(conv: nn.Module) -> Kernel:
     if conv.stride != (1, 1) or not keeps or conv.padding_mode != "zeros":
         raise ReparameterizeError(
             f"a convolution {height}x{width} with stride {conv.stride}, padding {conv.padding} ({conv.padding_mode})"
-            f" and dilation {conv.dilation} does not keep the size with zeros around the picture"
+            f" and dilation {conv.dilation} does not keep the size with zeros around the image"
         )
     weight = conv.weight.detach()
     side = max(reach) + 1
@@ -62,13 +62,13 @@ def of_transposed(conv: nn.ConvTranspose2d) -> Kernel:
     Output pixel `stride * i + a` reads input `i + d` through tap `a + padding - stride * d`.
 
     Raises:
-        ReparameterizeError: it does not enlarge by exactly its stride, or has groups or dilation.
+        ReparameterizeError: it does not upscale by exactly its stride, or has groups or dilation.
     """
     (size, _), (stride, _), padding = conv.kernel_size, conv.stride, int(conv.padding[0])
     square = all(len(set(pair)) == 1 for pair in (conv.kernel_size, conv.stride, conv.padding, conv.output_padding))
-    enlarges = size + conv.output_padding[0] - 2 * padding == stride
-    if not (square and enlarges and conv.groups == 1 and conv.dilation == (1, 1)):
-        raise ReparameterizeError("a transposed convolution that does not enlarge by exactly its stride")
+    upscales = size + conv.output_padding[0] - 2 * padding == stride
+    if not (square and upscales and conv.groups == 1 and conv.dilation == (1, 1)):
+        raise ReparameterizeError("a transposed convolution that does not upscale by exactly its stride")
     taps = [
         (a, d, a + padding - stride * d)
         for a in range(stride)
@@ -128,7 +128,7 @@ def zeros(inputs: int, outputs: int, side: int = 3) -> Kernel:
 def identity(inputs: int, outputs: int, side: int = 3) -> Tensor:
     """The weight that copies channel i to channel i.
 
-    A ReLU after it changes nothing where the channel is never negative, so such channels (the picture, or what comes
+    A ReLU after it changes nothing where the channel is never negative, so such channels (the image, or what comes
     out of a ReLU) pass any number of layers beside others.
     """
     weight = torch.zeros(outputs, inputs, side, side)

@@ -23,12 +23,12 @@ class Receipt:
     """What was compared, and how far the two are apart.
 
     Attributes:
-        layers: convolutions that run for a picture, before and after.
+        layers: convolutions that run for an image, before and after.
         parameters: stored values, before and after.
-        difference: the largest, over whole pictures, both clipped to `[0, 1]`.
+        difference: the largest, over whole images, both clipped to `[0, 1]`.
         border: the largest in the rows and columns that come from the outermost pixels of the input.
         double: the largest in float64, which is what the weights are apart without the rounding of the arithmetic.
-        sizes: heights and widths of the random pictures tried.
+        sizes: heights and widths of the random images tried.
     """
 
     layers: tuple[int, int]
@@ -53,7 +53,7 @@ class Receipt:
 
 @torch.no_grad()
 def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
-    """Compare two networks on pictures of uniform noise in `[0, 1]`, in float32 on the CPU."""
+    """Compare two networks on images of uniform noise in `[0, 1]`, in float32 on the CPU."""
     generator = torch.Generator().manual_seed(0)
     before, after = (copy.deepcopy(net).cpu().float().eval() for net in (before, after))
     exact_before, exact_after = copy.deepcopy(before).double(), copy.deepcopy(after).double()
@@ -69,7 +69,7 @@ def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
 
 
 def layers(net: nn.Module) -> int:
-    """How many convolutions run for one picture."""
+    """How many convolutions run for one image."""
     with torch.no_grad(), _Convolutions() as seen:
         net(torch.zeros(1, 3, 8, 8))
     return int(seen.count)

@@ -59,7 +59,7 @@ def rewritten(net: nn.Module, *, prelu: bool = True, shuffle: str | None = "tran
     """A copy of `net`, for evaluation, without some operators and with the very same results.
 
     Args:
-        net: maps `(N, 3, H, W)` to a picture; its forward must be traceable.
+        net: maps `(N, 3, H, W)` to an image; its forward must be traceable.
         prelu: write each PReLU as a pair of ReLUs.
         shuffle: write each pixel shuffle as a `transposed` convolution or as `reshape`; None leaves it.
 

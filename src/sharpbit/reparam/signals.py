@@ -1,7 +1,7 @@
 """What a network computes, as convolutions of signals: the algebra that `follow` applies and `chain` lays out.
 
-A `Signal` is what comes out of a non-linear layer (or the picture). Between two non-linear layers everything is a
-`Value`: a sum of convolutions of signals, and a bias. The functions here are exact at the borders of the picture;
+A `Signal` is what comes out of a non-linear layer (or the image). Between two non-linear layers everything is a
+`Value`: a sum of convolutions of signals, and a bias. The functions here are exact at the borders of the image;
 where two convolutions in a row cannot be one, the first becomes a signal of its own, with a slope of one.
 """
 
@@ -22,9 +22,9 @@ class Signal:
     """A value after a PReLU: slope 0 is a ReLU, slope 1 nothing at all.
 
     Attributes:
-        value: what comes before; None for the picture, which lies in `[0, 1]`.
+        value: what comes before; None for the image, which lies in `[0, 1]`.
         slope: for each channel `(C,)`.
-        level: how many layers it is away from the picture.
+        level: how many layers it is away from the image.
         clips: the value that this signal is, clipped to `[0, 1]`, if it is one.
     """
 
@@ -69,7 +69,7 @@ class Value:
         return max((signal.level for signal in self.terms), default=0)
 
 
-def picture(channels: int = 3) -> Value:
+def image(channels: int = 3) -> Value:
     """What goes into a network."""
     return value_of(Signal(None, torch.zeros(channels, dtype=torch.float64)))
 

@@ -1,4 +1,4 @@
-"""Engines that run a model file, one file each: tiles of a picture in, enlarged tiles out, in order."""
+"""Engines that run a model file, one file each: tiles of an image in, upscaled tiles out, in order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import modelfile
-from sharpbit.catalog import Catalog
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.system.catalog import Catalog
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
@@ -33,7 +33,7 @@ class Runtime(Protocol):
         scale: upscaling factor.
         halo: surroundings that a tile needs, in input pixels; None if the network sees everything.
         tile: the only tile side (halo included) that the file accepts; None if any will do.
-        wide: whether the engine bounds its own memory, so that whole rows of a picture are best.
+        wide: whether the engine bounds its own memory, so that whole rows of an image are best.
         samples: uint8 or float32: what tiles hold, in and out.
         precision: of the arithmetic that really runs.
         instruction_set: that runs it, such as `AVX-512 VNNI`; empty where the engine does not say.
@@ -100,14 +100,14 @@ class Counting(Protocol):
 
 @runtime_checkable
 class Whole(Protocol):
-    """A runtime that takes whole pictures for tiles, and cuts them itself."""
+    """A runtime that takes whole images for tiles, and cuts them itself."""
 
     def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
-        """Get ready for a picture.
+        """Get ready for an image.
 
         Args:
             side: of its patches; None is what the model has by default.
-            progress: called with the share of the picture that each piece of work makes up.
+            progress: called with the share of the image that each piece of work makes up.
         """
 
 

@@ -43,7 +43,7 @@ class GraphRuntime(ABC):
         self.threads = threads or available_cpus()
         self.header = header or modelfile.read(self.path, verify=True)
         if self.path.suffix.lower() == ".safetensors":
-            raise ModelError(f"{self.path} holds weights to train with; to enlarge pictures export it as .onnx first")
+            raise ModelError(f"{self.path} holds weights to train with; to upscale images export it as .onnx first")
         self.samples: DTypeLike = np.float32
         self.notes: tuple[str, ...] = ()
         self.tile: int | None = None
@@ -91,9 +91,7 @@ class GraphRuntime(ABC):
         else:
             sides = [side for side in shape[2:] if isinstance(side, int)]
             if len(set(sides)) == 2 or len(sides) == 1:
-                raise ModelError(
-                    f"{self.path} takes pictures of {shape[3]}x{shape[2]} only; a fixed size must be square"
-                )
+                raise ModelError(f"{self.path} takes images of {shape[3]}x{shape[2]} only; a fixed size must be square")
             self.tile = sides[0] if sides else None
         if self.header is not None:
             self.scale, self.halo = self.header.scale, self.header.halo
@@ -107,7 +105,7 @@ class GraphRuntime(ABC):
         whole = is_integer(self.header)
         channels = -1 if whole else 1
         if kind is None or (kind == np.uint8) != whole or len(shape) != 4 or shape[channels] != 3 or _other(shape[0]):
-            form = "one picture of bytes (1, height, width, 3)" if whole else "one float picture (1, 3, height, width)"
+            form = "one image of bytes (1, height, width, 3)" if whole else "one float image (1, 3, height, width)"
             raise ModelError(f"{self.path} takes {name} {list(shape)}; expected is {form}")
 
     def _raw(self, tile: Samples) -> Samples:
@@ -123,7 +121,7 @@ class GraphRuntime(ABC):
         if not isinstance(out, np.ndarray) or out.ndim != 4 or out.shape[:: 1 if planar else 3][:2] != (1, 3):
             seen = getattr(out, "shape", type(out).__name__)
             form = "(1, 3, height, width)" if planar else "(1, height, width, 3)"
-            raise ModelError(f"{self.path.name} gives {seen} where a picture {form} is expected")
+            raise ModelError(f"{self.path.name} gives {seen} where an image {form} is expected")
         return np.asarray(out[0].transpose(1, 2, 0), np.float32) if planar else np.asarray(out[0], np.uint8)
 
 

@@ -42,52 +42,52 @@ def probe(run: Callable[[Tensor], Samples], name: str, tile: int | None) -> Foun
         ModelError: it is no plain RGB upscaler.
     """
     side = tile or 64
-    picture = _picture(side)
-    out = run(picture)
+    image = _image(side)
+    out = run(image)
     scale = out.shape[0] // side
     if scale not in _SCALES or out.shape != (side * scale, side * scale, 3):
         raise ModelError(
             f"{name} turns {side}x{side} into {out.shape[1]}x{out.shape[0]}, which is no upscaling by a whole factor"
         )
-    white = _white(run, name, picture, scale)
-    radius = _radius(run, picture * white, scale, side if tile else 96)
-    seen = "sees the whole picture" if radius is None else f"sees {radius} pixels around each"
+    white = _white(run, name, image, scale)
+    radius = _radius(run, image * white, scale, side if tile else 96)
+    seen = "sees the whole image" if radius is None else f"sees {radius} pixels around each"
     words = f"by trial it is x{scale}, for values 0 to {white:g}, and {seen}"
     return Found(scale, None if radius is None else radius + 4, white, words)
 
 
-def _picture(side: int) -> Tensor:
+def _image(side: int) -> Tensor:
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
     waves = [0.5 + 0.2 * np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 2), (2, -1), (3, 1))]
     return np.stack(waves, -1).astype(np.float32)
 
 
-def _white(run: Callable[[Tensor], Samples], name: str, picture: Tensor, scale: int) -> float:
+def _white(run: Callable[[Tensor], Samples], name: str, image: Tensor, scale: int) -> float:
     def error(white: float) -> float:
-        out = run(picture * np.float32(white)) / np.float32(white)
-        small = out.reshape(len(picture), scale, len(picture), scale, 3).mean((1, 3))
-        value = float(np.abs(small - picture).mean())
+        out = run(image * np.float32(white)) / np.float32(white)
+        small = out.reshape(len(image), scale, len(image), scale, 3).mean((1, 3))
+        value = float(np.abs(small - image).mean())
         return value if np.isfinite(value) else float("inf")
 
     errors = {white: error(white) for white in (1.0, 255.0)}
     best = min(errors, key=lambda white: errors[white])
     if errors[best] > 0.1:
         raise ModelError(
-            f"{name} does not give back the colours of a test picture, neither for values 0 to 1 nor for 0 to 255; it"
+            f"{name} does not give back the colours of a test image, neither for values 0 to 1 nor for 0 to 255; it"
             " is no plain RGB upscaler"
         )
     return best
 
 
-def _radius(run: Callable[[Tensor], Samples], picture: Tensor, scale: int, side: int) -> int | None:
-    """How far a changed pixel reaches, in input pixels, in a picture of `side`; None if to its edges."""
-    missing = side - len(picture)
-    picture = np.pad(picture, ((0, missing), (0, missing), (0, 0)), mode="symmetric")
+def _radius(run: Callable[[Tensor], Samples], image: Tensor, scale: int, side: int) -> int | None:
+    """How far a changed pixel reaches, in input pixels, in an image of `side`; None if to its edges."""
+    missing = side - len(image)
+    image = np.pad(image, ((0, missing), (0, missing), (0, 0)), mode="symmetric")
     centre, radius = side // 2, 0
-    before = run(picture)
+    before = run(image)
     for sign in (1.0, -1.0):
-        changed = picture.copy()
-        changed[centre, centre] += sign * 0.5 * picture.mean()
+        changed = image.copy()
+        changed[centre, centre] += sign * 0.5 * image.mean()
         differs = (run(changed) != before).any(-1)
         rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
         if len(rows):

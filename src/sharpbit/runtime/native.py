@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit import integer
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.integer import Bytes, IntegerChain
+from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.integer_chain import Bytes, IntegerChain
 from sharpbit.runtime import available_cpus, checked_device
 
 ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below
@@ -37,7 +37,7 @@ class NativeRuntime:
 
     Args:
         chain: what to run.
-        threads: how many may work on one picture, 1 to 256; None: every core that the process may use.
+        threads: how many may work on one image, 1 to 256; None: every core that the process may use.
         halo: surroundings that a tile needs, in input pixels; None: one for each layer.
         instruction_set: one of `instruction_sets()`; None: the fastest.
 
@@ -80,20 +80,20 @@ class NativeRuntime:
         for tile in tiles:
             yield self.run(tile)
 
-    def run(self, picture: Bytes, out: Bytes | None = None) -> Bytes:
-        """Enlarge one picture; may be called from several threads at once.
+    def run(self, image: Bytes, out: Bytes | None = None) -> Bytes:
+        """Upscale one image; may be called from several threads at once.
 
         Args:
-            picture: `(h, w, 3)` uint8, sides up to 65535. Rows may lie apart from each other.
+            image: `(h, w, 3)` uint8, sides up to 65535. Rows may lie apart from each other.
             out: `(h * scale, w * scale, 3)` uint8 to write into, with contiguous rows; None: a new array.
 
         Raises:
-            UsageError: a picture or an `out` that cannot work.
+            UsageError: an image or an `out` that cannot work.
             MemoryError: no memory for what lies between the layers.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise UsageError(f"the native engine takes (height, width, 3) uint8, not {picture.shape} {picture.dtype}")
-        height, width = picture.shape[:2]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"the native engine takes (height, width, 3) uint8, not {image.shape} {image.dtype}")
+        height, width = image.shape[:2]
         if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
             raise UsageError(f"the native engine takes sides of 1 to {MAX_SIDE} pixels, not {width}x{height}")
         shape = (height * self.scale, width * self.scale, 3)
@@ -103,21 +103,21 @@ class NativeRuntime:
             raise UsageError(
                 f"out must be {shape} uint8, writable, with contiguous rows; it is {out.shape} {out.dtype}"
             )
-        elif np.may_share_memory(picture, out):
-            raise UsageError("out must not share memory with the picture")
-        if not _rows(picture):
-            picture = np.ascontiguousarray(picture)
-        self._run(picture, out)
+        elif np.may_share_memory(image, out):
+            raise UsageError("out must not share memory with the image")
+        if not _rows(image):
+            image = np.ascontiguousarray(image)
+        self._run(image, out)
         return out
 
-    def _run(self, picture: Bytes, out: Bytes) -> None:
+    def _run(self, image: Bytes, out: Bytes) -> None:
         library, job = self._library, ctypes.c_void_p()
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         try:  # whatever happens: nobody may work on the arrays any more when this function ends
             state = library.sb_start(
                 self._chain,
-                picture.ctypes.data,
-                max(picture.strides[0], 3 * width),  # numpy gives a single row any stride
+                image.ctypes.data,
+                max(image.strides[0], 3 * width),  # numpy gives a single row any stride
                 out.ctypes.data,
                 max(out.strides[0], 3 * width * self.scale),
                 height,
@@ -133,7 +133,7 @@ class NativeRuntime:
         finally:
             library.sb_free(job)
         if state == _ERROR_MEMORY:
-            raise MemoryError(f"no memory to enlarge {width}x{height} pixels")
+            raise MemoryError(f"no memory to upscale {width}x{height} pixels")
         if state != _DONE:
             raise RuntimeError(f"the native engine answered {state}")
 

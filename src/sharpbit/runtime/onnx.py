@@ -19,7 +19,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._passes import PassesRuntime
+from sharpbit.runtime._twopass import PassesRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -80,16 +80,16 @@ class OnnxPasses(PassesRuntime):
         self._one_by_one = inputs[1].shape[0] == 1  # in a pair, as its networks were exported
         self._nothing = {item.name: np.zeros((0, item.shape[1], 1, 1), np.float32) for item in inputs[2:]}
 
-    def ask(self, task: int, picture: Array, features: Sequence[Array]) -> list[Array]:
+    def ask(self, task: int, image: Array, features: Sequence[Array]) -> list[Array]:
         """See `PassesRuntime`."""
-        if self._one_by_one and len(picture) > 1:
-            single = [self.ask(task, picture[k : k + 1], features) for k in range(len(picture))]
+        if self._one_by_one and len(image) > 1:
+            single = [self.ask(task, image[k : k + 1], features) for k in range(len(image))]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         given = dict(zip(self._nothing, features, strict=True)) if features else self._nothing
         try:
-            return list(self._session.run(None, {"task": np.array(task), "picture": picture, **given}))
+            return list(self._session.run(None, {"task": np.array(task), "picture": image, **given}))
         except Exception as error:  # the engine's own exception types share no base class
-            raise ModelError(f"{self.path.name} could not run patches {picture.shape}: {first_line(error)}") from None
+            raise ModelError(f"{self.path.name} could not run patches {image.shape}: {first_line(error)}") from None
 
 
 def _executed(plan: Path) -> str:

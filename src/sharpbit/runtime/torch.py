@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
-from sharpbit.clusters.classifier import embedded
 from sharpbit.errors import MissingExtra, UsageError
-from sharpbit.passes import QUERY, REFERENCE, VECTORS, Floats
 from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
-from sharpbit.runtime._passes import PassesRuntime
+from sharpbit.runtime._twopass import PassesRuntime
+from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.schedule import QUERY, REFERENCE, VECTORS, Floats
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -45,7 +45,7 @@ class TorchRuntime:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         import torch
 
-        from sharpbit.cost.spending import widths
+        from sharpbit.cost.per_patch import widths
         from sharpbit.model import load
         from sharpbit.nn import receptive_field
         from sharpbit.quant.adaptive import Context
@@ -90,7 +90,7 @@ class TorchRuntime:
 
     def counted(self, tile: Samples) -> tuple[Samples, Spent]:
         """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
-        from sharpbit.cost.spending import Spending
+        from sharpbit.cost.per_patch import Spending
 
         with self._one:
             if self._spending is None:
@@ -110,17 +110,17 @@ class TorchPasses(PassesRuntime):
         net = opened.model.net.eval()
         self._parts = {REFERENCE: ReferencePass(net), QUERY: QueryPass(net)}
 
-    def ask(self, task: int, picture: Floats, features: Sequence[Floats]) -> list[Floats]:
+    def ask(self, task: int, image: Floats, features: Sequence[Floats]) -> list[Floats]:
         """See `PassesRuntime`."""
         import torch
 
         if task == VECTORS:
-            pixels = np.rint(picture.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+            pixels = np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
             return [embedded().vectors(list(pixels))[:, :, None, None]]
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode():
-            given = [torch.tensor(x, device=self.device) for x in (picture, *features)]
+            given = [torch.tensor(x, device=self.device) for x in (image, *features)]
             out = self._parts[task].to(self.device)(*given)
         return [x.float().cpu().numpy() for x in ((out,) if isinstance(out, torch.Tensor) else out)]
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from sharpbit import parallel
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
@@ -24,8 +23,9 @@ from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
 from sharpbit.quant.refqsr import by_role, roles_of
+from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
-from sharpbit.training.losses import LOSSES, edge_loss, lesson, picture_loss
+from sharpbit.training.losses import LOSSES, edge_loss, image_loss, lesson
 from sharpbit.training.settings import Training
 
 __all__ = ["Training", "edge_loss", "train"]
@@ -49,7 +49,7 @@ def train(
 
     Args:
         model: where to start.
-        pairs: the pictures; moved nowhere, so they should be on `device`. A network in two passes takes `Matched` ones,
+        pairs: the images; moved nowhere, so they should be on `device`. A network in two passes takes `Matched` ones,
             `batch` pairs of a reference and a query a step, and the losses of both are added.
         how: the plan.
         out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
@@ -60,8 +60,8 @@ def train(
         stop_after: stop, with a checkpoint, after this many steps of this call.
         quiet: show no progress bar.
 
-    Started by `torchrun` (see `sharpbit.parallel`), each process computes its part of every batch and the first one
-    writes; the result is that of one process, but for rounding.
+    Started by `torchrun` (see `sharpbit.system.parallel`), each process computes its part of every batch and the first
+    one writes; the result is that of one process, but for rounding.
 
     Raises:
         UsageError: a plan that cannot work, or a checkpoint of another plan.
@@ -101,7 +101,7 @@ def train(
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 terms = []
                 for low, high in by_role(net, small, large):
-                    terms.append(picture_loss(net, low, high, how, loss_of) + taught(low))
+                    terms.append(image_loss(net, low, high, how, loss_of) + taught(low))
                     if method and method.loss:
                         terms.append(how.own_loss * method.loss(net))
                 loss = torch.stack(terms).sum()
@@ -160,7 +160,7 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
     if teacher is not None and teacher.arch.name != model.arch.name:
         raise UsageError(f"the teacher is a {teacher.arch.name}, and the network that learns a {model.arch.name}")
     if teacher is not None and teacher.scale != model.scale:
-        raise UsageError(f"the teacher enlarges {teacher.scale} times, and the network that learns {model.scale} times")
+        raise UsageError(f"the teacher upscales {teacher.scale} times, and the network that learns {model.scale} times")
     ranges = [
         (name, own)
         for name, part in model.net.named_modules()
@@ -178,7 +178,7 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
     if isinstance(pairs, Matched) != (roles_of(model.net) is not None):
         raise UsageError("a network in two passes, and only such a one, is trained on crops that match in pairs")
     if pairs.scale != model.scale:
-        raise UsageError(f"the pictures were prepared for x{pairs.scale} and the network is x{model.scale}")
+        raise UsageError(f"the images were prepared for x{pairs.scale} and the network is x{model.scale}")
     if how.low_weight and how.edge_weight:
         raise UsageError("edge_weight is for networks of one stream; leave out low_weight or edge_weight")
     if how.low_weight and not hasattr(model.net, "streams"):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sharpbit.atomic import open_atomic
 from sharpbit.errors import UsageError
+from sharpbit.system.atomic import open_atomic
 from sharpbit.training.settings import Training
 
 

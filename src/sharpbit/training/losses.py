@@ -1,4 +1,4 @@
-"""What training makes smaller: distances of pictures and of their edges, and from what a teacher makes of them."""
+"""What training makes smaller: distances of images and of their edges, and from what a teacher makes of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": 
 
 
 def edge_loss(result: Tensor, large: Tensor) -> Tensor:
-    """How far the edges of two pictures `(N, 3, H, W)` are apart: Charbonnier distance of their Laplacians.
+    """How far the edges of two images `(N, 3, H, W)` are apart: Charbonnier distance of their Laplacians.
 
-    A Laplacian is what a picture loses by a step of the Gaussian pyramid down and up. Source: `EdgeLoss` in
+    A Laplacian is what an image loses by a step of the Gaussian pyramid down and up. Source: `EdgeLoss` in
     `basicsr/losses/basic_loss.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR.
     """
     difference = _laplacian(result - large)  # it is linear
@@ -41,8 +41,8 @@ def _blurred(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
 
 
-def picture_loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
-    """How far what `net` makes of small pictures is from the large ones, by the settings and one of `LOSSES`."""
+def image_loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
+    """How far what `net` makes of LR images is from the large ones, by the settings and one of `LOSSES`."""
     if not how.low_weight:
         result = net(small).float()
         loss = loss_of(how.white * result, how.white * large)
@@ -53,7 +53,7 @@ def picture_loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, lo
 
 @contextmanager
 def lesson(net: nn.Module, teacher: Model | None, how: Training, device: str) -> Iterator[Callable[[Tensor], Tensor]]:
-    """The loss by what the teacher makes of the small pictures that `net` has just seen; 0 without one."""
+    """The loss by what the teacher makes of the LR images that `net` has just seen; 0 without one."""
     if teacher is None:
         yield lambda small: small.new_zeros(())
         return

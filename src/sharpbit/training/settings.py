@@ -25,9 +25,9 @@ class Training:
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
             counts from 1 and releases it just before step 100,000).
-        white: what the loss of the picture takes white for; the papers on quantization-aware training have 255, and
+        white: what the loss of the image takes white for; the papers on quantization-aware training have 255, and
             the weights of the other terms are meant for that.
-        distill: weight of `attention_transfer` from the teacher, of the feature before the picture is enlarged.
+        distill: weight of `attention_transfer` from the teacher, of the feature before the image is upscaled.
         distill_blocks: the same of the result of every block.
         own_loss: weight of what a quantization method itself adds to the loss (CADyQ for bits, DDTB for gates), as a
             multiple of the published one.

@@ -12,7 +12,7 @@ from sharpbit.modelfile import Header
 
 FOLDER = Path(__file__).parent / "models"
 DEFAULT = "clean-balanced"
-DEEP = "clean-float"  # the default for pictures of more than 8 bits
+DEEP = "clean-float"  # the default for images of more than 8 bits
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +50,7 @@ def for_scale(scale: int, deep: bool = False) -> str | None:
 
     Args:
         scale: upscaling factor.
-        deep: for pictures of more than 8 bits.
+        deep: for images of more than 8 bits.
     """
     names = [f"x{scale}-{kind}" for kind in ((DEEP, DEFAULT) if deep else (DEFAULT, DEEP))]
     return next((name for name in names if name in models()), None)

@@ -3,7 +3,7 @@
 Four ideas, in the order in which they are applied; `bench/lossless.py` prints what each of them buys.
 
 1. A scale per channel. After a ReLU it is free: it is folded into the weights before and after.
-2. The picture is carried, not filtered. Such networks pass the picture through all layers in three channels, and to
+2. The image is carried, not filtered. Such networks pass the image through all layers in three channels, and to
    round these again in every layer is nearly all that is lost. Here they hold the bytes themselves, copied exactly,
    and what the float network did to them on the way is left to the other weights.
 3. Every layer is fitted by least squares to what the float layer gives, from the rounded inputs that it really gets;
@@ -19,41 +19,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
-from sharpbit.integer import MAX_CHANNELS, MAX_LAYERS, IntegerChain
-from sharpbit.progress import Progress
+from sharpbit.modelfile.integer_chain import MAX_CHANNELS, MAX_LAYERS, IntegerChain
 from sharpbit.quant.lossless.fitting import fitted, ranges
 from sharpbit.quant.lossless.rounding import rounded, run_layer
 from sharpbit.quant.lossless.stage import Settings
 from sharpbit.quant.lossless.tuning import tuned
 from sharpbit.reparam.chain import Chain
+from sharpbit.system.progress import Progress
 
-__all__ = ["Settings", "check_pictures", "quantize_chain", "run"]
+__all__ = ["Settings", "check_images", "quantize_chain", "run"]
 
-FEW = 100  # pictures that least squares see
+FEW = 100  # images that least squares see
 
 
 @torch.no_grad()
 def quantize_chain(
-    chain: Chain, pictures: Tensor, settings: Settings | None = None, *, progress: Progress | None = None
+    chain: Chain, images: Tensor, settings: Settings | None = None, *, progress: Progress | None = None
 ) -> IntegerChain:
-    """The integer chain that does what `chain` does with pictures like these.
+    """The integer chain that does what `chain` does with images like these.
 
     Args:
         chain: convolutions of at most 3x3 and ReLU, without a skip (`sharpbit.reparam.chain.relu_chain`); the result is
             clipped to `[0, 1]`.
-        pictures: `(N, 3, h, w)` uint8, small pictures such as the network will get.
+        images: `(N, 3, h, w)` uint8, LR images such as the network will get.
         settings: how much work is done.
         progress: called with a word, what is done of it, and how much there is.
 
     Raises:
-        QuantizeError: a chain that eight bits cannot hold, or pictures that say nothing.
+        QuantizeError: a chain that eight bits cannot hold, or images that say nothing.
     """
     settings = settings or Settings()
     progress = progress or (lambda word, done, total: None)
     layers = _layers(chain)
-    check_pictures(pictures)
+    check_images(images)
     generator = torch.Generator().manual_seed(settings.seed)
-    bytes_in = pictures.float()
+    bytes_in = images.float()
     few = bytes_in[torch.randperm(len(bytes_in), generator=generator)[:FEW]]
     stages = fitted(layers, few, ranges(layers, bytes_in), settings, progress)
     if settings.steps:
@@ -69,24 +69,24 @@ def run(chain: IntegerChain, x: Tensor) -> Tensor:
     return x
 
 
-def check_pictures(pictures: Tensor) -> None:
+def check_images(images: Tensor) -> None:
     """Refuse what nothing can be calibrated on.
 
     Raises:
         QuantizeError: not `(N, 3, h, w)` bytes, or flat.
     """
-    if pictures.dtype != torch.uint8 or pictures.dim() != 4 or pictures.shape[1] != 3 or not len(pictures):
-        raise QuantizeError(f"calibration takes (N, 3, h, w) bytes, not {tuple(pictures.shape)} {pictures.dtype}")
-    if float(pictures.float().std()) < 1:
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3 or not len(images):
+        raise QuantizeError(f"calibration takes (N, 3, h, w) bytes, not {tuple(images.shape)} {images.dtype}")
+    if float(images.float().std()) < 1:
         raise QuantizeError(
-            "the calibration pictures are flat, and tell nothing of what the network will see; give photographs"
+            "the calibration images are flat, and tell nothing of what the network will see; give photographs"
         )
 
 
 def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
     """Weight and bias of every layer in float64, 1x1 widened to 3x3."""
     if chain.skip:
-        raise QuantizeError("the chain adds the picture at its end; write it as convolutions alone (relu_chain)")
+        raise QuantizeError("the chain adds the image at its end; write it as convolutions alone (relu_chain)")
     if not 1 <= len(chain.stages) <= MAX_LAYERS:
         raise QuantizeError(f"the chain has {len(chain.stages)} layers; an integer chain has 1 to {MAX_LAYERS}")
     layers = []

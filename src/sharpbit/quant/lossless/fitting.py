@@ -1,4 +1,4 @@
-"""The float layers in bytes: a scale for each channel, the picture carried, and each layer fitted to the float one."""
+"""The float layers in bytes: a scale for each channel, the image carried, and each layer fitted to the float one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
-from sharpbit.progress import Progress
 from sharpbit.quant.lossless.least_squares import nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, Settings, Stage, copying, in_bytes
+from sharpbit.system.progress import Progress
 
 
 def ranges(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
@@ -22,13 +22,13 @@ def ranges(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
             torch.maximum(top, y.amax((0, 2, 3)).double(), out=top)
     for top in tops:
         if not bool(torch.isfinite(top).all()):
-            raise QuantizeError("the network gives values beyond all bounds for the calibration pictures")
+            raise QuantizeError("the network gives values beyond all bounds for the calibration images")
         top.clamp_(min=max(float(top.max()) * 1e-3, 1e-6))  # a channel that never fires still needs a scale
     return tops
 
 
 def _carriers(layers: list[tuple[Tensor, Tensor]]) -> list[tuple[int, ...]]:
-    """The three channels of every hidden layer that hold the picture, if the network has such: they read no others."""
+    """The three channels of every hidden layer that hold the image, if the network has such: they read no others."""
     reads = [(weight != 0).any(3).any(2) for weight, _ in layers[:-1]]
     none: list[tuple[int, ...]] = [()] * len(reads)
     found: list[tuple[int, ...]] = []
@@ -55,7 +55,7 @@ def fitted(
     real, rounded, before = x / TOP, x, ()
     for number, (weight, bias) in enumerate(layers):
         into, out, carried = steps[number], steps[number + 1], carriers[number]
-        if before:  # these inputs are the picture now: what the float network has there, seen as a mixture of it
+        if before:  # these inputs are the image now: what the float network has there, seen as a mixture of it
             weight = weight.clone()
             weight[:, before] = torch.einsum("ocyx,cd->odyx", weight[:, before], _mixture(real[:, before], x / TOP))
         out[list(carried)] = 1 / TOP
@@ -73,8 +73,8 @@ def fitted(
     return stages
 
 
-def _mixture(real: Tensor, picture: Tensor) -> Tensor:
-    """The 3x3 matrix by which three channels follow the colours of the picture best, a constant aside: `(3, 3)`."""
-    y, x = (part.transpose(0, 1).flatten(1).double() for part in (real, picture))
+def _mixture(real: Tensor, image: Tensor) -> Tensor:
+    """The 3x3 matrix by which three channels follow the colours of the image best, a constant aside: `(3, 3)`."""
+    y, x = (part.transpose(0, 1).flatten(1).double() for part in (real, image))
     x = torch.cat([x, torch.ones(1, x.shape[1], dtype=x.dtype)])
     return nearest(torch.zeros(3, 4, dtype=x.dtype), x @ x.T / x.shape[1], x @ y.T / x.shape[1])[:, :3]

@@ -1,4 +1,4 @@
-"""Least squares on places in pictures: what a layer gets there, and the kernel that comes nearest to a target."""
+"""Least squares on places in images: what a layer gets there, and the kernel that comes nearest to a target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RIDGE = 1e-4  # how strongly least squares hold on to what they start from, of e
 
 
 def places_of(x: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Random pixels: picture, row, column."""
+    """Random pixels: image, row, column."""
     number, _, height, width = x.shape
     index = torch.randint(number * height * width, (count,), generator=generator)
     return index // (height * width), index // width % height, index % width
@@ -22,9 +22,9 @@ def places_of(x: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor
 def windows(x: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """The 3x3 around each place and a constant one: `(count, channels * 9 + 1)` float64."""
     around = torch.arange(3)
-    picture, row, column = places
+    image, row, column = places
     rows, columns = row[:, None, None] + around[:, None], column[:, None, None] + around
-    cut = F.pad(x, (1, 1, 1, 1))[picture[:, None, None], :, rows, columns]  # (count, 3, 3, channels)
+    cut = F.pad(x, (1, 1, 1, 1))[image[:, None, None], :, rows, columns]  # (count, 3, 3, channels)
     flat = cut.permute(0, 3, 1, 2).flatten(1).double()
     return torch.cat([flat, torch.full((len(flat), 1), TOP, dtype=flat.dtype)], 1)
 

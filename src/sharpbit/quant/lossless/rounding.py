@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.integer import MAX_BIAS, IntegerChain
-from sharpbit.integer import Layer as IntegerLayer
+from sharpbit.modelfile.integer_chain import MAX_BIAS, IntegerChain
+from sharpbit.modelfile.integer_chain import Layer as IntegerLayer
 from sharpbit.nn import byte_layer
-from sharpbit.progress import Progress
 from sharpbit.quant.lossless.least_squares import RIDGE, nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, Settings, Stage, copying, in_bytes
+from sharpbit.system.progress import Progress
 
 LIMIT = 127  # of a weight
 

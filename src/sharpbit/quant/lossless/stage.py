@@ -15,13 +15,13 @@ class Settings:
     """How much work is done.
 
     Attributes:
-        carry: whether the picture is carried as it is, where the network has channels for it.
+        carry: whether the image is carried as it is, where the network has channels for it.
         fit: whether layers are fitted by least squares before their weights are rounded.
         compensate: whether the rounding of a weight is made up by the following ones.
         steps: of tuning; 0 leaves it out.
-        batch: pictures in one step.
+        batch: images in one step.
         rate: of Adam (Kingma and Ba, 2015), in bytes of output that one white coordinate changes by one step.
-        samples: places in the pictures that least squares see.
+        samples: places in the images that least squares see.
         seed: of what is drawn at random.
     """
 
@@ -41,7 +41,7 @@ class Stage:
 
     Attributes:
         kernel: `(out, in * 9 + 1)`: weights, then the bias divided by 255, as if its input were always white.
-        carried: rows that hold the picture itself.
+        carried: rows that hold the image itself.
         moments: mean products of the inputs of `kernel`, `(in * 9 + 1, in * 9 + 1)`.
     """
 
@@ -66,7 +66,7 @@ def in_bytes(stage: Stage, x: Tensor) -> Tensor:
 
 
 def copying(kernel: Tensor, carried: tuple[int, ...], before: tuple[int, ...]) -> Tensor:
-    """The kernel with rows that copy the picture from the channels `before`, or from the picture."""
+    """The kernel with rows that copy the image from the channels `before`, or from the image."""
     kernel = kernel.clone()
     for row, source in zip(carried, before or range(3), strict=False):
         kernel[row] = 0

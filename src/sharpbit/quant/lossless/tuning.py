@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sharpbit.progress import Progress
 from sharpbit.quant.lossless.least_squares import regularized
 from sharpbit.quant.lossless.stage import TOP, Settings, Stage
+from sharpbit.system.progress import Progress
 
 WHITE = 3e-3  # as `RIDGE` where inputs are made white: directions with less than this are followed less
 

@@ -2,8 +2,8 @@
 
 Source: CRAFT, `basicsr/utils/Quantify/observer/dual_clipping.py` of
 AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR. There every candidate rounds the whole tensor; here the
-errors come from prefix sums (`sharpbit.quant.prefix`), with the same result. Where two candidates are the same grid the
-right end is cut; there the published choice depends on the order of its sums, and gives the same grid.
+errors come from prefix sums (`sharpbit.quant.prefix_sums`), with the same result. Where two candidates are the same
+grid the right end is cut; there the published choice depends on the order of its sums, and gives the same grid.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.clipping import Bounds
 from sharpbit.quant.core import Method
-from sharpbit.quant.prefix import Prefix, grid_of
+from sharpbit.quant.prefix_sums import Prefix, grid_of
 
 OBJECTIVES = ("absolute", "frequency")
 Cost = Callable[[Tensor, Tensor], Tensor]
@@ -112,7 +112,7 @@ def of_frequencies(x: Tensor, bits: int) -> Cost:
     """Mean error of the magnitudes of the frequencies of a map `(N, C, H, W)`.
 
     A magnitude is that of the discrete Fourier transform, along each line, of the mean of all channels, summed over the
-    pictures.
+    images.
     """
     if x.dim() != 4:
         raise UsageError(f"the objective 'frequency' is for maps (N, C, H, W), not for a tensor {tuple(x.shape)}")
@@ -126,8 +126,8 @@ def of_frequencies(x: Tensor, bits: int) -> Cost:
 
     def one(step: float, zero: float) -> float:
         means = []
-        for picture in x:  # one at a time, which stays in the cache
-            torch.div(picture, step, out=buffer)
+        for image in x:  # one at a time, which stays in the cache
+            torch.div(image, step, out=buffer)
             means.append(buffer.round_().clamp_(-zero, most - zero).mean(0))
         error = (_magnitudes(torch.stack(means) * step) - wanted).abs() * twice
         return float(error.double().sum()) / (x.shape[-2] * x.shape[-1])

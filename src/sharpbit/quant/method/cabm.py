@@ -132,7 +132,7 @@ class TableContext(Context):
             table: of a trained CADyQ network, or a published one.
             limit: see `Table.cheap`.
             legacy_edge: whether the scores of `table` are those of the published program, and so must be those of the
-                pictures that will be looked up.
+                images that will be looked up.
         """
         self.legacy_edge.fill_(legacy_edge)
         cheap = table.cheap(limit)
@@ -141,19 +141,19 @@ class TableContext(Context):
 
     def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
         """See `Context`."""
-        picture = args[0].detach()
+        image = args[0].detach()
         self.spent = {}
         if not len(self.scores):
             raise UsageError("this network has no table of bits yet; fill one from a trained CADyQ network")
-        if picture.is_meta:  # a picture without values, whose operations are counted
-            self.give(self.options[:1].expand(len(picture), -1))
+        if image.is_meta:  # an image without values, whose operations are counted
+            self.give(self.options[:1].expand(len(image), -1))
             return
-        bytes_ = (picture * 255).round().clamp(0, 255).nan_to_num().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        bytes_ = (image * 255).round().clamp(0, 255).nan_to_num().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         keys = self.scores.tolist()
         legacy = bool(self.legacy_edge)
         places = [keys.index(_at_or_below(keys, _key(edge_score(one, released=legacy)))) for one in bytes_]
         self.give(self.options[places])
-        self.known = torch.isfinite(picture).flatten(1).all(1)
+        self.known = torch.isfinite(image).flatten(1).all(1)
 
     def give(self, rows: Tensor) -> None:
         """Let the next quantizers take these options, `(N, quantizers)`, instead of those of a table."""
@@ -197,9 +197,9 @@ def samples(net: nn.Module, patches: Tensor, *, legacy_edge: bool = False) -> li
 
 def scored(patches: Tensor, options: Tensor, *, legacy_edge: bool = False) -> list[tuple[float, tuple[int, ...]]]:
     """The same, of patches and the numbers of the options of their quantizers `(N, quantizers)`."""
-    pictures = (patches * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    images = (patches * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     rows = options.tolist()
-    return [(edge_score(one, released=legacy_edge), tuple(row)) for one, row in zip(pictures, rows, strict=True)]
+    return [(edge_score(one, released=legacy_edge), tuple(row)) for one, row in zip(images, rows, strict=True)]
 
 
 def _key(score: float) -> int:

@@ -18,14 +18,14 @@ GROWTH = 1e-6  # by which it grows in every epoch
 
 
 class BitSelector(Selector):
-    """A linear layer on the gradient of the picture and the deviation of each channel of the tensor.
+    """A linear layer on the gradient of the image and the deviation of each channel of the tensor.
 
     It starts at the last option.
 
     Args:
         features: channels of the tensor.
         options: how many there are.
-        gradient: what the gradient of the picture in `[0, 1]` is multiplied by: 1000, for CARN 1.
+        gradient: what the gradient of the image in `[0, 1]` is multiplied by: 1000, for CARN 1.
     """
 
     def __init__(self, features: int, options: int, *, gradient: float = 1000.0) -> None:

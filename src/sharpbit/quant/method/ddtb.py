@@ -1,4 +1,4 @@
-"""DDTB: an upper and a lower bound that are trained, and in some layers scaled for each picture by a small gate.
+"""DDTB: an upper and a lower bound that are trained, and in some layers scaled for each image by a small gate.
 
 Source: "Dynamic Dual Trainable Bounds for Ultra-low Precision Super-Resolution Networks", Zhong et al., ECCV 2022;
 `model/quant_ops.py` and `main_limitrange_incremental.py` of zysxmu/DDTB.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.quant.bounds import LEAST_STEP
+from sharpbit.quant.clipping import LEAST_STEP
 from sharpbit.quant.core import Method
 from sharpbit.quant.grid import Grid, Range, rounded
 from sharpbit.quant.method.pams import max_abs
@@ -102,9 +102,9 @@ class DualBounds(Range):
 
 
 class Gate(nn.Module):
-    """How far the bounds of each picture are moved: two logits for each, upper bound first, `(N, 2, 1, 1)`.
+    """How far the bounds of each image are moved: two logits for each, upper bound first, `(N, 2, 1, 1)`.
 
-    It works with 2 bits throughout. As published, the range of its activations spans the whole batch, so what a picture
+    It works with 2 bits throughout. As published, the range of its activations spans the whole batch, so what an image
     gets depends on the others; and rounding them lets no gradient through, so only the last layer learns.
     """
 
@@ -115,7 +115,7 @@ class Gate(nn.Module):
         self.wide = nn.Conv2d(HIDDEN, 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the picture `(N, C, H, W)`."""
+        """Of the image `(N, C, H, W)`."""
         y = _coarse(x.mean((2, 3), keepdim=True))
         y = F.relu(self.norm(F.conv2d(y, _weight(self.narrow))))
         return F.conv2d(_coarse(y), _weight(self.wide))

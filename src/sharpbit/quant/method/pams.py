@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sharpbit import parallel
 from sharpbit.errors import UsageError
 from sharpbit.quant.core import Method
 from sharpbit.quant.grid import Grid, Range
+from sharpbit.system import parallel
 
 LEAST = 1e-8  # added to the largest weight, against a division by zero
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.clipping import Bounds
 from sharpbit.quant.core import Method
 from sharpbit.quant.method.minmax import MinMax
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.bounds import Bounds
+from sharpbit.quant.clipping import Bounds
 from sharpbit.quant.core import Method
 from sharpbit.quant.method.minmax import MinMax
 

@@ -1,8 +1,8 @@
 """Exact search: the bounds with the smallest square error, both ends at once, and for weights without a way to go.
 
 Ours. Dual clipping cuts greedily, one bin at least, and by moving averages, so that weights stop half way; here the
-error of every pair of bounds of a raster is known from prefix sums (`sharpbit.quant.prefix`), and the raster is made
-finer around the best one. The unclipped range is a candidate.
+error of every pair of bounds of a raster is known from prefix sums (`sharpbit.quant.prefix_sums`), and the raster is
+made finer around the best one. The unclipped range is a candidate.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.bounds import LEAST_STEP, Bounds
+from sharpbit.quant.clipping import LEAST_STEP, Bounds
 from sharpbit.quant.core import Method
-from sharpbit.quant.prefix import Prefix, grid_of, sample
+from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 
 RASTER = 16  # bounds a side at first
 ZOOMS = 3  # times that it is made finer, by `FINER` in both directions

@@ -8,8 +8,8 @@ open are choices here: a RefER takes the reference's feature of its own depth, a
 """
 
 from sharpbit.quant.refqsr.network import Refined, begin, build
-from sharpbit.quant.refqsr.passes import QUERY, REFERENCE, QueryPass, ReferencePass, by_role, choices, passing, roles_of
 from sharpbit.quant.refqsr.plan import TwoPass, published
+from sharpbit.quant.refqsr.switch import QUERY, REFERENCE, QueryPass, ReferencePass, by_role, choices, passing, roles_of
 
 __all__ = [
     "QUERY",

@@ -16,9 +16,9 @@ from sharpbit.quant.core import METHODS, observing, quantize, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refer import Correction, RefER
-from sharpbit.quant.refqsr.passes import REFERENCE, by_role
 from sharpbit.quant.refqsr.plan import TwoPass
+from sharpbit.quant.refqsr.refer import Correction, RefER
+from sharpbit.quant.refqsr.switch import REFERENCE, by_role
 
 GATE = ("gate", "share")  # options of DDTB that are for features before a convolution
 
@@ -114,7 +114,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
                     net(shown)
         net.train(training)
         if not count:
-            raise UsageError("there is nothing to begin with: not one batch of pictures came")
+            raise UsageError("there is nothing to begin with: not one batch of images came")
     return count
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.placement import EIGHT, placement
+from sharpbit.quant.qat.placement import EIGHT, placement
 
 VERB = "refqsr"
 FORMS = ("difference", "concat", "self")

@@ -1,0 +1,111 @@
+"""What an image is here, which formats are read and written, and how large one may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sharpbit.errors import ImageTooLarge
+
+Array = npt.NDArray[Any]
+
+MAX_PIXELS = 128 * 2**20
+"""Pixels an image may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What travels with the pixels, as blocks of bytes that are written again unchanged.
+
+    `exif` is a TIFF structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright.
+    `dpi` is (horizontal, vertical) dots per inch.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """An upright image in memory.
+
+    `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
+    type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
+    frames"). `format` is the name of the file format ("PNG", "JPEG").
+    """
+
+    pixels: Array
+    alpha: Array | None
+    metadata: Metadata
+    notes: tuple[str, ...]
+    format: str
+
+    def rgb8(self) -> npt.NDArray[np.uint8]:
+        """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""
+        pixels = self.pixels if self.pixels.dtype == np.uint8 else np.rint(self.pixels / 257).astype(np.uint8)
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _table(**extensions: str) -> MappingProxyType[str, str]:
+    return MappingProxyType({f".{ext}": name for name, exts in extensions.items() for ext in exts.split()})
+
+
+READ_FORMATS = _table(
+    PNG="png apng",
+    JPEG="jpg jpeg jpe jfif",
+    MPO="mpo",
+    WEBP="webp",
+    TIFF="tif tiff",
+    BMP="bmp dib",
+    GIF="gif",
+    AVIF="avif avifs",
+    JPEG2000="jp2 j2k j2c jpc jpf jpx",
+    PPM="ppm pgm pbm pnm",
+    ICO="ico",
+    CUR="cur",
+    ICNS="icns",
+    PSD="psd",
+    DDS="dds",
+    SGI="sgi rgb rgba bw",
+    SUN="ras",
+    PCX="pcx",
+    IM="im",
+    QOI="qoi",
+    TGA="tga icb vda vst",
+)
+"""File extension (lower case, with its dot) -> format. What a file *is* decides its first bytes, not its name."""
+
+WRITE_FORMATS = _table(
+    PNG="png", JPEG="jpg jpeg jpe jfif", WEBP="webp", TIFF="tif tiff", BMP="bmp", GIF="gif", AVIF="avif"
+)
+"""File extension (lower case, with its dot) -> format that `open_writer` writes."""
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a walk through a folder should take this file for an image: by its extension, hidden files never."""
+    return path.suffix.lower() in READ_FORMATS and not path.name.startswith(".")
+
+
+def check_size(name: str, height: int, width: int, max_pixels: int) -> None:
+    """Refuse an image that has too many pixels, before anything is decoded.
+
+    Raises:
+        ImageTooLarge: `height` x `width` is more than `max_pixels`.
+    """
+    if height * width > max_pixels:
+        raise too_large(name, f"{width} x {height} = ", height * width, max_pixels)
+
+
+def too_large(name: str, sides: str, pixels: int, max_pixels: int) -> ImageTooLarge:
+    """The error for an image of too many pixels; `sides` says how they lie, if that is known."""
+    return ImageTooLarge(
+        f"{name} has {sides}{pixels:,} pixels, more than the limit of {max_pixels:,}; "
+        f"if that is meant, raise the limit with --max-pixels {pixels}"
+    )

@@ -1,0 +1,232 @@
+"""A chain of 3x3 convolutions in integers: what it is, how it is stored, and what it computes, without any engine.
+
+Bytes in, bytes out. Every layer adds, in 32-bit integers, its bias and the products of unsigned 8-bit values with
+signed 8-bit weights (zero padding); multiplies the sum, rounded to float32, by one float32 per output channel; rounds
+half to even; and keeps 0 to 255, which is the ReLU as well. The last layer's channels are shuffled into pixels. This
+is exact arithmetic: every engine that follows it gives the same image, to the last bit.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit import modelfile
+from sharpbit.errors import ModelError
+from sharpbit.modelfile import Header
+
+Bytes = NDArray[np.uint8]
+
+ARCHITECTURE = "integer"  # in the header of a file
+
+MAX_LAYERS = 64
+MAX_CHANNELS = 64
+MAX_SCALE = 4
+MAX_BIAS = 1 << 30  # with the products of 64 channels it stays below 2**31
+MAX_MULTIPLIER = float(1 << 20)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution and how its sums become bytes again.
+
+    Attributes:
+        weight: `(outputs, inputs, 3, 3)` int8, from -127 to 127.
+        bias: `(outputs,)` int32, in units of the sum, at most 2**30.
+        multiplier: `(outputs,)` float32, from a sum to the next layer's byte; not negative.
+    """
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.float32]
+
+    @property
+    def outputs(self) -> int:
+        """Channels that come out."""
+        return int(self.weight.shape[0])
+
+    @property
+    def inputs(self) -> int:
+        """Channels that go in."""
+        return int(self.weight.shape[1])
+
+
+@dataclass(frozen=True)
+class IntegerChain:
+    """Layers one after the other, then a pixel shuffle.
+
+    Attributes:
+        layers: the first takes the 3 bytes of an RGB pixel, the last gives `3 * scale**2` channels in PyTorch's order
+            (colour, row, column).
+        scale: upscaling factor, 1 to 4.
+    """
+
+    layers: tuple[Layer, ...]
+    scale: int
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one input pixel."""
+        return sum(layer.weight.size for layer in self.layers)
+
+    def payload(self) -> bytes:
+        """The chain in the native format (docs/format.md): what the engine reads.
+
+        Little endian: uint32 scale, uint32 number of layers; then of each layer uint32 outputs, uint32 inputs, the
+        weights, the biases, the multipliers.
+        """
+        parts = [struct.pack("<II", self.scale, len(self.layers))]
+        for layer in self.layers:
+            parts.append(struct.pack("<II", layer.outputs, layer.inputs))
+            parts.append(np.ascontiguousarray(layer.weight, "<i1").tobytes())
+            parts.append(np.ascontiguousarray(layer.bias, "<i4").tobytes())
+            parts.append(np.ascontiguousarray(layer.multiplier, "<f4").tobytes())
+        return b"".join(parts)
+
+    @classmethod
+    def from_payload(cls, data: bytes, source: str) -> IntegerChain:
+        """Read the native format; `source` names the file in errors.
+
+        Raises:
+            ModelError: cut off, too long, or not such a chain.
+        """
+        position = 0
+
+        def take(count: int, kind: str) -> NDArray[np.generic]:
+            nonlocal position
+            values = np.frombuffer(data, kind, count, position)
+            position += values.nbytes
+            return values
+
+        try:
+            scale, depth = map(int, take(2, "<u4"))
+            if not 1 <= depth <= MAX_LAYERS:
+                raise ValueError(f"{depth} layers")
+            layers = []
+            for _ in range(depth):
+                outputs, inputs = map(int, take(2, "<u4"))
+                if not (1 <= outputs <= MAX_CHANNELS and 1 <= inputs <= MAX_CHANNELS):
+                    raise ValueError(f"{outputs} x {inputs} channels")
+                weight = take(outputs * inputs * 9, "<i1").reshape(outputs, inputs, 3, 3)
+                layers.append(Layer(weight, take(outputs, "<i4"), take(outputs, "<f4")))  # type: ignore[arg-type]
+            if position != len(data):
+                raise ValueError(f"{len(data) - position} bytes too many")
+        except ValueError as error:
+            raise ModelError(f"{source}: its integer chain is damaged ({error}); get it again") from None
+        try:
+            return cls(tuple(layers), scale)
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from None
+
+    def run(self, image: Bytes) -> Bytes:
+        """What the chain makes of `(h, w, 3)` bytes: `(h * scale, w * scale, 3)`. The reference: exact, and slow."""
+        x = np.ascontiguousarray(image)
+        for layer in self.layers:
+            x = _convolved(x, layer)
+        height, width = image.shape[:2]
+        s = self.scale
+        return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
+
+
+def read(path: str | Path) -> tuple[IntegerChain, Header]:
+    """The chain in an integer file, `.onnx` or `.sharpbit`, and its header.
+
+    Raises:
+        ModelError: not an integer file of sharpbit, damaged, or its header tells of another chain.
+    """
+    path = Path(path)
+    header = modelfile.read(path, verify=True)
+    if header is None:
+        raise ModelError(f"{path} has no sharpbit header; an integer file is written by 'sharpbit quantize'")
+    if header.architecture != ARCHITECTURE:
+        raise ModelError(
+            f"{path} holds {header.architecture} in {header.precision}, not an integer chain; 'sharpbit quantize'"
+            " makes one"
+        )
+    if path.suffix.lower() == ".safetensors":
+        raise ModelError(f"{path} holds weights to work on; 'sharpbit export' writes .onnx or .sharpbit to run")
+    native = path.suffix.lower() == ".sharpbit"
+    chain = IntegerChain.from_payload(modelfile.payload(path), str(path)) if native else _of_onnx(path, header)
+    hidden = [layer.outputs for layer in chain.layers[:-1]]
+    if header.scale != chain.scale or header.config != {"scale": chain.scale, "hidden": hidden}:
+        raise ModelError(f"{path}: its header tells of another chain than the one that it holds; get it again")
+    return chain, header
+
+
+def _of_onnx(path: Path, header: Header) -> IntegerChain:
+    """The chain in the initializers of an ONNX file that `sharpbit export` wrote."""
+    tensors = modelfile.initializers(path)
+    kinds = {"weight": (3, "<i1"), "bias": (6, "<i4"), "multiplier": (1, "<f4")}  # numbers of TensorProto.DataType
+    depth = sum(name.endswith(".multiplier") for name in tensors)
+    layers = []
+    try:
+        if depth > MAX_LAYERS:
+            raise ValueError(f"{depth} layers")
+        for number in range(depth):
+            values = {}
+            for key, (kind, code) in kinds.items():
+                tensor = tensors[f"layers.{number}.{key}"]
+                if tensor.kind != kind:
+                    raise ValueError(f"{key} of layer {number} is of the ONNX type {tensor.kind}")
+                values[key] = np.frombuffer(tensor.data, code).reshape(tensor.shape)
+            if values["weight"].ndim != 4 or not values["weight"].size or not values["bias"].size:
+                raise ValueError(f"layer {number} has weights of {values['weight'].shape}")
+            layers.append(Layer(**values))
+        return IntegerChain(tuple(layers), header.scale)
+    except KeyError as error:
+        raise ModelError(f"{path}: its integer chain lacks {error}; get it again") from None
+    except (ValueError, OverflowError) as error:
+        raise ModelError(f"{path}: its integer chain is damaged ({error}); get it again") from None
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def _convolved(x: Bytes, layer: Layer) -> Bytes:
+    height, width = x.shape[:2]
+    padded = np.zeros((height + 2, width + 2, layer.inputs), np.float64)  # sums stay below 2**53: exact
+    padded[1:-1, 1:-1] = x
+    total = np.broadcast_to(layer.bias.astype(np.float64), (height, width, layer.outputs)).copy()
+    for row in range(3):
+        for column in range(3):
+            window = padded[row : row + height, column : column + width]
+            total += window @ layer.weight[:, :, row, column].T.astype(np.float64)
+    scaled = total.astype(np.int64).astype(np.float32) * layer.multiplier
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
+def _check(chain: IntegerChain) -> None:
+    """Raise ModelError unless the chain is one that every engine can run exactly."""
+    if not 1 <= chain.scale <= MAX_SCALE:
+        raise ModelError(f"an integer chain upscales 1 to {MAX_SCALE} times, not {chain.scale}")
+    if not 1 <= len(chain.layers) <= MAX_LAYERS:
+        raise ModelError(f"an integer chain has 1 to {MAX_LAYERS} layers, not {len(chain.layers)}")
+    channels = 3
+    for number, layer in enumerate(chain.layers):
+        where = f"layer {number} of the integer chain"
+        if layer.inputs != channels or not 1 <= layer.outputs <= MAX_CHANNELS or layer.weight.shape[2:] != (3, 3):
+            raise ModelError(
+                f"{where} has weights of {layer.weight.shape}; expected are {channels} channels in, at most"
+                f" {MAX_CHANNELS} out, and 3x3"
+            )
+        channels = layer.outputs
+        if layer.bias.shape != (channels,) or layer.multiplier.shape != (channels,):
+            raise ModelError(f"{where} has {layer.bias.size} biases and {layer.multiplier.size} multipliers")
+        if layer.weight.min() < -127:
+            raise ModelError(f"{where} has a weight of -128; weights lie between -127 and 127")
+        if np.abs(layer.bias.astype(np.int64)).max() > MAX_BIAS:
+            raise ModelError(f"{where} has a bias beyond 2**30")
+        if not (np.isfinite(layer.multiplier).all() and 0 <= layer.multiplier.min() <= layer.multiplier.max()):
+            raise ModelError(f"{where} has a multiplier that is negative or not a number")
+        if layer.multiplier.max() > MAX_MULTIPLIER:
+            raise ModelError(f"{where} has a multiplier above 2**20")
+    if channels != 3 * chain.scale**2:
+        raise ModelError(
+            f"the last layer of the integer chain gives {channels} channels; x{chain.scale} takes {3 * chain.scale**2}"
+        )

@@ -1,0 +1,268 @@
+"""Upscale many images: read ahead, go on past a bad one, and tell at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sharpbit import image as image_io
+from sharpbit.errors import ImageError, SharpbitError
+from sharpbit.image import ImageData
+from sharpbit.pipeline.jobs import STREAM, Job
+from sharpbit.pipeline.strip_queue import Handover
+from sharpbit.pipeline.upscaler import BICUBIC, Upscaler
+from sharpbit.pipeline.writing import Target, Written, write
+from sharpbit.system.atomic import refuse_existing
+
+READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to bound the memory
+
+
+@dataclass
+class Outcome:
+    """What became of one image. `status` is done, failed, skipped or planned."""
+
+    input: str
+    output: str
+    status: str
+    size: tuple[int, int] | None = None
+    result_size: tuple[int, int] | None = None
+    model: str | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class Spent:
+    """Where the time went, in seconds.
+
+    The network runs in the main thread, which waits where reading ahead or writing behind is slower; the threads that
+    decode and encode work at the same time.
+    """
+
+    decode: float = 0.0
+    network: float = 0.0
+    encode: float = 0.0
+    waiting: float = 0.0
+
+
+@dataclass
+class _Begun:
+    """An image that is on its way: its outcome so far, when it began, and its result being written."""
+
+    outcome: Outcome
+    started: float
+    written: Future[Written] | None = None
+    stream: io.BytesIO | None = None  # standard output gets a whole image or nothing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a run goes.
+
+    Attributes:
+        upscaler: the opened models.
+        target: how results are written.
+        skip_existing: leave out images whose result exists.
+        dry_run: only say what would be done.
+        loaders: threads that read ahead.
+        max_pixels: refuse larger images.
+        spent: where the time of the run went.
+    """
+
+    upscaler: Upscaler
+    target: Target
+    skip_existing: bool = False
+    dry_run: bool = False
+    loaders: int = 1
+    max_pixels: int = image_io.MAX_PIXELS
+    spent: Spent = field(default_factory=Spent)
+
+    def run(self, jobs: Sequence[Job], progress: Callable[[float], object]) -> Iterator[Outcome]:
+        """Do the jobs in order; each outcome comes when it is known. Nothing but a signal ends the run early.
+
+        While the network works on an image, others are read ahead and the one before it is written.
+
+        Args:
+            jobs: from `sharpbit.pipeline.jobs.jobs`.
+            progress: called with the number of images, or shares of one, that are done.
+        """
+        before: _Begun | None = None
+        with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
+            ahead: dict[int, Future[ImageData]] = {}
+            try:
+                for number, job in enumerate(jobs):
+                    for later in range(number, min(len(jobs), number + 1 + self.loaders)):
+                        if later not in ahead and self._may_read_ahead(jobs[later], later == number):
+                            ahead[later] = readers.submit(self._read, jobs[later])
+                    load = ahead.pop(number).result if number in ahead else partial(self._read, job)
+                    begun = self._begin(job, load, writer, progress)
+                    if before is not None:
+                        yield self._end(before)
+                    before = begun
+                    if _is_large(begun.outcome):  # two of them need not be in memory at a time
+                        before = None
+                        yield self._end(begun)
+                if before is not None:
+                    yield self._end(before)
+            except KeyboardInterrupt:
+                if before is not None:  # complete but for its last strips, which are being written
+                    yield self._end(before)
+                raise
+            finally:
+                for future in ahead.values():
+                    future.cancel()
+
+    def _begin(
+        self, job: Job, load: Callable[[], ImageData], writer: ThreadPoolExecutor, progress: Callable[[float], object]
+    ) -> _Begun:
+        """Take an image through the network; its strips go to `writer` as they come."""
+        begun = _Begun(Outcome(str(job.source), str(job.target), "failed"), time.monotonic())
+        outcome, reported = begun.outcome, 0.0
+
+        def report(share: float) -> None:
+            nonlocal reported
+            reported += share
+            progress(share)
+
+        with _told(outcome):
+            if job.error:
+                raise job.error
+            if self._skips(job):
+                outcome.status = "skipped"
+            else:
+                if isinstance(job.target, Path) and not self.target.overwrite:
+                    refuse_existing(job.target)
+                with self._waiting():
+                    image = load()
+                height, width = image.pixels.shape[:2]
+                outcome.model, out_height, out_width = self.upscaler.plan(height, width, image.pixels.dtype)
+                outcome.size, outcome.result_size = (height, width), (out_height, out_width)
+                if self.dry_run:
+                    outcome.notes, outcome.status = image.notes, "planned"
+                else:
+                    self._network(job, image, begun, writer, report)
+        progress(1.0 - reported)
+        return begun
+
+    def _network(
+        self,
+        job: Job,
+        image: ImageData,
+        begun: _Begun,
+        writer: ThreadPoolExecutor,
+        progress: Callable[[float], None],
+    ) -> None:
+        begun.stream = io.BytesIO() if job.target == STREAM else None
+        strips = Handover()
+        error: BaseException | None = None
+        made = self.upscaler.strips(image, str(job.source), progress)
+        try:
+            begun.written = writer.submit(self._write, strips, image, begun.stream or job.target)
+            while True:
+                started = time.perf_counter()
+                strip = next(made, None)
+                self.spent.network += time.perf_counter() - started
+                if strip is None:
+                    break
+                with self._waiting():
+                    if not strips.put(strip):
+                        return  # the reason comes with `written`
+        except SharpbitError as caught:
+            error = caught
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            strips.end(error)
+
+    def _write(self, strips: Handover, image: ImageData, target: Any) -> Written:
+        try:
+            written = write(strips, self.upscaler, image, target, self.target)
+        finally:
+            strips.leave()
+        self.spent.encode += written.seconds
+        return written
+
+    def _end(self, begun: _Begun) -> Outcome:
+        """Wait until a result has been written."""
+        outcome = begun.outcome
+        if begun.written is not None:
+            with _told(outcome):
+                with self._waiting():
+                    notes = begun.written.result().notes
+                if begun.stream is not None:
+                    sys.stdout.buffer.write(begun.stream.getbuffer())
+                    sys.stdout.buffer.flush()
+                bicubic = ("not upscaled: resized by bicubic",) if outcome.model == BICUBIC else ()
+                outcome.notes, outcome.status = (*notes, *bicubic), "done"
+        outcome.seconds = round(time.monotonic() - begun.started, 3)
+        return outcome
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent.waiting += time.perf_counter() - started
+
+    def _read(self, job: Job) -> ImageData:
+        if job.error or self._skips(job):
+            raise ImageError(f"{job.source} was not read")
+        started = time.perf_counter()
+        try:
+            if job.source == STREAM:
+                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+        finally:
+            self.spent.decode += time.perf_counter() - started
+
+    def _skips(self, job: Job) -> bool:
+        return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
+
+    def _may_read_ahead(self, job: Job, is_next: bool) -> bool:
+        """Whether another thread may read it: a file, and small unless it is the next to be upscaled.
+
+        Pipes, which may be silent for ever, are read by the main thread, the only one that Ctrl-C interrupts.
+        """
+        if job.source == STREAM or not os.path.isfile(job.source):  # noqa: PTH113 - no error for impossible names
+            return False
+        if is_next:
+            return True
+        try:
+            height, width = image_io.probe(Path(job.source), self.max_pixels)
+        except SharpbitError:
+            return False
+        return height * width <= READ_AHEAD
+
+
+@contextlib.contextmanager
+def _told(outcome: Outcome) -> Iterator[None]:
+    """Make what goes wrong with one image a sentence of its outcome."""
+    try:
+        yield
+    except SharpbitError as error:
+        outcome.error = str(error)
+    except OSError as error:
+        outcome.error = f"{outcome.output} cannot be written: {error.strerror or error}"
+    except MemoryError:
+        outcome.error = f"{outcome.input} does not fit into the memory; close other programs or shrink it first"
+
+
+def _is_large(outcome: Outcome) -> bool:
+    return outcome.size is not None and outcome.size[0] * outcome.size[1] > READ_AHEAD
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for machines."""
+    return {key: value for key, value in vars(outcome).items() if value not in (None, ())}

@@ -1,0 +1,64 @@
+"""What size a result should have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sharpbit.errors import UsageError
+
+MOST = 16  # times that a side may grow
+
+
+@dataclass(frozen=True)
+class Size:
+    """What size the result should have: a factor, or pixels. At most one of `scale`, `fit` and width or height.
+
+    Attributes:
+        scale: factor of both sides; None takes the model's.
+        width: pixels; the height follows unless it is given too.
+        height: pixels; the width follows unless it is given too.
+        fit: the largest size of the same shape within (height, width).
+    """
+
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    fit: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        asked = [self.scale is not None, self.fit is not None, self.width is not None or self.height is not None]
+        if sum(asked) > 1:
+            raise UsageError("give one of scale, fit, and width or height, not several")
+        numbers = [self.scale, self.width, self.height, *(self.fit or ())]
+        if any(number is not None and not 0 < number <= 1 << 20 for number in numbers):
+            raise UsageError(f"a size must be above 0, not {self}")
+        if self.scale is not None and self.scale > MOST:
+            raise UsageError(f"a scale goes up to {MOST}, not {self.scale}")
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether the result's size does not follow from a factor."""
+        return self.scale is None and (self.fit or self.width or self.height) is not None
+
+    def of(self, height: int, width: int, default: int) -> tuple[int, int]:
+        """Height and width of the result for an image of this size; `default` is the model's scale.
+
+        Raises:
+            UsageError: it would be more than `MOST` times as high or wide; a slip of the key asks for terabytes.
+        """
+        if self.height and self.width:
+            return self._bounded(height, width, (self.height, self.width))
+        if self.fit:
+            factor = min(self.fit[0] / height, self.fit[1] / width)
+        elif self.height or self.width:
+            factor = self.height / height if self.height else (self.width or 0) / width
+        else:
+            factor = self.scale or default
+        return self._bounded(height, width, (max(1, round(height * factor)), max(1, round(width * factor))))
+
+    def _bounded(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+        if max(size[0] / height, size[1] / width) > MOST:
+            raise UsageError(
+                f"an image of {width}x{height} would become {size[1]}x{size[0]}; it grows at most {MOST} times a side"
+            )
+        return size

@@ -1,0 +1,293 @@
+"""Image to tiles to runtime to tiles to image."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sharpbit import zoo
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.image import ImageData
+from sharpbit.image.alpha import fill
+from sharpbit.image.resize import resize_rows, upscale
+from sharpbit.pipeline import tiles
+from sharpbit.pipeline.samples import grey, to_float, to_samples
+from sharpbit.pipeline.sanity import Check
+from sharpbit.pipeline.size import Size
+from sharpbit.runtime import AUTO, WEIGHTS, Runtime, Samples, Tensor, Whole, open_engine
+
+Array = NDArray[Any]
+Strip = tuple[Array, Array | None]
+Progress = Callable[[float], None]
+
+TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
+WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
+WHOLE = 512  # a network that sees everything gets images up to this side in one piece
+GLOBAL_HALO = 32  # and tiles with this halo beyond it
+BICUBIC = "bicubic"  # what runs where no network is needed
+
+
+class Upscaler:
+    """A model ready to upscale images; opened once, used for many.
+
+    Args:
+        model: an embedded name or the path of an ONNX file; None takes the default model of whatever scale is needed.
+        size: what size the results should have.
+        tile: side of tiles in input pixels without the halo; None chooses.
+        ensemble: run all eight orientations of each tile and take the mean: slower, slightly better.
+        threads: of the engine; None takes every core that the process may use.
+        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
+        device: such as `cpu` or `cuda`, where the engine has it.
+
+    Raises:
+        UsageError: no such model, engine or device, a scale that the model does not have.
+        ModelError: the file is no upscaler, or not one that this engine runs.
+        MissingExtra: the engine is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        size: Size | None = None,
+        tile: int | None = None,
+        ensemble: bool = False,
+        threads: int | None = None,
+        engine: str = AUTO,
+        device: str | None = None,
+    ) -> None:
+        self.size = size or Size()
+        self.tile, self.ensemble, self.threads = tile, ensemble, threads
+        self.engine, self.device = engine, device
+        self._model = None if model is None else str(model)
+        self._open: dict[str, Runtime] = {}
+        if tile is not None and tile < 8:
+            raise UsageError(f"a tile has at least 8 pixels, not {tile}")
+        if self._model is not None:
+            self._check_scale(self._runtime(self._model).scale)
+        elif self.size.scale is not None and self.size.scale not in zoo.scales():
+            known = ", ".join(map(str, zoo.scales()))
+            raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
+
+    def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
+        """The model (`BICUBIC` where the result is not larger), height and width for an image of this size.
+
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too.
+        """
+        default = self.size.scale or 2
+        if self._model is not None:
+            default = self._runtime(self._model).scale
+        out_height, out_width = self.size.of(height, width, int(default))
+        factor = max(out_height / height, out_width / width)
+        if factor <= 1:
+            return BICUBIC, out_height, out_width
+        if self._model is not None:
+            return self._model, out_height, out_width
+        scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
+        deep = dtype != np.uint8 and self.engine != "native"
+        return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
+
+    def strips(self, image: ImageData, name: str = "picture", progress: Progress | None = None) -> Iterator[Strip]:
+        """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
+
+        Args:
+            image: uint8, uint16 or float32 in `[0, 1]`.
+            name: of the image, for errors.
+            progress: called with the share of the image that each piece of work makes up.
+
+        Raises:
+            ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
+        """
+        height, width = image.pixels.shape[:2]
+        model, out_height, out_width = self.plan(height, width, image.pixels.dtype)
+        if model == BICUBIC:
+            yield from _resized([(image.pixels, image.alpha)], image, out_height, out_width, (height, width))
+            if progress:
+                progress(1.0)
+            return
+        runtime = self._runtime(model)
+        native = self._native(image, runtime, name, progress)
+        size = (height * runtime.scale, width * runtime.scale)
+        if (out_height, out_width) == size:
+            yield from native
+        else:
+            yield from _resized(native, image, out_height, out_width, size)
+
+    def losses(self, image: ImageData) -> tuple[str, ...]:
+        """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
+        height, width = image.pixels.shape[:2]
+        model, _, _ = self.plan(height, width, image.pixels.dtype)
+        if model == BICUBIC:
+            return ()
+        runtime, notes = self._runtime(model), []
+        if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
+            notes.append(f"{model} has 8 bits per sample: so has the result")
+        side, halo = self._tiling(runtime, height, width)
+        if runtime.halo is None and isinstance(side, int) and max(height, width) > side:
+            notes.append(
+                f"{model} looks at the whole image, which was cut into tiles of {side} pixels, {halo} around each:"
+                " the result is close to that in one piece, not the same (larger ones, --tile-size, come closer and"
+                " take more memory)"
+            )
+        return tuple(notes)
+
+    def describe(self, model: str) -> dict[str, Any]:
+        """What runs: model, engine, precision, instruction set, threads, device; for people and for `--json`."""
+        if model == BICUBIC:
+            facts = {"engine": "numpy", "precision": "float32", "instruction_set": "", "threads": 1, "device": "cpu"}
+            return {"model": BICUBIC, **facts, "notes": ()}
+        runtime = self._runtime(model)
+        return {
+            "model": model,
+            "engine": runtime.engine,
+            "precision": runtime.precision,
+            "instruction_set": runtime.instruction_set,
+            "threads": runtime.threads,
+            "device": runtime.device,
+            "notes": runtime.notes,
+        }
+
+    def _runtime(self, model: str) -> Runtime:
+        if model not in self._open:
+            path = zoo.path_of(model)
+            if self.engine == AUTO and path.suffix.lower() in WEIGHTS:
+                raise ModelError(
+                    f"{path} holds weights to train with; to upscale images export it as .onnx first, or run it as"
+                    " it is with --engine torch"
+                )
+            self._open[model] = open_engine(path, self.engine, threads=self.threads, device=self.device)
+        return self._open[model]
+
+    def _check_scale(self, scale: int) -> None:
+        if self.size.scale is not None and self.size.scale != scale:
+            raise UsageError(
+                f"{self._model} is an x{scale} model and the scale asked for is {self.size.scale:g};"
+                " leave one of them out, or give the size with --width or --fit"
+            )
+
+    def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
+        height, width, channels = image.pixels.shape
+        scale, dtype = runtime.scale, image.pixels.dtype
+        if isinstance(runtime, Whole):
+            runtime.begin(self.tile, progress)
+            progress = None
+        tile_size, halo = self._tiling(runtime, height, width)
+        alpha = image.alpha
+        pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
+        check = Check(name, scale)
+        for row in tiles.rows(height, width, tile_size, halo):
+            high = (row[0].bottom - row[0].top) * scale
+            out = np.empty((high, width * scale, channels), dtype)
+            out_alpha = None if alpha is None else np.empty((high, width * scale), dtype)
+            for tile in row:
+                columns = slice(tile.left * scale, tile.right * scale)
+                before = _for_network(tile.cut(pixels), runtime)
+                after = tile.trim(self._network(runtime, before), scale)
+                check.add(tile.trim(before, 1), after)
+                out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
+                if alpha is not None and out_alpha is not None:
+                    large = upscale(to_float(tile.cut(alpha)), scale)
+                    out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
+                if progress:
+                    progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
+            yield out, out_alpha
+        check.finish()
+
+    def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int | tuple[int, int], int]:
+        """Side, or height and width, of tiles without their halo; and the halo."""
+        halo = runtime.halo
+        if isinstance(runtime, Whole):
+            return (height, width), 0
+        if runtime.tile is not None:
+            halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
+            return runtime.tile - 2 * halo, halo
+        if halo is None:
+            whole = max(height, width) <= WHOLE and self.tile is None
+            return (WHOLE, 0) if whole else (self.tile or TILE, GLOBAL_HALO)
+        if runtime.wide and self.tile is None:
+            quarter = -(-height // 4)  # so that LR images are written by several threads, too
+            return (min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2)))), width), halo
+        return self.tile or TILE, halo
+
+    def _network(self, runtime: Runtime, x: Samples) -> Samples:
+        if not self.ensemble:
+            return next(iter(runtime([x])))
+        turned = (_turn(x, k) for k in range(8))
+        total = sum(_turn_back(y, k).astype(np.float32) for k, y in enumerate(runtime(turned)))
+        mean = np.asarray(total / np.float32(8), np.float32)
+        return np.rint(mean).astype(np.uint8) if runtime.samples == np.uint8 else mean
+
+
+def _for_network(x: Array, runtime: Runtime) -> Samples:
+    """A tile as RGB in the samples of a network."""
+    x = to_samples(x, np.uint8) if runtime.samples == np.uint8 else to_float(x)
+    return np.broadcast_to(x, (*x.shape[:2], 3))
+
+
+def _turn(x: Samples, k: int) -> Samples:
+    x = x.swapaxes(0, 1) if k & 4 else x
+    return np.ascontiguousarray(x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1])
+
+
+def _turn_back(x: Samples, k: int) -> Samples:
+    x = x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1]
+    return x.swapaxes(0, 1) if k & 4 else x
+
+
+def _resized(
+    strips: Iterable[Strip], image: ImageData, height: int, width: int, size: tuple[int, int]
+) -> Iterator[Strip]:
+    """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
+    window = _Window(iter(strips))
+    target = (height, width)
+    band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    for top in range(0, height, band):
+        rows = slice(top, min(height, top + band))
+        if image.alpha is None:
+            colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
+            yield to_samples(colour, image.pixels.dtype), None
+            continue
+        cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
+        colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
+        colour /= np.maximum(cover, np.float32(1e-4))[..., None]
+        yield to_samples(colour, image.pixels.dtype), to_samples(cover, image.pixels.dtype)
+    window.finish()
+
+
+class _Window:
+    """Some consecutive rows of an image that comes in strips; both ends of what is asked for only move down."""
+
+    def __init__(self, strips: Iterator[Strip]) -> None:
+        self._strips = strips
+        self._held: deque[tuple[int, Strip]] = deque()
+        self._end = 0
+
+    def __call__(self, rows: slice) -> tuple[Array, Array]:
+        """The pixels and alpha of `rows`; alpha is empty if there is none."""
+        while self._end < rows.stop:
+            strip = next(self._strips)
+            self._held.append((self._end, strip))
+            self._end += len(strip[0])
+        while self._held[0][0] + len(self._held[0][1][0]) <= rows.start:
+            self._held.popleft()
+        parts = [(slice(max(0, rows.start - first), rows.stop - first), strip) for first, strip in self._held]
+        covers = [cover[part] for part, (_, cover) in parts if cover is not None]
+        return _joined([pixels[part] for part, (pixels, _) in parts]), _joined(covers) if covers else np.empty(0)
+
+    def finish(self) -> None:
+        """Take the strips that nobody asked for, so that whatever makes them comes to its end."""
+        for _ in self._strips:
+            pass
+
+
+def _joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _covered(pixels: Array, alpha: Array) -> Tensor:
+    return to_float(pixels) * to_float(alpha)[..., None]

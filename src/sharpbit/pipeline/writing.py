@@ -1,0 +1,94 @@
+"""Results on their way into a file: format, options, and what was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sharpbit import image as image_io
+from sharpbit.errors import UsageError
+from sharpbit.image import ImageData, Metadata, WriteOptions
+from sharpbit.pipeline.upscaler import Strip, Upscaler
+
+
+@dataclass(frozen=True)
+class Target:
+    """How results are written.
+
+    Attributes:
+        format: such as `PNG`; None takes it from the name of the file, PNG if that says nothing.
+        options: compression and quality.
+        overwrite: replace files that exist.
+        strip_metadata: write pixels only; the colour profile, without which they mean other colours, stays.
+        threads: that compress.
+    """
+
+    format: str | None = None
+    options: WriteOptions = WriteOptions()  # noqa: RUF009 - frozen
+    overwrite: bool = False
+    strip_metadata: bool = False
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of writing: what the user should hear, and the seconds that it took, without waiting for strips."""
+
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> Written:
+    """Write an upscaled image to a file or stream, strip by strip.
+
+    Args:
+        strips: of `upscaler.strips(image)`.
+        upscaler: the opened model.
+        opened: the image that is upscaled.
+        target: a path, which appears complete or not at all, or a binary stream.
+        how: format and options.
+    """
+    height, width, channels = opened.pixels.shape
+    _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)
+    format = how.format or format_of(target)  # noqa: A001
+    alpha, dtype = opened.alpha is not None, opened.pixels.dtype
+    notes = image_io.losses(format, dtype=dtype, alpha=alpha, height=out_height, width=out_width)
+    metadata = Metadata(icc=opened.metadata.icc) if how.strip_metadata else opened.metadata
+    started, waited = time.perf_counter(), 0.0
+    with image_io.open_writer(
+        target,
+        format,
+        height=out_height,
+        width=out_width,
+        channels=channels,
+        alpha=alpha,
+        dtype=dtype,
+        metadata=metadata,
+        options=how.options,
+        overwrite=how.overwrite,
+        threads=how.threads,
+    ) as writer:
+        asked = time.perf_counter()
+        for rows, rows_alpha in strips:
+            waited += time.perf_counter() - asked
+            writer.write(rows, rows_alpha)
+            asked = time.perf_counter()
+        waited += time.perf_counter() - asked
+    notes = (*opened.notes, *upscaler.losses(opened), *notes, *writer.notes)
+    return Written(notes, time.perf_counter() - started - waited)
+
+
+def format_of(target: Any) -> str:
+    """The format that a file name asks for; PNG where there is no name.
+
+    Raises:
+        UsageError: an ending that sharpbit does not write.
+    """
+    suffix = target.suffix.lower() if isinstance(target, Path) else ".png"
+    if suffix not in image_io.WRITE_FORMATS:
+        known = " ".join(sorted(image_io.WRITE_FORMATS))
+        raise UsageError(f"{target} ends in {suffix or 'nothing'!r}, which is not a format to write; known: {known}")
+    return image_io.WRITE_FORMATS[suffix]

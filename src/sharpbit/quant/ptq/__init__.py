@@ -1,0 +1,1 @@
+"""Steps of post-training quantization."""

@@ -1,0 +1,110 @@
+"""Boundary refinement: bounds that learn to give what the float network gives, without any HR image.
+
+Source: CRAFT, `PTQ/Boundary_Refinement_main.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR: the same
+few images again and again, in order, mean square error of the results, Adam at a constant rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.core import borrowed, quantizers
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How bounds learn.
+
+    Attributes:
+        steps: of the optimiser.
+        batch: images a step.
+        rate: of Adam, for bounds.
+        inside: whether a value that rounds to the first or last step counts as inside (see `Grid`).
+        weights: of Adam, for weights and biases; at 0, as published, they stay as they are.
+        fall: whether both rates fall to zero along a cosine.
+    """
+
+    steps: int = 500
+    batch: int = 2
+    rate: float = 2e-3
+    inside: bool = True
+    weights: float = 0.0
+    fall: bool = False
+
+
+def refine(
+    net: nn.Module,
+    teacher: nn.Module,
+    images: Tensor,
+    how: Refinement,
+    progress: Callable[[int], object] | None = None,
+) -> list[float]:
+    """Let the bounds of a calibrated network learn, in place; the loss of each step.
+
+    Args:
+        net: quantized and calibrated; all its ranges are of the kind `Bounds`.
+        teacher: the float network, in whatever form it gives its best.
+        images: `(N, 3, H, W)` in `[0, 1]`.
+        how: the plan.
+        progress: called with 1 after each step.
+
+    Raises:
+        UsageError: other ranges, or no images.
+        ModelError: the loss is not a number any more.
+    """
+    found = [fixed.range for _, fixed in quantizers(net)]
+    ranges = [own for own in found if isinstance(own, Bounds)]
+    if not ranges or len(ranges) < len(found):
+        raise UsageError(
+            "refining is for quantized networks whose ranges have two bounds; quantize with another method"
+        )
+    if not len(images):
+        raise UsageError("there is nothing to refine with: not one image came")
+    bounds = [bound for own in ranges for bound in own.parameters()]
+    known = {id(bound) for bound in bounds}
+    groups = [{"params": bounds, "lr": how.rate}]
+    weights = [weight for weight in net.parameters() if id(weight) not in known]
+    if how.weights:
+        groups.append({"params": weights, "lr": how.weights})
+    adam = torch.optim.Adam(groups)
+    speed = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _speed(step, how))
+    learned = {id(own) for group in groups for own in group["params"]}  # type: ignore[attr-defined]
+    for part in ranges:
+        part.inside = how.inside
+    net.eval()
+    batches = torch.split(images, how.batch)
+    wanted: dict[int, Tensor] = {}
+    losses = []
+    with borrowed(net.parameters()):
+        for own in net.parameters():
+            own.requires_grad_(id(own) in learned)
+        for step in range(how.steps):
+            number = step % len(batches)
+            if number not in wanted:
+                with torch.no_grad():
+                    wanted[number] = teacher(batches[number])
+            loss = F.mse_loss(net(batches[number]), wanted[number])
+            adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            speed.step()
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                raise ModelError(
+                    f"the loss is {losses[-1]} at step {step + 1} of refining; lower the rate {how.rate:g}"
+                )
+            if progress:
+                progress(1)
+    return losses
+
+
+def _speed(step: int, how: Refinement) -> float:
+    return (1 + math.cos(math.pi * step / how.steps)) / 2 if how.fall else 1.0

@@ -1,0 +1,140 @@
+"""The last layer learns alone: weights, bounds and scales of channels, until it gives what the float network gives.
+
+Ours, after the layerwise reconstruction of AdaQuant and BRECQ. In a network for super-resolution most of what few bits
+cost arises there, since its input carries the image, and nothing comes after it to mend that. What it gets is
+computed once; its steps then take a hundredth of the time of those of the whole network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.core import borrowed
+from sharpbit.quant.grid import FLOAT, Fixed
+from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted, rounding
+from sharpbit.quant.ptq.equalize import wrap
+
+AT_ONCE = 2  # images in a forward of the whole network
+SCALES = 3.0  # the rate of scales, in units of that of the rest
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How the last layer learns.
+
+    Attributes:
+        steps: of Adam.
+        batch: images a step, drawn with a fixed seed.
+        rate: at first; it falls to zero along a cosine.
+        images: that are looked at, at most.
+    """
+
+    steps: int = 1500
+    batch: int = 4
+    rate: float = 2e-3
+    images: int = 64
+
+
+def finish(
+    net: nn.Module,
+    teacher: nn.Module,
+    images: Tensor,
+    how: Finish,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[list[str], list[float]]:
+    """Teach the last layer of a calibrated network, in place.
+
+    Args:
+        net: quantized and calibrated.
+        teacher: the float network; its modules have the same names.
+        images: `(N, 3, H, W)` in `[0, 1]`.
+        how: the plan.
+        progress: called with 1 after each step.
+
+    Returns:
+        The name of the layer if it got scales that it did not have, and the loss of each step.
+
+    Raises:
+        UsageError: no layer has both sides rounded to bounds, or there are no images.
+        ModelError: the loss is not a number any more.
+    """
+    if not len(images):
+        raise UsageError("there is nothing to learn from: not one image came")
+    images = images[:: max(1, math.ceil(len(images) / how.images))]
+    name, part = _last(net, images[:1])
+    given, wanted = _seen(net, part, images)[0], _seen(teacher, teacher.get_submodule(name), images)[1]
+    new = [] if isinstance(part.act, Balanced) else [name]
+    wrap(net, new)
+    act, losses = part.act, []
+    assert isinstance(act, Balanced)
+    start, moved = act.scale, torch.zeros_like(act.scale, requires_grad=True)
+    learned = [*part.parameters()]
+    groups: list[dict[str, Any]] = [{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}]
+    adam = torch.optim.Adam(groups, how.rate)
+    speed = torch.optim.lr_scheduler.CosineAnnealingLR(adam, how.steps)
+    generator = torch.Generator().manual_seed(0)
+    with borrowed(learned):
+        for own in learned:
+            own.requires_grad_(True)
+        try:
+            for _ in range(how.steps):
+                chosen = torch.randint(len(given), (how.batch,), generator=generator)
+                act.scale = start * moved.exp()
+                loss = F.mse_loss(part(given[chosen]), wanted[chosen])
+                adam.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                adam.step()
+                speed.step()
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise ModelError(f"the loss of {name} is {losses[-1]}; lower the rate {how.rate:g}")
+                if progress:
+                    progress(1)
+        finally:
+            act.scale = (start * moved.exp()).detach()
+    return new, losses
+
+
+def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
+    """The last layer that runs of those that can learn."""
+    order: list[tuple[str, Weighted]] = []
+    handles = [
+        part.register_forward_pre_hook(lambda part, _, name=name: order.append((name, part)))
+        for name, part in net.named_modules()
+        if isinstance(part, QuantConv2d | QuantLinear)
+        and getattr(part, "groups", 1) == 1
+        and all(isinstance(side, Fixed) and side.bits != FLOAT for side in (rounding(part.act), part.kernel))
+        and all(isinstance(side.range, Bounds) for side in (rounding(part.act), part.kernel))
+    ]
+    try:
+        with torch.no_grad():
+            net.eval()(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not order:
+        raise UsageError("no layer of this network has both sides rounded to two bounds; quantize it first")
+    return order[-1]
+
+
+@torch.no_grad()
+def _seen(net: nn.Module, part: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer is given and what it gives."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    handle = part.register_forward_hook(lambda _, args, out: pairs.append((args[0].clone(), out.clone())))
+    try:
+        for batch in torch.split(images, AT_ONCE):
+            net.eval()(batch)
+    finally:
+        handle.remove()
+    given, out = zip(*pairs, strict=True)
+    return torch.cat(given), torch.cat(out)

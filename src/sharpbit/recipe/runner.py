@@ -1,0 +1,219 @@
+"""The verbs of a recipe, carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sharpbit import model as models
+from sharpbit.data.matched import Matched
+from sharpbit.data.pairs import Pairs
+from sharpbit.errors import RecipeError
+from sharpbit.export import EXPORTS, SUFFIXES
+from sharpbit.model import Model
+from sharpbit.quant.qat.placement import placement
+from sharpbit.quant.refqsr import TwoPass, published
+from sharpbit.quant.refqsr.clustblock import ClustBlock
+from sharpbit.recipe.schema import FakeQuantize, Recipe, RefQSR, checked
+from sharpbit.reparam.receipt import receipt
+from sharpbit.system import parallel
+from sharpbit.system.progress import shown
+from sharpbit.training import Training, train
+from sharpbit.twopass.classifier import embedded
+from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
+from sharpbit.verbs.quantize import Settings, with_receipt
+
+Result = tuple[str, Path, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kitchen:
+    """What the verbs of one run share."""
+
+    recipe: Recipe
+    folder: Path
+    data: str | Pairs | None
+    device: str
+    stop_after: int | None
+    overwrite: bool
+    quiet: bool
+
+    def start(self) -> Model:
+        """The network that the recipe begins with."""
+        begin = self.recipe.start
+        torch.manual_seed(begin.seed)
+        model = models.build(begin.arch, **begin.config)
+        about = {"name": self.recipe.name, "data": self.recipe.data, "licence": self.recipe.licence}
+        model = replace(model, about=about)
+        if begin.after is None:
+            return model
+        before = self.other(begin.after).net.state_dict()
+        own = model.net.state_dict()
+        fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
+        model.net.load_state_dict({**own, **fitting})
+        entry = {"verb": "start", "after": begin.after, "tensors": len(fitting), "of": len(own)}
+        return replace(model, history=(entry,))
+
+    def other(self, name: str) -> Model:
+        """What another recipe of the same folder has trained."""
+        path = self.folder.parent / name / "trained.safetensors"
+        if not path.exists():
+            raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {name} first")
+        return models.load(path)
+
+    def pairs(self, model: Model) -> Pairs:
+        """The training images."""
+        if self.data is None:
+            raise RecipeError(f"{self.recipe.name} trains on {self.recipe.data}; give their folder with --data")
+        if isinstance(self.data, Pairs):
+            return self.data
+        with parallel.first_alone():
+            return Pairs.from_folder(
+                Path(self.data),
+                model.scale,
+                device=self.device,
+                cache=self.folder.parent / "pictures",
+                copies=parallel.count(),
+                quiet=self.quiet,
+            )
+
+    def save(self, model: Model, path: Path) -> None:
+        """Write a result; of several processes the first one does."""
+        if parallel.first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            models.save(model, path, overwrite=True)
+
+    def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Put quantizers into the network, with the ranges of the recipe's start or begun on training images."""
+        how = checked(FakeQuantize, settings, self.recipe.name)
+        act = how.act if isinstance(how.act, int) else tuple(how.act)
+        plan = placement(
+            model.arch.name,
+            act,
+            how.weight,
+            width=model.config.width,
+            legacy_conv1_float=how.legacy_conv1_float,
+            fixed=how.fixed or None,
+            options=how.options,
+        )
+        source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        if source.scale != model.scale:
+            raise RecipeError(
+                f"{self.recipe.name} is an x{model.scale} network and begins with {self.recipe.start.after}, which is"
+                f" x{source.scale}; quantizers go into a network that was trained for its scale"
+            )
+        pairs, generator = self.pairs(model), torch.Generator().manual_seed(self.recipe.start.seed)
+        crops = (pairs.batch(how.batch, how.patch, generator, colours=False)[0].cpu() for _ in range(how.batches))
+        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
+        if how.method == "cabm":
+            model = tabulate(model, source, shown, how.limit, legacy_edge=how.legacy_edge)
+        path = self.folder / "fake_quantized.safetensors"
+        self.save(model, path)
+        return model, ("fake_quantize", path, {"method": how.method})
+
+    def refqsr(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Make a network of two passes, with the numbers of the recipe's start."""
+        how = checked(RefQSR, settings, self.recipe.name)
+        plan = published(
+            model.arch.name,
+            model.config,
+            how.method,
+            how.high if isinstance(how.high, int) else tuple(how.high),
+            how.low,
+            medium=how.medium or None,
+            refers=None if how.refers < 0 else how.refers,
+            form=how.form,
+            pooled=how.pooled,
+            threshold=how.threshold,
+            patch=how.patch,
+            options=how.options,
+        )
+        source = self.other(self.recipe.start.after) if self.recipe.start.after else model
+        pairs, generator = self.matched(model, how.threshold), torch.Generator().manual_seed(self.recipe.start.seed)
+        crops = (pairs.batch(how.batch, how.crop, generator, colours=False)[0].cpu() for _ in range(how.batches))
+        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        model = two_pass(model, plan, () if how.method == "cabm" else shown, source=source)
+        if how.method == "cabm":
+            model = tabulate(model, source, shown, how.limit)
+        path = self.folder / "two_pass.safetensors"
+        self.save(model, path)
+        return model, ("refqsr", path, {"method": how.method, "blocks of few bits": len(plan.queries)})
+
+    def matched(self, model: Model, threshold: float) -> Matched:
+        """The training images in pairs of crops that are alike."""
+        judge = ClustBlock.of(embedded()).to(self.device)
+        return Matched(self.pairs(model), judge, threshold)
+
+    def train(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Train, or go on training; `teacher` is the name of a recipe of the same folder."""
+        settings = dict(settings)
+        name = settings.pop("teacher", None)
+        how = checked(Training, settings, self.recipe.name)
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
+        two = TwoPass.of(model.history)
+        model = train(
+            model,
+            self.matched(model, two.threshold) if two else self.pairs(model),
+            how,
+            out=self.folder,
+            teacher=self.other(name) if name else None,
+            device=self.device,
+            stop_after=self.stop_after,
+            quiet=self.quiet,
+        )
+        done = int(model.history[-1]["steps"])
+        if done < how.steps:
+            return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
+        path = self.folder / "trained.safetensors"
+        self.save(model, path)
+        return model, ("train", path, {"steps": done})
+
+    def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn the network into its plain form, and say how far the two are apart."""
+        plain = models.reparameterize(model, settings.get("form", "plain"))
+        proof = receipt(model.net, plain.net, model.scale)
+        proof.check()
+        path = self.folder / "plain.safetensors"
+        models.save(plain, path, overwrite=True)
+        return plain, ("reparameterize", path, {"largest difference": f"{proof.difference:.2g}"})
+
+    def quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn the network into integers, calibrated on the training images."""
+        if not isinstance(self.data, str):
+            raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
+        settings = dict(settings)
+        method = settings.pop("method", "lossless")
+        how = checked(Settings, settings, f"{self.recipe.name}: quantize")
+        with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
+            model, receipt = with_receipt(model, self.data, how, method=method, progress=shown(bar))
+        path = self.folder / "quantized.safetensors"
+        models.save(model, path, overwrite=True)
+        return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
+
+    def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Write the model for an engine, under the name of the recipe or another one; quantizers become numbers."""
+        format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
+        path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
+        named = for_engines(replace(model, about={**model.about, "name": name}))
+        header = EXPORTS[format](named, path, overwrite=self.overwrite)
+        return model, ("export", path, {"sha256": header.sha256})
+
+
+VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
+    "train": Kitchen.train,
+    "reparameterize": Kitchen.reparameterize,
+    "fake_quantize": Kitchen.fake_quantize,
+    "refqsr": Kitchen.refqsr,
+    "quantize": Kitchen.quantize,
+    "export": Kitchen.export,
+}
+
+SHARED = ("train", "fake_quantize", "refqsr")
+"""Verbs that all processes carry out where `torchrun` has started several."""

@@ -1,0 +1,1 @@
+"""Results as drawings and pages: SVG, Markdown, HTML."""

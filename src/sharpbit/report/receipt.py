@@ -1,0 +1,190 @@
+"""What `sharpbit quantize` tells: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from sharpbit._version import __version__
+from sharpbit.verbs.receipt import Receipt
+
+Scores = Mapping[str, tuple[float, float]]
+Ranges = Sequence[tuple[str, float, float, float, float]]
+WIDE = 300  # of a bar, in pixels
+BLAME = "Share of the mean square error that is gone where the layer is not rounded. Shares need not sum up to 100 %."
+RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
+FLOAT = 32
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2526; --soft: #667; --line: #d6dde0; --all: #c3d2d4; --grid: #2f6d74;
+  --paper: #fff; --worse: #b3482e }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e8e8; --soft: #9aa5a8; --line: #38434a; --all: #475a60;
+  --grid: #79c2c9; --paper: #14191c; --worse: #f0957d } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
+  margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { color: var(--soft) }
+table { border-collapse: collapse } td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: middle }
+tr { border-bottom: 1px solid var(--line) } th { color: var(--soft); font-weight: 500; white-space: nowrap }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.name { font: 12.5px ui-monospace, monospace; overflow-wrap: anywhere } .worse { color: var(--worse) }
+.scroll { overflow-x: auto } svg { display: block } .all { fill: var(--all) } .grid { fill: var(--grid) }
+footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
+"""
+
+
+def bits_of(receipt: Receipt) -> str:
+    """The width, or how widths were chosen."""
+    if isinstance(receipt.bits, int):
+        return f"{receipt.bits} bits"
+    budget = receipt.budget if isinstance(receipt.budget, str) else f"{receipt.budget:g} bits"
+    return f"{', '.join(map(str, receipt.bits))} bits within a budget of {budget}"
+
+
+def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
+    """What was done and what it cost, a line each."""
+    refined = f", {receipt.refined} steps of refining" if receipt.refined else ""
+    others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
+    lines = {
+        "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'picture')}",
+        "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
+        "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
+        f" at most {receipt.largest} of 255",
+    }
+    if receipt.images == 1:
+        lines["note"] = "one image shows little of what the network will see; calibrate on some ten"
+    if receipt.kept:
+        lines["in float"] = ", ".join(receipt.kept)
+    if receipt.bitops is not None:
+        lines["cost"] = f"{receipt.bitops / 1e9:,.0f} GBitOPs for an image of 640x360"
+    if not isinstance(receipt.bits, int):
+        counts = Counter(min(act, weight) for _, act, weight in receipt.widths)
+        lines["layers"] = ", ".join(f"{counts[bits]} in {bits} bits" for bits in sorted(counts, reverse=True))
+    for name, (a, b) in scores.items():
+        lines[name] = f"{a:.3f} -> {b:.3f} dB ({b - a:+.3f}), Y channel"
+    return lines
+
+
+def markdown(model: str, receipt: Receipt, scores: Scores) -> str:
+    """A page of Markdown, with its plot as SVG in it."""
+    lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in facts(receipt, scores).items()]
+    if receipt.blame:
+        lines += ["", "## What each layer costs", "", BLAME, "", "| layer | share |", "|---|---|"]
+        lines += [f"| `{name}` | {100 * share:.1f} % |" for name, share in receipt.blame]
+    if not isinstance(receipt.bits, int):
+        lines += ["", "## Bits of each layer", "", "| layer | input | weight |", "|---|---|---|"]
+        lines += [f"| `{name}` | {_width(act)} | {_width(weight)} |" for name, act, weight in receipt.widths]
+    if receipt.ranges:
+        lines += ["", "## Ranges of activations", "", RANGES, "", _plot(receipt.ranges)]
+    return "\n".join(lines) + "\n"
+
+
+def html(model: str, receipt: Receipt, scores: Scores) -> str:
+    """One page of HTML that needs no other file, and no script."""
+    title = escape(f"{Path(model).name} in {bits_of(receipt)}")
+    told = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
+    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in told.items()])]
+    if scores:
+        rows = [
+            [
+                escape(name),
+                f"{a:.3f}",
+                f"{b:.3f}",
+                f'<span class="worse">{b - a:+.3f}</span>' if b < a else f"{b - a:+.3f}",
+            ]
+            for name, (a, b) in scores.items()
+        ]
+        parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the images of a set.</p>"]
+        parts += [_table(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
+    if receipt.blame:
+        most = max(share for _, share in receipt.blame)
+        rows = [
+            [_code(name), f"{100 * share:.1f} %", _bar(0, max(share, 0) / most if most > 0 else 0)]
+            for name, share in receipt.blame
+        ]
+        parts += ["<h2>What each layer costs</h2>", f"<p>{BLAME}</p>"]
+        parts += [_table(["layer", "share", ""], rows, numbers=(1,))]
+    if receipt.widths and not isinstance(receipt.bits, int):
+        rows = [[_code(name), _width(act), _width(weight)] for name, act, weight in receipt.widths]
+        parts += ["<h2>Bits of each layer</h2>", _table(["layer", "input", "weight"], rows, numbers=(1, 2))]
+    if receipt.ranges:
+        rows = [
+            [_code(name), f"{low:.3g} .. {high:.3g}", f"{lo:.3g} .. {hi:.3g}", _span(low, high, lo, hi)]
+            for name, low, high, lo, hi in receipt.ranges
+        ]
+        parts += ["<h2>Ranges of activations, before and after</h2>", f"<p>{RANGES}</p>"]
+        parts += [_table(["input of", "float", "grid", ""], rows, numbers=(1, 2))]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f"<body>{chr(10).join(parts)}\n<footer>sharpbit {__version__}</footer></body></html>\n"
+    )
+
+
+PAGES: Mapping[str, Callable[[str, Receipt, Scores], str]] = {".html": html, ".md": markdown}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Cells are HTML already."""
+    kinds = [' class="number"' if column in numbers else "" for column in range(len(rows[0]) if rows else 0)]
+    top = "<tr>" + "".join(f"<th{kind}>{cell}</th>" for kind, cell in zip(kinds, head, strict=False)) + "</tr>\n"
+    body = (
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table>\n{top if head else ""}{chr(10).join(body)}\n</table></div>'
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _code(name: str) -> str:
+    return f'<span class="name">{escape(name)}</span>'
+
+
+def _width(bits: int) -> str:
+    return "" if bits == FLOAT else str(bits)
+
+
+def _bar(left: float, right: float, back: tuple[float, float] | None = None) -> str:
+    """A bar from `left` to `right` of 0 to 1, before another one."""
+    parts = [(f' class="{kind}"', *span) for kind, span in (("all", back), ("grid", (left, right))) if span]
+    bars = "".join(
+        f'<rect{kind} x="{WIDE * a:.1f}" y="{2 if "all" in kind else 4}" width="{WIDE * (b - a):.1f}"'
+        f' height="{12 if "all" in kind else 8}"/>'
+        for kind, a, b in parts
+    )
+    return f'<svg width="{WIDE}" height="16" role="img">{bars}</svg>'
+
+
+def _places(low: float, high: float, lo: float, hi: float) -> tuple[float, float, float, float]:
+    """Of all four, the place between the least and the most."""
+    least = min(low, lo)
+    span = max(max(high, hi) - least, 1e-12)
+    a, b, c, d = ((value - least) / span for value in (low, high, lo, hi))
+    return a, b, c, d
+
+
+def _span(low: float, high: float, lo: float, hi: float) -> str:
+    a, b, c, d = _places(low, high, lo, hi)
+    return _bar(c, d, (a, b))
+
+
+def _plot(ranges: Ranges) -> str:
+    """The same bars as one drawing, which a page of Markdown may hold as it is."""
+    row, text = 12, 460
+    bars = []
+    for number, (name, low, high, lo, hi) in enumerate(ranges):
+        y = number * row
+        a, b, c, d = (WIDE * place for place in _places(low, high, lo, hi))
+        bars.append(
+            f'<text x="0" y="{y + 9}">{escape(name)}</text>'
+            f'<rect x="{text + a:.1f}" y="{y + 1}" width="{b - a:.1f}" height="10" fill="#cdd"/>'
+            f'<rect x="{text + c:.1f}" y="{y + 3}" width="{d - c:.1f}" height="6" fill="#366"/>'
+            f'<text x="{text + WIDE + 8}" y="{y + 9}">{low:.3g} .. {high:.3g} &#8594; {lo:.3g} .. {hi:.3g}</text>'
+        )
+    size = f'width="{text + WIDE + 260}" height="{row * len(ranges)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace" font-size="9">{"".join(bars)}</svg>'

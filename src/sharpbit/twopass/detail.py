@@ -1,0 +1,86 @@
+"""Which patches of an image show so little detail that a cheap network does for them, and upscaling it with two.
+
+A cheaper network loses most where there is detail, and on a CPU it saves time, which fewer bits do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit.twopass.clustering import PATCH, SHARED, batches, pieces
+from sharpbit.twopass.patches import Patch, merge
+
+Network = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The patches of an image, row by row, and `(N,)` whether each goes through the cheap network."""
+
+    patches: list[Patch]
+    cheap: NDArray[np.bool_]
+
+    @property
+    def queries(self) -> float:
+        """The share of the pixels, of all patches, that lie in those for the cheap network."""
+        pixels = np.array([patch.pixels for patch in self.patches])
+        return float(pixels[self.cheap].sum() / pixels.sum())
+
+    def counts(self) -> dict[str, int]:
+        """How many patches go through each network."""
+        cheap = int(self.cheap.sum())
+        return {"costly": len(self.patches) - cheap, "cheap": cheap}
+
+
+def detail(patch: NDArray[np.uint8]) -> float:
+    """The mean difference of neighbouring pixels in grey levels, 0 to 255; 0 where there are no neighbours.
+
+    The mean goes over all that lie beside or above each other; a pixel counts as the mean of R, G and B. Sums are of
+    whole numbers, so the result is the same everywhere.
+
+    Args:
+        patch: `(h, w, 3)` uint8.
+    """
+    total = patch.sum(2, dtype=np.int64)
+    differences = [np.abs(np.diff(total, axis=axis)) for axis in (0, 1)]
+    pairs = sum(one.size for one in differences)
+    return float(sum(int(one.sum()) for one in differences) / (3 * pairs)) if pairs else 0.0
+
+
+def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared: int = SHARED) -> Split:
+    """The patches of an LR image; those with less detail than `threshold` are for the cheap network.
+
+    Args:
+        image: RGB, `(H, W, 3)` uint8.
+        threshold: in grey levels, see `detail`; 0 leaves none to the cheap network.
+        patch: side of a patch; see `sharpbit.twopass.patches.grid`.
+        shared: pixels that neighbours have in common.
+
+    Raises:
+        UsageError: a patch that is not larger than what neighbours share.
+    """
+    patches = pieces(image, patch, shared)
+    return Split(patches, np.array([detail(one.cut(image)) < threshold for one in patches]))
+
+
+def upscale(image: NDArray[Any], found: Split, scale: int, costly: Network, cheap: Network) -> NDArray[Any]:
+    """The upscaled image `(H * scale, W * scale, 3)`, each patch from its network; patches of one size run together.
+
+    Args:
+        image: small, `(H, W, 3)`, of whatever kind the networks take.
+        found: its patches.
+        scale: upscaling factor.
+        costly: `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)`.
+        cheap: the same.
+    """
+    cuts = [patch.cut(image) for patch in found.patches]
+    results: dict[int, NDArray[Any]] = {}
+    for network, mine in ((costly, ~found.cheap), (cheap, found.cheap)):
+        for some in batches(np.flatnonzero(mine).tolist(), [cut.shape for cut in cuts]):
+            results.update(zip(some, network(np.stack([cuts[k] for k in some])), strict=True))
+    return merge(found.patches, (results[k] for k in range(len(cuts))), scale)

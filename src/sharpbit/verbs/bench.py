@@ -1,0 +1,229 @@
+"""Measure how fast models run: latency, throughput, memory, first result, quality, of any model on any engine."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from sharpbit import modelfile, zoo
+from sharpbit.errors import SharpbitError
+from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.measure.cold_start import OPENER, Task, fresh, image, opened
+from sharpbit.measure.evaluate import evaluate
+from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
+from sharpbit.measure.upscaling import by
+from sharpbit.modelfile import integer_chain as integer
+from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
+from sharpbit.system.extras import need
+
+WARM = 3  # calls before the first sample
+SHORT = 3.0  # seconds of samples, where it is no single stream
+PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of the limit, before and after the engines
+Progress = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model on an engine.
+
+    Attributes:
+        label: for tables.
+        model: an embedded name or a file.
+        engine: as `sharpbit.runtime.open_engine` takes it.
+        opener: `module:function` that opens it.
+    """
+
+    label: str
+    model: str
+    engine: str = AUTO
+    opener: str = OPENER
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a candidate at one size. Bytes go in and bytes come out, whatever the engine computes in.
+
+    Attributes:
+        label: of the candidate.
+        model: as it was given.
+        size: height and width of the image.
+        scale: upscaling factor.
+        engine: what ran it.
+        precision: of the arithmetic that really ran.
+        instruction_set: empty where the engine does not say.
+        threads: that worked.
+        device: that worked.
+        latency: times of one image, with conversion from and to bytes; None if it could not run.
+        fps: images a second, one after the other.
+        gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
+        gmacs: of them a second.
+        share: of the measured limit of this processor for 8 bits, on as many threads; None where it was not measured.
+        first_s: from the start of Python to the first result, in a process of its own.
+        memory_mib: most resident memory of that process.
+        engine_mib: of that, what is neither Python and numpy nor the images.
+        psnr: dB for each set of test images, if there were any.
+        error: why it could not run.
+        notes: what should be heard of these numbers.
+    """
+
+    label: str
+    model: str
+    size: tuple[int, int]
+    scale: int = 0
+    engine: str = ""
+    precision: str = ""
+    instruction_set: str = ""
+    threads: int = 0
+    device: str = ""
+    latency: Latency | None = None
+    fps: float = 0.0
+    gmac: float | None = None
+    gmacs: float | None = None
+    share: float | None = None
+    first_s: float | None = None
+    memory_mib: float | None = None
+    engine_mib: float | None = None
+    psnr: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How it is measured.
+
+    Attributes:
+        threads: of each engine; None takes every core that the process may use.
+        device: None is the CPU.
+        seconds: of samples for each candidate; None is 3, or 60 for a single stream.
+        stream: as MLPerf's single stream: at least 1024 images and 60 s each, the 90th percentile.
+        data: folders of test images, for the quality.
+    """
+
+    threads: int | None = None
+    device: str | None = None
+    seconds: float | None = None
+    stream: bool = False
+    data: tuple[str, ...] = ()
+
+
+def bench(
+    candidates: Sequence[Candidate],
+    sizes: Sequence[tuple[int, int]],
+    rules: Rules = Rules(),
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Measure candidates in turn at each size.
+
+    Args:
+        candidates: what to measure; one that cannot run becomes a row with the reason.
+        sizes: (height, width) of images that go in.
+        rules: how.
+        progress: called with a word on what begins.
+
+    Raises:
+        SharpbitError: the only candidate cannot run.
+    """
+    tell = progress or (lambda word: None)
+    rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]
+    if not rules.data:
+        return rows
+    sets = [found for folder in rules.data for found in find(folder)]
+    quality = {item: _quality(item, sets, rules, tell) for item in candidates}
+    return [replace(row, psnr=quality[item]) for row, item in zip(rows, [*candidates] * len(sizes), strict=True)]
+
+
+def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Progress) -> list[Row]:
+    source = image(size)
+    rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
+    for number, item in enumerate(candidates):
+        rows[number] = Row(item.label, item.model, size)
+        tell(f"{item.label}: first result")
+        try:
+            task = _task(item, size, rules)
+            runtime = opened(task)
+            calls[number] = partial(by(runtime), source)
+            for _ in range(WARM):
+                calls[number]()
+            rows[number] = replace(_told(rows[number], runtime), **vars(fresh(task)))
+        except SharpbitError as error:
+            if len(candidates) == 1:
+                raise
+            calls.pop(number, None)
+            rows[number] = replace(rows[number], error=str(error))
+    limits = [_limit(rules)]
+    tell(f"{size[0]}x{size[1]}, {'one after the other' if rules.stream else 'in turn'}")
+    if rules.stream:
+        seconds = SECONDS if rules.seconds is None else rules.seconds
+        found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}
+    else:
+        found = interleaved(calls, seconds=SHORT if rules.seconds is None else rules.seconds)
+    limits.append(_limit(rules))
+    for number, latency in found.items():
+        rows[number] = _with_cost(replace(rows[number], latency=latency), max(limits))
+    return list(rows.values())
+
+
+def _told(row: Row, runtime: Runtime) -> Row:
+    """With what the engine says of itself, once it has run."""
+    names = ("scale", "engine", "precision", "instruction_set", "threads", "device", "notes")
+    return replace(row, **{name: getattr(runtime, name) for name in names})
+
+
+def _with_cost(row: Row, limit: float) -> Row:
+    assert row.latency is not None
+    seconds, gmac = row.latency.median_ms / 1e3, _gmac(row)
+    gmacs = None if gmac is None else gmac / seconds
+    share = None if gmacs is None or not limit else gmacs / limit
+    return replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs, share=share)
+
+
+def _gmac(row: Row) -> float | None:
+    """Of one image; None where the file does not tell, or what counts it is not installed."""
+    path, (height, width) = _path(row.model), row.size
+    header = None if path.suffix.lower() in WEIGHTS else modelfile.read(path)
+    if header is not None and header.precision == "int8":
+        read = getattr(integer, "read", None)
+        return None if read is None else read(path)[0].macs * height * width / 1e9
+    with suppress(SharpbitError):
+        need("train", "counting MACs")
+        inspect = importlib.import_module("sharpbit.verbs.inspect").inspect
+        macs = inspect(path, (height * row.scale, width * row.scale)).macs
+        return None if macs is None else float(macs / 1e9)
+    return None
+
+
+def _limit(rules: Rules) -> float:
+    """10^9 multiply-accumulate operations of bytes that the processor can do in a second; 0: not measured.
+
+    The most of a few short measurements: other processes can only make it less.
+    """
+    if find_spec("sharpbit.runtime.native") is None:
+        return 0.0
+    native = importlib.import_module("sharpbit.runtime.native")
+    if not native.available():
+        return 0.0
+    return max(float(native.peak(rules.threads or available_cpus(), PEAK_SECONDS)) for _ in range(PEAKS))
+
+
+def _quality(item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Progress) -> tuple[tuple[str, float], ...]:
+    tell(f"{item.label}: PSNR")
+    try:
+        runtime = opened(_task(item, (1, 1), rules))
+    except SharpbitError:
+        return ()  # the row says why it does not run
+    return tuple((data.name, evaluate(by(runtime), data, runtime.scale).psnr) for data in sets)
+
+
+def _task(item: Candidate, size: tuple[int, int], rules: Rules) -> Task:
+    return Task(os.fspath(_path(item.model)), item.engine, rules.threads, rules.device, size, item.opener)
+
+
+def _path(model: str) -> Path:
+    return Path(model) if Path(model).suffix.lower() in WEIGHTS else zoo.path_of(model)

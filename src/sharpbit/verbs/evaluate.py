@@ -1,0 +1,175 @@
+"""Measure models: PSNR and SSIM on sets of test images, whatever kind of file a model is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharpbit import zoo
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.measure import bicubic, patchwise
+from sharpbit.measure.benchmarks import CROP, Benchmark, find
+from sharpbit.measure.evaluate import SetScore
+from sharpbit.measure.evaluate import evaluate as measure
+from sharpbit.measure.patchwise import OVERLAP, Cut
+from sharpbit.measure.upscaling import by
+from sharpbit.runtime import AUTO, WEIGHTS, Counting, Runtime, available_cpus, open_engine
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one model.
+
+    Attributes:
+        model: as it was given.
+        scale: upscaling factor.
+        engine: what ran it.
+        precision: of the arithmetic that really ran.
+        instruction_set: that ran it; empty where the engine does not say.
+        device: that ran it.
+        threads: that worked.
+        seconds: that it took, reading and measuring included.
+        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch.
+        patch: side of the patches, in small pixels; None where whole images were upscaled.
+        step: from patch to patch.
+    """
+
+    model: str
+    scale: int
+    engine: str
+    precision: str
+    instruction_set: str
+    device: str
+    threads: int
+    seconds: float
+    sets: tuple[SetScore, ...]
+    patch: int | None = None
+    step: int | None = None
+
+
+def evaluate(
+    model: str | Path,
+    data: Sequence[str | Path | Benchmark],
+    *,
+    scale: int | None = None,
+    crop: int = CROP,
+    make_small: bool = False,
+    threads: int | None = None,
+    engine: str = AUTO,
+    device: str | None = None,
+    patch: int | None = None,
+    step: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Measure one model on sets of test images.
+
+    Args:
+        model: an embedded name, `.onnx`, `.safetensors`, `.pth`, `bicubic` or `bicubic-matlab`.
+        data: folders of test images (layouts: `sharpbit.measure.benchmarks.find`), or sets opened before, whose
+            images then stay in memory from model to model.
+        scale: for `bicubic`, which has none of its own.
+        crop: HR images are cut to multiples of this.
+        make_small: make the LR images even where a folder holds them.
+        threads: that work; None takes every core that the process may use.
+        engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
+        device: such as `cpu` or `cuda`, where the engine has it.
+        patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
+            side of a patch in small pixels; the last of each row and column reaches to the edge.
+        step: from patch to patch; by default `patch - 6`.
+        progress: called with 1 after each image.
+
+    Raises:
+        SharpbitError: the model or an image cannot be read, or the two do not fit.
+    """
+    started = time.monotonic()
+    sets = [item for entry in data for item in _sets(entry, crop, make_small)]
+    if not sets:
+        raise UsageError("nothing to measure on; give folders of test images with --data")
+    cut = cut_of(patch, step)
+    threads = threads or available_cpus()
+    workers = min(threads, max(len(benchmark.large) for benchmark in sets))
+    runtime = open_model(str(model), scale, threads // workers, engine, device)
+    counts = isinstance(runtime, Counting) and runtime.quantized
+    upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
+    scores = [measure(upscale, item, runtime.scale, workers=workers, progress=progress) for item in sets]
+    return Evaluation(
+        model=str(model),
+        scale=runtime.scale,
+        engine=runtime.engine,
+        precision=runtime.precision,
+        instruction_set=runtime.instruction_set,
+        device=runtime.device,
+        threads=threads,
+        seconds=time.monotonic() - started,
+        sets=tuple(scores),
+        patch=cut.patch if cut else None,
+        step=cut.step if cut else None,
+    )
+
+
+def cut_of(patch: int | None, step: int | None) -> Cut | None:
+    """How images are cut; None leaves them whole.
+
+    Raises:
+        UsageError: a step without patches, or one that leaves gaps.
+    """
+    if patch is None:
+        if step is not None:
+            raise UsageError(f"a step of {step} is from patch to patch; give the side of patches with --patch too")
+        return None
+    step = max(1, patch - OVERLAP) if step is None else step
+    if not 1 <= step <= patch:
+        raise UsageError(f"patches of {patch} pixels every {step} leave gaps; a step has 1 to {patch} pixels")
+    return Cut(patch, step)
+
+
+def open_model(
+    model: str,
+    scale: int | None = None,
+    threads: int | None = None,
+    engine: str = AUTO,
+    device: str | None = None,
+) -> Runtime:
+    """A model opened by the engine that was asked for, or by the one that suits it.
+
+    Raises:
+        UsageError: `bicubic` without a scale, or another scale than the model's.
+        ModelError: no such file, not a model, or not one that this engine runs.
+        MissingExtra: the engine is not installed.
+    """
+    if model in bicubic.NAMES:
+        if scale is None:
+            raise UsageError(f"{model} has no scale of its own; say which with --scale")
+        return bicubic.Bicubic(model, scale)
+    path = Path(model)
+    if path.suffix.lower() in WEIGHTS and not path.is_file():
+        raise ModelError(f"there is no model file {model}")
+    if path.suffix.lower() not in WEIGHTS:
+        path = zoo.path_of(model)
+    runtime = open_engine(path, engine, threads=threads, device=device)
+    if scale is not None and runtime.scale != scale:
+        raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
+    return runtime
+
+
+def expand(models: Sequence[str]) -> Iterator[str]:
+    """The models that were given, with folders replaced by the model files in them.
+
+    Raises:
+        ModelError: a folder without model files.
+    """
+    for model in models:
+        folder = Path(model)
+        if not folder.is_dir():
+            yield model
+            continue
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx", ".sharpbit"))
+        if not files:
+            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx, .sharpbit)")
+        yield from map(str, files)
+
+
+def _sets(entry: str | Path | Benchmark, crop: int, make_small: bool) -> list[Benchmark]:
+    return [entry] if isinstance(entry, Benchmark) else find(entry, crop=crop, make_small=make_small)

@@ -1,0 +1,229 @@
+"""From which detail on patches of a pair take the costly network: measured on photos, by what each network gets wrong.
+
+Photos are made small by the benchmarks' bicubic, both networks upscale all their patches, and squared errors (Y
+channel) are added up patch by patch. So what any threshold would cost is known without running a network again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit.errors import UsageError
+from sharpbit.image import is_image_name, read
+from sharpbit.image.resize import shrink
+from sharpbit.measure.psnr import luma
+from sharpbit.measure.upscaling import Pixels, Upscale, by
+from sharpbit.runtime import Runtime
+from sharpbit.twopass.clustering import pieces
+from sharpbit.twopass.detail import detail
+from sharpbit.twopass.patches import merge
+
+COUNT = 12  # photos that are enough
+MAX_DROP = 0.05  # dB
+LARGEST = 6 * 96  # side in small pixels of what is looked at of a photo, from its middle
+BEST = 1e-10 * 255**2  # a mean squared error that counts as none: 100 dB
+WHOLE = 4  # patches along the side of an image that stands for a whole one
+TRIES = 3  # of which the quickest counts, for others may use the processor too
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The patches of a photo, `(n,)` each.
+
+    Attributes:
+        detail: of the small patch, see `sharpbit.twopass.detail`.
+        pixels: of the small patch.
+        costly: squared error of the costly network, summed over what is kept of the large patch.
+        cheap: of the cheap one.
+        compared: large pixels of the whole photo that errors were summed over.
+    """
+
+    detail: Floats
+    pixels: Floats
+    costly: Floats
+    cheap: Floats
+    compared: int
+
+    def drop(self, threshold: float) -> float:
+        """What a threshold costs against the costly network alone, in dB."""
+        return self._drop(threshold, self.cheap)
+
+    def loss(self, threshold: float) -> float:
+        """The same where nothing is gained by a patch that the cheap network does better; at least `drop`.
+
+        It never falls as the threshold rises.
+        """
+        return self._drop(threshold, np.maximum(self.cheap, self.costly))
+
+    def _drop(self, threshold: float, cheap: Floats) -> float:
+        mixed = np.where(self.detail < threshold, cheap, self.costly)
+        ends = [max(float(errors.sum()) / self.compared, BEST) for errors in (mixed, self.costly)]
+        return float(10 * np.log10(ends[0] / ends[1]))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a threshold does on photos.
+
+    Attributes:
+        detail: the threshold.
+        share: of the pixels, of all patches, for the cheap network.
+        drop: of the mean PSNR, in dB, against the costly network alone.
+    """
+
+    detail: float
+    share: float
+    drop: float
+
+
+def measured(
+    costly: Runtime,
+    cheap: Runtime,
+    folder: Path,
+    patch: int,
+    shared: int,
+    *,
+    count: int = COUNT,
+    progress: Callable[[float], object] | None = None,
+) -> list[Photo]:
+    """What both networks get wrong on the photos of a folder.
+
+    Args:
+        costly: opened.
+        cheap: opened, of the same scale.
+        folder: of ordinary images.
+        patch: side of patches, in small pixels.
+        shared: pixels that neighbours have in common.
+        count: photos at most, spread evenly over the folder; those too small for one patch do not count.
+        progress: called with the share of the work that is done since the last call.
+
+    Raises:
+        UsageError: no such folder, no images in it, or none that is large enough.
+        ImageError: an image cannot be read.
+    """
+    paths = _chosen(folder, count)
+    found = []
+    for path in paths:
+        large = _middle(read(path).rgb8(), costly.scale)
+        if min(large.shape[:2]) >= patch * costly.scale:
+            told = _part_of(progress, len(paths))
+            found.append(_photo((by(costly), by(cheap)), large, costly.scale, patch, shared, told))
+        elif progress:
+            progress(1 / len(paths))
+    if not found:
+        raise UsageError(
+            f"no image of {folder} has {patch * costly.scale} pixels on both sides, a patch of {patch} before it is"
+            f" shrunk {costly.scale} times; give larger ones, or a smaller --patch"
+        )
+    return found
+
+
+def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
+    """What a threshold does on these photos."""
+    pixels, details = (np.concatenate([getattr(photo, name) for photo in photos]) for name in ("pixels", "detail"))
+    share = float(pixels[details < threshold].sum() / pixels.sum())
+    return Outlook(threshold, share, float(np.mean([photo.drop(threshold) for photo in photos])))
+
+
+def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
+    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst that of no cheap patch.
+
+    A patch that the cheap network happens to do better does not pay for what it loses on others: on other photos it
+    would not. Only thresholds are tried between which something changes: the detail of each patch, and just above the
+    greatest.
+    """
+    details = np.unique(np.concatenate([photo.detail for photo in photos]))
+    for threshold in (float(np.nextafter(details[-1], np.inf)), *details[::-1].tolist()):
+        if np.mean([photo.loss(threshold) for photo in photos]) <= max_drop:
+            return outlook(photos, threshold)
+    return outlook(photos, 0.0)
+
+
+def pace(runtime: Runtime, side: int) -> float:
+    """Seconds that an engine takes for a small pixel of an image of this side."""
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    upscale = by(runtime)
+    took = []
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        upscale(image)
+        took.append(time.perf_counter() - started)
+    return min(took) / side**2
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger image."""
+
+    costly: float
+    cheap: float
+    whole: float
+
+    @classmethod
+    def of(cls, costly: Runtime, cheap: Runtime, patch: int) -> Pace:
+        """Measured."""
+        return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
+
+    def time(self, share: float, patch: int, shared: int) -> float:
+        """That of a pair, as a share of that of the costly network on whole images; overlaps cost, too."""
+        return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
+
+
+def _photo(
+    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Callable[[float], None]
+) -> Photo:
+    small = shrink(large, scale)
+    patches = pieces(small, patch, shared)
+    cuts = [one.cut(small) for one in patches]
+    truth, inner = luma(large), slice(scale, -scale)
+
+    def errors(upscale: Upscale) -> Floats:
+        def results() -> Iterator[Pixels]:
+            for cut in cuts:
+                yield upscale(cut)
+                told(1 / len(networks) / len(cuts))
+
+        squares = np.zeros_like(truth)  # without a border, as PSNR is measured
+        squares[inner, inner] = ((luma(merge(patches, results(), scale)) - truth) ** 2)[inner, inner]
+        kept = [(slice(s.kept_from * scale, s.kept_to * scale) for s in (one.rows, one.columns)) for one in patches]
+        return np.array([squares[rows, columns].sum() for rows, columns in kept])
+
+    costly, cheap = (errors(upscale) for upscale in networks)
+    return Photo(
+        detail=np.array([detail(cut) for cut in cuts]),
+        pixels=np.array([one.pixels for one in patches], np.float64),
+        costly=costly,
+        cheap=cheap,
+        compared=truth[inner, inner].size,
+    )
+
+
+def _chosen(folder: Path, count: int) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; give one with ordinary images to calibrate on")
+    paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
+    if not paths:
+        raise UsageError(f"{folder} holds no images to calibrate on; give a folder of PNG or JPEG files")
+    return [paths[k * len(paths) // count] for k in range(count)] if len(paths) > count else paths
+
+
+def _middle(image: Pixels, scale: int) -> Pixels:
+    sides = [min(side // scale, LARGEST) * scale for side in image.shape[:2]]
+    top, left = ((side - kept) // 2 for side, kept in zip(image.shape[:2], sides, strict=True))
+    return np.ascontiguousarray(image[top : top + sides[0], left : left + sides[1]])
+
+
+def _part_of(progress: Callable[[float], object] | None, parts: int) -> Callable[[float], None]:
+    def told(share: float) -> None:
+        if progress:
+            progress(share / parts)
+
+    return told

@@ -1,0 +1,153 @@
+"""Two processes that `torchrun` starts train as one does."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from sharpbit import model as models
+from sharpbit import recipe
+from sharpbit.data.pairs import Pairs
+from sharpbit.errors import UsageError
+from sharpbit.model import load
+from sharpbit.system import parallel
+from sharpbit.training import Training, train
+from small_recipes import images, small, written
+
+RECIPE = small(
+    "srresnet",
+    "scale = 2, blocks = 1, width = 8",
+    """
+[[step]]
+verb = "fake_quantize"
+method = "cadyq"
+act = [4, 6, 8]
+batch = 2
+patch = 8
+[[step]]
+verb = "train"
+steps = 4
+batch = 4
+patch = 8
+warmup = 0
+rate = 1e-3
+range_rate = 1e-2
+epoch = 2
+white = 255.0
+clip = 10.0
+precision = "float32"
+""",
+)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parallel")
+    images(folder / "pictures", (40, 36), (40, 36))
+    written(folder, RECIPE, "two")
+    written(folder, RECIPE.replace("batch = 4", "batch = 5"), "odd")
+    return folder
+
+
+def torchrun(folder, out, *more, name="two"):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sharpbit"]
+    arguments = [
+        "train",
+        folder / f"{name}.toml",
+        "--data",
+        folder / "pictures",
+        "--out",
+        folder / out,
+        "--json",
+        *more,
+    ]
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_two_processes_are_one(given):
+    done = torchrun(given, "whole")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)  # one process has printed
+    assert [one["verb"] for one in told] == ["fake_quantize", "train"]
+    assert len((given / "whole" / "log.jsonl").read_text().splitlines()) == 1
+    recipe.run(given / "two.toml", data=str(given / "pictures"), out=str(given / "alone"), quiet=True)
+    both, alone = (load(given / name / "trained.safetensors").net.state_dict() for name in ("whole", "alone"))
+    begun = load(given / "alone" / "fake_quantized.safetensors").net.state_dict()
+    moved = [name for name, value in alone.items() if not torch.equal(value, begun[name])]
+    assert any("alpha" in name for name in moved)
+    assert any("selector" in name for name in moved)
+    assert any("running_var" in name for name in moved)
+    for name, value in alone.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_two_processes_resume_exactly(given):
+    stopped = torchrun(given, "parts", "--stop-after", "3")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "after 3 of 4 steps" in stopped.stdout
+    assert torchrun(given, "parts").returncode == 0
+    whole = given / "whole" / "trained.safetensors"
+    if not whole.exists():
+        assert torchrun(given, "whole").returncode == 0
+    one, other = (load(given / name / "trained.safetensors").net.state_dict() for name in ("whole", "parts"))
+    for name, value in one.items():
+        assert torch.equal(other[name], value), name
+
+
+def test_an_odd_batch_is_told(given):
+    done = torchrun(given, "odd", name="odd")
+    assert done.returncode != 0
+    assert "a batch of 5 cannot be split evenly among 2 processes" in " ".join(done.stderr.split())
+
+
+def worker(rank, store, folder):
+    """What one of two processes does; its results go to a file."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 6) + 3
+    norm = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    parallel.share_statistics(norm)
+    part = x[rank::2].clone().requires_grad_()
+    (norm(part) ** 3).sum().backward()
+    mine = torch.full((2,), float(rank))
+    parallel.average([mine])
+    torch.manual_seed(1)
+    model = models.build("srresnet", scale=2, blocks=1, width=8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), np.uint8)
+    plan = Training(steps=2, batch=4, patch=8, precision="float32", ema=0.0)
+    trained = train(model, Pairs.from_images(list(images), 2), plan, quiet=True).net.state_dict()
+    torch.save([part.grad, norm[0].running_mean, norm[0].running_var, mine, trained], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_share_statistics_and_weights(tmp_path):
+    torch.multiprocessing.spawn(worker, (tmp_path / "store", tmp_path), nprocs=2)
+    torch.manual_seed(0)
+    x = (torch.randn(4, 3, 5, 6) + 3).requires_grad_()
+    norm = torch.nn.BatchNorm2d(3)
+    (norm(x) ** 3).sum().backward()
+    weights = []
+    for rank in (0, 1):
+        grad, mean, variance, mine, trained = torch.load(tmp_path / f"{rank}.pt")
+        weights.append(trained)
+        torch.testing.assert_close(grad, x.grad[rank::2], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance, norm.running_var)
+        assert mine.tolist() == [0.5, 0.5]
+    for name, value in weights[0].items():
+        assert torch.equal(weights[1][name], value), f"{name} differs between the processes"
+
+
+def test_one_process_needs_nothing(monkeypatch):
+    assert (parallel.count(), parallel.rank(), parallel.first()) == (1, 0, True)
+    with parallel.joined("cpu") as device:
+        assert device == "cpu"
+    values = torch.ones(3)
+    parallel.average([values])
+    assert values.tolist() == [1, 1, 1]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="this machine has"), parallel.joined("cuda:1"):
+        pass
