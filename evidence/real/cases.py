@@ -121,7 +121,10 @@ def drawing(number: int) -> Image.Image:
         corners = int(rng.integers(3, 8))
         turned = rng.uniform(0, 6.3)
         points = [
-            (x + radius * math.cos(turned + 2 * math.pi * c / corners), y + radius * math.sin(turned + 2 * math.pi * c / corners))
+            (
+                x + radius * math.cos(turned + 2 * math.pi * c / corners),
+                y + radius * math.sin(turned + 2 * math.pi * c / corners),
+            )
             for c in range(corners)
         ]
         if k % 3 == 0:

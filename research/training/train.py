@@ -136,7 +136,11 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
     if hasattr(net, "settle"):
         net.settle()
     history = ({"verb": "train", "steps": step, "batch": plan.batch, "patch": plan.patch, "rate": plan.rate},)
-    save(Model(ARCHITECTURES[plan.arch], net.config, net, history, plan.about), out / "average.safetensors", overwrite=True)
+    save(
+        Model(ARCHITECTURES[plan.arch], net.config, net, history, plan.about),
+        out / "average.safetensors",
+        overwrite=True,
+    )
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Carry: a chain of convolutions and ReLU beside the image itself, which keeps constant images constant.
 
-Every layer sees the features of the layer before and the image. Where kernels read the image, each sums to zero, so that
-the features of a constant image do not depend on its colour; the interpolation of the image that is added at the end
-sums to one. With the bias that `settle` gives the last layer, a constant image comes out as that constant, exactly, for
-every colour, at every pixel that does not see the border. As a plain chain it has `width` channels in every layer, three
-of which hold the image: the form that an integer chain stores without loss (`sharpbit.quant.lossless`).
+Every layer sees the features of the layer before and the image. Where kernels read the image, each sums to zero, so
+that the features of a constant image do not depend on its colour; the interpolation of the image that is added at the
+end sums to one. With the bias that `settle` gives the last layer, a constant image comes out as that constant, exactly,
+for every colour, at every pixel that does not see the border. As a plain chain it has `width` channels in every layer,
+three of which hold the image: the form that an integer chain stores without loss (`sharpbit.quant.lossless`).
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ def colours(levels: int = LEVELS) -> Pixels:
     return np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
 
 
-def flatness(upscale: Callable[[Pixels], Pixels], *, levels: int = LEVELS, side: int = SIDE, margin: int = 12) -> Flatness:
+def flatness(
+    upscale: Callable[[Pixels], Pixels], *, levels: int = LEVELS, side: int = SIDE, margin: int = 12
+) -> Flatness:
     """The flatness errors of an upscaler.
 
     Constant images are joined to mosaics of 8x8 where only the inside is measured, which is quicker than one by one.
