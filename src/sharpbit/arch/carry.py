@@ -69,9 +69,9 @@ class Carry(nn.Module):
         copied[:, -COLOURS:, 1, 1] = torch.eye(COLOURS)
         none = torch.zeros(COLOURS, device=x.device)
         features = x
-        for layer in (self.first, *self.inner):
+        for layer in (self.first, *self._layers()):
             weight = torch.cat([layer.weight, copied[:, -layer.in_channels :]])
-            features = F.conv2d(features, weight, torch.cat([layer.bias, none]), padding=1).relu_()
+            features = F.conv2d(features, weight, torch.cat([_bias(layer), none]), padding=1).relu_()
         made = F.conv2d(features, F.pad(self.last.weight, (0, 0, 0, 0, 0, COLOURS)), self.last.bias, padding=1)
         with torch.autocast(x.device.type, enabled=False):
             return F.pixel_shuffle(made.float() + self.interpolation(x), self.config.scale)
@@ -79,7 +79,7 @@ class Carry(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         """Make the kernels that read the image sum to zero, and those that interpolate it to one."""
-        for weight in (self.first.weight, *(layer.weight[:, -COLOURS:] for layer in self.inner)):
+        for weight in (self.first.weight, *(layer.weight[:, -COLOURS:] for layer in self._layers())):
             weight.sub_(weight.mean((2, 3), keepdim=True))
         weight = self.interpolation.weight
         wanted = torch.eye(COLOURS).repeat_interleave(self.config.scale**2, 0).to(weight)
@@ -88,11 +88,19 @@ class Carry(nn.Module):
     @torch.no_grad()
     def settle(self) -> None:
         """Give the last layer the bias with which constant images come out as they went in."""
-        features = F.relu(self.first.bias.double())
-        for layer in self.inner:
+        features = F.relu(_bias(self.first).double())
+        for layer in self._layers():
             sums = layer.weight[:, :-COLOURS].double().sum((2, 3))
-            features = F.relu(sums @ features + layer.bias.double())
-        self.last.bias.copy_(-(self.last.weight.double().sum((2, 3)) @ features))
+            features = F.relu(sums @ features + _bias(layer).double())
+        _bias(self.last).copy_(-(self.last.weight.double().sum((2, 3)) @ features))
+
+    def _layers(self) -> list[nn.Conv2d]:
+        return [layer for layer in self.inner if isinstance(layer, nn.Conv2d)]
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _infer(state: State) -> Config | None:

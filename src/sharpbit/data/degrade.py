@@ -136,6 +136,6 @@ def _filter(kind: Kind, rng: np.random.Generator) -> Image.Resampling:
 
 def _through(image: Image.Image, form: str, **options: object) -> Image.Image:
     buffer = io.BytesIO()
-    image.save(buffer, form, **options)  # type: ignore[arg-type]
+    image.save(buffer, form, **options)
     buffer.seek(0)
     return Image.open(buffer).convert("RGB")
