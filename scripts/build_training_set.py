@@ -3,8 +3,8 @@
     apt-get install librsvg2-bin openclipart-svg
     python scripts/build_training_set.py OUT --count 700
 
-`OUT` gets PNG files of 320 to 720 pixels, each on white or on a light colour, and `SOURCES.csv` with the drawing behind each.
-The drawings are in the public domain. Logos are left out. The same seed gives the same set.
+`OUT` gets PNG files of 320 to 720 pixels, each on white or on a light colour, and `SOURCES.csv` with the drawing behind
+each. The drawings are in the public domain. Logos are left out. The same seed gives the same set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS = 10  # for one drawing
 
 
 def rendered(path: Path, side: int, ground: tuple[int, int, int]) -> Image.Image | None:
-    """The drawing with its longer side of `side` pixels on a ground, or None where it cannot be rendered or is empty."""
+    """The drawing with a longer side of `side` pixels on a ground, or None where it cannot be rendered or is empty."""
     command = ["rsvg-convert", "-w", str(side), "-h", str(side), "--keep-aspect-ratio", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)

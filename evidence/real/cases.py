@@ -1,4 +1,4 @@
-"""Real images: photos degraded by fixed seeds, text pages and drawings made here; each a small image and the true one."""
+"""Real images: photos degraded by fixed seeds, text pages and drawings made here; each an LR image and its HR image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: interpolation, models of sharpbit (files or embedded names), published ETDS, realesr-general-x4v3."""
+"""What is compared: interpolation, models of sharpbit, the published ETDS-M, realesr-general-x4v3."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
     python evidence/real/run.py --scale 2 --photos Set14/HR --photos PHOTOS2K --weights WEIGHTS --out OUT MODEL...
 
-MODEL is an embedded name or a file, also as NAME=FILE. `--weights` is a folder with `etds` and `real`, the published networks
-to compare with; without it these are left out. `table.md` holds means of each kind of image: PSNR (Y, border = scale), SSIM,
-GMSD (gradient magnitude similarity deviation of Xue et al., 2014; less is better), and the flatness errors.
+MODEL is an embedded name or a file, also as NAME=FILE. `--weights` is a folder with `etds` and `real`, the published
+networks to compare with; without it these are left out. The table holds means over each kind of image: PSNR (Y, border
+= scale), SSIM, GMSD (gradient magnitude similarity deviation of Xue et al., 2014; less is better); and the flatness
+errors.
 """
 
 from __future__ import annotations

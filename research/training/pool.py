@@ -3,8 +3,8 @@
     python research/training/pool.py OUT --photos PHOTOS --scale 2 --kind photo --variants 3 --seed 1
 
 Photos are cut into tiles of about 480 pixels, each of which is degraded in its own way. Every variant but the first is
-shrunk before by a random factor and has its colour channels and sides exchanged at random. `--drawn N` adds N drawn tiles
-(flat fills, thin lines, text), and `--folder` whole images of a folder, such as rendered vector art.
+shrunk before by a random factor and has its colour channels and sides exchanged at random. `--drawn N` adds N drawn
+tiles (flat fills, thin lines, text), and `--folder` whole images of a folder, such as rendered vector art.
 """
 
 from __future__ import annotations

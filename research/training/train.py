@@ -2,9 +2,9 @@
 
     python research/training/train.py PLAN.toml OUT
 
-The plan is a table; see `Plan`. `OUT` gets `checkpoint.pt` every few minutes, `log.jsonl`, and `average.safetensors`, the
-averaged weights, every time and at the end. Where the same command is given again it goes on. A step's crops depend on the
-seed and the number of the step alone.
+The plan is a table; see `Plan`. `OUT` gets `checkpoint.pt` every few minutes, `log.jsonl`, and `average.safetensors`,
+the averaged weights, every time and at the end. Where the same command is given again it goes on. A step's crops depend
+on the seed and the number of the step alone.
 """
 
 from __future__ import annotations
