@@ -15,6 +15,7 @@ import sharpbit
 
 Pixels = np.ndarray
 Upscale = Callable[[Pixels], Pixels]
+HALO = 16
 
 
 def interpolation(resample: Image.Resampling, scale: int) -> Upscale:
@@ -40,10 +41,13 @@ def network(net: nn.Module) -> Upscale:
     net.eval()
 
     def upscale(small: Pixels) -> Pixels:
-        x = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
+        padded = np.pad(small, ((HALO, HALO), (HALO, HALO), (0, 0)), "symmetric")  # as the upscaler does
+        x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             made = net(x)[0].clamp(0, 1) * 255
-        return made.round().byte().permute(1, 2, 0).numpy()
+        scale = made.shape[1] // padded.shape[0]
+        inner = made[:, HALO * scale : -HALO * scale, HALO * scale : -HALO * scale]
+        return inner.round().byte().permute(1, 2, 0).numpy()
 
     return upscale
 

@@ -2,7 +2,7 @@
 
     python research/training/embed.py AVERAGE.safetensors POOL NAME OUT
 
-Writes `OUT/NAME-balanced.onnx` (8-bit integers, calibrated on LR crops of the pool) and `OUT/NAME-float.onnx`, and prints
+Writes `OUT/NAME-balanced.onnx` (8-bit integers, calibrated on LR crops of the pool) and `OUT/NAME-float.onnx`, prints
 their flatness errors and how far apart they are. Then `python bench/psnr.py OUT/NAME-balanced.onnx --data BENCHMARKS
 --embed` measures one and puts it among the embedded models.
 """

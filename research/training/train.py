@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.model import Model, load, save
+from sharpbit.nn import Constrained
 
 
 @dataclass
@@ -133,7 +134,7 @@ def begun(net: nn.Module, path: str) -> None:
 def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
     """The averaged weights as a model."""
     net = copy.deepcopy(ema).to(memory_format=torch.contiguous_format).eval()
-    if hasattr(net, "settle"):
+    if isinstance(net, Constrained):
         net.settle()
     history = ({"verb": "train", "steps": step, "batch": plan.batch, "patch": plan.patch, "rate": plan.rate},)
     save(
@@ -179,7 +180,7 @@ def main() -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 0.5)
         optimizer.step()
-        if hasattr(net, "project"):
+        if isinstance(net, Constrained):
             net.project()
         decay = min(plan.average, (step + 1) / (step + 10))
         torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from sharpbit import model as models
+from sharpbit.data.pairs import Pairs
 from sharpbit.measure.flatness import flatness
 from sharpbit.quant.lossless import Settings, quantize_chain
 from sharpbit.reparam.chain import relu_chain
+from sharpbit.training import Training, train
 
 
 @pytest.fixture
@@ -57,3 +59,12 @@ def test_weights_that_tint_are_left_as_they_are(net):
     chain = quantize_chain(relu_chain(net), images, Settings(steps=0, samples=2000))
     made = chain.run(np.full((32, 32, 3), 100, np.uint8))
     assert 101 <= made[32, 32].mean() <= 103
+
+
+def test_training_keeps_to_the_sums():
+    images = torch.randint(0, 256, (40 * 60, 3), dtype=torch.uint8)
+    pairs = Pairs(2, images, images.repeat_interleave(4, 0), torch.tensor([[40, 60]]))
+    before = models.build("carry", scale=2, blocks=1, width=9)
+    after = train(before, pairs, Training(steps=5, batch=2, patch=16, rate=0.01), quiet=True)
+    assert not torch.equal(after.net.first.weight, before.net.first.weight)
+    assert flatness(lambda image: upscaled(after.net, image), levels=3).inside == 0

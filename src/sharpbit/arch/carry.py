@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
-from sharpbit.nn import State, conv3, count, scale_of
+from sharpbit.nn import Constrained, State, conv3, count, scale_of
 from sharpbit.reparam import kernels
 
 COLOURS = 3
@@ -37,7 +37,7 @@ class Config:
     width: int = 32
 
 
-class Carry(nn.Module):
+class Carry(Constrained):
     """The training form. Call `project` after every step of an optimizer, and `settle` at the end."""
 
     def __init__(self, config: Config) -> None:

@@ -19,6 +19,7 @@ from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
+from sharpbit.nn import Constrained
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
@@ -111,6 +112,8 @@ def train(
             if how.clip:
                 nn.utils.clip_grad_norm_(net.parameters(), how.clip)
             optimizer.step()
+            if isinstance(net, Constrained):
+                net.project()
             _average(ema, net, min(how.ema, (step + 1) / (step + 10)))
             mean, counted = mean + loss.detach(), counted + 1
             bar.update()
@@ -123,6 +126,8 @@ def train(
                 saved = time.monotonic()
     entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
+    if isinstance(ema, Constrained):
+        ema.settle()
     return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
 
 
