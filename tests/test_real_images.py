@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from loaded_script import script
 from PIL import Image
+
+from loaded_script import script
 
 cases = script("cases", "evidence/real")
 

@@ -15,7 +15,7 @@ import math
 import sys
 import time
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.model import Model, load, save
 from sharpbit.nn import Constrained
+from sharpbit.training import Training
 
 
 @dataclass
@@ -136,7 +137,20 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
     net = copy.deepcopy(ema).to(memory_format=torch.contiguous_format).eval()
     if isinstance(net, Constrained):
         net.settle()
-    history = ({"verb": "train", "steps": step, "batch": plan.batch, "patch": plan.patch, "rate": plan.rate},)
+    how = Training(
+        step,
+        plan.batch,
+        plan.patch,
+        plan.rate,
+        plan.rate * plan.end,
+        plan.warmup,
+        clip=0.5,
+        finish=plan.finish,
+        colours=plan.colours,
+        ema=plan.average,
+        seed=plan.seed,
+    )
+    history = ({"verb": "train", **asdict(how)},)
     save(
         Model(ARCHITECTURES[plan.arch], net.config, net, history, plan.about),
         out / "average.safetensors",
@@ -164,6 +178,8 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
         print("goes on at step", start, flush=True)
+    if start >= plan.steps:
+        write(out, plan, ema, start)
     scale = net.config.scale
     pools = [(Pool(Path(folder), scale, plan.patch), weight) for folder, weight in plan.pools.items()]
     saved, mean, counted, clock = time.monotonic(), 0.0, 0, time.monotonic()

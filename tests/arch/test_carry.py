@@ -5,11 +5,15 @@ import pytest
 import torch
 
 from sharpbit import model as models
+from sharpbit import zoo
+from sharpbit.arch.integer import chain_of
 from sharpbit.data.pairs import Pairs
+from sharpbit.errors import UsageError
 from sharpbit.measure.flatness import flatness
 from sharpbit.quant.lossless import Settings, quantize_chain
 from sharpbit.reparam.chain import relu_chain
 from sharpbit.training import Training, train
+from sharpbit.verbs.carry import carry
 
 
 @pytest.fixture
@@ -68,3 +72,15 @@ def test_training_keeps_to_the_sums():
     after = train(before, pairs, Training(steps=5, batch=2, patch=16, rate=0.01), quiet=True)
     assert not torch.equal(after.net.first.weight, before.net.first.weight)
     assert flatness(lambda image: upscaled(after.net, image), levels=3).inside == 0
+
+
+def test_an_integer_chain_becomes_a_network_that_keeps_constants():
+    model = models.load(zoo.path_of("x2-clean-balanced"))
+    made = carry(model)
+    assert made.arch.name == "carry"
+    assert made.history[-1] == {"verb": "carry", "from": "integer"}
+    image = np.random.default_rng(0).integers(60, 180, (6, 6, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    apart = upscaled(made.net, image).astype(float) - chain_of(model.net).run(image)
+    assert np.abs(apart).mean() < 2
+    with pytest.raises(UsageError, match="quantize it first"):
+        carry(made)

@@ -69,7 +69,7 @@ class Carry(Constrained):
         copied[:, -COLOURS:, 1, 1] = torch.eye(COLOURS)
         none = torch.zeros(COLOURS, device=x.device)
         features = x
-        for layer in (self.first, *self._layers()):
+        for layer in (self.first, *self.hidden()):
             weight = torch.cat([layer.weight, copied[:, -layer.in_channels :]])
             features = F.conv2d(features, weight, torch.cat([_bias(layer), none]), padding=1).relu_()
         made = F.conv2d(features, F.pad(self.last.weight, (0, 0, 0, 0, 0, COLOURS)), self.last.bias, padding=1)
@@ -79,7 +79,7 @@ class Carry(Constrained):
     @torch.no_grad()
     def project(self) -> None:
         """Make the kernels that read the image sum to zero, and those that interpolate it to one."""
-        for weight in (self.first.weight, *(layer.weight[:, -COLOURS:] for layer in self._layers())):
+        for weight in (self.first.weight, *(layer.weight[:, -COLOURS:] for layer in self.hidden())):
             weight.sub_(weight.mean((2, 3), keepdim=True))
         weight = self.interpolation.weight
         wanted = torch.eye(COLOURS).repeat_interleave(self.config.scale**2, 0).to(weight)
@@ -89,12 +89,13 @@ class Carry(Constrained):
     def settle(self) -> None:
         """Give the last layer the bias with which constant images come out as they went in."""
         features = F.relu(_bias(self.first).double())
-        for layer in self._layers():
+        for layer in self.hidden():
             sums = layer.weight[:, :-COLOURS].double().sum((2, 3))
             features = F.relu(sums @ features + _bias(layer).double())
         _bias(self.last).copy_(-(self.last.weight.double().sum((2, 3)) @ features))
 
-    def _layers(self) -> list[nn.Conv2d]:
+    def hidden(self) -> list[nn.Conv2d]:
+        """The layers between the first and the last."""
         return [layer for layer in self.inner if isinstance(layer, nn.Conv2d)]
 
 

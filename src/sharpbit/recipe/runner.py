@@ -25,6 +25,7 @@ from sharpbit.system import parallel
 from sharpbit.system.progress import shown
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
+from sharpbit.verbs.carry import carry
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
 from sharpbit.verbs.quantize import Settings, with_receipt
 
@@ -158,11 +159,12 @@ class Kitchen:
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
         two = TwoPass.of(model.history)
+        before = sum(entry["verb"] == "train" for entry in model.history)  # of this recipe; each keeps checkpoints
         model = train(
             model,
             self.matched(model, two.threshold) if two else self.pairs(model),
             how,
-            out=self.folder,
+            out=self.folder / f"train{before + 1}" if before else self.folder,
             teacher=self.other(name) if name else None,
             device=self.device,
             stop_after=self.stop_after,
@@ -171,9 +173,16 @@ class Kitchen:
         done = int(model.history[-1]["steps"])
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
-        path = self.folder / "trained.safetensors"
+        path = self.folder / (f"trained{before + 1}.safetensors" if before else "trained.safetensors")
         self.save(model, path)
         return model, ("train", path, {"steps": done})
+
+    def carry(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn an integer chain into the float network that keeps constant images constant."""
+        made = carry(model)
+        path = self.folder / "carry.safetensors"
+        self.save(made, path)
+        return made, ("carry", path, {})
 
     def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Turn the network into its plain form, and say how far the two are apart."""
@@ -208,6 +217,7 @@ class Kitchen:
 
 VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
     "train": Kitchen.train,
+    "carry": Kitchen.carry,
     "reparameterize": Kitchen.reparameterize,
     "fake_quantize": Kitchen.fake_quantize,
     "refqsr": Kitchen.refqsr,

@@ -78,7 +78,6 @@ def train(
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = resume(out, how, net, ema, optimizer) if out else 0
-    loss_of = LOSSES[how.loss]
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
@@ -96,6 +95,7 @@ def train(
             _freeze(net, frozen=step < how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
+            loss_of = LOSSES[how.loss_at(step)]
             small, large = next(crops)
             small = small.contiguous(memory_format=torch.channels_last)
             enabled = how.precision != "float32"
