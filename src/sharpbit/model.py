@@ -218,7 +218,10 @@ def _filled(
 
 def _structured(arch: Architecture, net: nn.Module, history: Iterable[Mapping[str, Any]]) -> nn.Module:
     """The network as the verbs of its history left it; an integer chain has its structure by itself."""
-    return net if arch.name == integer.ARCHITECTURE else replay(net, history)
+    entries = tuple(history)
+    carried = [number for number, entry in enumerate(entries) if entry["verb"] == "carry"]
+    after = entries[carried[-1] :] if carried else entries  # what was quantized before is float again
+    return net if arch.name == integer.ARCHITECTURE else replay(net, after)
 
 
 def _exported(path: Path) -> tuple[Header, State]:
