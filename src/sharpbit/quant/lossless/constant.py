@@ -16,7 +16,7 @@ from torch import Tensor
 from sharpbit.quant.lossless.least_squares import nearest
 
 TAPS = 9  # of a 3x3 kernel
-CLOSE = 1e-4  # how near sums of float weights are to what they should be
+CLOSE = 1e-4  # how near sums of float weights are to what they should be, for the largest weight
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def sums_of(layers: Sequence[tuple[Tensor, Tensor]], carriers: Sequence[tuple[in
         others = [row for row in range(len(bias)) if row not in carried]
         apart = weight[others][:, list(channels)].sum((2, 3)) - wanted[others]
         same = torch.equal(weight[carried], copies) and not bool(bias[carried].any())
-        if not same or float(apart.abs().max()) > CLOSE:
+        if not same or float(apart.abs().max()) > CLOSE * max(1.0, float(weight.abs().max())):
             return []
         found.append(Sums(channels, wanted))
         channels = carriers[number]
