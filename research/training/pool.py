@@ -51,6 +51,13 @@ def varied(image: Image.Image, number: int, rng: np.random.Generator, *, art: bo
     return np.ascontiguousarray(array)
 
 
+def write(out: Path, name: str, small: np.ndarray, large: np.ndarray, scale: int) -> None:
+    """A tile as files, where `sharpbit train --data OUT` finds them."""
+    for folder, array in ((out / "HR", large), (out / "LR_bicubic" / f"X{scale}", small)):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(array)).save(folder / f"{name}.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -61,6 +68,7 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--files", action="store_true", help="also as PNG files, which `sharpbit train` reads")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -83,6 +91,8 @@ def main() -> None:
             low.write(small.tobytes())
             high.write(large.tobytes())
             sizes.append(small.shape[:2])
+            if args.files:
+                write(args.out, f"t{len(sizes):05d}", small, large, args.scale)
     np.save(args.out / "sizes.npy", np.array(sizes))
     facts = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
     (args.out / "pool.json").write_text(json.dumps({**facts, "tiles": len(sizes)}) + "\n")

@@ -38,6 +38,7 @@ class Plan:
         config: its sizes.
         pools: folders of tiles, each with its weight.
         start: a file of weights to begin with; tensors of another shape (another scale) begin afresh.
+        after: what a recipe calls that.
         steps: in all.
         batch: crops of a step.
         patch: side of a crop, in small pixels.
@@ -55,6 +56,7 @@ class Plan:
     config: dict
     pools: dict[str, float]
     start: str = ""
+    after: str = ""
     steps: int = 20000
     batch: int = 16
     patch: int = 64
@@ -150,7 +152,10 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
         ema=plan.average,
         seed=plan.seed,
     )
-    history = ({"verb": "train", **asdict(how)},)
+    history: tuple[dict, ...] = ({"verb": "train", **asdict(how)},)
+    if plan.after:
+        count = len(ema.state_dict())
+        history = ({"verb": "start", "after": plan.after, "tensors": count, "of": count}, *history)
     save(
         Model(ARCHITECTURES[plan.arch], net.config, net, history, plan.about),
         out / "average.safetensors",

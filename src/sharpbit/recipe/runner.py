@@ -61,8 +61,8 @@ class Kitchen:
         return replace(model, history=(entry,))
 
     def other(self, name: str) -> Model:
-        """What another recipe of the same folder has trained."""
-        path = self.folder.parent / name / "trained.safetensors"
+        """What another recipe of the same folder has trained; `NAME/trained2` is the result of its second training."""
+        path = self.folder.parent / (f"{name}.safetensors" if "/" in name else f"{name}/trained.safetensors")
         if not path.exists():
             raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {name} first")
         return models.load(path)
