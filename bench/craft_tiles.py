@@ -15,8 +15,7 @@ import numpy as np
 
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
-from sharpbit.pipeline import tiles
-from sharpbit.runtime import RUNTIMES, Tensor, available_cpus
+from sharpbit.runtime import RUNTIMES, Tensor, available_cpus, tiles
 
 
 def tiled(run: object, x: Tensor, scale: int, tile: int, halo: int) -> Tensor:

@@ -60,9 +60,9 @@ MOVED = {
     "receipt": "verbs.receipt",
     "recipe.kitchen": "recipe.runner",
     "reproduction": "recipe.reproduce",
-    "samples": "pipeline.samples",
+    "samples": "runtime.samples",
     "size": "pipeline.size",
-    "tiles": "pipeline.tiles",
+    "tiles": "runtime.tiles",
     "upscaler": "pipeline.upscaler",
     "upscaling": "verbs.upscale",
 }

@@ -13,6 +13,7 @@ from sharpbit.modelfile import Header
 from sharpbit.pipeline import upscaler
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.runtime import cutting
 
 X2 = "x2-clean-balanced"
 
@@ -139,8 +140,8 @@ def test_tiles_of_a_network_that_sees_everything_are_said(tmp_path, monkeypatch)
     assert "not the same" in note
     assert Upscaler(everything, tile=50).losses(source) == ()
     assert Upscaler(local, tile=32).losses(source) == ()
-    monkeypatch.setattr(upscaler, "WHOLE", 49)
-    monkeypatch.setattr(upscaler, "TILE", 20)
+    monkeypatch.setattr(cutting, "WHOLE", 49)
+    monkeypatch.setattr(cutting, "TILE", 20)
     (note,) = Upscaler(everything).losses(source)
     assert "tiles of 20 pixels" in note
 

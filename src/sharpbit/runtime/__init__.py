@@ -117,11 +117,11 @@ class Counting(Protocol):
 
 
 @runtime_checkable
-class Whole(Protocol):
-    """A runtime that takes whole images for tiles, and cuts them itself.
+class SelfCutting(Protocol):
+    """An engine that takes whole images and cuts them itself, as that of a network in two passes.
 
     Attributes:
-        cuts_itself: True; it tells such a runtime from one whose `run` takes tiles.
+        cuts_itself: True; it tells such an engine from one whose `run` takes tiles.
     """
 
     cuts_itself: bool

@@ -117,7 +117,7 @@ class TwoPassRuntime(ABC):
     def run(
         self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
     ) -> Samples:
-        """One image `(h, w, 3)` of bytes. See `sharpbit.runtime.Whole`."""
+        """One image `(h, w, 3)` of bytes. See `sharpbit.runtime.SelfCutting`."""
         return self.upscale(image, patch=side, progress=progress)[0]
 
     def upscale(
