@@ -72,7 +72,7 @@ def test_files_that_the_readme_names_exist():
         assert (ROOT / name).exists(), link
         headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in {slug(heading) for heading in headings}, link
-    for name in re.findall(r"`((?:scripts|recipes|docs|bench)/[^`* ]+)`", README):
+    for name in re.findall(r"`((?:scripts|recipes|docs|bench|evidence)/[^`* ]+)`", README):
         assert (ROOT / name).exists(), name
 
 

@@ -20,6 +20,10 @@ LEGITIMATE = (
     "clean-balanced",  # names of embedded models
     "Trainable Bounds",  # the title of the paper of DDTB
     "bounds of memory",
+    "bounds its own memory",
+    "tells patches apart",
+    "That tells networks apart",
+    "tells such a runtime from",
 )
 FRAGMENT = re.compile(r"^(of|that|from|by|see|in)\b", re.IGNORECASE)
 SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Yields:")
@@ -35,6 +39,7 @@ def ours_in(text):
     """Words of the left column of the table that a text has."""
     for name in LEGITIMATE:
         text = text.replace(name, "")
+    text = re.sub(r"`[^`]*`|^ +\w+: ", "", text, flags=re.MULTILINE)  # names, which programs use
     return [word for word in re.findall(r"[a-z]+", text.lower()) if word in OURS]
 
 

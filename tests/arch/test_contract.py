@@ -19,7 +19,7 @@ from sharpbit.cost import bitops
 from sharpbit.errors import ReparameterizeError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.nn import receptive_field
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.reparam.chain import FORMS
@@ -202,7 +202,7 @@ def test_eight_bits_after_training_change_little(name):
     if "quantization" in ARCHITECTURES[name].exceptions:
         return
     model, x = random_model(name, 2), torch.rand(2, 3, 16, 16)
-    after = verbs.calibrate(verbs.quantize(model), [x])
+    after = recorded.calibrate(recorded.insert_quantizers(model), [x])
     with torch.no_grad():
         before = model.net(x)
         off = float((after.net(x) - before).abs().mean() / before.std())
@@ -240,7 +240,7 @@ def test_two_passes_are_planned_or_refused_in_a_sentence(name):
         return
     plan = published(name, model.config, "pams", 8, 4, refers=1)
     assert TwoPass.read(plan.entry()) == plan
-    verbs.refqsr(model, plan)
+    recorded.refqsr(model, plan)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -9,7 +9,7 @@ from sharpbit.cost import bitops
 from sharpbit.data.pairs import Pairs
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import published
 from sharpbit.training import Training, train
@@ -24,7 +24,7 @@ def small():
 
 def test_eight_bits_a_training_step_two_passes_and_cost(small):
     x = torch.rand(2, 3, 16, 16)
-    after = verbs.calibrate(verbs.quantize(small), [x])
+    after = recorded.calibrate(recorded.insert_quantizers(small), [x])
     with torch.no_grad():
         before = small.net(x)
         assert 0 < float((after.net(x) - before).abs().mean() / before.std()) < 0.05

@@ -18,10 +18,9 @@ NETWORKS = {
     "ETDS_M6C32_x3.pth": ("etds", {"scale": 3, "blocks": 1, "width": 12}),
     "ETDS_M6C32_x4.pth": ("etds", {"scale": 4, "blocks": 1, "width": 12}),
     "WEIGHTS/ETDS_M6C32_x4.pth": ("etds", {"scale": 4, "blocks": 1, "width": 12}),
-    "costly.pth": ("abpn", {"scale": 2, "blocks": 2, "width": 16}),
     "large.pth": ("abpn", {"scale": 2, "blocks": 2, "width": 16}),
     "small.pth": ("abpn", {"scale": 2, "blocks": 1, "width": 8}),
-    "cheap.pth": ("abpn", {"scale": 2, "blocks": 1, "width": 8}),
+    "imdn_x4.pth": ("abpn", {"scale": 2, "blocks": 1, "width": 8}),
     "craft_x4.pth": ("craft", {"scale": 2, "width": 24, "depths": (1,), "heads": 2}),
 }
 TRAINED = ("srresnet-cadyq-x4", "srresnet-pams8-x4")

@@ -9,7 +9,6 @@ from stand_ins import image
 import sharpbit
 
 MAIN = ("upscale", "Upscaler", "load", "quantize", "evaluate", "inspect", "train", "reparameterize", "bench")
-AWAITED = {"load", "quantize", "inspect", "reparameterize"}  # examples on the way: empty this set when they are here
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 
@@ -34,8 +33,6 @@ def examples(name: str) -> list[doctest.DocTest]:
 @pytest.mark.parametrize("name", MAIN)
 def test_examples_of(name, folder):
     tests = examples(name)
-    if not tests and name in AWAITED:
-        pytest.skip("its example is on the way")
     assert tests, f"the docstring of sharpbit.{name} has no example"
     for test in tests:
         report: list[str] = []

@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_one_sentence(golden_path, tmp_path):
 
     state = state_of(golden(golden_path("edsr_pams_original")))
     path = save(state, tmp_path / "4bit.pth")
-    fails(UsageError, "sizes of edsr are scale, blocks, width; given was heads", heads=3)
+    fails(UsageError, "sizes of edsr are scale, blocks, width, res_scale; given was heads", heads=3)
     fails(UsageError, "one width for all patches", bits=(4, 6, 8))
     fails(UsageError, "leave table out", table="a.json")
     fails(UsageError, "rounded to 2 to 16 bits", bits=1)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ def run_bits_map(
     device: str | None = None,
     overwrite: bool = False,
     as_json: bool = False,
+    overrides: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the map; returns what to print.
 
@@ -56,7 +58,7 @@ def run_bits_map(
         raise UsageError(f"a map of bits is written as PNG, not as {target.name}; give a name that ends with .png")
     if not overwrite:
         refuse_existing(target)
-    runtime = open_model(model, options=EngineOptions(device=device))
+    runtime = open_model(model, options=EngineOptions(device=device), overrides=overrides)
     widths = _widths(runtime)
     if not widths:
         raise UsageError(
@@ -119,8 +121,8 @@ def draw(
         patches: with their bits.
         scale: large per small pixel.
         ends: bits of the first and the last colour.
-        caption: of the legend.
-        roles: of the patches of a network in two passes, each with the number of the patch that a query refers to.
+        caption: the text of the legend.
+        roles: the role of each patch of a network in two passes, with the number of the patch that a query refers to.
     """
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None].repeat(3, 2)
     for patch, bits in patches:

@@ -83,6 +83,7 @@ def models(name: str | None, as_json: bool) -> None:
 
 @app.command(cls=ManyFolders)
 @options.evaluate
+@options.overrides
 def evaluate(**given: Any) -> None:
     """Measure models: PSNR and SSIM on sets of test images, by the protocol of the benchmarks.
 
@@ -115,6 +116,7 @@ def bench(**given: Any) -> None:
     help="Width and height of the result to count for.  [default: 640x360 upscaled]",
 )
 @options.patch
+@options.overrides
 @click.option(
     "--bits-map",
     metavar="IMAGE",
@@ -133,6 +135,7 @@ def inspect(
     output: str | None,
     overwrite: bool,
     as_json: bool,
+    overrides: dict[str, Any],
 ) -> None:
     """Print what MODEL is: network, parameters, MACs, BitOPs, memory, what is not counted, licence, history.
 
@@ -146,7 +149,11 @@ def inspect(
     if bits_map is not None:
         from sharpbit.app.bitsmap import run_bits_map
 
-        click.echo(run_bits_map(model, bits_map, output, patch, step, overwrite=overwrite, as_json=as_json))
+        click.echo(
+            run_bits_map(
+                model, bits_map, output, patch, step, overwrite=overwrite, as_json=as_json, overrides=overrides
+            )
+        )
         return
     from sharpbit.app.inspect import inspected
     from sharpbit.verbs.evaluate import cut_of
@@ -154,7 +161,7 @@ def inspect(
 
     cut = cut_of(patch, step)
     given = {} if cut is None else {"patch": cut.patch, "step": cut.step}
-    click.echo(inspected(look(model, size, **given), as_json))
+    click.echo(inspected(look(model, size, overrides=overrides, **given), as_json))
 
 
 @app.command(cls=ManyFolders)
@@ -270,6 +277,7 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
 @app.command()
 @click.argument("source", metavar="IN", type=click.Path(dir_okay=False))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@options.overrides
 @click.option(
     "--form",
     type=click.Choice(["plain", "et"]),
@@ -279,7 +287,9 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json: bool) -> None:
+def reparameterize(
+    source: str, target: str, form: str, overwrite: bool, as_json: bool, overrides: dict[str, Any]
+) -> None:
     """Write the model IN as a plain chain of convolutions to OUT (.safetensors or .onnx).
 
     The form 'plain' clips with a clamp and keeps the addition of the image where there is one; 'et' is convolution
@@ -290,11 +300,12 @@ def reparameterize(source: str, target: str, form: str, overwrite: bool, as_json
     need("train", "reparameterizing")
     from sharpbit.app.convert import convert
 
-    click.echo(convert(source, target, form, overwrite=overwrite, as_json=as_json))
+    click.echo(convert(source, target, form, overwrite=overwrite, as_json=as_json, overrides=overrides))
 
 
 @app.command(cls=ManyFolders)
 @click.argument("model", metavar="MODEL")
+@options.overrides
 @click.option("--calibrate", required=True, metavar="FOLDER", help="Calibration images, ten or more (required).")
 @click.option(
     "-o",
@@ -361,6 +372,7 @@ def quantize(
 
 @app.command()
 @click.argument("model", metavar="MODEL")
+@options.overrides
 @click.option(
     "--format",
     "form",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -128,6 +130,55 @@ ENGINE = click.option(
     help="Engine: native, onnx, openvino, torch, or auto (the fastest that is exact).",
 )
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
+
+
+class Size(click.ParamType[Any]):
+    """`heads=6` to ("heads", 6); the value is JSON, or else text."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
+        """See `click.ParamType`."""
+        if isinstance(value, tuple):
+            return value
+        key, separator, text = str(value).partition("=")
+        if not separator or not key.isidentifier():
+            raise UsageError(f"--config {value}: give a size of the network and its value, such as scale=2")
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = text
+        return key, tuple(found) if isinstance(found, list) else found
+
+
+_OVERRIDES = (
+    click.option(
+        "--arch",
+        metavar="NAME",
+        help="Architecture of published weights (.pth), such as edsr.  [default: the one that the weights fit]",
+    ),
+    click.option(
+        "--config",
+        multiple=True,
+        type=Size(),
+        help="A size of published weights (.pth), such as scale=2; several are allowed.  [default: what weights tell]",
+    ),
+)
+
+
+def overrides(command: Command) -> Command:
+    """Give `command` the options that override what weights tell; it gets them as one mapping, `overrides`."""
+
+    @functools.wraps(command)
+    def call(*args: Any, arch: str | None, config: tuple[tuple[str, Any], ...], **given: Any) -> Any:
+        sizes = dict(config)
+        return command(*args, overrides=sizes if arch is None else {"arch": arch, **sizes}, **given)
+
+    for option in reversed(_OVERRIDES):
+        call = option(call)
+    return cast(Command, call)
+
+
 _SIDE = click.IntRange(1, 1 << 20)
 _OPTIONS = (
     click.argument("inputs", nargs=-1, metavar="INPUT..."),

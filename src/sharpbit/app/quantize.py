@@ -49,6 +49,7 @@ def run_quantize(
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    overrides: Mapping[str, Any] | None = None,
 ) -> str:
     """Quantize, measure, write; what is to be printed.
 
@@ -65,7 +66,7 @@ def run_quantize(
     for target in (path, *([Path(report)] if report else [])):
         if not overwrite:
             refuse_existing(target)
-    before = models.load(zoo.path_of(model))
+    before = models.load(zoo.path_of(model), **(overrides or {}))
     sets = [item for folder in data for item in find(folder)]
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:
@@ -101,11 +102,19 @@ def run_quantize(
     return f"{output}\n{_lines(receipt, scores)}"
 
 
-def run_export(model: str, form: str, output: str | None, *, overwrite: bool, as_json: bool) -> str:
+def run_export(
+    model: str,
+    form: str,
+    output: str | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    overrides: Mapping[str, Any] | None = None,
+) -> str:
     """Write a model for engines; what is to be printed."""
     source = zoo.path_of(model)
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
-    header = EXPORTS[form](for_engines(models.load(source)), path, overwrite=overwrite)
+    header = EXPORTS[form](for_engines(models.load(source, **(overrides or {}))), path, overwrite=overwrite)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 

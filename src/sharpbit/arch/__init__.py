@@ -35,7 +35,7 @@ class Rounded:
         act: Whose bits their input has: `chosen` those of activations, `fixed` those that adaptive methods leave no
             choice, `float` none.
         weight: Whether their weight is rounded; of a `Site` False.
-        share: Of a site, its channels as a part of the network's width: 3 for a third; 0 where the layer has them.
+        share: The part of the network's width that a site has as channels: 3 for a third; 0 where the layer has them.
     """
 
     match: str
@@ -85,9 +85,9 @@ class Blocks:
 
     Attributes:
         names: For each block, in order, the names of its modules; a RefER stands for the first.
-        count: See `Refinable`.
-        rectified: See `Refinable`.
-        parts: See `Refinable`.
+        count: The number of blocks for which RefERs stand, counted from the end.
+        rectified: Whether a ReLU comes last in a block.
+        parts: The names of its parts, as in `Refinable`.
     """
 
     names: tuple[tuple[str, ...], ...]

@@ -1,4 +1,4 @@
-"""What can be told of a network from its modules alone: its layers, its repeated blocks, and the parts of a block."""
+"""What the modules of a network alone show: its layers, its repeated blocks, and the parts of a block."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Config:
     Attributes:
         scale: upscaling factor.
         width: channels.
-        groups: of the convolutions; more than one makes the blocks those of CARN-M (which has 4): convolutions in
-            groups, a 1x1 convolution, and one residual block used three times.
+        groups: number of groups of the convolutions; more than one makes the blocks those of CARN-M (which has 4):
+            convolutions in groups, a 1x1 convolution, and one residual block used three times.
         multi: whether the network holds the last layers for 2, 3 and 4 times; `scale` says which run. Weights do not
             tell; read without a header they are taken for 4.
     """

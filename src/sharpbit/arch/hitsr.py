@@ -33,7 +33,7 @@ class Config:
         groups: number of groups.
         windows: side of the windows of each block of a group, in pixels.
         base: side of the map of values that larger windows are projected to.
-        heads: of the spatial correlation.
+        heads: number of heads of the spatial correlation.
         ratio: hidden channels of the MLPs, in units of `width`.
     """
 

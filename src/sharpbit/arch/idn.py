@@ -28,29 +28,34 @@ class Config:
     Attributes:
         scale: upscaling factor.
         blocks: distillation blocks.
-        width: channels; a multiple of 16. A quarter of them is kept in each block.
+        width: channels; a multiple of 4 times `slices`.
+        slices: into how many parts channels are sliced, one of which is kept in each block; 4 as published.
     """
 
     scale: int
     blocks: int = 4
     width: int = 64
+    slices: int = 4
 
     def __post_init__(self) -> None:
-        if self.width % (4 * GROUPS):
-            raise UsageError(f"the width of an idn is a multiple of {4 * GROUPS}, not {self.width}")
+        if self.slices < 3 or self.width % (self.slices * GROUPS):
+            raise UsageError(
+                f"the width of an idn is a multiple of {max(self.slices, 3) * GROUPS}, not {self.width}, and its slices"
+                f" are 3 or more, not {self.slices}"
+            )
 
 
 class Block(nn.Module):
     """Enhancement of all channels, then of three quarters of them, then compression. Site: `output` of the second."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, slices: int = 4) -> None:
         super().__init__()
-        quarter = width // 4
-        self.sizes = (width - quarter, quarter)
-        self.top = _enhancement(width, width - quarter, width - 2 * quarter, width)
-        self.bottom = _enhancement(width - quarter, width, width - quarter, width + quarter)
+        part = width // slices
+        self.sizes = (width - part, part)
+        self.top = _enhancement(width, width - part, width - 2 * part, width)
+        self.bottom = _enhancement(width - part, width, width - part, width + part)
         self.output = Site()
-        self.compression = conv(width + quarter, width, 1)
+        self.compression = conv(width + part, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same."""
@@ -70,7 +75,7 @@ class IDN(nn.Module):
         self.config = config
         width, scale = config.width, config.scale
         self.head = nn.Sequential(conv3(3, width), nn.LeakyReLU(SLOPE), conv3(width, width), nn.LeakyReLU(SLOPE))
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(Block(width, config.slices) for _ in range(config.blocks)))
         self.feature = Site()
         self.deconv = nn.ConvTranspose2d(width, 3, SIDE, scale, SIDE // 2, scale - 1)
         for layer in self.modules():
@@ -106,17 +111,19 @@ def _infer(state: State) -> Config | None:
     blocks, first = count(ours, "blocks.{}.compression.weight"), ours.get("head.0.weight")
     if not blocks or first is None:
         return None
-    return Config(_scale(ours, blocks, len(first)), blocks, len(first))
+    width = len(first)
+    slices = width // (width - ours["blocks.0.bottom.0.weight"].shape[1])
+    return Config(_scale(ours, blocks, width, slices), blocks, width, slices)
 
 
-def _scale(state: State, blocks: int, width: int) -> int:
+def _scale(state: State, blocks: int, width: int, slices: int) -> int:
     """The scale, which no shape tells: of flat grey a trained network makes flat grey, with its own stride alone.
 
     That holds for divisors of the stride too, so the largest one counts that is not clearly worse than the best.
     """
     off = {}
     for scale in (4, 3, 2):
-        net = IDN(Config(scale, blocks, width))
+        net = IDN(Config(scale, blocks, width, slices))
         net.load_state_dict(state)
         off[scale] = float((upscaled_grey(net, scale) - 0.5).abs().max())
     return next(scale for scale in off if off[scale] <= 2 * min(off.values()) + 0.01)
@@ -131,6 +138,6 @@ ARCH = Architecture(
     rename=_rename,
     sites=_CONVS,
     aware=Aware((Rounded("head.[02]", act="fixed"), *map(Rounded, _CONVS))),
-    small={"blocks": 2, "width": 16},
+    small={"blocks": 1, "width": 32},
     exceptions={"sizes from weights": "the scale, which is told by trained weights alone", "plain form": "interpolate"},
 )

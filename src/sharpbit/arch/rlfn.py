@@ -1,4 +1,4 @@
-"""RLFN: blocks of three convolutions and a cheap attention over places, computed on a coarse grid.
+"""RLFN: blocks of three convolutions and a small attention over places, computed on a coarse grid.
 
 Source: "Residual Local Feature Network for Efficient Super-Resolution", Kong et al., CVPR Workshops 2022, in the form
 that won the runtime track of the challenge of that year (`models/team04_rlfn.py` of ofsoundof/NTIRE2022_ESR), whose

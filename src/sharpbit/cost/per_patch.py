@@ -22,7 +22,7 @@ class PatchCost:
     """Counts what a patch has cost that a network has just run; sizes that were seen are not counted again.
 
     Args:
-        name: of its architecture, for the published rule.
+        name: name of its architecture, for the published rule.
         net: quantized in any way, or in float.
         plain: the network in float, whose operations the published rule counts.
 
@@ -105,10 +105,10 @@ def summary(name: str, net: nn.Module, plain: nn.Module, pixels: int) -> Numbers
     """FQR and BitOPs by the published rule, of `pixels` small pixels; where patches choose bits, the most possible.
 
     Args:
-        name: of the architecture.
+        name: name of the architecture.
         net: quantized.
-        plain: in float.
-        pixels: of all patches.
+        plain: the network in float.
+        pixels: number of pixels of all patches.
     """
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
     bits = tuple(float(max(part.bits)) for part in mixed) or fixed_bits(net)

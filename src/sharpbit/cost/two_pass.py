@@ -3,7 +3,7 @@
 A reference costs what the network costs at its bits. A query costs the first block at those bits, its blocks of few
 bits, what is left of the last blocks, and the RefERs. The classifier comes on top. What of it is counted, and with
 which bits, was found by fitting the printed numbers; operations are counted from the network itself.
-`bench/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
+`evidence/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class TwoPassCount:
 
         Args:
             high: bits of references.
-            low: of queries.
-            pixels: of all patches.
+            low: bits of queries.
+            pixels: number of pixels of all patches.
             patches: how many.
             patch: their nominal side.
             queries: share of the pixels in queries.
@@ -132,7 +132,7 @@ def count_two_pass(name: str, net: nn.Module, passes: TwoPass, width: int) -> Tw
 
     Args:
         name: a name of the architecture catalog; of a network without a published rule the layers of the body count.
-        net: in float.
+        net: the network in float.
         passes: its two passes.
         width: channels of its blocks.
     """

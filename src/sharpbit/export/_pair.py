@@ -1,6 +1,6 @@
-"""A costly and a small network in one ONNX file: two exported files become branches of `If`.
+"""A large and a small network in one ONNX file: two exported files become branches of `If`.
 
-The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the large network, query for the cheap
+The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the large network, query for the small
 one. `picture` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
 integers, which take bytes, are wrapped. PyTorch has no part in this.
 """
@@ -79,8 +79,8 @@ def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, over
     """Write the pair.
 
     Args:
-        costly: for patches with much detail.
-        cheap: for the others.
+        costly: the large network, for patches with much detail.
+        cheap: the small network, for the others.
         how: what the history says of it: `patch`, `shared`, `detail`, and where that comes from.
         path: ends in `.onnx`.
         overwrite: replace what is there.

@@ -26,14 +26,14 @@ class Latency:
     """Times of one call, in milliseconds.
 
     Attributes:
-        median_ms: of the samples that count.
+        median_ms: the median in milliseconds of the samples that count.
         p10_ms: a tenth of them took less.
         p90_ms: a tenth of them took more.
         min_ms: the fastest of all.
         samples: how many count.
         dropped: how many do not, because other processes used the processor meanwhile.
         disturbed: how many count although that was so; not known (0) where the system does not tell.
-        seconds: that all samples took together.
+        seconds: the time that all samples took together.
     """
 
     median_ms: float
@@ -59,8 +59,8 @@ def interleaved(
     A sample is one timed call, after a pause and one that is not timed.
 
     Args:
-        calls: by name; each has run at least once.
-        seconds: of samples of each; there are at least `LEAST` of each in any case.
+        calls: the calls by name; each has run at least once.
+        seconds: the time of the samples of each; there are at least `LEAST` of each in any case.
         progress: called with the share that is done since the last time.
     """
     samples: dict[Name, list[tuple[float, bool]]] = {name: [] for name in calls}

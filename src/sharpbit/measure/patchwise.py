@@ -44,7 +44,7 @@ class Cost:
         macs: Multiply-accumulate operations; in two passes with those of the classifier.
         bitops: BitOPs by the honest rule.
         published: BitOPs by the papers' rule; None where there is none.
-        queries: In two passes the share of the pixels, of all patches, that lie in queries; in a pair that of the small
+        queries: The share of the pixels of all patches that lie in queries in two passes; in a pair that of the small
             network; None for other networks.
     """
 
@@ -126,7 +126,7 @@ def upscaled(
 
 
 def by(runtime: Runtime | TwoPassRuntime, cut: Cut | None = None) -> Callable[[Pixels], tuple[Pixels, Cost] | Pixels]:
-    """`upscaled` as `sharpbit.measure.evaluate.evaluate` takes it: the image, and its cost where the engine tells."""
+    """`upscaled` as `sharpbit.measure.evaluate.evaluate` takes it: the image, and its cost where the engine counts."""
 
     def upscale(small: Pixels) -> tuple[Pixels, Cost] | Pixels:
         result, pieces = upscaled(runtime, small, cut)

@@ -85,7 +85,7 @@ def build(arch: str, **config: Any) -> Model:
     Raises:
         UsageError: there is no such architecture, or it has no such size.
 
-    Example:
+    Examples:
         >>> import sharpbit
         >>> sharpbit.build("etds", scale=3).scale
         3
@@ -127,7 +127,7 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
         UsageError: the path does not end in `.safetensors`.
         OutputExists: the file exists and `overwrite` is false.
 
-    Example:
+    Examples:
         >>> import sharpbit, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = sharpbit.save(sharpbit.build("espcn", scale=2), f"{folder}/espcn.safetensors")
@@ -165,7 +165,7 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
         ReparameterizeError: a piece of the network, which is named, has no exact form, or the two differ by more than
             1e-5.
 
-    Example:
+    Examples:
         >>> import sharpbit
         >>> model = sharpbit.build("ecbsr", scale=2, blocks=1, width=4)
         >>> sharpbit.reparameterize(model, "plain").arch.name

@@ -52,9 +52,9 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
 
     Raises:
         ModelError: the file is unreadable or damaged, holds no network that sharpbit knows, or holds more than tensors.
-        UsageError: the architecture has no such size, or the file is one of ours, whose header tells everything.
+        UsageError: the architecture has no such size, or the file is one of ours, whose header says everything.
 
-    Example:
+    Examples:
         >>> import sharpbit, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     header = sharpbit.save(sharpbit.build("espcn", scale=3), f"{folder}/espcn.safetensors")
@@ -79,7 +79,7 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
         return from_state(state, str(source), arch=arch, **config)
     if arch is not None or config:
         given = ", ".join(["arch"] * (arch is not None) + list(config))
-        raise UsageError(f"{source} has a header that tells everything; leave {given} out")
+        raise UsageError(f"{source} has a header that says everything; leave {given} out")
     try:
         architecture = ARCHITECTURES[header.architecture]
         sizes = architecture.config(**header.config)

@@ -53,7 +53,7 @@ class Verb:
 
     @classmethod
     def read(cls, table: Mapping[str, Any]) -> Self:
-        """The verb that `table` tells of; keys that this version does not know stay in what `table()` gives.
+        """The verb that `table` describes; keys that this version does not know stay in what `table()` gives.
 
         Raises:
             KeyError: a key is missing that cannot do without.

@@ -138,7 +138,7 @@ def read(file: str | PathLike[str]) -> tuple[IntegerChain, Header]:
     """The chain in an integer file, `.onnx` or `.sharpbit`, and its header.
 
     Raises:
-        ModelError: not an integer file of sharpbit, damaged, or its header tells of another chain.
+        ModelError: not an integer file of sharpbit, damaged, or its header describes another chain.
     """
     file = ModelFile.of(file)
     path, header = file.path, file.verified

@@ -110,7 +110,7 @@ class Mixed(nn.Module):
     Args:
         options: the quantizers, each with a range of its own.
         selector: decides.
-        context: of the network; not part of this module.
+        context: the context of the network; not part of this module.
     """
 
     def __init__(self, options: Sequence[Fixed], selector: Selector, context: Context) -> None:
@@ -214,7 +214,7 @@ def inherit(net: nn.Module, state: State, names: Callable[[str], list[str]] = _s
 
     Args:
         net: the new network.
-        state: of the old one.
+        state: the state dict of the old one.
         names: what a tensor of the new one may be called in the old one; the first that is there counts.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The uniform grid between two bounds: what min-max, percentile and clipping methods share."""
+"""The uniform grid over a clipping range: what min-max, percentile and clipping methods share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ClippingRange(Range):
 
     With `n = 2^bits - 1`: step `D = max((hi - lo) / n, 2^-23)`, zero point `z = clamp(-round(lo / D), 0, n)`, values
     `(q - z) D` for `q = 0 .. n`. Where `lo >= 0`, as behind a ReLU, the grid is unsigned and begins at 0; where
-    `hi <= 0` it ends there. Bounds of one sign keep the step that they give, and what the grid then does not reach is
+    `hi <= 0` it ends there. A range of one sign keeps the step that it gives, and what the grid then does not reach is
     clipped, as published.
 
     `symmetric` is for weights of engines that want a zero point of 0: `n = 2^(bits - 1) - 1`,
     `D = max(|lo|, |hi|) / n`, values `-n D .. n D`.
 
-    The bounds are parameters. The gradient of a value inside with regard to `D` is `round(x / D) - x / D`, as in LSQ;
+    The two ends are parameters. The gradient of a value inside with regard to `D` is `round(x / D) - x / D`, as in LSQ;
     a clipped value moves its bound; exactly on a bound it is inside, unless the attribute `inside` is false (see
     `Grid`).
 

@@ -26,7 +26,7 @@ Chosen = Mapping[tuple[int, ...], float]  # bits that a quantizer chose, by its 
 
 
 class PatchCounter(Protocol):
-    """Tells what a patch cost, such as `sharpbit.cost.two_pass_patches.TwoPassCost`.
+    """Counts what a patch cost, such as `sharpbit.cost.two_pass_patches.TwoPassCost`.
 
     Attributes:
         widths: The bits that rounded activations can have, in ascending order.
@@ -56,7 +56,7 @@ class TwoPassRuntime(ABC):
     Attributes:
         patch: The side of patches in small pixels, as the file has it.
         shared: The pixels that neighbours have in common, as the file has it.
-        counter: Tells what a patch cost; None where nobody counts.
+        counter: Counts what a patch cost; None where nobody does.
     """
 
     wide = False

@@ -38,7 +38,14 @@ class TorchRuntime:
 
     wide = False
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        device: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
         # Large pages for large tensors: without them a third of the time may go into clearing small ones. Read once,
         # when PyTorch allocates for the first time.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -50,7 +57,7 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.path, self.model = Path(path), load(path)
+        self.path, self.model = Path(path), load(path, **(overrides or {}))
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
@@ -144,10 +151,21 @@ class TorchPasses(TwoPassRuntime):
 
 
 def open_torch(
-    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> TorchRuntime | TorchPasses:
-    """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
-    opened = TorchRuntime(path, threads=threads, device=device)
+    """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`.
+
+    Args:
+        path: The path of the file, or the file itself, already opened.
+        threads: Threads that work; None lets the engine use every core that the process may use.
+        device: `cpu` or `cuda`; None is the CPU.
+        overrides: What `sharpbit.model.load` is given besides the path: `arch`, and sizes of it.
+    """
+    opened = TorchRuntime(path, threads=threads, device=device, overrides=overrides)
     entry = modelfile.several(opened.model.history)
     return opened if entry is None else TorchPasses(opened, entry)
 

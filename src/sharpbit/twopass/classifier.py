@@ -59,7 +59,7 @@ class Classifier:
     """A trained ClustBlock.
 
     Attributes:
-        layers: by name, see `LAYERS`.
+        layers: the weights by name, see `LAYERS`.
         classes: names, in the order of a vector's entries.
         card: what is known of it: data, split, licence, share of right answers.
     """

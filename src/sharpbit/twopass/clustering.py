@@ -65,8 +65,8 @@ def clustered(
         image: RGB, `(H, W, 3)` uint8.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
-        threshold: see `sharpbit.twopass.roles.cluster`.
-        classifier: by default the embedded one.
+        threshold: the cosine from which on patches are alike, see `sharpbit.twopass.roles.cluster`.
+        classifier: what tells patches apart, by default the embedded classifier.
 
     Raises:
         UsageError: a patch that is not larger than what neighbours share.

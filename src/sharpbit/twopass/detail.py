@@ -61,7 +61,7 @@ def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared
 
     Args:
         image: RGB, `(H, W, 3)` uint8.
-        threshold: in grey levels, see `detail`; 0 leaves none to the small network.
+        threshold: the detail in grey levels, see `detail`; 0 leaves none to the small network.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
 

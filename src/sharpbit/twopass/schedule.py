@@ -59,7 +59,7 @@ def run(
         image: `(h, w, 3)`.
         patch: side of patches in small pixels.
         shared: pixels that neighbours have in common.
-        threshold: of the cosine, see `sharpbit.twopass.roles.cluster`.
+        threshold: the cosine from which on patches are alike, see `sharpbit.twopass.roles.cluster`.
         detailed: for a pair, the detail from which on a patch takes the large network, see `sharpbit.twopass.detail`;
             None clusters patches by likeness.
         progress: called with the share of the patches that is done since the last call.

@@ -50,23 +50,23 @@ class Row:
     """What was measured of a candidate at one size. Bytes go in and bytes come out, whatever the engine computes in.
 
     Attributes:
-        label: of the candidate.
+        label: the label of the candidate.
         model: as it was given.
         size: height and width of the image.
         scale: upscaling factor.
         engine: what ran it.
-        precision: of the arithmetic that really ran.
+        precision: the precision of the arithmetic that really ran.
         instruction_set: empty where the engine does not say.
-        threads: that worked.
-        device: that worked.
+        threads: the number of threads that worked.
+        device: the device that worked.
         latency: times of one image, with conversion from and to bytes; None if it could not run.
         fps: images a second, one after the other.
         gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
-        gmacs: of them a second.
-        share: of the measured limit of this processor for 8 bits, on as many threads; None where it was not measured.
-        first_s: from the start of Python to the first result, in a process of its own.
+        gmacs: 10^9 multiply-accumulate operations a second.
+        share: the share of the measured limit of this processor for 8 bits, on as many threads; None if not measured.
+        first_s: seconds from the start of Python to the first result, in a process of its own.
         memory_mib: most resident memory of that process.
-        engine_mib: of that, what is neither Python and numpy nor the images.
+        engine_mib: the part of it that is neither Python and numpy nor the images.
         psnr: dB for each set of test images, if there were any.
         error: why it could not run.
         notes: what should be heard of these numbers.
@@ -99,9 +99,9 @@ class Rules:
     """How it is measured.
 
     Attributes:
-        threads: of each engine; None takes every core that the process may use.
+        threads: the threads of each engine; None takes every core that the process may use.
         device: None is the CPU.
-        seconds: of samples for each candidate; None is 3, or 60 for a single stream.
+        seconds: the time of the samples of each candidate; None is 3 s, or 60 s for a single stream.
         stream: as MLPerf's single stream: at least 1024 images and 60 s each, the 90th percentile.
         data: folders of test images, for the quality.
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
@@ -30,15 +32,15 @@ class Evaluation:
         model: as it was given.
         scale: upscaling factor.
         engine: what ran it.
-        precision: of the arithmetic that really ran.
-        instruction_set: that ran it; empty where the engine does not say.
-        device: that ran it.
-        threads: that worked.
-        seconds: that it took, reading and measuring included.
+        precision: the precision of the arithmetic that really ran.
+        instruction_set: what the engine ran on, such as `AVX-512 VNNI`; empty where it does not say.
+        device: the device that ran it.
+        threads: the number of threads that worked.
+        seconds: the time that it took, reading and measuring included.
         sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch, and
             of networks in two passes.
         patch: side of the patches, in small pixels; None where whole images were upscaled.
-        step: from patch to patch.
+        step: the distance from patch to patch in LR pixels.
     """
 
     model: str
@@ -67,6 +69,7 @@ def evaluate(
     patch: int | None = None,
     step: int | None = None,
     progress: Callable[[int], object] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test images.
 
@@ -77,14 +80,16 @@ def evaluate(
         scale: for `bicubic`, which has none of its own.
         crop: HR images are cut to multiples of this.
         make_small: make the LR images even where a folder holds them.
-        threads: that work; None takes every core that the process may use.
+        threads: the number of threads; None takes every core that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
             side of a patch in small pixels; the last of each row and column reaches to the edge. A network in two
             passes always runs so; None takes the side that its file has.
-        step: from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
+        step: the distance from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
         progress: called with 1 after each image.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
         SharpbitError: the model or an image cannot be read, or the two do not fit.
@@ -104,7 +109,7 @@ def evaluate(
         raise UsageError("nothing to measure on; give folders of test images with --data")
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
-    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers))
+    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers), overrides)
     cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
@@ -144,7 +149,7 @@ def cut_for(runtime: Runtime, patch: int | None, step: int | None) -> Cut | None
     """How a runtime cuts images: a network in two passes, or a pair, always does, by default as its file has it.
 
     Raises:
-        UsageError: See `cut_of`.
+        UsageError: patches and steps that do not go together, as in `cut_of`.
     """
     if not isinstance(runtime, TwoPassRuntime):
         return cut_of(patch, step)
@@ -176,6 +181,7 @@ def open_model(
     model: str,
     scale: int | None = None,
     options: EngineOptions | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Runtime:
     """A model opened by the engine that was asked for, or by the one that suits it.
 
@@ -193,7 +199,14 @@ def open_model(
         raise ModelError(f"there is no model file {model}")
     if file.suffix not in WEIGHTS:
         file = zoo.open_file(model)
-    runtime = open_engine(file, options or EngineOptions())
+    options = options or EngineOptions()
+    if overrides:
+        if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
+            raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")
+        open_weights = importlib.import_module("sharpbit.runtime.torch").open_torch
+        runtime: Runtime = open_weights(file, threads=options.threads, device=options.device, overrides=overrides)
+    else:
+        runtime = open_engine(file, options)
     count_patches(runtime, file)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")

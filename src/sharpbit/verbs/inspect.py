@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,13 @@ class Inspection:
         data: images that it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
-        two_passes: Of a network in two passes, whose first pass is what is counted above: `patch`, `step` and
+        two_passes: The costs of a network in two passes, whose first pass is counted above: `patch`, `step` and
             `threshold` in use; `passes`, what a patch costs as a reference and as a query (`name`, `macs`, `bitops`,
             `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
             `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
             `parameters`, `macs`, `bitops`).
-        cheap: of a pair, whose large network is what is counted above: name, architecture, config, parameters and macs
-            of the small one.
+        cheap: the small network of a pair, whose large one is counted above: its name, architecture, config,
+            parameters and macs.
     """
 
     file: str
@@ -108,6 +108,7 @@ def inspect(
     *,
     patch: int | None = None,
     step: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Facts of a model file: network, parameters, MACs, BitOPs, memory, history, licence.
 
@@ -121,12 +122,14 @@ def inspect(
         patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
             quantization do; by default it is left whole.
         step: distance in LR pixels between the beginnings of neighbouring patches; by default `patch`.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
         ModelError: there is no such file, or it is not a model.
         UsageError: the size is no multiple of the scale, or the step leaves gaps between patches.
 
-    Example:
+    Examples:
         >>> import sharpbit
         >>> facts = sharpbit.inspect("x2-clean-balanced")
         >>> facts.architecture, facts.scale, facts.precision
@@ -142,11 +145,13 @@ def inspect(
     header: Header | None = None
     opened: Model | None
     if path.suffix.lower() == ".onnx":
+        if overrides:
+            raise UsageError(f"{path} has a header that tells everything; leave {', '.join(overrides)} out")
         header = file.verified
         facts["operators"] = file.operators
         opened = None if header is None else described(header)
     else:
-        opened = load(file)
+        opened = load(file, **(overrides or {}))
         if path.suffix.lower() == ".safetensors":
             header = file.header
     if header is not None:

@@ -263,7 +263,7 @@ def quantize(
         QuantizeError: the method cannot do it for this network, or not with these images.
         ReparameterizeError: a bare network has no plain form.
 
-    Example:
+    Examples:
         >>> import numpy as np, sharpbit
         >>> model = sharpbit.build("plain", scale=2, blocks=1, width=4)
         >>> photos = [np.random.default_rng(k).integers(0, 256, (128, 128, 3), np.uint8) for k in range(2)]

@@ -47,13 +47,13 @@ def upscale(
             with the scale in its name, as PNG.
         model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler.
         scale: 2 (default), 3 or 4.
-        width: of the result in pixels, instead of a scale; the height follows.
-        height: of the result in pixels, instead of a scale; the width follows.
+        width: the width of the result in pixels, instead of a scale; the height follows.
+        height: the height of the result in pixels, instead of a scale; the width follows.
         fit: largest (width, height) that the result may have, keeping its shape.
         tile: side of tiles in pixels of the image; the result does not depend on it, but with networks that look at
             the whole image (CRAFT, HiT-SR).
         ensemble: mean of eight orientations: eight times slower, slightly better.
-        threads: of the engine.
+        threads: the threads of the engine, by default all cores that the process may use.
         engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         overwrite: replace `output` if it exists.

@@ -1,6 +1,6 @@
 """Eight bits without loss for chains of 3x3 convolutions and ReLU: from float layers to an `IntegerChain`.
 
-Four ideas, in the order in which they are applied; `bench/lossless.py` prints what each of them buys.
+Four ideas, in the order in which they are applied; `evidence/lossless.py` prints what each of them buys.
 
 1. A scale per channel. After a ReLU it is free: it is folded into the weights before and after.
 2. The image is carried, not filtered. Such networks pass the image through all layers in three channels, and to

@@ -23,7 +23,7 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 class DualClip(ClippingRange):
-    """Bounds at the smallest and largest value of the first batch, drawn by each batch towards its clipped range.
+    """A clipping range from the smallest to the largest value of the first batch, drawn by each towards its own.
 
     Args:
         channels: number of grids, see `Range`.
@@ -31,7 +31,7 @@ class DualClip(ClippingRange):
         symmetric: whether the grid is symmetric, see `ClippingRange`; the search is for a zero point even then.
         objective: what clipping minimizes: the `absolute` error of the values, or of the magnitudes of the `frequency`s
             along the lines of a map `(N, C, H, W)`.
-        rate: how far each batch draws the bounds. With the published 0.1 a weight, which never changes, keeps 48 % of
+        rate: how far each batch draws the range. With the published 0.1 a weight, which never changes, keeps 48 % of
             its unclipped range after 7 batches.
 
     Values are rounded in the published order of operations (see `Grid.offset`). Frozen, they are in that of engines,
@@ -60,7 +60,7 @@ class DualClip(ClippingRange):
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
+        """Move the clipping range by one batch."""
         rows = self.rows(x).reshape(self.channels or 1, -1)
         low, high = rows.amin(-1).double(), rows.amax(-1).double()
         cost = of_frequencies(x, bits) if self.objective == "frequency" else of_values(rows, bits)
@@ -71,7 +71,7 @@ class DualClip(ClippingRange):
 
 
 def clipped(low: Tensor, high: Tensor, bits: int, cost: Cost) -> tuple[Tensor, Tensor]:
-    """The bounds at which cutting stops, one pair a row.
+    """The clipping ranges at which cutting stops, one pair a row.
 
     The uncut range is no candidate: one bin at least is cut.
 

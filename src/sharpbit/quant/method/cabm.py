@@ -96,7 +96,7 @@ class Table:
         return {key: entry for key, entry in first.items() if entry.bits < limit} or first
 
     def at(self, score: float, limit: float = OFF) -> Entry:
-        """The entry for a patch: of its own score, else of the next lower one that `cheap` has, else of the lowest.
+        """The entry for a patch: of its own score, else of the next lower one in `Table.cheap`, else of the lowest.
 
         The published walk down does not end where there is no lower one.
         """

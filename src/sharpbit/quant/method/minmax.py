@@ -10,11 +10,11 @@ from sharpbit.quant.core import Method
 
 
 class MinMax(ClippingRange):
-    """Bounds at the smallest and the largest value of all batches."""
+    """A clipping range from the smallest to the largest value of all batches."""
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Widen the bounds to hold `x`."""
+        """Widen the clipping range to hold `x`."""
         rows = self.rows(x)
         self.lo.copy_(torch.fmin(self.lo, rows.amin(-1)))
         self.hi.copy_(torch.fmax(self.hi, rows.amax(-1)))

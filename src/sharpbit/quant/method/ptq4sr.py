@@ -20,7 +20,7 @@ BINS = 2048
 
 
 class Density(ClippingRange):
-    """Bounds at the mean over all batches of the clipped range.
+    """A clipping range that is the mean over all batches of the clipped one.
 
     Args:
         channels: None, since this clipping knows one grid a tensor only.
@@ -40,7 +40,7 @@ class Density(ClippingRange):
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
+        """Move the clipping range by one batch."""
         share = self.share or (1e-5 if bits >= 8 else 1e-4)
         low, high = x.min(), x.max()
         width = (high - low) / BINS

@@ -66,7 +66,7 @@ def reconstruct_last_layer(
         step.
 
     Raises:
-        UsageError: no layer has both sides rounded to bounds, or there are no images.
+        UsageError: no layer has both sides rounded to a clipping range, or there are no images.
         ModelError: the loss is not a number any more.
     """
     if not len(images):
@@ -124,7 +124,7 @@ def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
         for handle in handles:
             handle.remove()
     if not order:
-        raise UsageError("no layer of this network has both sides rounded to two bounds; quantize it first")
+        raise UsageError("no layer of this network has both sides rounded to a clipping range; quantize it first")
     return order[-1]
 
 

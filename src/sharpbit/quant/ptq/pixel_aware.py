@@ -1,9 +1,9 @@
 """Pixel-aware calibration: clipping ranges are trained on pixels and, where asked for, features of the float network.
 
 Source: "Toward Accurate Post-Training Quantization for Image Super Resolution", Tu et al., CVPR 2023;
-`basicsr/ptq4sr.py` of huawei-noah/Efficient-Computing: first the bounds of activations, then those of weights, each
-with Adam along a cosine, two images a step. In the released code the features of the second term of the loss are cut
-off from the gradient, so that the pixels alone teach; no `features` gives that.
+`basicsr/ptq4sr.py` of huawei-noah/Efficient-Computing: first the clipping ranges of activations, then those of
+weights, each with Adam along a cosine, two images a step. In the released code the features of the second term of the
+loss are cut off from the gradient, so that the pixels alone teach; no `features` gives that.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def pixel_aware(
     """
     found = [fixed for _, fixed in quantizers(net)]
     if not found or not all(isinstance(fixed.range, ClippingRange) for fixed in found):
-        raise UsageError(
-            "refining is for quantized networks whose ranges have two bounds; quantize with another method"
-        )
+        raise UsageError("refining is for quantized networks with clipping ranges; quantize with another method")
     if not len(images):
         raise UsageError("there is nothing to refine with: not one image came")
     losses: list[float] = []
@@ -114,7 +112,7 @@ def _cosine(first: float, last: float, share: float) -> float:
 
 
 def _started(net: nn.Module, learning: Iterable[Fixed], rate: float) -> torch.optim.Adam:
-    """The optimiser of these bounds; nothing else learns meanwhile."""
+    """The optimiser of these clipping ranges; nothing else learns meanwhile."""
     bounds = [bound for fixed in learning for bound in fixed.range.parameters()]
     known = {id(bound) for bound in bounds}
     for parameter in net.parameters():

@@ -105,7 +105,7 @@ class Published:
 
 
 def published(state: State) -> Published | None:
-    """What a state dict tells if it is that of a published quantized network; None if it is not."""
+    """What a state dict says if it is that of a published quantized network; None if it is not."""
     places = {key.rpartition(".")[0] for key in state if key.endswith(".max_val")}
     if not any(f"{place}.{name}" in state for place in places for name in ("alpha", "alpha_upper")):
         return None

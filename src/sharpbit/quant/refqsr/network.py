@@ -86,9 +86,9 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
 def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     """Let a network in two passes begin with the numbers of another one, in float or quantized; changed in place.
 
-    Both options of a quantizer begin with the bounds of the one that stood there. The convolutions of a RefER begin as
-    those of the block that it stands for, times what its normalization multiplies by. What then has no number yet
-    observes `batches`, each of which is shown as references and, one further, as queries.
+    Both options of a quantizer begin with the clipping range of the one that stood there. The convolutions of a RefER
+    begin as those of the block that it stands for, times what its normalization multiplies by. What then has no number
+    yet observes `batches`, each of which is shown as references and, one further, as queries.
 
     Returns:
         How many batches were shown; 0 where nothing was left to begin.

@@ -1,6 +1,6 @@
 """Published BitOPs and FQR of RefQSR beside those that its counting rules give from our networks.
 
-python bench/refqsr_tables.py [--json] [--queries Urban100=0.49 ...]
+python evidence/refqsr_tables.py [--json] [--queries Urban100=0.49 ...]
 
 `refqsr_tables.csv` holds all rows with references of tables 2 to 7 of arXiv 2404.01690; those without are in
 `bitops_tables.csv`. The share of pixels in queries is no printed number: it was derived from the FQR of rows with fixed

@@ -1,6 +1,6 @@
 """How far the result of a network that sees everything depends on tiles: against the whole image, in one run.
 
-    python bench/craft_tiles.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5] [--tiles 64 128] [--halos 16]
+    python evidence/craft_tiles.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5] [--tiles 64 128] [--halos 16]
 
 For each size of tile and halo: PSNR (as in the tables) of whole and of tiled images, the largest difference of a
 value in grey levels, and the mean. Images that are one tile are left out.

@@ -1,6 +1,6 @@
 """What a RefER finds in a patch that is its own reference: how many places, and how large the difference is.
 
-    python bench/own_reference.py research/small-ddtb8-x2.safetensors --data Set14
+    python evidence/own_reference.py research/small-ddtb8-x2.safetensors --data Set14
 
 The network of 8 bits is put into two passes as published; ranges begin with the first patches. Whatever is found less
 than the whole is the doing of the comparison, for the true place of each pixel is its own.

@@ -1,12 +1,12 @@
 """RefQSR on a small SRResNet: 8 and 4 bits in two passes against 8 and 4 bits everywhere, and without what is its own.
 
-    python bench/refqsr_evidence.py --data IMAGES --sets BENCHMARKS/Set14 BENCHMARKS/BSD100 PHOTOS2K
-    python bench/refqsr_evidence.py ... --seeds 10 11 12                   with further seeds
-    python bench/refqsr_evidence.py --sets ... --measure                   only what was trained already
+    python evidence/refqsr.py --data IMAGES --sets BENCHMARKS/Set14 BENCHMARKS/BSD100 PHOTOS2K
+    python evidence/refqsr.py ... --seeds 10 11 12                   with further seeds
+    python evidence/refqsr.py --sets ... --measure                   only what was trained already
 
 IMAGES is a folder of images to train on, at any depth. The rows are the recipes of `recipes/evidence/refqsr`; they
 begin with DDTB at 8 bits and have the float network as their teacher, both trained with the first seed alone by recipes
-of `recipes/evidence`, or taken from RUNS where `bench/evidence.py` left them. Run again, it goes on from the last
+of `recipes/evidence`, or taken from RUNS where `evidence/qat.py` left them. Run again, it goes on from the last
 checkpoint. Prints the table and what holds in it; ends with 1 if RefQSR is not better than 4 bits everywhere.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from evidence import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
+from qat import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
 
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs

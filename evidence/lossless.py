@@ -1,6 +1,6 @@
 """What eight bits cost: every published ETDS, float against integer, on benchmark sets; and what each idea buys.
 
-usage: python bench/lossless.py --weights FOLDER --calibrate FOLDER --data SET [SET ..] [--only M6C32_x2] [--ablation]
+python evidence/lossless.py --weights FOLDER --calibrate FOLDER --data SET [SET ..] [--only M6C32_x2] [--ablation]
 """
 
 from __future__ import annotations

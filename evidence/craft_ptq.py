@@ -1,6 +1,6 @@
 """CRAFT quantized after training, or another network: all methods in one table, beside the run of the authors' code.
 
-    python bench/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
+    python evidence/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
         [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
 
 FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS

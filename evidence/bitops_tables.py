@@ -1,6 +1,6 @@
 """Published BitOPs beside those that the published rule gives, with the operations counted from our networks.
 
-python bench/bitops_tables.py [--json]
+python evidence/bitops_tables.py [--json]
 
 `bitops_tables.csv` holds all rows without references of the tables of RefQSR (arXiv 2404.01690). A row of CADyQ or CABM
 has the mean bits FQR of its activations; which bits a trained model takes is not computed here. Ends with 1 if a row

@@ -4,8 +4,8 @@ Each benchmark image is cropped at the top left to multiples of 12, made small b
 `sharpbit.image.resize`, written as PNG, upscaled by `sharpbit upscale`, read again and compared on the Y channel
 without a border of `scale` pixels.
 
-    python bench/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
-    python bench/psnr.py MODEL.onnx --data FOLDER --embed   also writes the numbers into its header and the file into
+    python evidence/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
+    python evidence/psnr.py MODEL.onnx --data FOLDER --embed   also writes the numbers into its header and the file into
                                                             the folder of embedded models
 """
 

@@ -1,6 +1,6 @@
 """The share of pixels in queries, by set of images, size of patch, threshold and classifier.
 
-python bench/query_fraction.py --data BENCHMARKS/Set14/HR BENCHMARKS/BSD100/HR PHOTOS2K [--figure FILE.svg]
+python evidence/query_fraction.py --data BENCHMARKS/Set14/HR BENCHMARKS/BSD100/HR PHOTOS2K [--figure FILE.svg]
 
 Images are shrunk `--scale` times first, four times as in the paper, whose own shares (derived from its tables, at a
 threshold of 0.5) are 0.490 for Urban100 at 72, 0.575 for Test2K at 96 and 0.656 for Test4K at 96. `--classifier

@@ -2,7 +2,7 @@
 
     sharpbit quantize craft_x4.pth --method minmax --calibrate PHOTOS -o craft8.safetensors
     sharpbit export craft8.safetensors -o craft8.onnx
-    python bench/agreement.py craft8.safetensors craft8.onnx --data Set5 [--images N] [--threads N] [--itself]
+    python evidence/agreement.py craft8.safetensors craft8.onnx --data Set5 [--images N] [--threads N] [--itself]
 
 Both get the same LR images; what they give is compared after rounding to bytes, all three channels, no border cut.
 With `--itself` the second is PyTorch again, with kernels of its own instead of those of oneDNN.

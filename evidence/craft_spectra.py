@@ -1,6 +1,6 @@
 """Which frequencies the two branches of CRAFT carry: spectra of its features and results, as tables and a figure.
 
-    python bench/craft_spectra.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5 Set14] -o FILE.svg
+    python evidence/craft_spectra.py --weights craft_x4.pth --data BENCHMARKS [--sets Set5 Set14] -o FILE.svg
 
 Each of the network's steps takes a map of features, sends it through two window attention blocks (SRWAB) and, beside
 them, through a block of convolutions (HFERB), and joins both (HFB). Attention replaces the values at its pixels by

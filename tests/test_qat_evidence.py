@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def evidence():
-    yield script("evidence")
-    del sys.modules["evidence"]
+    yield script("qat")
+    del sys.modules["qat"]
 
 
 def noise(path, side, seed):

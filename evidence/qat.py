@@ -1,9 +1,9 @@
 """PAMS, DDTB, CADyQ and CABM on a small SRResNet: train, measure, one table, and whether what papers say holds in it.
 
-    python bench/evidence.py --data IMAGES --benchmarks BENCHMARKS               all rows with the first seed
-    python bench/evidence.py ... --seeds 11 12 --rows pams8-again cadyq            some rows with further seeds
-    python bench/evidence.py ... --measure                                         only what was trained already
-    python bench/evidence.py ... --measure --keep research                         and keep small files of some
+    python evidence/qat.py --data IMAGES --benchmarks BENCHMARKS               all rows with the first seed
+    python evidence/qat.py ... --seeds 11 12 --rows pams8-again cadyq            some rows with further seeds
+    python evidence/qat.py ... --measure                                         only what was trained already
+    python evidence/qat.py ... --measure --keep research                         and keep small files of some
 
 IMAGES is a folder of images to train on, at any depth; BENCHMARKS/Set5/HR/*.png and so on are the benchmarks. The
 rows are the recipes of `recipes/evidence`. What other rows begin with, the float network and PAMS at 8 bits, is trained
