@@ -106,3 +106,13 @@ def test_at_most_ten_loose_modules():
 
 def test_every_piece_is_in_the_table():
     assert {piece_of(path) for path in modules()} - {"app"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_networks_name_networks(path):
+    """What is special about one stands in its file. `plain` and `integer` are what others become."""
+    if piece_of(path) == "arch":
+        return
+    names = {file.stem for file in (ROOT / "arch").glob("[a-z]*.py")} - {"plain", "integer", "bicubic"}
+    constants = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    assert not names & constants

@@ -14,6 +14,7 @@ from PIL import Image
 import integer_files
 from sharpbit.app.cli import app
 from sharpbit.errors import SharpbitError
+from sharpbit.runtime import native
 from sharpbit.verbs.bench import Candidate, Rules, bench
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
@@ -112,3 +113,15 @@ def test_the_command_and_its_words(integers):
     assert "median ms" in done.stdout
     assert "onnx: int8, ONNX Runtime" in done.stdout
     assert "not measured" in done.stdout or "%" in done.stdout
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_the_limit_is_that_of_the_instruction_set_that_runs(integers, monkeypatch):
+    monkeypatch.setenv("SHARPBIT_INSTRUCTION_SET", "c")
+    (row,) = json.loads(run(integers, *QUICK, "--engine", "native", "--json").stdout)["rows"]
+    assert (row["instruction_set"], row["limit_of"]) == ("plain C++", "plain C++")
+    assert 0 < row["limit_median"] <= row["limit"]
+    assert row["share"] == pytest.approx(row["gmacs"] / row["limit"])
+    monkeypatch.delenv("SHARPBIT_INSTRUCTION_SET")
+    (row,) = json.loads(run(integers, *QUICK, "--engine", "onnx", "--json").stdout)["rows"]
+    assert row["limit_of"] == native.printed(None)

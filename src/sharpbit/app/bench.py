@@ -169,10 +169,16 @@ def _below(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     dropped, disturbed = sum(t.dropped for t in timed), sum(t.disturbed for t in timed)
     return (
         f"{samples} samples of each; left out because other processes used the processor: {dropped}, kept all the"
-        f" same: {disturbed}. {NOTE} Limit: 8-bit multiply-accumulate operations, measured. First: from the start of"
+        f" same: {disturbed}. {NOTE} {_limits(rows)}First: from the start of"
         f" Python to the first result. {facts['processor']}, {facts['threads']} threads, sharpbit"
         f" {facts['sharpbit']}, {facts['date']}."
     )
+
+
+def _limits(rows: Sequence[Row]) -> str:
+    found = {row.limit_of: (row.limit, row.limit_median) for row in rows if row.limit and row.limit_median}
+    each = [f"{name} {most:,.0f} at most, {middle:,.0f} in the median" for name, (most, middle) in found.items()]
+    return f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
 
 
 def told(word: str) -> None:

@@ -125,6 +125,25 @@ class Counting:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """How published weights of the quantized network are called, in all methods that have published some.
+
+    Attributes:
+        mark: The pattern of a convolution's name, which float weights do not have.
+        names: Patterns of names, each with what replaces it: quantizers by ours, and convolutions that they have moved
+            by what those are called in published float weights. `{first}` stands for what the first quantizer of a
+            block rounds, `{1}` for a group of the pattern that counts from 1.
+        legacy: Methods whose published networks have the older form (`Aware.legacy`).
+        legacy_unnamed: Methods that have it unless the name of the file has bits such as `w8a8`.
+    """
+
+    mark: str
+    names: Mapping[str, str]
+    legacy: tuple[str, ...] = ()
+    legacy_unnamed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A network family: how to build it, how to recognise it from weights alone, and what others need of it.
 
@@ -141,6 +160,7 @@ class Architecture:
         rounding: What quantizing all of it after training rounds, and how.
         frozen_first: Globs of the parameters that training freezes in its first steps (`frozen_steps`).
         aware: Sites of quantization-aware training; by default the layers of the body.
+        quantized: Names of tensors in published quantized weights, if there are any.
         refinable: Blocks that a RefER can replace; by default the repeated blocks.
         counting: The published rule of BitOPs, if a paper has one.
         small: Sizes of a small network of this family, for tests and examples; by default all sizes have defaults.
@@ -156,6 +176,7 @@ class Architecture:
     rounding: Rounding = field(default_factory=Rounding)
     frozen_first: tuple[str, ...] = ()
     aware: Aware | None = None
+    quantized: Quantized | None = None
     refinable: Refinable | None = None
     counting: Counting | None = None
     small: Mapping[str, Any] = field(default_factory=dict)

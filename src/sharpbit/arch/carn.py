@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture, Aware, Counting, Refinable, Rounded, Term
+from sharpbit.arch import Architecture, Aware, Counting, Quantized, Refinable, Rounded, Term
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, factors, mean_buffer, renamed, scale_by, with_mean
 
@@ -165,6 +165,15 @@ ARCH = Architecture(
     aware=Aware(tuple(map(Rounded, _CONVS)), selector={"gradient": 1.0}),
     refinable=Refinable(("body.blocks.*.blocks.*",), count=1, rectified=True),
     counting=Counting((Term("body.blocks.*.blocks.*.conv?"),), ("body.blocks.*.blocks.*.conv?",)),
+    quantized=Quantized(
+        mark=r"b1\.b1\.body\.4\.weight$",
+        names={
+            r"b(\d)\.b(\d)\.body\.1\.": r"b\1.b\2.body.0.",
+            r"b(\d)\.b(\d)\.body\.4\.": r"b\1.b\2.body.2.",
+            r"b(\d)\.b(\d)\.(?:quant_act1|body\.0)\.": r"body.blocks.{1}.blocks.{2}.conv1.act.",
+            r"b(\d)\.b(\d)\.(?:quant_act2|body\.3)\.": r"body.blocks.{1}.blocks.{2}.conv2.act.",
+        },
+    ),
     small={"width": 8},
     exceptions={"plain form": "mean"},
 )

@@ -12,7 +12,7 @@ from itertools import chain
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture, Aware, Rounded
+from sharpbit.arch import Architecture, Aware, Quantized, Rounded
 from sharpbit.nn import Site, State, conv3, count, factors, mean_buffer, renamed, scale_by, with_mean
 
 
@@ -121,6 +121,17 @@ ARCH = Architecture(
         # the site before the first convolution, or nothing, rounds what that takes
         sites=(Rounded("blocks.*.input", weight=False, share=1), *_CONVS, _OUTPUT),
         legacy=(Rounded("blocks.*.skip", weight=False, share=1), *_CONVS, _OUTPUT),
+    ),
+    quantized=Quantized(
+        mark=r"body\.0\.body\.3\.weight$",
+        names={
+            r"body\.(\d+)\.body\.3\.": r"body.\1.body.2.",
+            r"body\.(\d+)\.(?:quant_act1|bitsel1)\.": r"blocks.\1.{first}.act.",
+            r"body\.(\d+)\.(?:quant_act2|body\.2)\.": r"blocks.\1.conv2.act.",
+            r"body\.(\d+)\.quant_act3\.": r"blocks.\1.output.act.",
+        },
+        legacy=("ddtb",),
+        legacy_unnamed=("pams",),
     ),
     small={"blocks": 2, "width": 8},
     exceptions={"plain form": "mean"},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture, Aware, Rounded
+from sharpbit.arch import Architecture, Aware, Quantized, Rounded
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, count, renamed, upscaled_grey
 
@@ -138,6 +138,24 @@ ARCH = Architecture(
     rename=_rename,
     sites=_CONVS,
     aware=Aware((Rounded("head.[02]", act="fixed"), *map(Rounded, _CONVS))),
+    quantized=Quantized(
+        mark=r"dblocks\.0\.enhancement_top\.7\.weight$",
+        names={
+            r"fblock\.module\.1\.": r"head.0.",
+            r"fblock\.module\.4\.": r"head.2.",
+            r"fblock\.(?:module\.0|quant_actf1)\.": r"head.0.act.",
+            r"fblock\.(?:module\.3|quant_actf2)\.": r"head.2.act.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.1\.": r"blocks.\1.\2.0.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.4\.": r"blocks.\1.\2.2.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.7\.": r"blocks.\1.\2.4.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.0|quant_act1)\.": r"blocks.\1.top.0.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.3|quant_act2)\.": r"blocks.\1.top.2.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.6|quant_act3)\.": r"blocks.\1.top.4.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.0|quant_act4)\.": r"blocks.\1.bottom.0.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.3|quant_act5)\.": r"blocks.\1.bottom.2.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.6|quant_act6)\.": r"blocks.\1.bottom.4.act.",
+        },
+    ),
     small={"blocks": 1, "width": 32},
     exceptions={"sizes from weights": "the scale, which is told by trained weights alone", "plain form": "interpolate"},
 )

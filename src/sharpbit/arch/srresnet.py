@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sharpbit.arch import Architecture, Aware, Counting, Refinable, Rounded, Term
+from sharpbit.arch import Architecture, Aware, Counting, Quantized, Refinable, Rounded, Term
 from sharpbit.nn import Site, State, conv, count, factors, renamed, scale_by
 
 
@@ -173,6 +173,14 @@ ARCH = Architecture(
     ),
     refinable=Refinable(("blocks.*",)),
     counting=Counting((Term("blocks.*.conv?"),), ("blocks.*.conv?",)),
+    quantized=Quantized(
+        mark=r"(body|residual)\.0\.conv1\.weight$",
+        names={
+            r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)1\.": r"blocks.\1.{first}.act.",
+            r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)2\.": r"blocks.\1.conv2.act.",
+        },
+        legacy=("pams", "cadyq"),
+    ),
     small={"blocks": 2, "width": 8},
     exceptions={"plain form": "pixel shuffle"},
 )

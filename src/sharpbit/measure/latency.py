@@ -52,7 +52,11 @@ class Latency:
 
 
 def interleaved(
-    calls: Mapping[Name, Call], *, seconds: float = 3.0, progress: Callable[[float], object] | None = None
+    calls: Mapping[Name, Call],
+    *,
+    seconds: float = 3.0,
+    progress: Callable[[float], object] | None = None,
+    beside: Callable[[Name], object] | None = None,
 ) -> dict[Name, Latency]:
     """Time several calls in turn, so that what disturbs one disturbs all.
 
@@ -62,6 +66,7 @@ def interleaved(
         calls: the calls by name; each has run at least once.
         seconds: the time of the samples of each; there are at least `LEAST` of each in any case.
         progress: called with the share that is done since the last time.
+        beside: called before each sample and the call that is not timed, with the name.
     """
     samples: dict[Name, list[tuple[float, bool]]] = {name: [] for name in calls}
     done = 0.0
@@ -69,6 +74,8 @@ def interleaved(
         for name, call in calls.items():
             if _share(seconds)(samples[name]) < 1:
                 time.sleep(PAUSE)
+                if beside:
+                    beside(name)
                 call()
                 samples[name].append(_sample(call))
         share = sum(map(_share(seconds), samples.values())) / len(samples)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from sharpbit import modelfile, zoo
@@ -17,6 +16,7 @@ from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.cold_start import OPENER, Task, fresh, image, opened
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
+from sharpbit.measure.limit import Limits
 from sharpbit.measure.upscaling import by
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
@@ -24,7 +24,8 @@ from sharpbit.system.extras import need
 
 WARM = 3  # calls before the first sample
 SHORT = 3.0  # seconds of samples, where it is no single stream
-PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of the limit, before and after the engines
+PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of each limit, before and after the engines
+BESIDE_SECONDS = 0.005  # of the limit, beside each sample
 Progress = Callable[[str], object]
 
 
@@ -63,7 +64,11 @@ class Row:
         fps: images a second, one after the other.
         gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
         gmacs: 10^9 multiply-accumulate operations a second.
-        share: the share of the measured limit of this processor for 8 bits, on as many threads; None if not measured.
+        share: the share of the highest limit that was measured in the run, on as many threads; None if not measured.
+        limit_of: the instruction set whose limit counts: the one that ran, or the fastest here where the engine is not
+            ours.
+        limit: 10^9 multiply-accumulate operations of bytes a second that it can do: the most that was measured.
+        limit_median: the same, in the median of the measurements beside the samples: the state of the machine.
         first_s: seconds from the start of Python to the first result, in a process of its own.
         memory_mib: most resident memory of that process.
         engine_mib: the part of it that is neither Python and numpy nor the images.
@@ -86,6 +91,9 @@ class Row:
     gmac: float | None = None
     gmacs: float | None = None
     share: float | None = None
+    limit_of: str = ""
+    limit: float | None = None
+    limit_median: float | None = None
     first_s: float | None = None
     memory_mib: float | None = None
     engine_mib: float | None = None
@@ -167,16 +175,21 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
                 raise
             calls.pop(number, None)
             rows[number] = replace(rows[number], error=str(error))
-    limits = [_limit(rules)]
+    limits = Limits(rules.threads or available_cpus())
+    _measure(limits, rows, calls)
     tell(f"{size[1]}x{size[0]}, {'one after the other' if rules.stream else 'in turn'}")
     if rules.stream:
         seconds = SECONDS if rules.seconds is None else rules.seconds
         found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}
     else:
-        found = interleaved(calls, seconds=SHORT if rules.seconds is None else rules.seconds)
-    limits.append(_limit(rules))
+        found = interleaved(
+            calls,
+            seconds=SHORT if rules.seconds is None else rules.seconds,
+            beside=lambda number: limits.measure(rows[number].instruction_set, BESIDE_SECONDS),
+        )
+    _measure(limits, rows, calls)
     for number, latency in found.items():
-        rows[number] = _with_cost(replace(rows[number], latency=latency), max(limits))
+        rows[number] = _with_cost(replace(rows[number], latency=latency), limits)
     return list(rows.values())
 
 
@@ -186,12 +199,17 @@ def _told(row: Row, runtime: Runtime) -> Row:
     return replace(row, **{name: getattr(runtime, name) for name in names})
 
 
-def _with_cost(row: Row, limit: float) -> Row:
+def _with_cost(row: Row, limits: Limits) -> Row:
     assert row.latency is not None
     seconds, gmac = row.latency.median_ms / 1e3, _gmac(row)
     gmacs = None if gmac is None else gmac / seconds
-    share = None if gmacs is None or not limit else gmacs / limit
-    return replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs, share=share)
+    row = replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs)
+    found = limits.of(row.instruction_set)
+    if found is None:
+        return row
+    name, most, middle = found
+    share = None if gmacs is None else gmacs / most
+    return replace(row, share=share, limit_of=name, limit=most, limit_median=middle)
 
 
 def _gmac(row: Row) -> float | None:
@@ -209,17 +227,11 @@ def _gmac(row: Row) -> float | None:
     return None
 
 
-def _limit(rules: Rules) -> float:
-    """10^9 multiply-accumulate operations of bytes that the processor can do in a second; 0: not measured.
-
-    The most of a few short measurements: other processes can only make it less.
-    """
-    if find_spec("sharpbit.runtime.native") is None:
-        return 0.0
-    native = importlib.import_module("sharpbit.runtime.native")
-    if not native.available():
-        return 0.0
-    return max(float(native.peak(rules.threads or available_cpus(), PEAK_SECONDS)) for _ in range(PEAKS))
+def _measure(limits: Limits, rows: Mapping[int, Row], calls: Iterable[int]) -> None:
+    """Each limit that a row needs, a few times: other processes can only make it less."""
+    for name in {rows[number].instruction_set for number in calls}:
+        for _ in range(PEAKS):
+            limits.measure(name, PEAK_SECONDS)
 
 
 def _quality(item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Progress) -> tuple[tuple[str, float], ...]:

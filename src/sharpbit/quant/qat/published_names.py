@@ -16,6 +16,7 @@ from pathlib import PurePath
 
 from torch import Tensor, nn
 
+from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError
 from sharpbit.nn import State
 from sharpbit.quant.layers import QuantSite
@@ -39,50 +40,7 @@ _LEAVES = {
     r"net_small\.0\.": "selector.linear.",
 }
 
-# Convolutions of quantized networks, which float networks have under other names or not at all.
-_MARKS = {
-    "edsr": r"body\.0\.body\.3\.weight$",
-    "srresnet": r"(body|residual)\.0\.conv1\.weight$",
-    "carn": r"b1\.b1\.body\.4\.weight$",
-    "idn": r"dblocks\.0\.enhancement_top\.7\.weight$",
-}
-
 _OWN = (".batches", ".extremes", "context.scores", "context.options")  # what published files do not hold
-
-# Quantizers to ours, and convolutions that they have moved to where those are in published float weights.
-_NAMES = {
-    "edsr": {
-        r"body\.(\d+)\.body\.3\.": r"body.\1.body.2.",
-        r"body\.(\d+)\.(?:quant_act1|bitsel1)\.": r"blocks.\1.{first}.act.",
-        r"body\.(\d+)\.(?:quant_act2|body\.2)\.": r"blocks.\1.conv2.act.",
-        r"body\.(\d+)\.quant_act3\.": r"blocks.\1.output.act.",
-    },
-    "srresnet": {
-        r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)1\.": r"blocks.\1.{first}.act.",
-        r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)2\.": r"blocks.\1.conv2.act.",
-    },
-    "carn": {
-        r"b(\d)\.b(\d)\.body\.1\.": r"b\1.b\2.body.0.",
-        r"b(\d)\.b(\d)\.body\.4\.": r"b\1.b\2.body.2.",
-        r"b(\d)\.b(\d)\.(?:quant_act1|body\.0)\.": r"body.blocks.{1}.blocks.{2}.conv1.act.",
-        r"b(\d)\.b(\d)\.(?:quant_act2|body\.3)\.": r"body.blocks.{1}.blocks.{2}.conv2.act.",
-    },
-    "idn": {
-        r"fblock\.module\.1\.": "head.0.",
-        r"fblock\.module\.4\.": "head.2.",
-        r"fblock\.(?:module\.0|quant_actf1)\.": "head.0.act.",
-        r"fblock\.(?:module\.3|quant_actf2)\.": "head.2.act.",
-        r"dblocks\.(\d+)\.enhancement_(top|bottom)\.1\.": r"blocks.\1.\2.0.",
-        r"dblocks\.(\d+)\.enhancement_(top|bottom)\.4\.": r"blocks.\1.\2.2.",
-        r"dblocks\.(\d+)\.enhancement_(top|bottom)\.7\.": r"blocks.\1.\2.4.",
-        r"dblocks\.(\d+)\.(?:enhancement_top\.0|quant_act1)\.": r"blocks.\1.top.0.act.",
-        r"dblocks\.(\d+)\.(?:enhancement_top\.3|quant_act2)\.": r"blocks.\1.top.2.act.",
-        r"dblocks\.(\d+)\.(?:enhancement_top\.6|quant_act3)\.": r"blocks.\1.top.4.act.",
-        r"dblocks\.(\d+)\.(?:enhancement_bottom\.0|quant_act4)\.": r"blocks.\1.bottom.0.act.",
-        r"dblocks\.(\d+)\.(?:enhancement_bottom\.3|quant_act5)\.": r"blocks.\1.bottom.2.act.",
-        r"dblocks\.(\d+)\.(?:enhancement_bottom\.6|quant_act6)\.": r"blocks.\1.bottom.4.act.",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -109,10 +67,11 @@ def published(state: State) -> Published | None:
     places = {key.rpartition(".")[0] for key in state if key.endswith(".max_val")}
     if not any(f"{place}.{name}" in state for place in places for name in ("alpha", "alpha_upper")):
         return None
-    for arch, mark in _MARKS.items():
-        if not any(re.match(mark, key) for key in state):
+    for arch in ARCHITECTURES:
+        known = ARCHITECTURES[arch].quantized
+        if known is None or not any(re.match(known.mark, key) for key in state):
             continue
-        quantizers = [pattern for pattern, name in _NAMES[arch].items() if name.endswith(".act.")]
+        quantizers = [pattern for pattern, name in known.names.items() if name.endswith(".act.")]
         kept = [key for key in state if not any(re.match(pattern, key) for pattern in quantizers)]
         weights = {_name(key, arch, "") or key: state[key] for key in kept}
         options = {found[1] for key in state if (found := re.search(r"\.quant_bit(\d)\.alpha$", key))}
@@ -141,7 +100,8 @@ def name_of(key: str, arch: str, net: nn.Module) -> str | None:
 
 
 def _name(key: str, arch: str, first: str) -> str | None:
-    for pattern, name in _NAMES[arch].items():
+    known = ARCHITECTURES[arch].quantized
+    for pattern, name in known.names.items() if known else ():
         found = re.match(pattern, key)
         if not found:
             continue
@@ -165,7 +125,7 @@ def load_published(net: nn.Module, state: State, arch: str, rename: Rename, sour
     Args:
         net: quantized by the plan that the published network has (`sharpbit.quant.qat.placement`); changed in place.
         state: the published weights.
-        arch: `edsr`, `srresnet`, `carn` or `idn`.
+        arch: the name of its architecture, which says what these weights are called (`quantized`).
         rename: the architecture's function that turns names of published float weights into ours.
         source: the path of the file, for errors.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.method.cabm import OFF, Table, TableContext
 from sharpbit.quant.plan import Plan
@@ -49,11 +50,13 @@ def plan_of(
     Raises:
         UsageError: bits that the network cannot have.
     """
+    published = ARCHITECTURES[found.arch].quantized
+    assert published is not None
     if found.options > 1:
         choice = tuple(bits) if isinstance(bits, Sequence) else CHOICE[: found.options]
         if isinstance(bits, int) or len(choice) != found.options:
             raise UsageError(f"{source} chooses from {found.options} widths; give so many as bits, not {bits!r}")
-        legacy = found.arch == "srresnet" if legacy_conv1_float is None else legacy_conv1_float
+        legacy = "cadyq" in published.legacy if legacy_conv1_float is None else legacy_conv1_float
         plan = placement(found.arch, choice, weight_bits or EIGHT, width=width, fixed=EIGHT, legacy_conv1_float=legacy)
         return "cadyq" if table is None else "cabm", plan
     if table is not None:
@@ -72,10 +75,8 @@ def plan_of(
     weight = weight_bits or (known[1] if bits is None else bits)
     options: dict[str, Any] = {} if found.gate is None else {"options": {"gate": found.gate}}
     if legacy_conv1_float is None:
-        first = re.search(r"w\d+a\d+", Path(source).name.lower()) is None
-        legacy_conv1_float = (found.arch == "edsr" and (first or found.method == "ddtb")) or (
-            found.arch == "srresnet" and found.method == "pams"
-        )
+        unnamed = re.search(r"w\d+a\d+", Path(source).name.lower()) is None
+        legacy_conv1_float = found.method in (*published.legacy, *(published.legacy_unnamed if unnamed else ()))
     return found.method, placement(
         found.arch, act, weight, width=width, legacy_conv1_float=legacy_conv1_float, **options
     )
