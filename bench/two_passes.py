@@ -25,8 +25,8 @@ import numpy as np
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.upscaling import by
+from sharpbit.pipeline.samples import to_float
 from sharpbit.runtime import Runtime, open_engine
-from sharpbit.runtime.samples import to_float
 
 
 def seconds(runtime: Runtime, images: list[np.ndarray]) -> float:

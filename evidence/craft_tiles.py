@@ -15,7 +15,8 @@ import numpy as np
 
 from sharpbit.measure import psnr
 from sharpbit.measure.benchmarks import find
-from sharpbit.runtime import RUNTIMES, Tensor, available_cpus, tiles
+from sharpbit.pipeline import tiles
+from sharpbit.runtime import RUNTIMES, Tensor, available_cpus
 
 
 def tiled(run: object, x: Tensor, scale: int, tile: int, halo: int) -> Tensor:

@@ -60,9 +60,9 @@ MOVED = {
     "receipt": "verbs.receipt",
     "recipe.kitchen": "recipe.runner",
     "reproduction": "recipe.reproduce",
-    "samples": "runtime.samples",
+    "samples": "pipeline.samples",
     "size": "pipeline.size",
-    "tiles": "runtime.tiles",
+    "tiles": "pipeline.tiles",
     "upscaler": "pipeline.upscaler",
     "upscaling": "verbs.upscale",
 }

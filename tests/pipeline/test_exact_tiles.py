@@ -5,8 +5,8 @@ import pytest
 
 from sharpbit import zoo
 from sharpbit.image import ImageData, Metadata
+from sharpbit.pipeline import tiles
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.runtime import tiles
 
 SIZES = [(1, 1), (1, 7), (5, 3), (37, 53), (40, 131)]
 TILES = [8, 9, 31, 64]

@@ -10,10 +10,9 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData, Metadata
 from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
-from sharpbit.pipeline import upscaler
+from sharpbit.pipeline import cutting, upscaler
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.runtime import cutting
 
 X2 = "x2-clean-balanced"
 

@@ -8,10 +8,9 @@ import sharpbit
 from sharpbit import zoo
 from sharpbit.errors import ResultError, UsageError
 from sharpbit.image import ImageData, Metadata
-from sharpbit.pipeline import upscaler
+from sharpbit.pipeline import cutting, upscaler
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.runtime import cutting
 
 SCALE, DEPTH = 2, 4
 

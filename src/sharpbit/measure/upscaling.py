@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit.runtime import Runtime, Samples, tiles
-from sharpbit.runtime.cutting import GLOBAL_HALO, of_fixed_side
+from sharpbit.pipeline import tiles
+from sharpbit.pipeline.cutting import GLOBAL_HALO, of_fixed_side
+from sharpbit.runtime import Runtime, Samples
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]

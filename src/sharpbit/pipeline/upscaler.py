@@ -15,11 +15,12 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows, upscale
+from sharpbit.pipeline import cutting
+from sharpbit.pipeline.cutting import TILE
+from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, cutting, open_engine
-from sharpbit.runtime.cutting import TILE
-from sharpbit.runtime.samples import grey, to_float, to_samples
+from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]

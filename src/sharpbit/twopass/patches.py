@@ -2,7 +2,7 @@
 
 This is how the papers on patch-adaptive quantization cut (CADyQ, CABM, RefQSR): `crop` and `combine` in `main.py` of
 Cheeun/CADyQ. The result is not that of the whole image, for a network sees the edge of its patch.
-`sharpbit.runtime.tiles` cuts for that.
+`sharpbit.pipeline.tiles` cuts for that.
 """
 
 from __future__ import annotations

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit.runtime import Runtime, Samples, SelfCutting, tiles
-from sharpbit.runtime.samples import to_float, to_samples
-from sharpbit.runtime.tiles import Tile
+from sharpbit.pipeline import tiles
+from sharpbit.pipeline.samples import to_float, to_samples
+from sharpbit.pipeline.tiles import Tile
+from sharpbit.runtime import Runtime, Samples, SelfCutting
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sharpbit.runtime import cutting
+from sharpbit.pipeline import cutting
 
 SCALE = 2
 
