@@ -14,14 +14,13 @@ from sharpbit.pipeline import tiles
 from sharpbit.pipeline.samples import to_float, to_samples
 from sharpbit.pipeline.tiles import Tile
 from sharpbit.runtime import Runtime, Samples, SelfCutting
+from sharpbit.system.progress import Progress
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
 WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 ORIENTATIONS = 8
-
-Advance = Callable[[float], object]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def run(
     *,
     side: int | None = None,
     ensemble: bool = False,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Part]:
     """Take an image through an engine, cut as suits both; no more than one tile is held at a time.
 
@@ -119,7 +118,7 @@ def run(
 
 
 def _engine(
-    runtime: Runtime, side: int | None, share: float, progress: Advance | None
+    runtime: Runtime, side: int | None, share: float, progress: Progress | None
 ) -> Callable[[Samples, int], Samples]:
     """What takes one of so many orientations of a tile through the network, and reports its part of `share`."""
 

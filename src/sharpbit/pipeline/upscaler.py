@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
 from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
-Progress = Callable[[float], None]
 
 BICUBIC = "bicubic"  # what runs where no network is needed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +16,8 @@ from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import ModelFile
 from sharpbit.system.catalog import Catalog
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 from sharpbit.twopass.patches import Patch
 
 Tensor = NDArray[np.float32]
@@ -63,7 +65,7 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
-class Spent:
+class TileCost:
     """What one tile cost an engine that can tell.
 
     Attributes:
@@ -95,7 +97,7 @@ class Piece:
     """
 
     patch: Patch
-    spent: Spent | None
+    spent: TileCost | None
     role: str = ""
     reference: int | None = None
 
@@ -112,7 +114,7 @@ class Counting(Protocol):
     quantized: bool
     widths: tuple[int, ...]
 
-    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+    def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost."""
 
 
@@ -126,9 +128,7 @@ class SelfCutting(Protocol):
 
     cuts_itself: bool
 
-    def run(
-        self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
-    ) -> Samples:
+    def run(self, image: Samples, *, side: int | None = None, progress: Progress | None = None) -> Samples:
         """One image `(h, w, 3)` through the network.
 
         Args:
@@ -266,3 +266,6 @@ def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> s
     if name not in known:
         raise UsageError(f"{engine} has no device {device!r}; use {' or '.join(known)}")
     return name
+
+
+__getattr__ = old_names(__name__, {"Spent": "TileCost"})
