@@ -26,6 +26,16 @@ class Site(nn.Identity):
     """
 
 
+class Constrained(nn.Module):
+    """A network whose weights keep to conditions of which an optimizer knows nothing."""
+
+    def project(self) -> None:
+        """Bring the weights back to the conditions, after each step of an optimizer."""
+
+    def settle(self) -> None:
+        """Do what is needed once, when the training has ended."""
+
+
 @dataclass(frozen=True)
 class Rounding:
     """What quantizing a network after training rounds: the input and the weight of every layer, and every site.

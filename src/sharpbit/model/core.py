@@ -17,7 +17,7 @@ from sharpbit.arch.plain import of_chain
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.modelfile import integer_chain as integer
-from sharpbit.modelfile.history import Reparameterize, Verb, read_all
+from sharpbit.modelfile.history import Carry, Reparameterize, Verb, read_all
 from sharpbit.nn import State, receptive_field
 from sharpbit.quant.freeze import weights
 from sharpbit.quant.history import replay
@@ -204,4 +204,7 @@ def filled(arch: Architecture, config: Any, state: State, source: str, history: 
 
 def _structured(arch: Architecture, net: nn.Module, history: Iterable[Verb]) -> nn.Module:
     """The network as the verbs of its history left it; an integer chain has its structure by itself."""
-    return net if arch.name == integer.ARCHITECTURE else replay(net, history)
+    entries = tuple(history)
+    carried = [number for number, entry in enumerate(entries) if isinstance(entry, Carry)]
+    after = entries[carried[-1] :] if carried else entries  # what was quantized before is float again
+    return net if arch.name == integer.ARCHITECTURE else replay(net, after)

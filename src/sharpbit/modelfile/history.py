@@ -188,6 +188,17 @@ class Reparameterize(Verb, verb="reparameterize"):
 
 
 @dataclass(frozen=True)
+class Carry(Verb, verb="carry"):
+    """A chain of integers became a float network that keeps constant images constant.
+
+    Attributes:
+        source: name of the architecture that it was before.
+    """
+
+    source: str = field(default="", metadata=keyed("from"))
+
+
+@dataclass(frozen=True)
 class Pair(Verb, verb="pair"):
     """Two networks were put into one file; the history before this is that of the large one.
 

@@ -13,6 +13,7 @@ from sharpbit.quant.core import METHODS
 from sharpbit.quant.grid import FLOAT, WIDEST
 from sharpbit.quant.refqsr.plan import FORMS
 from sharpbit.recipe.schema import (
+    Carry,
     Expected,
     Export,
     FakeQuantize,
@@ -80,11 +81,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Name:
-    """A name that is used as part of a path, so that it must not lead elsewhere."""
+    """A name that is used as part of a path, so that it must not lead elsewhere.
+
+    Attributes:
+        ending: regular expression of what may follow.
+    """
+
+    ending: str = ""
 
     def problem(self, value: Any) -> str:
         """What was expected; empty where the value is a name."""
-        good = isinstance(value, str) and len(value) <= 100 and re.fullmatch(r"[\w-][\w.-]*", value)
+        good = isinstance(value, str) and len(value) <= 100 and re.fullmatch(r"[\w-][\w.-]*" + self.ending, value)
         return "" if good else "a name of letters, digits, '.', '_' and '-' that does not begin with '.'"
 
 
@@ -104,7 +111,7 @@ RATE = Span(0, 10)
 PSNR = Span(0, 200)
 HYPER = Span(0, 4096)
 SCALE = whole(1, 16)
-NAME = Name()
+NAME, TRAINED = Name(), Name(r"(/trained\d?)?")
 
 LIMITS: Mapping[type, Mapping[str, Limit]] = {
     Training: {
@@ -130,10 +137,11 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "epoch": whole(1),
         "first_epoch": whole(1),
         "ema": Span(0, 1),
+        "finish": Span(0, 1),
         "precision": Choice(lambda: ("bf16", "float32")),
         "seed": SEED,
     },
-    Start: {"arch": Choice(lambda: ARCHITECTURES), "seed": SEED, "after": NAME},
+    Start: {"arch": Choice(lambda: ARCHITECTURES), "seed": SEED, "after": TRAINED},
     FakeQuantize: {
         "method": Choice(lambda: METHODS),
         "act": BITS_OR_FLOAT,
@@ -158,6 +166,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "crop": SIDE,
         "limit": Span(0, 10**6, above=True),
     },
+    Carry: {},
     Reparameterize: {"form": Choice(lambda: ("plain", "et"))},
     Quantize: {
         "method": Choice(lambda: POST_TRAINING_METHODS),
@@ -173,6 +182,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
 
 SETTINGS: Mapping[str, type] = {
     "train": Training,
+    "carry": Carry,
     "reparameterize": Reparameterize,
     "fake_quantize": FakeQuantize,
     "refqsr": RefQSR,

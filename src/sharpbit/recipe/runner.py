@@ -27,6 +27,7 @@ from sharpbit.system import parallel
 from sharpbit.system.progress import shown
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
+from sharpbit.verbs.carry import carry
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
 from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
 
@@ -80,8 +81,8 @@ class Runner:
             model.net(torch.zeros(1, 3, side, side))
 
     def other(self, name: str) -> Model:
-        """What another recipe of the same folder has trained."""
-        path = self.folder.parent / name / "trained.safetensors"
+        """What another recipe of the same folder has trained; `NAME/trained2` is the result of its second training."""
+        path = self.folder.parent / (f"{name}.safetensors" if "/" in name else f"{name}/trained.safetensors")
         if not path.exists():
             raise RecipeError(f"{self.recipe.name} goes on from {path}, which is not there; run {name} first")
         return models.load(path)
@@ -183,13 +184,14 @@ class Runner:
         two = TwoPass.of(model.history)
         pairs = self.matched(model, two.threshold) if two else self.pairs(model)
         teacher = self.other(name) if name else None
+        before = sum(isinstance(entry, Train) for entry in model.history)  # of this recipe; each keeps checkpoints
         sizes = f"batch = {how.batch} and patch = {how.patch}"
         with possible(f"{self.recipe.name}: training cannot go on with {sizes}", MemoryError, RuntimeError):
             model = train(
                 model,
                 pairs,
                 how,
-                out=self.folder,
+                out=self.folder / f"train{before + 1}" if before else self.folder,
                 teacher=teacher,
                 device=self.device,
                 stop_after=self.stop_after,
@@ -200,9 +202,16 @@ class Runner:
         done = trained.steps
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
-        path = self.folder / "trained.safetensors"
+        path = self.folder / (f"trained{before + 1}.safetensors" if before else "trained.safetensors")
         self.save(model, path)
         return model, ("train", path, {"steps": done})
+
+    def carry(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
+        """Turn an integer chain into the float network that keeps constant images constant."""
+        made = carry(model)
+        path = self.folder / "carry.safetensors"
+        self.save(made, path)
+        return made, ("carry", path, {})
 
     def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Turn the network into its plain form, and say how far the two are apart."""
@@ -239,6 +248,7 @@ class Runner:
 
 VERBS: dict[str, Callable[[Runner, Model, dict[str, Any]], tuple[Model, Result]]] = {
     "train": Runner.train,
+    "carry": Runner.carry,
     "reparameterize": Runner.reparameterize,
     "fake_quantize": Runner.fake_quantize,
     "refqsr": Runner.refqsr,

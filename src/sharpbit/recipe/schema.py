@@ -101,6 +101,11 @@ class RefQSR:
 
 
 @dataclass(frozen=True)
+class Carry:
+    """A chain of integers becomes a float network that keeps constant images constant; there is nothing to set."""
+
+
+@dataclass(frozen=True)
 class Reparameterize:
     """Settings of the verb that turns a network into a plain chain of convolutions.
 

@@ -21,6 +21,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
 from sharpbit.modelfile.history import Train
+from sharpbit.nn import Constrained
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
@@ -94,7 +95,6 @@ def train(
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = resume(out, how, net, ema, optimizer) if out else 0
-    loss_of = LOSSES[how.loss]
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
@@ -113,6 +113,7 @@ def train(
                 weight.requires_grad_(step >= how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
+            loss_of = LOSSES[how.loss_at(step)]
             small, large = next(crops)
             small = small.contiguous(memory_format=torch.channels_last)
             enabled = how.precision != "float32"
@@ -129,6 +130,8 @@ def train(
             if how.clip:
                 nn.utils.clip_grad_norm_(net.parameters(), how.clip)
             optimizer.step()
+            if isinstance(net, Constrained):
+                net.project()
             _average(ema, net, min(how.ema, (step + 1) / (step + 10)))
             mean, counted = mean + loss.detach(), counted + 1
             bar.update()
@@ -141,6 +144,8 @@ def train(
                 saved = time.monotonic()
     entry = Train(end, {key: value for key, value in asdict(how).items() if key != "steps"})
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
+    if isinstance(ema, Constrained):
+        ema.settle()
     return replace(model, net=ema.eval(), history=(*model.history, entry))
 
 

@@ -21,6 +21,7 @@ class Training:
         halve: numbers of steps after which the rate is halved once more.
         clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
+        finish: share of the steps, at the end, whose loss is `l2`.
         edge_weight: weight of `edge_loss`, which is added (1 in the second training of CRAFT at x4).
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
@@ -52,6 +53,7 @@ class Training:
     halve: tuple[int, ...] = ()
     clip: float = 0.0
     loss: str = "l1"
+    finish: float = 0.0
     edge_weight: float = 0.0
     low_weight: float = 0.0
     frozen_steps: int = 0
@@ -71,6 +73,10 @@ class Training:
     def rate_at(self, step: int) -> float:
         """Learning rate of the step numbered from 0."""
         return self._cosine(step) * 0.5 ** sum(step >= milestone for milestone in self.halve)
+
+    def loss_at(self, step: int) -> str:
+        """Name of the loss of the step numbered from 0."""
+        return "l2" if step >= self.steps * (1 - self.finish) else self.loss
 
     def _cosine(self, step: int) -> float:
         if step < self.warmup:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
+from sharpbit.quant.lossless.constant import sums_of
 from sharpbit.quant.lossless.least_squares import nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage, copying, in_bytes
 from sharpbit.system.progress import Phases
@@ -49,13 +50,16 @@ def fitted(
     """The layers in bytes, each fitted to the float layer from the rounded values that it gets."""
     generator = torch.Generator().manual_seed(settings.seed)
     carriers = [*(_carriers(layers) if settings.carry else [()] * len(tops)), ()]
+    sums = sums_of(layers, carriers, round((len(layers[-1][1]) / 3) ** 0.5))
     steps = [torch.full((3,), 1 / TOP, dtype=torch.float64), *(top / TOP for top in tops)]
     steps.append(torch.full((len(layers[-1][1]),), 1 / TOP, dtype=torch.float64))
     stages: list[Stage] = []
     real, rounded, before = x / TOP, x, ()
     for number, (weight, bias) in enumerate(layers):
         into, out, carried = steps[number], steps[number + 1], carriers[number]
-        if before:  # these inputs are the image now: what the float network has there, seen as a mixture of it
+        if (
+            before and not sums
+        ):  # these inputs are the image now: what the float network has there, seen as a mixture of it
             weight = weight.clone()
             weight[:, before] = torch.einsum("ocyx,cd->odyx", weight[:, before], _mixture(real[:, before], x / TOP))
         out[list(carried)] = 1 / TOP
@@ -66,8 +70,9 @@ def fitted(
         kernel = torch.cat([(weight * into[:, None, None]).flatten(1), bias[:, None] / TOP], 1) / out[:, None]
         moments = inputs.T @ inputs / len(inputs)
         if settings.fit:
-            kernel = nearest(kernel, moments, inputs.T @ target / len(inputs))
-        stages.append(Stage(copying(kernel, carried, before), carried, moments))
+            solve = sums[number].nearest if sums else nearest
+            kernel = solve(kernel, moments, inputs.T @ target / len(inputs))
+        stages.append(Stage(copying(kernel, carried, before), carried, moments, sums[number] if sums else None))
         real, rounded, before = F.relu(real), in_bytes(stages[-1], rounded), carried or ()
         progress("fitting", number + 1, len(layers))
     return stages

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from sharpbit.modelfile.integer_chain import MAX_BIAS, IntegerChain
 from sharpbit.modelfile.integer_chain import Layer as IntegerLayer
 from sharpbit.nn import byte_layer
+from sharpbit.quant.lossless.constant import TAPS, Sums, balanced
 from sharpbit.quant.lossless.least_squares import RIDGE, nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage, copying, in_bytes
 from sharpbit.system.progress import Phases
@@ -21,24 +25,38 @@ def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettin
     done: list[IntegerLayer] = []
     exact = real = x
     before: tuple[int, ...] = ()
+    still = torch.zeros(0)  # the features of a constant image, those that hold it aside
     for number, stage in enumerate(stages):
         places = places_of(x, settings.samples, generator)
         inputs = windows(real, places)
         moments = inputs.T @ inputs / len(inputs)
         kernel = stage.kernel
         if settings.fit:
-            kernel = nearest(kernel, moments, inputs.T @ (windows(exact, places) @ kernel.T) / len(inputs))
+            solve = stage.sums.nearest if stage.sums else nearest
+            kernel = solve(kernel, moments, inputs.T @ (windows(exact, places) @ kernel.T) / len(inputs))
         largest = kernel[:, :-1].abs().amax(1) / LIMIT
         step = torch.maximum(largest, kernel[:, -1].abs() * TOP / (MAX_BIAS >> 4)).clamp(min=1e-6)
-        whole = _compensated(kernel, step, moments) if settings.compensate else _to_nearest(kernel, step)
+        if stage.sums:
+            step = stage.sums.steps(step)
+        whole = _compensated(kernel, step, moments, stage.sums) if settings.compensate else _to_nearest(kernel, step)
         done.append(_layer(whole, step, stage.carried, before))
+        if stage.sums and settings.compensate:
+            if number == len(stages) - 1:
+                done[-1] = _settled(done[-1], still)
+            still = _still(done[-1], still)
         exact, real, before = in_bytes(stage, exact), run_layer(real, done[-1]), stage.carried
         progress("rounding", number + 1, len(stages))
     return IntegerChain(tuple(done), scale)
 
 
-def _compensated(kernel: Tensor, step: Tensor, moments: Tensor) -> Tensor:
-    """Whole weights, and a bias that is not; each rounding is made up by those after it (Frantar et al., section 3)."""
+def _compensated(kernel: Tensor, step: Tensor, moments: Tensor, sums: Sums | None) -> Tensor:
+    """Whole weights, and a bias that is not; each rounding is made up by those after it (Frantar et al., section 3).
+
+    Weights that read the image, where they must have sums, are rounded first.
+    """
+    first = sums.columns if sums else []
+    order = torch.tensor([*first, *(column for column in range(kernel.shape[1]) if column not in set(first))])
+    moments, kernel = moments[order][:, order], kernel[:, order]
     damped = moments + torch.diag(torch.full_like(moments.diagonal(), RIDGE * float(moments.diagonal().mean())))
     upper = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
     left, whole = (kernel / step[:, None]).clone(), torch.zeros_like(kernel)
@@ -47,8 +65,27 @@ def _compensated(kernel: Tensor, step: Tensor, moments: Tensor) -> Tensor:
         whole[:, column] = left[:, column].round().clamp_(-LIMIT, LIMIT)
         error = (left[:, column] - whole[:, column]) / upper[column, column]
         left[:, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
+        if sums and column < len(first) and column % TAPS == TAPS - 1:
+            part = slice(column + 1 - TAPS, column + 1)
+            moved = balanced(whole[:, part], left[:, part], sums.whole(step)[:, column // TAPS], LIMIT)
+            error = (whole[:, part] - moved) / upper.diagonal()[part]
+            left[:, column + 1 :] -= error @ upper[part, column + 1 :]
+            whole[:, part] = moved
     whole[:, last] = left[:, last]
-    return whole
+    return whole[:, order.argsort()]
+
+
+def _still(layer: IntegerLayer, before: Tensor) -> Tensor:
+    """The bytes that a layer makes of a constant image, black where the image is carried, from those before it."""
+    inputs = torch.zeros(layer.inputs) if not len(before) else before
+    image = inputs.to(torch.float32)[None, :, None, None].expand(-1, -1, 3, 3)
+    return run_layer(image, layer)[0, :, 1, 1]
+
+
+def _settled(layer: IntegerLayer, before: Tensor) -> IntegerLayer:
+    """The last layer with the bias that cancels what the features of a constant image add."""
+    added = layer.weight.astype(np.int64).sum((2, 3)) @ before.numpy().astype(np.int64)
+    return replace(layer, bias=(-added).astype(np.int32))
 
 
 def _to_nearest(kernel: Tensor, step: Tensor) -> Tensor:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from sharpbit.system.deprecated import old_names
+
+if TYPE_CHECKING:
+    from sharpbit.quant.lossless.constant import Sums
 
 TOP = 255.0
 
@@ -46,11 +50,13 @@ class Stage:
         kernel: `(out, in * 9 + 1)`: weights, then the bias divided by 255, as if its input were always white.
         carried: rows that hold the image itself.
         moments: mean products of the inputs of `kernel`, `(in * 9 + 1, in * 9 + 1)`.
+        sums: what weights sum to where the chain keeps constant images constant.
     """
 
     kernel: Tensor
     carried: tuple[int, ...]
     moments: Tensor
+    sums: Sums | None = None
 
     @property
     def weight(self) -> Tensor:

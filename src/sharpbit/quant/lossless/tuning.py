@@ -22,6 +22,10 @@ def tuned(
     """All layers together, nearer to the result of the float network."""
     generator = torch.Generator().manual_seed(settings.seed)
     white = [_whitening(stage.moments) for stage in stages]
+    white = [
+        basis @ stage.sums.projection(basis) if stage.sums else basis
+        for basis, stage in zip(white, stages, strict=True)
+    ]
     kernels = [stage.kernel.float() for stage in stages]
     moves = [torch.zeros_like(kernel, requires_grad=True) for kernel in kernels]
     free = [torch.ones(len(kernel), 1) for kernel in kernels]

@@ -1,0 +1,78 @@
+"""Tiles that are drawn: flat fills, thin lines, edges of two tones and words, antialiased."""
+
+from __future__ import annotations
+
+import glob
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+FINE = 4  # drawn as many times larger, then shrunk by a box filter
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?()-+=%&$@#/äöüßéèçñ"
+
+
+@cache
+def fonts() -> list[str]:
+    """Fonts of this machine that Pillow can draw with."""
+    paths = sorted(glob.glob("/usr/share/fonts/**/*.[ot]tf", recursive=True))
+    return [path for path in paths if "Emoji" not in path] or [""]
+
+
+def colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    """A colour: often white, black or saturated."""
+    which = rng.random()
+    if which < 0.2:
+        return (255, 255, 255)
+    if which < 0.35:
+        return (0, 0, 0)
+    if which < 0.55:
+        return tuple(int(value) for value in rng.integers(0, 2, 3) * 255)  # type: ignore[return-value]
+    if which < 0.65:
+        grey = int(rng.integers(256))
+        return (grey, grey, grey)
+    return tuple(int(value) for value in rng.integers(0, 256, 3))  # type: ignore[return-value]
+
+
+def drawing(side: int, rng: np.random.Generator) -> np.ndarray:
+    """A square drawing, `(side, side, 3)`."""
+    fine = side * FINE
+    image = Image.new("RGB", (fine, fine), colour(rng))
+    pen = ImageDraw.Draw(image)
+    if rng.random() < 0.5:
+        _page(pen, fine, rng)
+    else:
+        for _ in range(int(rng.integers(1, 14))):
+            _shape(pen, fine, rng)
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def _page(pen: ImageDraw.ImageDraw, fine: int, rng: np.random.Generator) -> None:
+    """Lines of words in one font."""
+    size = FINE * float(rng.uniform(9, 34))
+    path = fonts()[int(rng.integers(len(fonts())))]
+    font = ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    ink, y = colour(rng), -float(rng.uniform(0, size))
+    while y < fine:
+        words = ("".join(rng.choice(list(LETTERS), int(rng.integers(1, 10)))) for _ in range(12))
+        pen.text((float(-rng.uniform(0, size)), y), " ".join(words), fill=ink, font=font)
+        y += size * float(rng.uniform(1.1, 1.6))
+        if rng.random() < 0.15:
+            ink = colour(rng)
+
+
+def _shape(pen: ImageDraw.ImageDraw, fine: int, rng: np.random.Generator) -> None:
+    """One filled or outlined shape."""
+    ink, kind = colour(rng), rng.random()
+    thickness = int(FINE * rng.choice([0.5, 1, 1.5, 2, 3, 5, 9]))
+    points = [tuple(map(float, rng.uniform(-0.2, 1.2, 2) * fine)) for _ in range(int(rng.integers(3, 7)))]
+    box = sorted(rng.uniform(-0.2, 1.2, 2) * fine), sorted(rng.uniform(-0.2, 1.2, 2) * fine)
+    corners = (box[0][0], box[1][0], box[0][1], box[1][1])
+    if kind < 0.25:
+        pen.polygon(points, fill=ink)
+    elif kind < 0.45:
+        pen.ellipse(corners, fill=ink if rng.random() < 0.5 else None, outline=colour(rng), width=thickness)
+    elif kind < 0.65:
+        pen.rectangle(corners, fill=ink if rng.random() < 0.5 else None, outline=colour(rng), width=thickness)
+    else:
+        pen.line(points, fill=ink, width=thickness, joint="curve")
