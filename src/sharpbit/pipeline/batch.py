@@ -72,13 +72,13 @@ class Batch:
     """How a run goes.
 
     Attributes:
-        upscaler: the opened models.
-        target: how results are written.
-        skip_existing: leave out images whose result exists.
-        dry_run: only say what would be done.
-        loaders: threads that read ahead.
-        max_pixels: refuse larger images.
-        spent: where the time of the run went.
+        upscaler: The opened models.
+        target: The way in which results are written.
+        skip_existing: Whether images whose result exists are left out.
+        dry_run: Whether nothing is done, and only reported what would be.
+        loaders: The number of threads that read ahead.
+        max_pixels: The most pixels that an image may have.
+        spent: The time that each stage of the run took.
     """
 
     upscaler: Upscaler
@@ -95,8 +95,8 @@ class Batch:
         While the network works on an image, others are read ahead and the one before it is written.
 
         Args:
-            jobs: from `sharpbit.pipeline.jobs.jobs`.
-            progress: called with the number of images, or shares of one, that are done.
+            jobs: The images and where their results go, see `sharpbit.pipeline.jobs.jobs`.
+            progress: Called with the number of images, or the share of one, that is done since the last call.
         """
         before: _Begun | None = None
         with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:

@@ -33,13 +33,14 @@ class Upscaler:
     """A model ready to upscale images; opened once, used for many.
 
     Args:
-        model: an embedded name or the path of an ONNX file; None takes the default model of whatever scale is needed.
-        size: what size the results should have.
-        tile: side of tiles in input pixels without the halo; None chooses.
-        ensemble: run all eight orientations of each tile and take the mean: slower, slightly better.
-        threads: of the engine; None takes every core that the process may use.
-        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
-        device: such as `cpu` or `cuda`, where the engine has it.
+        model: An embedded name or the path of a model file; None takes the default model of the scale that is needed.
+        size: The size that results should have.
+        tile: The side of tiles in LR pixels without the halo; None chooses.
+        ensemble: Whether all eight orientations of each tile are run and their mean is taken: eight times slower,
+            slightly better.
+        threads: The threads of the engine; None takes every core that the process may use.
+        engine: `native`, `onnx`, `openvino`, `torch`, or `auto`, which takes the fastest that runs the model exactly.
+        device: The device, such as `cpu` or `cuda`, where the engine has it.
 
     Raises:
         UsageError: no such model, engine or device, a scale that the model does not have.
@@ -102,9 +103,9 @@ class Upscaler:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
 
         Args:
-            image: uint8, uint16 or float32 in `[0, 1]`.
-            name: of the image, for errors.
-            progress: called with the share of the image that each piece of work makes up.
+            image: The image, of uint8, uint16 or float32 in `[0, 1]`.
+            name: The name of the image, for errors.
+            progress: Called with the share of the image that is done since the last call.
 
         Raises:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).

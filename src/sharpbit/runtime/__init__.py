@@ -32,17 +32,17 @@ class Runtime(Protocol):
     """A model opened by an engine.
 
     Attributes:
-        engine: name and version, for people.
-        scale: upscaling factor.
-        halo: surroundings that a tile needs, in input pixels; None if the network sees everything.
-        tile: the only tile side (halo included) that the file accepts; None if any will do.
-        wide: whether the engine bounds its own memory, so that whole rows of an image are best.
-        samples: uint8 or float32: what tiles hold, in and out.
-        precision: of the arithmetic that really runs.
-        instruction_set: that runs it, such as `AVX-512 VNNI`; empty where the engine does not say.
-        threads: that work on a tile.
-        device: `cpu`, or what else does the work.
-        notes: what the user should hear of this file.
+        engine: The name and the version of the engine, for people.
+        scale: The upscaling factor.
+        halo: The surroundings that a tile needs, in LR pixels; None if the network sees everything.
+        tile: The only side of tiles (halo included) that the file accepts; None if any will do.
+        wide: Whether the engine bounds its own memory, so that whole rows of an image are best.
+        samples: The type of the samples of tiles, in and out: uint8 or float32.
+        precision: The precision of the arithmetic that really runs.
+        instruction_set: The instruction set that runs it, such as `AVX-512 VNNI`; empty where that is not known.
+        threads: The number of threads that work on a tile.
+        device: The device that does the work, such as `cpu`.
+        notes: Sentences on this file that the user should read.
     """
 
     engine: str
@@ -66,15 +66,15 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True)
 class TileCost:
-    """What one tile cost an engine that can tell.
+    """What one tile cost, where an engine can report it.
 
     Attributes:
-        pixels: that went in.
-        bits: of each activation that the network rounds (where it chooses them patch by patch, of each that it chose).
-        feature_bits: average feature bits, all layers counted: the mean over all values that are multiplied.
-        macs: multiply-accumulate operations.
-        bitops: by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
-        published: BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
+        pixels: The number of pixels that went in.
+        bits: The bits of each activation that the network rounds; where it chooses them for each patch, of each choice.
+        feature_bits: The average feature bits, all layers counted: the mean over all values that are multiplied.
+        macs: The number of multiply-accumulate operations.
+        bitops: The BitOPs by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
+        published: The BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
     """
 
     pixels: int
@@ -104,11 +104,11 @@ class Piece:
 
 @runtime_checkable
 class Counting(Protocol):
-    """A runtime that can tell what a tile cost.
+    """An engine that reports what a tile cost.
 
     Attributes:
-        quantized: whether the network has quantizers as in training, so that its cost is worth telling.
-        widths: that the activations of its layers can have.
+        quantized: Whether the network has quantizers as in training, so that its cost is worth reporting.
+        widths: The bits that activations of its layers can have.
     """
 
     quantized: bool

@@ -48,11 +48,11 @@ class TwoPassRuntime(ABC):
     A subclass runs patches in `ask`.
 
     Args:
-        path: of the file, for errors.
-        entry: of the file's history, see `sharpbit.modelfile.several`.
-        scale: upscaling factor.
-        threads: that work.
-        device: `cpu`, or what else does the work.
+        path: The path of the file, for errors.
+        entry: The entry of the file's history that says so, see `sharpbit.modelfile.several`.
+        scale: The upscaling factor.
+        threads: The number of threads that work.
+        device: The device that does the work, such as `cpu`.
 
     Attributes:
         patch: The side of patches in small pixels, as the file has it.
@@ -86,9 +86,9 @@ class TwoPassRuntime(ABC):
         """What one part of the network (`sharpbit.twopass.schedule.TASKS`) makes of patches `(N, 3, h, w)` from 0 to 1.
 
         Args:
-            task: the number of the part.
-            image: the patches.
-            features: of queries: `(N, C, h', w')` for each RefER.
+            task: The number of the part.
+            image: The patches.
+            features: The features of the references, for queries: `(N, C, h', w')` for each RefER.
 
         Returns:
             `(N, 3, h * scale, w * scale)`, and of references `(N, C, h, w)` for each RefER; or `(N, classes, 1, 1)`.

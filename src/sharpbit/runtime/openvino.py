@@ -31,11 +31,11 @@ class OpenvinoRuntime(GraphRuntime):
     is one.
 
     Args:
-        path: of the file.
-        threads: None takes every core that the process may use.
-        device: `cpu`.
-        precision: of what is not stored as integers: `f32`, or `bf16` where the processor has it. OpenVINO itself
-            would choose bf16 without a word.
+        path: The path of the file, or the file itself, already opened.
+        threads: The threads of the engine; None takes every core that the process may use.
+        device: The device, which is `cpu`.
+        precision: The precision of what is not stored as integers: `f32`, or `bf16` where the processor has it.
+            OpenVINO itself would choose bf16 without a word.
     """
 
     def __init__(
