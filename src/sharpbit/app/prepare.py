@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sharpbit.app import dump
-from sharpbit.data.prepare import Plan, prepare
+from sharpbit.data.prepare import PreparationPlan, prepare
 from sharpbit.errors import UsageError
 from sharpbit.runtime import available_cpus
 
@@ -32,7 +32,7 @@ def run_prepare(
     small = dict(lr)
     if len(small) < len(lr):
         raise UsageError("--lr gives two folders for one scale; give one")
-    plan = Plan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
+    plan = PreparationPlan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
     try:
         done = prepare(plan, workers=workers or available_cpus(), quiet=quiet or as_json or not sys.stderr.isatty())
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
 from sharpbit.system.atomic import open_atomic
+from sharpbit.system.deprecated import old_names
 
 Pixels = NDArray[np.uint8]
 
@@ -33,7 +34,7 @@ LARGE, SMALL, SETTINGS = "HR", "LR_bicubic/X{}", "prepared.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """What is prepared, and how.
 
     Attributes:
@@ -77,7 +78,7 @@ def starts(length: int, size: int, step: int) -> list[int]:
     return [*range(0, length - size, step), max(0, length - size)]
 
 
-def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
+def prepare(plan: PreparationPlan, *, workers: int = 1, quiet: bool = False) -> Prepared:
     """Write the windows that are not there yet. Files appear complete or not at all, so that a run can be repeated.
 
     Args:
@@ -113,7 +114,7 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
     return Prepared(len(images), windows, written, tuple(notes))
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: PreparationPlan) -> None:
     if not plan.source.is_dir():
         raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
     if plan.out.exists() and not plan.out.is_dir():
@@ -134,7 +135,7 @@ def _check(plan: Plan) -> None:
             raise UsageError(f"there is no folder {folder} of LR images for x{scale}")
 
 
-def _images(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Image]:
+def _images(plan: PreparationPlan, notes: list[str], quiet: bool) -> Iterator[_Image]:
     """What is to be cut, with all partners; only headers are read."""
     paths = sorted(path for path in plan.source.rglob("*") if is_image_name(path) and path.is_file())
     if not paths:
@@ -176,7 +177,7 @@ def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int
         )
 
 
-def _keep_settings(plan: Plan) -> None:
+def _keep_settings(plan: PreparationPlan) -> None:
     """Write how this is made; a folder that was made otherwise would become a mixture."""
     path = plan.out / SETTINGS
     made = {str(s): str(plan.small[s].resolve()) if s in plan.small else "by bicubic" for s in plan.scales}
@@ -199,18 +200,18 @@ def _keep_settings(plan: Plan) -> None:
         file.write(json.dumps(settings, indent=2).encode())
 
 
-def _targets(plan: Plan, name: str) -> dict[int, Path]:
+def _targets(plan: PreparationPlan, name: str) -> dict[int, Path]:
     """The files of a window by scale, the true one (1) last."""
     small = {scale: plan.out / SMALL.format(scale) / name for scale in plan.scales}
     return {**small, 1: plan.out / LARGE / name}
 
 
-def _missing(plan: Plan, image: _Image) -> list[str]:
+def _missing(plan: PreparationPlan, image: _Image) -> list[str]:
     names = image.windows
     return [name for name in names if not all(path.exists() for path in _targets(plan, name).values())]
 
 
-def _cut(plan: Plan, image: _Image, names: list[str], stop: threading.Event) -> int:
+def _cut(plan: PreparationPlan, image: _Image, names: list[str], stop: threading.Event) -> int:
     """Write the windows with these names; small ones are cut out of the whole LR image, not made of windows."""
     if stop.is_set():
         return 0
@@ -235,3 +236,6 @@ def _write(path: Path, pixels: Pixels) -> None:
         path, "PNG", height=height, width=width, channels=3, alpha=False, dtype=np.uint8, overwrite=True
     ) as writer:
         writer.write(pixels)
+
+
+__getattr__ = old_names(__name__, {"Plan": "PreparationPlan"})
