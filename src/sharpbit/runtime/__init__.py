@@ -92,7 +92,7 @@ class Piece:
     Attributes:
         patch: Where it lies.
         spent: What it cost; None where the engine cannot tell.
-        role: In a network of two passes `reference`, `query` or `isolated`; in a pair `large` or `small`; else empty.
+        role: `reference`, `query` or `isolated` in a network of two passes, `large` or `small` in a pair, else empty.
         reference: The number of the patch that a query refers to, from 0, row by row; None for all others.
     """
 
@@ -123,7 +123,7 @@ class SelfCutting(Protocol):
     """An engine that takes whole images and cuts them itself, as that of a network in two passes.
 
     Attributes:
-        cuts_itself: True; it tells such an engine from one whose `run` takes tiles.
+        cuts_itself: True; an engine whose `run` takes tiles has no such attribute.
     """
 
     cuts_itself: bool
