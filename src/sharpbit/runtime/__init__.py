@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,7 +18,9 @@ from sharpbit.modelfile import ModelFile
 from sharpbit.system.catalog import Catalog
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
-from sharpbit.twopass.patches import Patch
+
+if TYPE_CHECKING:
+    from sharpbit.twopass.patches import Patch
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
