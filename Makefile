@@ -2,6 +2,7 @@
 #   make demo   installs the core and upscales an image of the repository
 #   make test   installs the rest and runs lint, types and tests
 # Also:
+#   make docs   the documentation as a site, in build/site
 #   make wheel  a wheel with the native engine, in dist/
 #   make native builds the engine again after a change of native/ (installing builds it as well)
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := pyproject.toml constraints.txt hatch_build.py native/CMakeLists.txt $(wildcard native/src/* native/include/*)
 
-.PHONY: demo test lint bench wheel native clean
+.PHONY: demo test lint docs bench wheel native clean
 
 demo: $(VENV)/core
 	@mkdir -p build
@@ -23,6 +24,9 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/dev
+	$(BIN)/python scripts/build_site.py
 
 bench: $(VENV)/dev
 	$(BIN)/python bench/start.py

@@ -20,7 +20,7 @@ from sharpbit.quant.core import METHODS, observing, quantizers
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix_sums import grid_of
-from sharpbit.quant.verbs import quantize
+from sharpbit.quant.recorded import quantize
 
 GROUP = "layers.0.residual_group."
 SITES = {

@@ -27,7 +27,7 @@ from sharpbit.system.atomic import open_atomic
 from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
 NETS = {"T": "ETDS_M5C16", "S": "ETDS_M4C32", "M": "ETDS_M6C32", "L": "ETDS_M7C48"}
-SIZES = {2: (540, 960), 3: (360, 640), 4: (270, 480)}  # all become 1080x1920
+SIZES = {2: (540, 960), 3: (360, 640), 4: (270, 480)}  # (height, width); all become 1920x1080
 PACKAGES = ("numpy", "onnxruntime", "openvino", "torch", "ncnn", "ai-edge-litert")
 HERE = "engines:open_variant"  # this file, as the opener of processes of their own
 
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], help="sets of test images, for the quality")
     parser.add_argument("--net", default="T,S,M,L")
     parser.add_argument("--scale", default="2,3,4")
-    parser.add_argument("--size", help="HEIGHTxWIDTH instead of what becomes 1080x1920")
+    parser.add_argument("--size", help="WIDTHxHEIGHT of the input image instead of what becomes 1920x1080")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--only", default="", help="rows whose names hold one of these words, such as int8,fp32")
@@ -142,7 +142,7 @@ def main() -> None:
                         f"{net} x{scale}", *files(found[0], Path(folder), given.calibrate, given.integers)
                     )
                     some = [item for item in every if any(word in item.label for word in given.only.split(","))]
-                    size = tuple(map(int, given.size.split("x"))) if given.size else SIZES[scale]
+                    size = tuple(map(int, given.size.split("x")))[::-1] if given.size else SIZES[scale]
                     rows += bench(some, [(size[0], size[1])], rules, told)
                 except SharpbitError as error:
                     raise SystemExit(f"{found[0].name}: {error}") from None

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sharpbit import model as models
 from sharpbit.data.pairs import Pairs
-from sharpbit.data.prepare import Plan, prepare
+from sharpbit.data.prepare import PreparationPlan, prepare
 
 BATCH, PATCH, SCALE = 16, 48, 4
 Batch = tuple[Tensor, Tensor]
@@ -156,7 +156,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(given.prepared or temporary)
-        prepare(Plan(Path(given.data), folder, (SCALE,)), workers=given.workers)
+        prepare(PreparationPlan(Path(given.data), folder, (SCALE,)), workers=given.workers)
         found = measured(folder, given.workers, given.seconds, given.rounds, given.device)
     if given.json:
         print(json.dumps(found, indent=1))

@@ -53,9 +53,9 @@ def made(path: Path, folder: Path) -> list[Path]:
     from sharpbit.verbs import qat
 
     source = models.load(path)
-    entry = next(entry for entry in source.history if entry["verb"] == "quantize")
+    entry = next(entry for entry in source.history if entry.verb == "quantize")
     plain = replace(source, net=source.arch.build(source.config), history=(), about={})
-    how = published(source.arch.name, source.config, entry["method"], 8, 4)
+    how = published(source.arch.name, source.config, entry.method, 8, 4)
     torch.manual_seed(0)
     two = qat.two_pass(plain, how, [torch.rand(4, 3, 48, 48)], source=source)
     files = [folder / "plain.onnx", folder / "two_passes.onnx"]

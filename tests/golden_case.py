@@ -3,8 +3,8 @@
 from safetensors import safe_open
 
 from sharpbit.arch import ARCHITECTURES
-from sharpbit.quant.core import METHODS, quantize
-from sharpbit.quant.qat.published_names import load_official, name_of
+from sharpbit.quant.core import METHODS, insert_quantizers
+from sharpbit.quant.qat.published_names import load_published, name_of
 
 
 class GoldenCase:
@@ -17,9 +17,9 @@ class GoldenCase:
         self.arch = ARCHITECTURES[arch]
         self.white = 1.0 if arch == "carn" else 255.0
         net = self.arch.build(self.arch.config(**config))
-        self.net = quantize(net, plan, METHODS[method]).double().eval()
+        self.net = insert_quantizers(net, plan, METHODS[method]).double().eval()
         self.state = {key[6:]: value for key, value in self.tensors.items() if key.startswith("state/")}
-        load_official(self.net, self.state, arch, self.arch.rename)
+        load_published(self.net, self.state, arch, self.arch.rename)
         shift = self.state.get("add_mean.bias", self.state.get("add_mean.shifter.bias"))
         if hasattr(self.net, "mean"):  # divided in float32 it would be off by up to 3e-8
             self.net.mean.copy_(shift.double().view(1, 3, 1, 1) / self.white)

@@ -1,4 +1,4 @@
-"""Scripts of `bench/` and `scripts/` as modules, for tests."""
+"""Scripts of `evidence/`, `bench/` and `scripts/` as modules, for tests."""
 
 import importlib.util
 import sys
@@ -8,7 +8,7 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def script(name: str, folder: str = "bench") -> ModuleType:
+def script(name: str, folder: str = "evidence") -> ModuleType:
     """A script, known by its name from then on: dataclasses look there, and scripts that import it."""
     spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     assert spec is not None and spec.loader is not None

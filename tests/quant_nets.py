@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sharpbit.nn import Site
-from sharpbit.quant.core import METHODS, calibrate, quantize
+from sharpbit.quant.core import METHODS, calibrate, insert_quantizers
 from sharpbit.quant.plan import Plan
 
 
@@ -80,6 +80,6 @@ def images(count=3, seed=1, size=14):
 
 
 def calibrated(net, bits=8, method="minmax", plan=None):
-    quantized = quantize(net, plan or Plan.uniform(bits), METHODS[method])
+    quantized = insert_quantizers(net, plan or Plan.uniform(bits), METHODS[method])
     calibrate(quantized, images())
     return quantized

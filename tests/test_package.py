@@ -34,7 +34,9 @@ def test_the_wheel_holds_models_licences_and_types(wheel):
         assert f"sharpbit/zoo/models/{name}.onnx" in names
     for name in ("LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md"):
         assert any(entry.endswith(f"licenses/{name}") for entry in names), name
-    assert not [entry for entry in names if entry.startswith(("tests", "bench", "research", "scratch", "runs"))]
+    assert not [
+        entry for entry in names if entry.startswith(("tests", "bench", "evidence", "research", "scratch", "runs"))
+    ]
     assert sum(item.file_size for item in wheel.infolist()) < 3_000_000
 
 

@@ -1,4 +1,7 @@
-"""The README's code blocks run as they stand, in a folder with the images that they name."""
+"""The README's code blocks run as they stand, in a folder with the images that they name.
+
+Blocks with a mark above them are run, or not, by `tests/docs/test_pages.py`.
+"""
 
 import re
 import subprocess
@@ -12,7 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+SHELL = [line for block in re.findall(r"(?<!-->\n)```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 COMMANDS = set(re.findall(r"(?:^|`|\| )sharpbit ([a-z]+)", README, re.MULTILINE))
 
 
@@ -58,13 +61,18 @@ def test_python(code, folder):
     assert done.returncode == 0, done.stderr
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading, as hosts of Markdown make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def test_files_that_the_readme_names_exist():
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         name, _, anchor = link.partition("#")
         assert (ROOT / name).exists(), link
         headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
-    for name in re.findall(r"`((?:scripts|recipes|docs|bench)/[^`* ]+)`", README):
+        assert not anchor or anchor in {slug(heading) for heading in headings}, link
+    for name in re.findall(r"`((?:scripts|recipes|docs|bench|evidence)/[^`* ]+)`", README):
         assert (ROOT / name).exists(), name
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def bench():
-    names = ("evidence", "refqsr_evidence")
+    names = ("qat", "refqsr")
     yield [script(name) for name in names][-1]  # the second one imports the first
     for name in names:
         del sys.modules[name]

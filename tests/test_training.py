@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import fnmatch
 import itertools
 import json
 
@@ -55,7 +56,7 @@ def test_it_learns(pairs):
 
     done = train(start, pairs, how(steps=100, rate=2e-3), quiet=True)
     assert error(done) < 0.8 * error(start)
-    assert done.history[-1]["steps"] == 100
+    assert done.history[-1].steps == 100
     assert torch.equal(weights(start), weights(small_model()))  # the model that was given is as it was
 
 
@@ -77,6 +78,30 @@ def test_the_first_stage_leaves_the_residual_stream_alone(pairs):
     for name, weight in done.net.state_dict().items():
         same = torch.equal(weight, start.net.state_dict()[name])
         assert same == ("residual" in name), name
+
+
+@pytest.mark.parametrize(("arch", "own"), [("etds", "conv_residual_first.weight"), ("craft", "layers.0.conv.weight")])
+@pytest.mark.parametrize("frozen_steps", [0, 1])
+def test_what_the_caller_froze_stays_frozen(pairs, arch, own, frozen_steps):
+    """Also parameters with "residual" in their name, in a network that has a first stage and in one that has none."""
+    start = models.build(arch, scale=2, **models.ARCHITECTURES[arch].small)
+    for name, weight in start.net.named_parameters():
+        weight.requires_grad_("residual" not in name and name != own)
+    free = {name for name, weight in start.net.named_parameters() if weight.requires_grad}
+    done = train(start, pairs, how(steps=2, frozen_steps=frozen_steps, rate=1e-2, ema=0.0), quiet=True)
+    for name, weight in done.net.named_parameters():
+        assert weight.requires_grad == (name in free), name
+        if name not in free:
+            assert torch.equal(weight, start.net.get_parameter(name)), name
+    moved = {name for name in free if not torch.equal(done.net.get_parameter(name), start.net.get_parameter(name))}
+    assert moved
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_only_networks_that_say_so_have_a_first_stage(pairs, name):
+    arch = models.ARCHITECTURES[name]
+    names = [key for key, _ in arch.weightless(arch.config(scale=2, **arch.small)).named_parameters()]
+    assert all(fnmatch.filter(names, glob) for glob in arch.frozen_first)
 
 
 @pytest.mark.parametrize("advanced", [False, True])

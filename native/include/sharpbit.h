@@ -1,6 +1,6 @@
 /* The integer engine of sharpbit: chains of 3x3 convolutions on bytes, exact to the last bit.
  *
- * What is computed is defined by src/sharpbit/integer.py, and the bytes that `sb_open` takes are `IntegerChain.payload`
+ * What is computed is defined by src/sharpbit/modelfile/integer_chain.py, and the bytes that `sb_open` takes are `IntegerChain.payload`
  * there (docs/format.md). Nothing in them is trusted. All functions are safe to call from several threads; one chain
  * may run several jobs at a time.
  */
@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SB_ABI 1
+#define SB_ABI 2
 
 typedef struct sb_chain sb_chain;
 typedef struct sb_job sb_job;

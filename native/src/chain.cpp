@@ -19,6 +19,11 @@ struct Ring {
   size_t row_bytes = 0;
   size_t pixel = 0;  // bytes
 
+  std::vector<uint8_t> zero;  // a pixel that lies outside of the image, as the layer keeps it
+
+  void fill(uint8_t *to, int count) const {
+    for (int i = 0; i < count; i++) std::memcpy(to + size_t(i) * pixel, zero.data(), pixel);
+  }
   uint8_t *at(int y, int column) const { return rows + size_t(y % 3) * row_bytes + size_t(column + 1) * pixel + pad(); }
   size_t pad() const { return whole_lines(pixel) - pixel; }  // so that column 0 starts a cache line
 };
@@ -36,14 +41,20 @@ class Runner {
       ring.pixel = pixel_bytes(chain, layer);
       ring.row_bytes = row_bytes(ring.pixel, width);
       ring.rows = scratch;
-      const int rows = layer == depth_ - 1 ? 1 : 3;
-      for (int y = 0; y < 3; y++) std::memset(ring.at(layer == depth_ - 1 ? 0 : y, -1), zero(), ring.pixel);
+      ring.zero = zero_pixel(layer);
+      const int rows = ring_rows(chain, layer);
+      for (int y = 0; y < rows; y++) ring.fill(ring.at(y, -1), 1);
       scratch += ring.row_bytes * size_t(rows);
       longest = std::max(longest, ring.row_bytes);
       rings_.push_back(ring);
     }
-    std::memset(scratch, zero(), longest);
+    std::memset(scratch, chain.isa->activation == Activation::s8 ? 0x80 : 0, longest);
     outside_ = scratch;
+  }
+
+  // The last layer has but the row that is written at once; two where its results have a sign.
+  static int ring_rows(const Chain &chain, int layer) {
+    return layer < chain.depth() - 1 ? 3 : chain.adds_image ? 2 : 1;
   }
 
   static size_t pixel_bytes(const Chain &chain, int layer) {  // -1: the image
@@ -75,12 +86,32 @@ class Runner {
     const int halo = depth_ - 1 - layer;
     return {std::max(begin - halo, 0), std::min(end + halo, size)};
   }
-  int zero() const { return chain_.isa->activation == Activation::s8 ? 0x80 : 0; }
+
+  // Zero points are what counts as 0: outside of the image as well.
+  std::vector<uint8_t> zero_pixel(int layer) const {
+    const size_t element = size_t(channel_bytes(chain_.isa->activation));
+    std::vector<uint8_t> pixel(pixel_bytes(chain_, layer));
+    for (size_t c = 0; c * element < pixel.size(); c++) {
+      int32_t zero = 0;
+      if (layer >= 0) {
+        const Layer &l = chain_.layers[size_t(layer)];
+        std::memcpy(&zero, &l.multiplier[2 * l.bias.size() + c], 4);
+      }
+      pixel[c * element] = static_cast<uint8_t>(chain_.isa->activation == Activation::s8 ? zero - 128 : zero);
+    }
+    return pixel;
+  }
+
+  // A row outside of the image, below or above what `layer` gave. Chains without slopes have zeros everywhere.
+  const uint8_t *outside(int layer, int pixels) const {
+    if (chain_.layers[0].sloped) ring(layer).fill(outside_, pixels);
+    return outside_;
+  }
   const Ring &ring(int layer) const { return rings_[size_t(layer + 1)]; }
 
   // The column behind a row counts as 0 (where the image ends there; else nobody reads it).
   void close(int layer, int y, const Span &span) const {
-    std::memset(ring(layer).at(y, span.end - origin_), zero(), ring(layer).pixel);
+    ring(layer).fill(ring(layer).at(y, span.end - origin_), 1);
   }
 
   void load(int y) const {
@@ -111,12 +142,19 @@ class Runner {
     const uint8_t *from[3];
     for (int k = 0; k < 3; k++) {
       const int v = y - 1 + k;
-      from[k] = v < 0 || v >= image_.height ? outside_ : ring(layer - 1).at(v, span.begin - 1 - origin_);
+      from[k] = v < 0 || v >= image_.height ? outside(layer - 1, span.size() + 2)
+                                            : ring(layer - 1).at(v, span.begin - 1 - origin_);
     }
     const int to = last ? 0 : y;
-    chain_.isa->rows[l.in_blocks][l.out_blocks](from, l.packed.get(), l.bias.data(), l.multiplier.data(),
-                                                ring(layer).at(to, span.begin - origin_), span.size());
-    if (last) {
+    l.row(from, l.packed.get(), l.bias.data(), l.multiplier.data(), ring(layer).at(to, span.begin - origin_),
+          span.size());
+    if (last && chain_.adds_image) {
+      uint8_t *const below = ring(layer).at(1, span.begin - origin_);
+      l.row(from, l.packed.get(), l.bias.data(), chain_.opposite.data(), below, span.size());
+      add_image(ring(layer).at(0, span.begin - origin_), below, y, span);
+      store(ring(layer).at(0, span.begin - origin_), y, span);
+    } else if (last) {
+      to_bytes(ring(layer).at(0, span.begin - origin_), span);
       store(ring(layer).at(0, span.begin - origin_), y, span);
     } else {
       close(layer, y, span);
@@ -124,9 +162,8 @@ class Runner {
   }
 
   // The pixel shuffle: each pixel holds `scale` pieces of `scale` RGB pixels, one for each output row.
-  void store(uint8_t *row, int y, const Span &span) const {
+  void store(const uint8_t *row, int y, const Span &span) const {
     const int s = chain_.scale, channels = chain_.layers.back().out_blocks * kBlock;
-    to_bytes(row, size_t(span.size()) * size_t(channels));
     for (int d = 0; d < s; d++) {
       const uint8_t *from = row + 3 * s * d;
       uint8_t *to = image_.out + (ptrdiff_t(y) * s + d) * image_.out_stride + ptrdiff_t(span.begin) * 3 * s;
@@ -148,7 +185,24 @@ class Runner {
     for (; x < count; x++) std::memcpy(to + ptrdiff_t(x) * Bytes, from + ptrdiff_t(x) * channels, Bytes);
   }
 
-  void to_bytes(uint8_t *row, size_t count) const {
+  // The image and signed numbers of more than a byte: what is above zero comes in one row, what is below in the other.
+  void add_image(uint8_t *above, uint8_t *below, int y, const Span &span) const {
+    to_bytes(above, span);
+    to_bytes(below, span);
+    const int outputs = chain_.layers.back().outputs, channels = chain_.layers.back().out_blocks * kBlock;
+    const uint8_t *in = image_.in + y * image_.in_stride + ptrdiff_t(span.begin) * 3;
+    for (int x = 0; x < span.size(); x++, in += 3, above += channels, below += channels) {
+      uint8_t image[kMaxBlocks * kBlock];
+      for (int i = 0; i < outputs; i += 3) std::memcpy(image + i, in, 3);
+      for (int i = 0; i < outputs; i++) {
+        const int level = image[i] + above[i] - below[i];
+        above[i] = static_cast<uint8_t>(level < 0 ? 0 : level > 255 ? 255 : level);
+      }
+    }
+  }
+
+  void to_bytes(uint8_t *row, const Span &span) const {
+    const size_t count = size_t(span.size() * chain_.layers.back().out_blocks * kBlock);
     if (chain_.isa->activation == Activation::s8)
       for (size_t i = 0; i < count; i++) row[i] ^= 0x80;
     if (chain_.isa->activation == Activation::s16)
@@ -165,7 +219,23 @@ class Runner {
   int depth_;
   int origin_ = 0;
   std::vector<Ring> rings_;
-  const uint8_t *outside_ = nullptr;
+  uint8_t *outside_ = nullptr;
+};
+
+// A thread that is ready for the rows of an instruction set, and is tidied up however that ends.
+class Prepared {
+ public:
+  explicit Prepared(const Isa &isa) : isa_(isa) {
+    if (isa_.begin) isa_.begin();
+  }
+  ~Prepared() {
+    if (isa_.end) isa_.end();
+  }
+  Prepared(const Prepared &) = delete;
+  Prepared &operator=(const Prepared &) = delete;
+
+ private:
+  const Isa &isa_;
 };
 
 }  // namespace
@@ -174,7 +244,7 @@ size_t scratch_bytes(const Chain &chain, int width) {
   size_t bytes = 0, longest = 0;
   for (int layer = -1; layer < chain.depth(); layer++) {
     const size_t row = Runner::row_bytes(Runner::pixel_bytes(chain, layer), width + 2 * chain.depth());
-    bytes += row * (layer == chain.depth() - 1 ? 1 : 3);
+    bytes += row * size_t(Runner::ring_rows(chain, layer));
     longest = std::max(longest, row);
   }
   return bytes + longest;
@@ -182,6 +252,7 @@ size_t scratch_bytes(const Chain &chain, int width) {
 
 void run_region(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel) {
+  const Prepared prepared(*chain.isa);
   Runner(chain, image, region, scratch).run(cancel);
 }
 

@@ -21,20 +21,24 @@ struct Layer {
   int inputs = 0, outputs = 0;
   int in_blocks = 0, out_blocks = 0;  // in_blocks of the first layer is 0: pixels of the image
   const int8_t *weight = nullptr;     // [outputs][inputs][3][3] in the bytes that were read; only until packed
-  std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as is the multiplier
-  std::vector<float> multiplier;
+  std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as are the parts of the multiplier:
+  std::vector<float> multiplier;      // of sums from 0 on; of negative sums; and zero points, the bits of int32
+  bool sloped = false;                // whether the second and third part may be other than zeros
   Buffer packed;
+  Row row = nullptr;  // that computes it from `packed`
 };
 
 struct Chain {
   int scale = 0;
+  bool adds_image = false;      // to the signed results of the last layer, each pixel as often as it is enlarged
+  std::vector<float> opposite;  // then: the multiplier of the last layer with the other sign
   const Isa *isa = nullptr;
   std::vector<Layer> layers;
 
   int depth() const { return static_cast<int>(layers.size()); }
 };
 
-// Reads what src/sharpbit/integer.py writes as payload, with its limits. Throws ModelError.
+// Reads what src/sharpbit/modelfile/integer_chain.py writes as payload, with its limits. Throws ModelError.
 Chain read_chain(const uint8_t *data, size_t size);
 
 // Brings weights, biases and multipliers into the order of the kernels and forgets the bytes that were read.

@@ -19,6 +19,9 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 namespace sharpbit::cpu {
 
@@ -43,7 +46,7 @@ Leaf leaf(uint32_t number, uint32_t sub) {
   return r;
 }
 
-// Which registers the operating system saves: bit 1 SSE, 2 AVX, 5 to 7 AVX-512.
+// Which registers the operating system saves: bit 1 SSE, 2 AVX, 5 to 7 AVX-512, 17 and 18 the tiles of AMX.
 uint64_t saved_registers() {
   if (!(leaf(1, 0).ecx >> 27 & 1)) return 0;  // no xgetbv
 #if defined(_MSC_VER)
@@ -68,7 +71,39 @@ bool has_avx512_vnni() {
   const bool avx512 = bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31);
   return (saved_registers() & 0xE6) == 0xE6 && avx512 && bit(seven.ecx, 11);
 }
+
+namespace {
+
+// Linux gives a process the 8 KiB of tiles for each of its threads only when it asks (5.16 and newer; older ones do not
+// save them at all). It refuses where a thread has a stack for signals that the larger frames would not fit into. A
+// process asks once: all its threads may use them from then on, and so may its children after a fork.
+bool tiles_allowed() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
+  return false;
+#endif
+}
+
+// The kernels know one form: 8 tiles of 16 rows of 64 bytes. All processors with AMX have it so far.
+bool tiles_as_known() {
+  const Leaf form = leaf(0x1D, 1);
+  return form.eax >> 16 == 1024 && (form.ebx & 0xFFFF) == 64 && form.ebx >> 16 == 8 && (form.ecx & 0xFFFF) == 16;
+}
+
+}  // namespace
+
+bool has_amx_int8() {
+  static const bool has = [] {
+    const Leaf seven = leaf(7, 0);
+    const bool tiles = bit(seven.edx, 24) && bit(seven.edx, 25) && (saved_registers() >> 17 & 3) == 3;
+    return has_avx512_vnni() && tiles && tiles_as_known() && tiles_allowed();
+  }();
+  return has;
+}
+#else
+bool has_amx_int8() { return false; }
 bool has_avx2() { return false; }
 bool has_avx_vnni() { return false; }
 bool has_avx512_vnni() { return false; }

@@ -5,6 +5,7 @@
 
 namespace sharpbit::cpu {
 
+bool has_amx_int8();  // asks the operating system for the tiles, once
 bool has_avx512_vnni();
 bool has_avx_vnni();
 bool has_avx2();

@@ -5,6 +5,8 @@
 
 namespace sharpbit {
 
+struct Layer;
+
 // How activations are kept between layers. Four bytes ("a group") are always read at once and broadcast.
 enum class Activation : uint8_t {
   u8,   // 4 channels a group
@@ -14,7 +16,7 @@ enum class Activation : uint8_t {
 
 constexpr int kBlock = 16;      // channels come in blocks; the last one is filled up with zeros
 constexpr int kMaxBlocks = 4;   // 64 channels
-constexpr int kMaxTile = 24;    // no kernel works on more pixels at once: rows have this much room behind them
+constexpr int kMaxTile = 32;    // no kernel works on more pixels at once: rows have this much room behind them
 
 // Convolves one row. `rows` are three rows of activations, each one pixel left of the first output; `weights`, `bias`
 // and `multiplier` are packed (pack.cpp). Writes `pixels` pixels, and nonsense to less than kMaxTile behind them.
@@ -26,8 +28,15 @@ struct Isa {
   bool (*supported)();
   Activation activation;
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
-  Row rows[kMaxBlocks + 1][kMaxBlocks + 1];   // [blocks in; 0: the image][blocks out]
+  Row rows[2][kMaxBlocks + 1][kMaxBlocks + 1];  // [with slopes][blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
+  // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the
+  // layer to `base`, whose activations are the same. `area`: see pack.cpp.
+  bool (*pack)(Layer &layer, int area) = nullptr;
+  const Isa *base = nullptr;
+  // Only where a thread must prepare before it computes rows, and tidy up after.
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
 };
 
 constexpr int channel_bytes(Activation activation) { return activation == Activation::s16 ? 2 : 1; }
@@ -35,6 +44,6 @@ constexpr int channel_bytes(Activation activation) { return activation == Activa
 // Null-terminated, fastest first; the last is plain C++ and runs everywhere.
 extern const Isa *const kInstructionSets[];
 
-extern const Isa kAvx512Vnni, kAvxVnni, kAvx2, kNeonDotprod, kPlain;
+extern const Isa kAmxInt8, kAvx512Vnni, kAvxVnni, kAvx2, kNeonDotprod, kPlain;
 
 }  // namespace sharpbit

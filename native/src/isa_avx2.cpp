@@ -26,11 +26,13 @@ struct Simd : Simd256 {
     return sum;
   }
 
-  template <int P, int N>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {
+  template <int P, int N, bool SLOPED>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel, long outputs) {
+    (void)outputs;
     SB_UNROLL for (int p = 0; p < P; p++) {
       SB_UNROLL for (int n = 0; n < N; n += 2) {
-        const __m256i v = block(sums[p][n], sums[p][n + 1], multiplier + 8 * n);
+        __m256i v = block<SLOPED>(sums[p][n], sums[p][n + 1], multiplier + 8 * n, outputs);
+        if constexpr (SLOPED) v = _mm256_min_epi16(v, _mm256_set1_epi16(255));
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + p * pixel + 16 * n),
                             _mm256_max_epi16(v, _mm256_setzero_si256()));
       }

@@ -17,6 +17,7 @@ struct Simd {
   using Vector = __m512i;
   using Sum = __m512i;
   static constexpr int lanes = 16, registers = 32;
+  static constexpr bool one_kind = false;
   static constexpr Activation activation = Activation::u8;
   static constexpr int pixels(int blocks) { return blocks == 3 ? 7 : 24 / blocks; }
   static constexpr int pass(int blocks) { return blocks; }
@@ -31,26 +32,41 @@ struct Simd {
   static Sum dot(Sum sum, Vector a, Vector w) { return _mm512_dpbusd_epi32(sum, a, w); }
 
   // Packing 32 to 16 bits saturates large numbers, but the conversion to integers does not: hence the minimum.
-  static __m512i scaled(Sum sum, __m512 multiplier) {
-    const __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), multiplier);
-    return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0f)));
+  template <bool SLOPED>
+  static __m512i scaled(Sum sum, const float *multiplier, long outputs) {
+    __m512 by = _mm512_loadu_ps(multiplier);
+    if constexpr (SLOPED) by = _mm512_mask_loadu_ps(by, _mm512_movepi32_mask(sum), multiplier + outputs);
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), _mm512_set1_ps(255.0f)));
+  }
+  // 16 bits: room for the sum of two bytes, of which the next packing keeps 0 to 255.
+  template <bool SLOPED>
+  static __m512i packed(__m512i a, __m512i b, const float *multiplier_a, const float *multiplier_b, long outputs) {
+    const __m512i both = _mm512_packs_epi32(a, b);
+    if constexpr (!SLOPED) return both;
+    const __m512i zeros_a = _mm512_loadu_si512(multiplier_a + 2 * outputs);
+    const __m512i zeros_b = _mm512_loadu_si512(multiplier_b + 2 * outputs);
+    return _mm512_adds_epi16(both, _mm512_packs_epi32(zeros_a, zeros_b));
   }
 
   // All blocks of a pixel are computed together, so the blocks of P pixels follow each other: 4 of them fill 64 bytes.
-  template <int P, int N>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long) {
+  template <int P, int N, bool SLOPED>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long, long outputs) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     SB_UNROLL for (int i = 0; i + 4 <= P * N; i += 4) {
       __m512i v[4];
+      const float *m[4];
       SB_UNROLL for (int j = 0; j < 4; j++) {
-        const int p = (i + j) / N, n = (i + j) % N;
-        v[j] = scaled(sums[p][n], _mm512_loadu_ps(multiplier + 16 * n));
+        m[j] = multiplier + (i + j) % N * 16;
+        v[j] = scaled<SLOPED>(sums[(i + j) / N][(i + j) % N], m[j], outputs);
       }
-      const __m512i packed = _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
-      _mm512_storeu_si512(out + 16 * i, _mm512_permutexvar_epi32(order, packed));
+      const __m512i bytes = _mm512_packus_epi16(packed<SLOPED>(v[0], v[1], m[0], m[1], outputs),
+                                                packed<SLOPED>(v[2], v[3], m[2], m[3], outputs));
+      _mm512_storeu_si512(out + 16 * i, _mm512_permutexvar_epi32(order, bytes));
     }
     SB_UNROLL for (int i = P * N / 4 * 4; i < P * N; i++) {
-      const __m512i v = scaled(sums[i / N][i % N], _mm512_loadu_ps(multiplier + 16 * (i % N)));
+      const float *m = multiplier + 16 * (i % N);
+      __m512i v = scaled<SLOPED>(sums[i / N][i % N], m, outputs);
+      if constexpr (SLOPED) v = _mm512_add_epi32(v, _mm512_loadu_si512(m + 2 * outputs));
       _mm_storeu_si128((__m128i *)(out + 16 * i), _mm512_cvtusepi32_epi8(_mm512_max_epi32(v, _mm512_setzero_si512())));
     }
   }

@@ -20,11 +20,12 @@ struct Simd : Simd256 {
 
   static Sum dot(Sum sum, Vector a, Vector w) { return _mm256_dpbusd_avx_epi32(sum, a, w); }
 
-  template <int P, int N>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {
+  template <int P, int N, bool SLOPED>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel, long outputs) {
+    (void)outputs;
     SB_UNROLL for (int p = 0; p < P; p++) {
       SB_UNROLL for (int n = 0; n < N; n += 2) {
-        const __m256i v = block(sums[p][n], sums[p][n + 1], multiplier + 8 * n);
+        const __m256i v = block<SLOPED>(sums[p][n], sums[p][n + 1], multiplier + 8 * n, outputs);
         const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i *>(out + p * pixel + 8 * n), bytes);
       }

@@ -22,6 +22,7 @@ struct Simd {
     int16_t lane[32];  // of a broadcast only the first two are used
   };
   static constexpr int lanes = 16, registers = 0;
+  static constexpr bool one_kind = true;
   static constexpr Activation activation = Activation::s16;
   static constexpr int pixels(int) { return 1; }
   static constexpr int pass(int) { return 1; }
@@ -45,14 +46,18 @@ struct Simd {
     for (int i = 0; i < 16; i++) sum.lane[i] += a.lane[0] * w.lane[2 * i] + a.lane[1] * w.lane[2 * i + 1];
     return sum;
   }
-  template <int P, int N>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long) {
-    constexpr float magic = 8388608.0f;  // 2**23: adding it rounds half to even, as there are no fractions above it
+  template <int P, int N, bool SLOPED>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long, long outputs) {
+    constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds half to even, as no fractions are left there
     for (int i = 0; i < 16; i++) {
-      float value = static_cast<float>(sums[0][0].lane[i]) * multiplier[i];
-      value = value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value;
-      const int16_t rounded = static_cast<int16_t>((value + magic) - magic);
-      std::memcpy(out + 2 * i, &rounded, 2);
+      const int32_t sum = sums[0][0].lane[i];
+      float value = static_cast<float>(sum) * multiplier[sum < 0 ? i + outputs : i];
+      value = value < -255.0f ? -255.0f : value > 255.0f ? 255.0f : value;  // zero points lie within 0 to 255
+      int32_t zero;
+      std::memcpy(&zero, multiplier + 2 * outputs + i, 4);
+      const int32_t level = static_cast<int32_t>((value + magic) - magic) + zero;
+      const int16_t byte = static_cast<int16_t>(level < 0 ? 0 : level > 255 ? 255 : level);
+      std::memcpy(out + 2 * i, &byte, 2);
     }
   }
 };

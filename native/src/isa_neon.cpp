@@ -17,6 +17,7 @@ struct Simd {
   using Vector = int8x16_t;
   using Sum = int32x4_t;
   static constexpr int lanes = 4, registers = 32;
+  static constexpr bool one_kind = false;
   static constexpr Activation activation = Activation::s8;
   static constexpr int pixels(int) { return 6; }
   static constexpr int pass(int) { return 1; }
@@ -30,18 +31,24 @@ struct Simd {
   static Vector weights(const uint8_t *from) { return vld1q_s8(reinterpret_cast<const int8_t *>(from)); }
   static Sum dot(Sum sum, Vector a, Vector w) { return vdotq_s32(sum, a, w); }
 
-  // Both the conversion (half to even) and the narrowing saturate.
-  static uint16x4_t scaled(Sum sum, const float *multiplier) {
-    return vqmovun_s32(vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(multiplier))));
+  // Both the conversion (half to even) and the narrowing saturate, as does the addition of zero points.
+  template <bool SLOPED>
+  static uint16x4_t scaled(Sum sum, const float *multiplier, long outputs) {
+    float32x4_t by = vld1q_f32(multiplier);
+    if constexpr (SLOPED) by = vbslq_f32(vcltzq_s32(sum), vld1q_f32(multiplier + outputs), by);
+    int32x4_t level = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), by));
+    if constexpr (SLOPED)
+      level = vqaddq_s32(level, vld1q_s32(reinterpret_cast<const int32_t *>(multiplier + 2 * outputs)));
+    return vqmovun_s32(level);
   }
 
-  template <int P, int N>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel) {
+  template <int P, int N, bool SLOPED>
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel, long outputs) {
     SB_UNROLL for (int p = 0; p < P; p++) {
       SB_UNROLL for (int n = 0; n < N; n += 4) {
         const float *m = multiplier + 4 * n;
-        const uint16x8_t low = vcombine_u16(scaled(sums[p][n], m), scaled(sums[p][n + 1], m + 4));
-        const uint16x8_t high = vcombine_u16(scaled(sums[p][n + 2], m + 8), scaled(sums[p][n + 3], m + 12));
+        const auto part = [&](int k) { return scaled<SLOPED>(sums[p][n + k], m + 4 * k, outputs); };
+        const uint16x8_t low = vcombine_u16(part(0), part(1)), high = vcombine_u16(part(2), part(3));
         const uint8x16_t bytes = vcombine_u8(vqmovn_u16(low), vqmovn_u16(high));
         vst1q_u8(out + p * pixel + 4 * n, veorq_u8(bytes, vdupq_n_u8(0x80)));
       }

@@ -4,6 +4,9 @@
 namespace sharpbit {
 
 const Isa *const kInstructionSets[] = {
+#if defined(SB_AMX_INT8)
+    &kAmxInt8,
+#endif
 #if defined(SB_AVX512_VNNI)
     &kAvx512Vnni,
 #endif

@@ -7,15 +7,19 @@
 // Simd offers:
 //   Vector, Sum                     registers of weights or activations, and of `lanes` 32-bit sums
 //   lanes, registers, activation    16, 8 or 4; how many registers there are; how activations are kept
+//   one_kind                        whether layers without slopes are computed as if they had them: less code
 //   pixels(blocks), pass(blocks)    pixels of a tile; how many output blocks are computed together
 //   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
 //   dot(sum, activations, weights)  adds the products of each group
-//   store<P, N>(sums, multiplier, out, pixel_bytes)   requantizes P pixels of N registers
+//   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
+//
+// With SLOPED negative sums have multipliers of their own, and zero points are added: both lie behind the multipliers,
+// `outputs` numbers on (see Layer in chain.h).
 
 // P pixels of B blocks; each input pixel has G groups of 4 bytes. Weights: [3 rows][G][3 columns][16 B outputs][group].
-template <int G, int B, int P>
+template <int G, int B, int P, bool SLOPED>
 static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t *weights, const int32_t *bias,
-                           const float *multiplier, uint8_t *out, long out_pixel) {
+                           const float *multiplier, uint8_t *out, long out_pixel, long outputs) {
   constexpr int N = B * kBlock / Simd::lanes;
   constexpr int bytes = Simd::lanes * 4;
   // With enough registers for the weights of three columns, one broadcast serves three output pixels.
@@ -65,14 +69,14 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
       }
     }
   }
-  Simd::template store<P, N>(sums, multiplier, out + first * out_pixel, out_pixel);
+  Simd::template store<P, N, SLOPED>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
 }
 
 constexpr int groups(int blocks) {
   return (blocks == 0 ? 4 : blocks * kBlock) * (Simd::activation == Activation::s16 ? 2 : 1) / 4;
 }
 
-template <int IN, int OUT>
+template <int IN, int OUT, bool SLOPED>
 static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
                 uint8_t *out, int32_t pixels) {
   constexpr int G = groups(IN), B = Simd::pass(OUT), P = Simd::pixels(B), HALF = (P + 1) / 2;
@@ -80,8 +84,9 @@ static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_
   static_assert(OUT % B == 0 && P <= kMaxTile, "");
   for (int b = 0; b < OUT; b += B) {
     int32_t x = 0;
-    for (; x + HALF < pixels; x += P) tile<G, B, P>(rows, x, weights, bias, multiplier, out, OUT * block);
-    if (x < pixels) tile<G, B, HALF>(rows, x, weights, bias, multiplier, out, OUT * block);
+    for (; x + HALF < pixels; x += P)
+      tile<G, B, P, SLOPED>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock);
+    if (x < pixels) tile<G, B, HALF, SLOPED>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock);
     weights += 9 * G * B * kBlock * 4;
     bias += B * kBlock;
     multiplier += B * kBlock;
@@ -92,7 +97,7 @@ static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_
 // As many independent sums as fit into the registers, so that the latency of a product is hidden.
 static uint64_t peak(uint64_t rounds) {
 #if defined(__GNUC__)
-  constexpr int count = Simd::registers >= 24 ? 16 : 10;
+  constexpr int count = Simd::registers >= 24 ? 16 : 12;
   static const uint8_t operand[64] = {1, 1, 1, 1};
   typename Simd::Vector a = Simd::broadcast(operand), w = Simd::weights(operand);
   SB_OPAQUE(w);
@@ -113,10 +118,13 @@ static uint64_t peak(uint64_t rounds) {
 #endif
 }
 
-#define SB_ROWS(in) {nullptr, row<in, 1>, row<in, 2>, row<in, 3>, row<in, 4>}
-#define SB_ISA(name, supported)                                                                        \
-  {                                                                                                    \
-    name, supported, Simd::activation,                                                                 \
-        {0, (uint8_t)Simd::pass(1), (uint8_t)Simd::pass(2), (uint8_t)Simd::pass(3), (uint8_t)Simd::pass(4)}, \
-        {SB_ROWS(0), SB_ROWS(1), SB_ROWS(2), SB_ROWS(3), SB_ROWS(4)}, peak                              \
+#define SB_ROWS_OF(in, sloped) \
+  {nullptr, row<in, 1, sloped>, row<in, 2, sloped>, row<in, 3, sloped>, row<in, 4, sloped>}
+#define SB_ROWS(sloped) \
+  {SB_ROWS_OF(0, sloped), SB_ROWS_OF(1, sloped), SB_ROWS_OF(2, sloped), SB_ROWS_OF(3, sloped), SB_ROWS_OF(4, sloped)}
+#define SB_ISA(name, supported)                                                                                        \
+  {                                                                                                                    \
+    name, supported, Simd::activation,                                                                                 \
+        {0, (uint8_t)Simd::pass(1), (uint8_t)Simd::pass(2), (uint8_t)Simd::pass(3), (uint8_t)Simd::pass(4)},           \
+        {SB_ROWS(Simd::one_kind), SB_ROWS(true)}, peak                                                                 \
   }

@@ -12,10 +12,12 @@ void shuffle_outputs(Layer &layer, int scale) {
   const int area = scale * scale;
   std::vector<int32_t> bias(layer.bias.size());
   std::vector<float> multiplier(layer.multiplier.size());
+  const size_t outputs = layer.bias.size();
   for (int o = 0; o < layer.outputs; o++) {
     const int to = o % area * 3 + o / area;
     bias[size_t(to)] = layer.bias[size_t(o)];
-    multiplier[size_t(to)] = layer.multiplier[size_t(o)];
+    for (size_t part = 0; part < 3; part++)
+      multiplier[part * outputs + size_t(to)] = layer.multiplier[part * outputs + size_t(o)];
   }
   layer.bias = bias;
   layer.multiplier = multiplier;
@@ -55,7 +57,16 @@ void pack(Chain &chain, const Isa &isa) {
   for (Layer &layer : chain.layers) {
     const bool last = &layer == &chain.layers.back();
     if (last) shuffle_outputs(layer, chain.scale);
-    pack_layer(layer, isa, last ? chain.scale * chain.scale : 0);
+    const int area = last ? chain.scale * chain.scale : 0;
+    if (isa.pack && isa.pack(layer, area)) continue;
+    const Isa &plain = isa.base ? *isa.base : isa;
+    layer.row = plain.rows[layer.sloped][layer.in_blocks][layer.out_blocks];
+    pack_layer(layer, plain, area);
+  }
+  if (chain.adds_image) {
+    const Layer &last = chain.layers.back();
+    chain.opposite = last.multiplier;
+    for (size_t i = 0; i < 2 * last.bias.size(); i++) chain.opposite[i] = -chain.opposite[i];
   }
 }
 

@@ -24,37 +24,43 @@ struct PlainLayer {
   std::vector<int8_t> weight;
   std::vector<int32_t> bias;
   std::vector<float> multiplier;
+  std::vector<float> negative;  // empty in all layers, or in none
+  std::vector<uint8_t> zero;
 };
 
 struct PlainChain {
   int scale;
   std::vector<PlainLayer> layers;
+  bool adds_image = false;
 
   Bytes payload() const {
     Bytes bytes;
     const auto number = [&](uint32_t n) {
       for (int i = 0; i < 4; i++) bytes.push_back(uint8_t(n >> 8 * i));
     };
-    number(uint32_t(scale));
+    number(uint32_t(scale) | (layers[0].negative.empty() ? 0 : 1 << 8) | (adds_image ? 1 << 9 : 0));
     number(uint32_t(layers.size()));
     for (const PlainLayer &layer : layers) {
       number(uint32_t(layer.outputs));
       number(uint32_t(layer.inputs));
       for (const int8_t w : layer.weight) bytes.push_back(uint8_t(w));
       for (const int32_t b : layer.bias) number(uint32_t(b));
-      for (const float m : layer.multiplier) {
-        uint32_t bits;
-        std::memcpy(&bits, &m, 4);
-        number(bits);
-      }
+      for (const std::vector<float> *part : {&layer.multiplier, &layer.negative})
+        for (const float m : *part) {
+          uint32_t bits;
+          std::memcpy(&bits, &m, 4);
+          number(bits);
+        }
+      bytes.insert(bytes.end(), layer.zero.begin(), layer.zero.end());
     }
     return bytes;
   }
 
-  // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/integer.py defines it.
+  // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/modelfile/integer_chain.py defines it.
   Bytes run(const Bytes &image, int height, int width) const {
-    Bytes x = image;
+    Bytes x = image, around(3);
     for (const PlainLayer &layer : layers) {
+      const bool adds = adds_image && &layer == &layers.back();
       Bytes next(size_t(height) * width * layer.outputs);
       for (int y = 0; y < height; y++)
         for (int column = 0; column < width; column++)
@@ -62,15 +68,19 @@ struct PlainChain {
             int64_t sum = layer.bias[o];
             for (int tap = 0; tap < 9; tap++) {
               const int v = y + tap / 3 - 1, u = column + tap % 3 - 1;
-              if (v < 0 || v >= height || u < 0 || u >= width) continue;
+              const bool inside = v >= 0 && v < height && u >= 0 && u < width;
+              const uint8_t *pixel = inside ? &x[(size_t(v) * width + u) * layer.inputs] : around.data();
               for (int i = 0; i < layer.inputs; i++)
-                sum += int64_t(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]) *
-                       x[(size_t(v) * width + u) * layer.inputs + i];
+                sum += int64_t(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]) * pixel[i];
             }
-            const float value = std::nearbyint(float(sum) * layer.multiplier[o]);
+            const bool sloped = !layer.negative.empty();
+            float value = std::nearbyint(float(sum) * (sloped && sum < 0 ? layer.negative : layer.multiplier)[o]);
+            if (sloped) value += float(layer.zero[o]);
+            if (adds) value += float(image[(size_t(y) * width + column) * 3 + o / (scale * scale)]);
             next[(size_t(y) * width + column) * layer.outputs + o] = uint8_t(std::clamp(value, 0.0f, 255.0f));
           }
       x = next;
+      around = layer.zero.empty() ? Bytes(size_t(layer.outputs)) : layer.zero;
     }
     Bytes out(x.size());
     for (int y = 0; y < height; y++)
@@ -84,21 +94,31 @@ struct PlainChain {
   }
 };
 
-// Now and then with values at the limits: sums and multipliers that saturate by far.
+// Now and then with values at the limits: sums and multipliers that saturate by far, or products of the two about as
+// large as 32 bits hold, on either side (there some kernels leave a layer to others).
 inline PlainChain random_chain(Random &random, int most_layers) {
-  PlainChain chain{uniform(random, 1, 4), {}};
+  PlainChain chain{uniform(random, 1, 4), {}, false};
   const int depth = uniform(random, 1, most_layers);
-  const bool extreme = uniform(random, 0, 3) == 0;
+  const int kind = uniform(random, 0, 7);
+  const bool extreme = kind < 2, near = kind == 2, sloped = uniform(random, 0, 1);
+  chain.adds_image = sloped && uniform(random, 0, 1);
   int channels = 3;
   for (int i = 0; i < depth; i++) {
     const int outputs = i == depth - 1 ? 3 * chain.scale * chain.scale : uniform(random, 1, 64);
-    PlainLayer layer{outputs, channels, {}, {}, {}};
+    PlainLayer layer{outputs, channels, {}, {}, {}, {}, {}};
     for (int n = 0; n < outputs * channels * 9; n++) layer.weight.push_back(int8_t(uniform(random, -127, 127)));
     for (int o = 0; o < outputs; o++) {
       const int limit = extreme ? 1 << 30 : 20000;
       layer.bias.push_back(uniform(random, 0, 3) ? uniform(random, -limit, limit) : limit);
       const float gain = extreme ? std::ldexp(1.0f, uniform(random, -30, 20)) : 0.1f / std::sqrt(9.0f * channels);
       layer.multiplier.push_back(uniform(random, 0, 9) ? gain * float(uniform(random, 1, 1000)) / 1000 : 0.0f);
+    }
+    const int64_t products = int64_t(255) * 127 * 9 * channels;
+    for (int o = 0; near && o < outputs; o++)
+      layer.multiplier[o] = std::ldexp(1.0f, uniform(random, 28, 31)) / float(products + std::abs(layer.bias[o]));
+    for (int o = 0; sloped && o < outputs; o++) {
+      layer.negative.push_back(layer.multiplier[o] * float(uniform(random, -1000, 1000)) / 1000);
+      layer.zero.push_back(chain.adds_image && i == depth - 1 ? 0 : uint8_t(uniform(random, 0, 255)));
     }
     chain.layers.push_back(layer);
     channels = outputs;

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from sharpbit.verbs.inspect import inspect as inspect
     from sharpbit.verbs.quantize import quantize as quantize
     from sharpbit.verbs.upscale import upscale as upscale
+    from sharpbit.verbs.upscale_folder import upscale_folder as upscale_folder
 
 _RUNNING = {
     "bench": "verbs.bench",
     "evaluate": "verbs.evaluate",
     "upscale": "verbs.upscale",
+    "upscale_folder": "verbs.upscale_folder",
     "Upscaler": "pipeline.upscaler",
     "Size": "pipeline.size",
 }
@@ -65,3 +67,8 @@ def __getattr__(name: str) -> Any:
         raise
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """The public names, those that are not imported yet too."""
+    return sorted({*globals(), *__all__})

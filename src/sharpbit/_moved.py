@@ -54,6 +54,7 @@ MOVED = {
     "quant.refer": "quant.refqsr.refer",
     "quant.refine": "quant.ptq.boundary_refinement",
     "quant.refqsr.passes": "quant.refqsr.switch",
+    "quant.verbs": "quant.recorded",
     "quant.widen": "quant.ptq.input_range",
     "quantization": "verbs.quantize",
     "receipt": "verbs.receipt",

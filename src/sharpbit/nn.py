@@ -181,7 +181,7 @@ def with_mean(state: State, suffix: str = "", white: float = 255.0) -> dict[str,
 
     Args:
         state: published weights.
-        suffix: of the layers' names, such as `.shifter`.
+        suffix: end of the layers' names, such as `.shifter`.
         white: the network's own value of white.
 
     Raises:

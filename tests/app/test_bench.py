@@ -14,6 +14,7 @@ from PIL import Image
 import integer_files
 from sharpbit.app.cli import app
 from sharpbit.errors import SharpbitError
+from sharpbit.runtime import native
 from sharpbit.verbs.bench import Candidate, Rules, bench
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
@@ -36,7 +37,7 @@ def integers(tmp_path_factory):
 def test_json(tmp_path):
     report = json.loads(run(X2, *QUICK, "--engine", "onnx", "--json", "--plot", tmp_path / "a.svg").stdout)
     (row,) = report["rows"]
-    assert (row["size"], row["scale"], row["threads"], row["device"]) == ([12, 20], 2, 1, "cpu")
+    assert (row["size"], row["scale"], row["threads"], row["device"]) == ([20, 12], 2, 1, "cpu")
     assert row["engine"].startswith("ONNX Runtime")
     assert row["precision"] == "int8"
     assert 0 < row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
@@ -89,7 +90,7 @@ def test_a_single_stream(monkeypatch):
         (["missing.onnx"], "no model file missing.onnx"),
         ([X2, "--engine", "onnx", "--compare", "onnx,openvino"], "exclude each other"),
         ([X2, "--json", "--markdown"], "exclude each other"),
-        ([X2, "--size", "360"], "height and a width"),
+        ([X2, "--size", "360"], "width and a height"),
         ([X2, "--device", "abacus"], "no device 'abacus'"),
     ],
 )
@@ -112,3 +113,15 @@ def test_the_command_and_its_words(integers):
     assert "median ms" in done.stdout
     assert "onnx: int8, ONNX Runtime" in done.stdout
     assert "not measured" in done.stdout or "%" in done.stdout
+
+
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_the_limit_is_that_of_the_instruction_set_that_runs(integers, monkeypatch):
+    monkeypatch.setenv("SHARPBIT_INSTRUCTION_SET", "c")
+    (row,) = json.loads(run(integers, *QUICK, "--engine", "native", "--json").stdout)["rows"]
+    assert (row["instruction_set"], row["limit_of"]) == ("plain C++", "plain C++")
+    assert 0 < row["limit_median"] <= row["limit"]
+    assert row["share"] == pytest.approx(row["gmacs"] / row["limit"])
+    monkeypatch.delenv("SHARPBIT_INSTRUCTION_SET")
+    (row,) = json.loads(run(integers, *QUICK, "--engine", "onnx", "--json").stdout)["rows"]
+    assert row["limit_of"] == native.printed(None)

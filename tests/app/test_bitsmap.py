@@ -13,8 +13,9 @@ from sharpbit.app.bitsmap import COVER, colour, draw
 from sharpbit.app.cli import app
 from sharpbit.quant.adaptive import Mixed
 from sharpbit.quant.qat.placement import placement
+from sharpbit.quant.refqsr import published
 from sharpbit.twopass.patches import grid
-from sharpbit.verbs.qat import fake_quantize
+from sharpbit.verbs.qat import fake_quantize, two_pass
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,31 @@ def test_mistakes(files, tmp_path, model, output, words):
     assert done.exit_code == 2
     assert words in " ".join(done.output.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_in_two_passes_has_roles(tmp_path):
+    torch.manual_seed(1)
+    plain = models.build("srresnet", scale=2, blocks=4, width=8)
+    model = two_pass(plain, published("srresnet", plain.config, "pams", 8, 4), [torch.rand(2, 3, 24, 24)], source=plain)
+    models.save(model, tmp_path / "two.safetensors")
+    small = np.random.default_rng(3).integers(0, 256, (60, 88, 3), np.uint8)
+    small[:, :44] = ((np.arange(44) // 3) % 2 * 200)[None, :, None]
+    Image.fromarray(small).save(tmp_path / "small.png")
+    arguments = (tmp_path / "two.safetensors", "--bits-map", tmp_path / "small.png", "-o", tmp_path / "map.png")
+    done = run(*arguments, "--patch", 24, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert {one["role"] for one in told["patches"]} == {"reference", "query", "isolated"}
+    for one in told["patches"]:
+        assert one["bits"] == (6 if one["role"] == "query" else 8)
+        assert (one["reference"] is not None) == (one["role"] == "query")
+        assert one["reference"] is None or told["patches"][one["reference"]]["role"] == "reference"
+    assert 0 < told["cost"]["queries"] < 1
+    framed = next(one for one in told["patches"] if one["role"] == "reference")
+    with Image.open(tmp_path / "map.png") as image:
+        zoom = image.width // 88
+        x, y = (framed[key] * zoom + 5 for key in ("left", "top"))
+        x, y = (value + (zoom * 3 if value > 5 else 0) for value in (x, y))  # what is kept begins 3 pixels inside
+        assert image.getpixel((x, y + 20)) == (255, 255, 255), "the white middle of a frame"
+    done = run(*arguments, "--patch", 24, "--overwrite")
+    assert " query, " in done.output

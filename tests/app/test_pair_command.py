@@ -56,7 +56,7 @@ def test_it_measures_and_writes(folder, tmp_path, monkeypatch):
     result = run("upscale", small, "-n", made[1], "-t", "30", "-o", tmp_path / "large.png")
     assert result.exit_code == 0, result.output
     assert "patches of 30 pixels: " in result.output
-    assert "through the cheap network" in result.output
+    assert "through the small network" in result.output
     result = run("evaluate", made[1], "--data", folder / "photos", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["models"][0]["scale"] == 2
@@ -69,7 +69,7 @@ def test_words_and_a_note_that_nothing_is_gained(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pairing, "pace", lambda runtime, patch: 1.0 if "cheap" not in runtime.path.name else 2.0)
     result = run("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "p.onnx", "--detail", 3)
     assert result.exit_code == 0, result.output
-    assert "patches of 48 pixels with less take the cheap one" in result.stdout
+    assert "patches of 48 pixels with less take the small one" in result.stdout
     assert "PSNR" not in result.stdout
     assert "note: cheap.onnx takes 2.00 times as long as x2-clean-float.onnx: the pair saves no time" in result.stderr
     monkeypatch.setattr(pairing, "chosen", lambda photos, most: pairing.outlook(photos, 0.0))

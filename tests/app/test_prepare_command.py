@@ -31,7 +31,7 @@ def source(tmp_path):
 def test_what_is_said(source, tmp_path):
     done = run(source, tmp_path / "out", "--size", 48, "--step", 24)
     assert done.stdout == (
-        f"{tmp_path / 'out'}: 4 windows of 1 images, each with small partners for x2, x3, x4; 4 of them written now\n"
+        f"{tmp_path / 'out'}: 4 windows of 1 images, each with LR images for x2, x3, x4; 4 of them written now\n"
     )
     assert done.stderr == ""
     done = run(source, tmp_path / "out", "--size", 48, "--step", 24, "--json")
@@ -56,7 +56,7 @@ def test_official_small_images(source, tmp_path):
     twice = ["--lr", f"X2={tmp_path / 'X2'}", "--lr", f"X2={tmp_path / 'X3'}"]
     assert "two folders for one scale" in run(source, tmp_path / "new", *twice, code=2).stderr
     swapped = ["--lr", f"X2={tmp_path / 'X3'}"]
-    assert "has no small partner ax2.png" in run(source, tmp_path / "new", *swapped, code=2).stderr
+    assert "has no LR image ax2.png" in run(source, tmp_path / "new", *swapped, code=2).stderr
 
 
 def test_an_interruption_is_no_accident(source, tmp_path, monkeypatch):

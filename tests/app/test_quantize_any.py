@@ -55,7 +55,8 @@ def test_a_tuned_network_with_its_receipt_and_report(model, photos, tests, tmp_p
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["bits"], told["refined"], told["kept"]) == (4, 2, ["model.1.sub.0.conv4"])
-    names = [name for name, _ in told["blame"]]
+    names = [name for name, _ in told["sensitivity"]]
+    assert told["blame"] == told["sensitivity"], "the old key stays"
     assert "model.2" in names
     assert "model.1.sub.0.conv4" not in names
     assert all(lo <= hi for _, _, _, lo, hi in told["ranges"])
@@ -63,8 +64,8 @@ def test_a_tuned_network_with_its_receipt_and_report(model, photos, tests, tmp_p
     assert text.count("<rect") == 2 * len(told["ranges"])
     assert "`model.2`" in text
     again = models.load(out)
-    assert [entry["verb"] for entry in again.history] == [
-        "quantize", "balance", "calibrate", "compensate", "refine", "finish", "freeze",
+    assert [entry.verb for entry in again.history] == [
+        "quantize", "equalize", "calibrate", "compensate", "refine", "reconstruct_last_layer", "freeze",
     ]  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def test_the_gate_names_the_worst_layers(model, photos, tests, tmp_path):
     given = ["--method", "minmax", "--bits", 8, "--data", tests, "--max-drop", "100"]
     done = call("quantize", model, "--calibrate", photos, "-o", out, *given)
     assert done.exit_code == 0, done.output
-    assert "what layers cost" in done.output
+    assert "sensitivity of layers" in done.output
     assert "say which with --data" in call(
         "quantize", model, "--calibrate", photos, "-o", tmp_path / "b.onnx", "--max-drop", "1"
     ).output  # fmt: skip

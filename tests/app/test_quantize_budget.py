@@ -82,9 +82,10 @@ def test_the_receipt_the_file_and_the_page(place):
     assert not {"script", "link", "img"} & set(read.tags)
     assert not read.links
     assert "http" not in text
-    assert read.tags.count("svg") == len(told["ranges"]) + len(told["blame"])
-    assert read.tags.count("rect") == 2 * len(told["ranges"]) + len(told["blame"])
-    for word in ("PSNR before and after", "What each layer costs", "Bits of each layer", "budget of 5 bits", "model.2"):
+    assert read.tags.count("svg") == len(told["ranges"]) + len(told["sensitivity"])
+    assert read.tags.count("rect") == 2 * len(told["ranges"]) + len(told["sensitivity"])
+    titles = ("PSNR before and after", "Sensitivity of each layer", "Bits of each layer")
+    for word in (*titles, "budget of 5 bits", "model.2"):
         assert word in read.text
     before, after = (f"{told['measured']['Test'][key]:.3f}" for key in ("before", "after"))
     assert before in read.text
@@ -152,5 +153,5 @@ def test_ptq4sr_refines_in_its_own_way(place):
     done = call(place, "--bits", "4", "--refine", "3", method="ptq4sr", out="ptq4sr.safetensors")
     assert done.exit_code == 0, done.output
     entry = models.load(place / "ptq4sr.safetensors").history[2]
-    assert (entry["verb"], entry["steps"]) == ("pixel_aware", 3)
-    assert len(entry["losses"]) == 2
+    assert (entry.verb, entry.how.steps) == ("pixel_aware", 3)
+    assert len(entry.losses) == 2

@@ -16,7 +16,7 @@ from sharpbit.verbs.quantize import quantize_chain
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    settings = lossless.Settings(steps=3, samples=2000)
+    settings = lossless.LosslessSettings(steps=3, samples=2000)
     monkeypatch.setattr(
         "sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
     )
@@ -61,7 +61,7 @@ def test_the_receipt_and_the_file(model, photos, tmp_path, suffix):
     assert abs(told["measured"]["Test"]["before"] - told["measured"]["Test"]["after"]) < 2
     again = models.load(out)
     assert again.arch.name == "integer"
-    assert again.history[-1]["method"] == "lossless"
+    assert again.history[-1].method == "lossless"
 
 
 def test_words(model, photos, tmp_path):
@@ -89,7 +89,7 @@ def test_a_general_method_keeps_the_network(photos, tmp_path):
     assert json.loads(done.stdout)["psnr"] > 25
     again = models.load(out)
     assert again.arch.name == "edsr"
-    assert [entry["verb"] for entry in again.history] == ["quantize", "calibrate", "freeze"]
+    assert [entry.verb for entry in again.history] == ["quantize", "calibrate", "freeze"]
     assert again.header().precision == "W8A8"
 
 

@@ -38,7 +38,7 @@ def test_the_receipt(source, tmp_path, form):
     assert 0 <= told["border"] <= told["difference"] < 1e-5
     assert told["double"] < 1e-6
     assert [1, 1] in told["sizes"]
-    assert after.history[-1] == {"verb": "reparameterize", "from": "ecbsr", "form": form}
+    assert after.history[-1].table() == {"verb": "reparameterize", "from": "ecbsr", "form": form}
     assert modelfile.read(out, verify=True) is not None
     text = run(path, out, "--form", form, "--overwrite").stdout
     assert f"{model.parameters:,} -> {after.parameters:,}" in text

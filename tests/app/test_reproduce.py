@@ -72,7 +72,7 @@ def test_a_claim_that_holds(place):
     assert "as claimed" in done.stdout
     assert "Large psnr" in done.stdout
     assert "no images given" in done.stdout
-    assert "1 of 1 hold. PSNR in dB, SSIM: Y channel, border = scale" in done.stdout
+    assert "3 held, 0 failed, 2 unchecked. PSNR in dB, SSIM: Y channel, border = scale" in done.stdout
     assert f"({facts['psnr']:.2f} / {facts['ssim']:.4f})" in out.read_text()
     assert "Large" not in out.read_text()
 
@@ -139,7 +139,7 @@ def test_what_is_off_is_bold():
     found = Reproduction("r", "t", 2, "w/NET.pth", numbers, "how")
     text = markdown([found, replace(found, weights=None, numbers=(), scale=3)])
     assert "| NET | x2 | 1.00 (1.00) | **31.00 / 0.9000** (30.00 / 0.9000) |" in text
-    assert "| r: no weights | x3 |  |  |" in text
+    assert "| r: no claims | x3 |  |  |" in text
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -170,4 +170,40 @@ def test_a_claim_is_a_number_or_two(place):
     folder, facts = place
     path = written(folder, **facts)
     path.write_text(f'{path.read_text()}Other = "good"\n')
-    assert "expected is a PSNR to reach" in run(path, "--data", folder / "Tiny", code=2).stderr
+    assert (
+        "[expect] has Other = 'good', which should be a number of at least 0 and at most 200: the PSNR to reach"
+        in run(path, "--data", folder / "Tiny", code=2).stderr
+    )
+
+
+def test_a_folder_goes_on_past_what_cannot_be_checked(place):
+    folder, facts = place
+    recipes = folder / "recipes"
+    recipes.mkdir()
+    good = written(folder, **facts).read_text()
+    (recipes / "a-without-claims.toml").write_text(good.split("[expect]")[0])
+    (recipes / "b-broken.toml").write_text("[start")
+    (recipes / "c-good.toml").write_text(good)
+    (recipes / "d-no-weights.toml").write_text(good.replace("NET.safetensors", "OTHER.pth"))
+    (recipes / "e-other-data.toml").write_text(good.replace("Tiny =", "Huge ="))
+    arguments = (recipes, "--data", folder / "Tiny", "--weights", folder / "weights", "--runs", folder / "runs")
+    done = run(*arguments, code=1)
+    assert "b-broken" in done.stdout
+    assert "is not TOML" in done.stdout
+    assert "a-without-claims: no claims (no [expect])" in done.stdout
+    assert "c-good: Large psnr, Large ssim (no images given)" in done.stdout
+    assert "d-no-weights: parameters, Tiny psnr, Tiny ssim, Large psnr, Large ssim (no weights)" in done.stdout
+    assert "e-other-data: parameters, Huge psnr, Huge ssim, Large psnr, Large ssim (no images given)" in done.stdout
+    assert "3 held, 1 failed, 13 unchecked" in done.stdout
+    (recipes / "b-broken.toml").unlink()
+    assert "3 held, 0 failed, 13 unchecked" in run(*arguments, code=0).stdout
+    counted = json.loads(run(*arguments, "--strict", "--json", code=1).stdout)
+    assert [sum(item[key] for item in counted) for key in ("held", "failed", "unchecked")] == [3, 0, 13]
+
+
+def test_weights_that_cannot_be_measured_fail(place):
+    folder, facts = place
+    path = written(folder, **facts)
+    (folder / "weights" / "deep" / "NET.safetensors").write_bytes(b"nothing")
+    done = run(path, "--data", folder / "Tiny", "--weights", folder / "weights", code=1)
+    assert "0 held, 5 failed, 0 unchecked" in done.stdout

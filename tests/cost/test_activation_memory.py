@@ -12,7 +12,7 @@ from sharpbit.app.cli import app
 from sharpbit.cost import bitops, memory
 from sharpbit.cost.published import Bits, counted
 from sharpbit.nn import Site
-from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.qat.placement import placement
 from sharpbit.twopass.patches import grid
@@ -43,7 +43,7 @@ class Shortcut(nn.Module):
 def test_shortcuts_and_bits():
     image, wide = 100 * 4 * 3, 100 * 4 * 32
     assert memory.peak(Shortcut(), (10, 10)) == 2 * image + 2 * wide, "the wide one and its turned copy"
-    net = quantize(Shortcut(), Plan((Rule("site", 8),)), METHODS["minmax"])
+    net = insert_quantizers(Shortcut(), Plan((Rule("site", 8),)), METHODS["minmax"])
     assert memory.peak(net, (10, 10)) == image + image // 4 + 2 * wide
     assert memory.peak(net, (20, 10)) == 2 * memory.peak(net, (10, 10))
 

@@ -12,8 +12,8 @@ from sharpbit.app.inspect import inspected
 from sharpbit.cost import bitops, macs
 from sharpbit.export.onnx import export
 from sharpbit.nn import Site
-from sharpbit.quant import verbs
-from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant import recorded
+from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.plan import Plan, Rule, leave
 
@@ -33,7 +33,7 @@ def test_a_float_network_has_32_bits_everywhere():
 
 def test_each_layer_has_its_bits():
     plan = Plan((Rule("*", 8, 4), leave("head"), Rule("tail", 32, 6)))
-    seen = layers(quantize(Residual(), plan, MINMAX))
+    seen = layers(insert_quantizers(Residual(), plan, MINMAX))
     assert seen == {
         "head": (32, 32),
         "tail": (32, 6),
@@ -49,7 +49,7 @@ def test_rounding_changes_no_mac_and_adds_no_unknowns():
 
 
 def test_attention_products_look_through_reshaping():
-    net = quantize(Attention(), Plan((Rule("at_*", 8), Rule("at_map", 4))), MINMAX)
+    net = insert_quantizers(Attention(), Plan((Rule("at_*", 8), Rule("at_map", 4))), MINMAX)
     products = [(layer.act, layer.weight) for layer in bitops.count(net, (6, 5)).layers if layer.operator == "bmm"]
     assert products == [(8, 8), (4, 8)]
 
@@ -74,7 +74,7 @@ class Sums(nn.Module):
 
 
 def test_what_leaves_its_grid_counts_as_float():
-    net = quantize(Sums(), Plan((Rule("a", 4), Rule("b", 6))), MINMAX)
+    net = insert_quantizers(Sums(), Plan((Rule("a", 4), Rule("b", 6))), MINMAX)
     cost = bitops.count(net, (4, 4))
     assert [layer.act for layer in cost.layers] == [4, 32, 32, 32, 32]
     assert {layer.weight for layer in cost.layers} == {32}
@@ -83,7 +83,7 @@ def test_what_leaves_its_grid_counts_as_float():
 
 def test_bytes_at_width():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1))
-    quantized = quantize(net, Plan((Rule("0", 8, 3),)), MINMAX)
+    quantized = insert_quantizers(net, Plan((Rule("0", 8, 3),)), MINMAX)
     expected = -(-108 * 3 // 8) + 4 * 4 + 4 + 4 * 4 + 4 * (16 + 4)  # weights, scales, scale of the input, bias; float
     assert bitops.count(quantized, (6, 6)).bytes == expected
     for _, part in quantized.named_modules():
@@ -111,7 +111,7 @@ class Body(nn.Module):
 @pytest.mark.parametrize(("bits", "billions"), [(32, 1304.596), (8, 81.537)])
 def test_the_published_rule(bits, billions):
     """SRResNet on a whole image of 1024x540: the row "full 4K image" that the published tables derive from."""
-    net = Body() if bits == 32 else quantize(Body(), Plan.uniform(bits, match=("body.*",)), MINMAX)
+    net = Body() if bits == 32 else insert_quantizers(Body(), Plan.uniform(bits, match=("body.*",)), MINMAX)
     cost = bitops.count(net, (540, 1024))
     assert cost.published(["body.*"]) / 1e9 == pytest.approx(billions, abs=0.001)
     assert cost.bitops > cost.published(["body.*"]) * 512
@@ -119,8 +119,8 @@ def test_the_published_rule(bits, billions):
 
 def test_inspect_tells_it(tmp_path):
     torch.manual_seed(0)
-    model = verbs.quantize(models.build("etds", scale=3, blocks=1, width=8), Plan.uniform(8, 4))
-    model = verbs.freeze(verbs.calibrate(model, images()))
+    model = recorded.insert_quantizers(models.build("etds", scale=3, blocks=1, width=8), Plan.uniform(8, 4))
+    model = recorded.freeze(recorded.calibrate(model, images()))
     models.save(model, tmp_path / "a.safetensors")
     export(model, tmp_path / "a.onnx")
     facts = sharpbit.inspect(tmp_path / "a.safetensors")

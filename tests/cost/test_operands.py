@@ -5,12 +5,12 @@ from collections import Counter
 from quant_nets import build
 from sharpbit.cost.bitops import count
 from sharpbit.cost.operands import products
-from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.plan import Plan, Rule, leave
 
 
 def quantized(kind, *rules):
-    return quantize(build(kind), Plan((Rule("*", 6, 4), *rules)), METHODS["minmax"])
+    return insert_quantizers(build(kind), Plan((Rule("*", 6, 4), *rules)), METHODS["minmax"])
 
 
 def test_a_layer_multiplies_its_input_with_its_weight():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sharpbit.data import pairs as module
 from sharpbit.data.pairs import Pairs
-from sharpbit.data.prepare import Plan, prepare
+from sharpbit.data.prepare import PreparationPlan, prepare
 from sharpbit.errors import UsageError
 from sharpbit.image.resize import shrink
 
@@ -49,7 +49,7 @@ def test_without_partners_they_are_made(tmp_path):
 def test_what_was_prepared_is_what_is_trained_on(tmp_path):
     (tmp_path / "source").mkdir()
     Image.fromarray(noise(0, 24, 36)).save(tmp_path / "source" / "a.png")
-    prepare(Plan(tmp_path / "source", tmp_path / "out", (2,), {}, 24, 12), quiet=True)
+    prepare(PreparationPlan(tmp_path / "source", tmp_path / "out", (2,), {}, 24, 12), quiet=True)
     pairs = Pairs.from_folder(tmp_path / "out", 2, quiet=True)
     assert pairs.sizes.tolist() == [[12, 12], [12, 12]]
     whole = shrink(noise(0, 24, 36), 2)
@@ -63,7 +63,7 @@ def test_partners_that_do_not_fit(folder):
     with pytest.raises(UsageError, match=r"has 5x6 pixels, which times 2 is not the size of .*b.png, 12x12"):
         Pairs.from_folder(folder, 2, quiet=True)
     (folder / "LR_bicubic" / "X2" / "b.png").unlink()
-    with pytest.raises(UsageError, match=r"b.png has no small partner .*X2.b.png"):
+    with pytest.raises(UsageError, match=r"b.png has no LR image .*X2.b.png"):
         Pairs.from_folder(folder, 2, quiet=True)
 
 

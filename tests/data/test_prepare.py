@@ -12,7 +12,7 @@ from PIL import Image
 
 from sharpbit import image as image_io
 from sharpbit.data import prepare as module
-from sharpbit.data.prepare import Plan, prepare, starts
+from sharpbit.data.prepare import PreparationPlan, prepare, starts
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image.resize import shrink
 
@@ -38,7 +38,7 @@ def source(tmp_path):
 
 
 def plan(source, **change):
-    return Plan(source, source.parent / "out", **{"scales": (2, 4), "size": 24, "step": 12} | change)
+    return PreparationPlan(source, source.parent / "out", **{"scales": (2, 4), "size": 24, "step": 12} | change)
 
 
 def published(length, size, step):
@@ -86,7 +86,7 @@ def test_official_small_images_are_cut_not_made(source, tmp_path):
 
 def test_many_threads_make_the_same(source, tmp_path):
     prepare(plan(source))
-    prepare(Plan(source, tmp_path / "other", (2, 4), {}, 24, 12), workers=3)
+    prepare(PreparationPlan(source, tmp_path / "other", (2, 4), {}, 24, 12), workers=3)
     one, two = (
         {path.relative_to(out): path.read_bytes() for path in out.rglob("*.png")}
         for out in (tmp_path / "out", tmp_path / "other")
@@ -170,18 +170,18 @@ def test_mistakes_are_named_before_anything_is_written(source, tmp_path):
     with pytest.raises(UsageError, match=r"no folder .*official of LR images for x2"):
         prepare(plan(source, small={2: official}))
     put(official / "0000x2.png", noise(0, 30, 42))
-    with pytest.raises(UsageError, match=r"0001.png has no small partner 0001x2.png in"):
+    with pytest.raises(UsageError, match=r"0001.png has no LR image 0001x2.png in"):
         prepare(plan(source, small={2: official}))
     put(official / "0001x2.png", noise(0, 13, 12))
     with pytest.raises(UsageError, match=r"12x13 pixels, which is not .*0001.png \(48x52\) made 2 times smaller"):
         prepare(plan(source, small={2: official}))
     with pytest.raises(UsageError, match="choose a folder outside"):
-        prepare(Plan(source, source / "out"))
+        prepare(PreparationPlan(source, source / "out"))
     with pytest.raises(UsageError, match="there is no folder"):
-        prepare(Plan(tmp_path / "none", tmp_path / "out"))
+        prepare(PreparationPlan(tmp_path / "none", tmp_path / "out"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no images"):
-        prepare(Plan(tmp_path / "empty", tmp_path / "out"))
+        prepare(PreparationPlan(tmp_path / "empty", tmp_path / "out"))
     put(source / "0000.bmp", noise(0, 24, 24))
     with pytest.raises(UsageError, match="differ in their ending only"):
         prepare(plan(source))

@@ -10,7 +10,7 @@ from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS, _pair
 from sharpbit.measure.upscaling import by
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
 from sharpbit.twopass.detail import split
@@ -33,9 +33,11 @@ def files(tmp_path_factory):
     torch.manual_seed(4)
     plain = models.build("srresnet", scale=2, blocks=1, width=8)
     shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
-    rounded = verbs.calibrate(verbs.quantize(plain, placement("srresnet", 8, 8, width=8), "minmax"), shown)
+    rounded = recorded.calibrate(
+        recorded.insert_quantizers(plain, placement("srresnet", 8, 8, width=8), "minmax"), shown
+    )
     EXPORTS["onnx"](plain, folder / "float.onnx")
-    EXPORTS["onnx"](verbs.freeze(rounded), folder / "qdq.onnx")
+    EXPORTS["onnx"](recorded.freeze(rounded), folder / "qdq.onnx")
     return {
         "float": folder / "float.onnx",
         "qdq": folder / "qdq.onnx",
@@ -54,13 +56,13 @@ def test_a_pair_is_the_patches_of_both(files, tmp_path, costly, cheap):
     assert 0 < found.queries < 1
     networks = [by(open_engine(files[name], "onnx", threads=1)) for name in (costly, cheap)]
     own = [
-        networks[int(cheap_one)](patch.cut(small()))
-        for patch, cheap_one in zip(found.patches, found.cheap, strict=True)
+        networks[int(small_one)](patch.cut(small()))
+        for patch, small_one in zip(found.patches, found.small, strict=True)
     ]
     assert np.array_equal(out, merge(found.patches, own, 2))
     counts = found.counts()
-    told = f"{len(found.patches)} patches of 24 pixels: {counts['costly']} costly, {counts['cheap']} cheap; "
-    assert engine.notes == (f"{told}{found.queries:.3f} of their pixels through the cheap network",)
+    told = f"{len(found.patches)} patches of 24 pixels: {counts['large']} large, {counts['small']} small; "
+    assert engine.notes == (f"{told}{found.queries:.3f} of their pixels through the small network",)
 
 
 def test_a_threshold_of_zero_and_a_huge_one(files, tmp_path):

@@ -14,7 +14,7 @@ from sharpbit import model as models
 from sharpbit import modelfile
 from sharpbit.export.onnx import export
 from sharpbit.image import read
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.runtime.onnx import open_onnx
 
@@ -30,7 +30,7 @@ NETS = {"chain": chain, "residual": lambda: Residual(sites=True), "attention": A
 def frozen(net, plan):
     torch.manual_seed(5)
     start = models.build("plain", scale=2, blocks=1, width=4)
-    return verbs.freeze(verbs.calibrate(verbs.quantize(replace(start, net=net), plan), images()))
+    return recorded.freeze(recorded.calibrate(recorded.insert_quantizers(replace(start, net=net), plan), images()))
 
 
 def run(path, x, level, optimized=None):
@@ -121,7 +121,7 @@ def test_etds_within_a_grey_level(name, share, beyond, shared, tmp_path):
     """Min-max loses much of these networks, and a flipped step goes a long way in them; still nearly all is equal."""
     crops = sorted((shared / "data" / "calibration" / "craft_x4").glob("*.png"))
     model = models.reparameterize(models.load(shared / "weights" / "etds" / "ETDS" / f"{name}.pth"))
-    model = verbs.freeze(verbs.calibrate(verbs.quantize(model), map(opened, crops[:8])))
+    model = recorded.freeze(recorded.calibrate(recorded.insert_quantizers(model), map(opened, crops[:8])))
     header = export(model, tmp_path / "a.onnx")
     assert header.precision == "W8A8"
     runtime = open_onnx(tmp_path / "a.onnx", threads=1)

@@ -87,6 +87,28 @@ def test_tiff_is_exact_to_tifffile(dtype: Any, channels: int, alpha: bool, order
     assert np.array_equal(got, samples_of(pixels, cover))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_beyond_4_gib_is_a_big_one(monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    import tifffile
+
+    monkeypatch.setattr("sharpbit.image.tiff._LIMIT", 1000)
+    pixels = array(40, 50, 3, np.uint8)
+    metadata = Metadata(exif=exif(order=order), icc=SRGB, dpi=(72.0, 300.0), xmp=XMP)
+    data = written("TIFF", pixels, metadata=metadata)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.is_bigtiff
+        page = file.pages[0]
+        assert np.array_equal(page.asarray(), pixels)
+        assert page.tags["InterColorProfile"].value == SRGB
+        assert page.tags["ExifTag"].value["MakerNote"] == b"note of the make"
+    if order == ">":
+        return  # Pillow takes the number 43 of a big file for the order "<" alone
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(np.asarray(image), pixels)
+        assert image.info["icc_profile"] == SRGB
+        assert image.getexif()[0x010F] == "Cameramak"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_strips_come_back_and_do_not_depend_on_threads(kind: str, dtype: Any) -> None:

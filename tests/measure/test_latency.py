@@ -31,6 +31,14 @@ def test_in_turn(monkeypatch):
     assert sum(shares) == pytest.approx(1)
 
 
+def test_something_beside_each_sample(monkeypatch):
+    monkeypatch.setattr(latency, "PAUSE", 0)
+    monkeypatch.setattr(latency, "_others", lambda: 0.0)
+    order = []
+    interleaved({"a": lambda: order.append("call")}, seconds=0, beside=order.append)
+    assert order == ["a", "call", "call"] * latency.LEAST
+
+
 def test_as_long_as_asked(monkeypatch):
     monkeypatch.setattr(latency, "PAUSE", 0)
     monkeypatch.setattr(latency, "_others", lambda: 0.0)

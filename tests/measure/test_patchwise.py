@@ -84,8 +84,8 @@ def test_patches_as_published(cadyq):
     found, patches = upscaled(runtime, small, Cut(16, 12))
     assert np.abs(found.astype(int) - large).max() <= 1, "only what lies on the edge of rounding"
     assert (found != large).mean() < 1e-3
-    assert [spent.bits for _, spent in patches] == [tuple(row) for row in bits]
-    assert len({spent.bits for _, spent in patches}) > 1, "the patches of this test are to differ"
+    assert [one.spent.bits for one in patches] == [tuple(row) for row in bits]
+    assert len({one.spent.bits for one in patches}) > 1, "the patches of this test are to differ"
     whole, one = upscaled(runtime, small)
     assert len(one) == 1
     assert np.abs(whole.astype(int) - found).max() > 1, "a network sees the edge of its patch"
@@ -96,7 +96,8 @@ def test_bitops_are_those_of_the_bits_that_were_chosen(tmp_path, arch):
     model = made("cadyq", (4, 6, 8), arch)
     models.save(model, tmp_path / "m.safetensors")
     small = np.random.default_rng(2).integers(0, 256, (32, 32, 3), np.uint8)
-    _, [(_, spent)] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
+    _, [one] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
+    spent = one.spent
     mixed = [part for part in model.net.modules() if isinstance(part, Mixed)]
     assert len(spent.bits) == len(mixed)
     for part, bits in zip(mixed, spent.bits, strict=True):  # the same network with nothing left to choose
@@ -180,7 +181,8 @@ def test_a_block_that_runs_three_times_chooses_three_times(tmp_path):
             torch.nn.init.normal_(part.selector.linear.weight, std=20)
     models.save(model, tmp_path / "m.safetensors")
     small = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    _, [(_, spent)] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
+    _, [one] = upscaled(open_model(str(tmp_path / "m.safetensors")), small)
+    spent = one.spent
     assert len(spent.bits) == 3 * len([part for part in model.net.modules() if isinstance(part, Mixed)]) == 18
     layers = [layer for layer in bitops.count(model.net, (16, 16)).layers if layer.act_choice]
     at = dict(zip(sorted(layer.act_choice for layer in layers), spent.bits, strict=True))

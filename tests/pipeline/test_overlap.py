@@ -51,8 +51,8 @@ def images(monkeypatch):
         read[int(Path(path).stem)].set()
         return ImageData(np.zeros((4, 4, 3), np.uint8), None, Metadata(), (), "PNG")
 
-    monkeypatch.setattr(batches.images, "read", open_one)
-    monkeypatch.setattr(batches.images, "probe", lambda path, most: (4, 4))
+    monkeypatch.setattr(batches.image_io, "read", open_one)
+    monkeypatch.setattr(batches.image_io, "probe", lambda path, most: (4, 4))
     monkeypatch.setattr(batches, "write", lambda strips, *rest: Written((), 0.5 * len(list(strips))))
     return read
 

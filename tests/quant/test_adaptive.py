@@ -120,7 +120,7 @@ def test_bits_from_a_table(golden_path):
     with torch.no_grad():
         case.check("eval", *case.forward())
     assert torch.equal(chosen_bits(net).int(), case.tensors["output/bits_per_selector"])
-    net.train().context.spent = {}
+    net.train().context.now.spent = {}
     sr, seen = case.forward()
     case.check("train_epoch2", sr, seen)
     loss = sr.square().mean() / 2 + seen["feature"].square().mean() / 2

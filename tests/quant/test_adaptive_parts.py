@@ -8,15 +8,13 @@ import torch
 from sharpbit import model as models
 from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
-from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import Mixed, Roles, Switch, _Taken, chosen_bits, inherit, spent
+from sharpbit.quant import recorded
+from sharpbit.quant.adaptive import Mixed, _Taken, chosen_bits, inherit, spent
 from sharpbit.quant.context import edge_score
-from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.freeze import freeze
-from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import Table, samples
-from sharpbit.quant.method.pams import MaxScale
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.qat.placement import placement
 
@@ -33,7 +31,7 @@ def edsr(method="cadyq", widths=WIDTHS):
     torch.manual_seed(0)
     model = models.build("edsr", scale=2, blocks=2, width=8)
     plan = placement("edsr", widths, 8, width=8)
-    return verbs.calibrate(verbs.quantize(model, plan, method), [images()])
+    return recorded.calibrate(recorded.insert_quantizers(model, plan, method), [images()])
 
 
 def lively(model):
@@ -46,7 +44,7 @@ def lively(model):
 
 def table_model():
     cadyq = lively(edsr())
-    model = verbs.quantize(
+    model = recorded.insert_quantizers(
         models.build("edsr", scale=2, blocks=2, width=8), placement("edsr", WIDTHS, 8, width=8), "cabm"
     )
     inherit(model.net, cadyq.net.state_dict())
@@ -106,7 +104,7 @@ def test_a_table_gives_each_patch_the_bits_of_its_score():
     with torch.no_grad():
         cadyq.net(x)
     assert chosen_bits(cadyq.net).tolist() == expected, "each score was seen, and they differ"
-    fewer = verbs.quantize(
+    fewer = recorded.insert_quantizers(
         models.build("edsr", scale=2, blocks=3, width=8), placement("edsr", WIDTHS, 8, width=8), "cabm"
     )
     fewer.net.context.fill(table)
@@ -132,8 +130,8 @@ def test_every_option_begins_with_the_range_of_the_single_quantizer():
 def test_tokens_of_a_patch_share_its_choice():
     torch.manual_seed(1)
     model = models.build("elan", scale=2, blocks=1, width=15)
-    model = verbs.quantize(model, placement("elan", WIDTHS, 8, width=15), "cadyq")
-    model = lively(verbs.calibrate(model, [images(2, 16)]))
+    model = recorded.insert_quantizers(model, placement("elan", WIDTHS, 8, width=15), "cadyq")
+    model = lively(recorded.calibrate(model, [images(2, 16)]))
     with torch.no_grad():
         model.net(images(4, 20))
     assert chosen_bits(model.net).shape == (4, 17)
@@ -178,26 +176,14 @@ def test_what_has_no_choice_and_what_is_not_frozen():
     net = models.build("edsr", scale=2, blocks=1, width=8).net
     plan = Plan((Rule("blocks.*.conv1", WIDTHS),))
     with pytest.raises(UsageError, match="choice of bits, \\(4, 6, 8\\), which this method does not make"):
-        quantize(net, plan, METHODS["pams"])
+        insert_quantizers(net, plan, METHODS["pams"])
     with pytest.raises(UsageError, match="at a site; add selector_options"):
-        quantize(net, Plan((Rule("blocks.*.skip", WIDTHS),)), METHODS["cadyq"])
+        insert_quantizers(net, Plan((Rule("blocks.*.skip", WIDTHS),)), METHODS["cadyq"])
     for widths in ((4,), (4, 4), (4, 32), ()):
         with pytest.raises(UsageError, match="two or more different widths"):
             Rule("*", widths)
     with pytest.raises(UsageError, match="choose their bits"):
         spent(net)
-
-
-def test_a_switch_does_what_the_pass_says():
-    roles = Roles()
-    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)], roles)
-    x = torch.linspace(0, 1, 50)[None]
-    for option in switch.options:
-        option.range.observe(x)
-    counts = []
-    for roles.option in (0, 1):
-        counts.append(len(switch(x).unique()))
-    assert counts == [2, 50]
 
 
 def test_what_is_read_of_a_network():

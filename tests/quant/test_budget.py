@@ -12,10 +12,10 @@ from sharpbit import model as models
 from sharpbit.cost.bitops import count
 from sharpbit.cost.operands import products
 from sharpbit.errors import UsageError
-from sharpbit.quant import verbs
-from sharpbit.quant.core import METHODS, calibrate, quantize
+from sharpbit.quant import recorded
+from sharpbit.quant.core import METHODS, calibrate, insert_quantizers
 from sharpbit.quant.plan import Plan, Rule, leave
-from sharpbit.quant.ptq.bit_allocation import choose, combined, error_of, limit, mixed, units
+from sharpbit.quant.ptq.bit_allocation import choose, combined, error_of, limit, mixed_precision, units
 
 MINMAX = METHODS["minmax"]
 SIZE = (14, 14)
@@ -26,12 +26,12 @@ def plans(*widths, ends=()):
 
 
 def parts_of(net, given):
-    quantized = quantize(net, given[max(given)], MINMAX)
+    quantized = insert_quantizers(net, given[max(given)], MINMAX)
     return units(quantized, products(quantized))
 
 
 def cost_of(net, plan):
-    return count(quantize(net, plan, MINMAX)).bitops
+    return count(insert_quantizers(net, plan, MINMAX)).bitops
 
 
 def test_operands_of_one_product_have_one_width():
@@ -45,7 +45,7 @@ def test_choose_finds_the_best_of_all_choices():
     """Against trying everything, but for the rounding of costs; and the budget always holds."""
     rng = random.Random(0)
     for _ in range(20):
-        size = [rng.uniform(1, 10) for _ in range(7)]
+        size = [rng.uniform(1, 10) for _ in range(5)]
         costs = [{bits: s * bits * bits for bits in (8, 6, 4)} for s in size]
         errors = [{bits: e * 4.0**-bits for bits in (8, 6, 4)} for e in (10 ** rng.uniform(0, 3) for _ in size)]
         most = rng.uniform(20, 60) * sum(size)
@@ -55,7 +55,7 @@ def test_choose_finds_the_best_of_all_choices():
             return sum(row[bits] for row, bits in zip(table, widths, strict=True))
 
         assert total(costs, chosen) <= most
-        every = [each for each in itertools.product((8, 6, 4), repeat=7) if total(costs, each) <= most]
+        every = [each for each in itertools.product((8, 6, 4), repeat=5) if total(costs, each) <= most]
         tight = [each for each in every if total(costs, each) <= 0.999 * most]
         assert total(errors, chosen) <= min(total(errors, each) for each in tight)
 
@@ -76,7 +76,11 @@ def test_a_budget_is_a_mean_of_bits_or_a_share():
     net, given = build("chain"), plans(8, 6, 4, ends=("0",))
     parts = parts_of(net, given)
     bits = {
-        width: {name: part.bits for name, part in quantize(net, plan, MINMAX).named_modules() if hasattr(part, "bits")}
+        width: {
+            name: part.bits
+            for name, part in insert_quantizers(net, plan, MINMAX).named_modules()
+            if hasattr(part, "bits")
+        }
         for width, plan in given.items()
     }
     cost = {width: sum(unit.cost(bits[width]) for unit in parts) for width in given}
@@ -100,7 +104,7 @@ def test_the_layer_that_is_hurt_most_keeps_its_bits():
     with torch.no_grad():
         net[2].weight[:, 0, 0, 0] += 20
     given = plans(8, 4)
-    plan = mixed(net, given, MINMAX, parts_of(net, given), 6, images(1)[0])
+    plan = mixed_precision(net, given, MINMAX, parts_of(net, given), 6, images(1)[0])
     widths = {rule.match: (rule.act, rule.weight) for rule in plan.rules}
     assert widths["2"] == (8, 8)
     assert (4, 4) in widths.values()
@@ -109,11 +113,11 @@ def test_the_layer_that_is_hurt_most_keeps_its_bits():
 
 def test_errors_are_those_of_one_unit_alone():
     net, given = build("residual"), plans(4)
-    quantized = quantize(net, given[4], MINMAX)
+    quantized = insert_quantizers(net, given[4], MINMAX)
     x = images(1)[0]
     calibrate(quantized, [x])
     (unit,) = (unit for unit in units(quantized, products(quantized)) if unit.names == ("tail",))
-    alone = quantize(net, Plan((Rule("tail", 4, 4),)), MINMAX)
+    alone = insert_quantizers(net, Plan((Rule("tail", 4, 4),)), MINMAX)
     calibrate(alone, [x])
     with torch.no_grad():
         expected = float((alone(x) - net(x)).square().mean())
@@ -124,17 +128,17 @@ def test_errors_are_those_of_one_unit_alone():
 def test_within_a_budget_it_beats_one_width_everywhere():
     """The same bit operations at most, and a smaller error."""
     torch.manual_seed(0)
-    model = models.build("imdn", scale=2, blocks=2, width=16)
-    x = nn.functional.interpolate(torch.rand(4, 3, 6, 6), size=24, mode="bicubic").clamp(0, 1)
+    model = models.build("imdn", scale=2, blocks=1, width=8)
+    x = nn.functional.interpolate(torch.rand(4, 3, 4, 4), size=16, mode="bicubic").clamp(0, 1)
     given = {
         bits: Plan.after_training(model.arch.rounding, bits, METHODS["search"].maps, symmetric=bits == 8)
         for bits in (8, 6, 5, 4)
     }
     choice = {bits: given[bits] for bits in (8, 6, 4)}
-    plan = mixed(model.net, choice, METHODS["search"], parts_of(model.net, choice), 5, x)
+    plan = mixed_precision(model.net, choice, METHODS["search"], parts_of(model.net, choice), 5, x)
     errors, costs = [], []
     for each in (given[5], plan):
-        after = verbs.calibrate(verbs.quantize(model, each, "search"), x.split(2))
+        after = recorded.calibrate(recorded.insert_quantizers(model, each, "search"), x.split(2))
         with torch.no_grad():
             errors.append(float((after.net(x) - model.net(x)).square().mean()))
         costs.append(count(after.net).bitops)
@@ -144,12 +148,12 @@ def test_within_a_budget_it_beats_one_width_everywhere():
 
 def test_the_plan_stands_in_the_file(tmp_path):
     torch.manual_seed(0)
-    model = models.build("craft", scale=2, width=16, depths=(1,), heads=2)
+    model = models.build("craft", scale=2, width=8, depths=(1,), heads=2)
     x = torch.rand(2, 3, 16, 16)
     given = {bits: Plan.after_training(model.arch.rounding, bits, {}, symmetric=bits == 8) for bits in (8, 4)}
-    plan = mixed(model.net, given, MINMAX, parts_of(model.net, given), "50%", x)
+    plan = mixed_precision(model.net, given, MINMAX, parts_of(model.net, given), "50%", x)
     assert Plan.read(plan.tables()) == plan
-    after = verbs.freeze(verbs.calibrate(verbs.quantize(model, plan), [x]))
+    after = recorded.freeze(recorded.calibrate(recorded.insert_quantizers(model, plan), [x]))
     models.save(after, tmp_path / "a.safetensors")
     again = models.load(tmp_path / "a.safetensors")
     assert {"W8A8", "W4A4"} <= set(again.header().precision.split())

@@ -49,7 +49,7 @@ def test_grey_of_many_colours(tensors):
     assert np.array_equal(_grey(case["input/colours"].transpose(1, 2, 0)), case["output/colours/gray"])
 
 
-@pytest.mark.parametrize("picture", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8)])
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8)])
 def test_edge_score_of_something_else(image):
     with pytest.raises(UsageError, match="uint8 image"):
         edge_score(image)

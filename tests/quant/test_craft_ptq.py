@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from craft_names import bounds
 from sharpbit import model as models
-from sharpbit.quant import verbs
-from sharpbit.quant.clipping import Bounds
-from sharpbit.quant.core import METHODS, quantizers, unrounded
+from sharpbit.quant import recorded
+from sharpbit.quant.clipping import ClippingRange
+from sharpbit.quant.core import METHODS, calibrate, quantizers, unrounded
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix_sums import grid_of
@@ -29,7 +29,7 @@ def craft(shared):
 
 def quantized(model, bits, method="adc"):
     plan = Plan.after_training(model.arch.rounding, bits, METHODS[method].maps)
-    return verbs.quantize(model, plan, method)
+    return recorded.insert_quantizers(model, plan, method)
 
 
 def with_bounds(model, bits, tensors):
@@ -65,7 +65,7 @@ def test_what_is_rounded(craft, bits):
 
 def test_without_rounding_it_is_the_network_without_mask(craft):
     x = torch.rand(1, 3, 17, 33)
-    net = verbs.calibrate(quantized(craft, 4), [x]).net
+    net = recorded.calibrate(quantized(craft, 4), [x]).net
     masked = craft.arch.build(replace(craft.config, mask=True)).eval()
     masked.load_state_dict(craft.net.state_dict())
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_bounds_of_early_activations(craft, shared, golden_path, bits):
     for name, fixed in found.items():
         if not name.startswith(early) or name.endswith(".kernel"):
             fixed.bits = 32
-    verbs.core.calibrate(model.net, [crops(shared)])
+    calibrate(model.net, [crops(shared)])
     pairs = bounds(load_file(golden_path(f"craft_ptq_adc_{bits}bit")))
     same = {name: bool(same_grid(fixed, pairs[name])) for name, fixed in found.items() if fixed.bits != 32}
     assert len(same) == 1 + 13 + 4
@@ -170,23 +170,23 @@ def test_the_first_step_of_refining(craft, shared, golden_path):
 
 def test_refining_moves_bounds_alone_and_lessens_the_loss(shared):
     torch.manual_seed(0)
-    model = models.build("craft", scale=2, width=16, depths=(1,), heads=2)
+    model = models.build("craft", scale=2, width=8, depths=(1,), heads=2)
     x = torch.rand(4, 3, 16, 16)
-    before = verbs.calibrate(quantized(model, 3), [x[:2], x[2:]])
-    net = verbs.refine(before, model.net, x, Refinement(16)).net
+    before = recorded.calibrate(quantized(model, 3), [x[:2], x[2:]])
+    net = recorded.refine(before, model.net, x, Refinement(16)).net
     old, new = before.net.state_dict(), net.state_dict()
     moved = {name for name in old if not torch.equal(old[name], new[name])}
     assert moved
     assert all(".range." in name for name in moved)
     # long enough for what a rounding here or there does to a network of 3 bits, which is some percent
-    losses = refine(verbs.calibrate(quantized(model, 3), [x[:2], x[2:]]).net, model.net, x, Refinement(48))
+    losses = refine(recorded.calibrate(quantized(model, 3), [x[:2], x[2:]]).net, model.net, x, Refinement(48))
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
     assert all(own.requires_grad for own in net.parameters())
 
 
 def test_the_switch_of_the_gradient_on_a_bound():
     for inside, expected in ((True, [0, 1, 1, 1, 0]), (False, [0, 0, 1, 0, 0])):
-        own = Bounds()
+        own = ClippingRange()
         own.lo.data, own.hi.data, own.inside = torch.tensor(-1.0), torch.tensor(2.0), inside
         x = torch.tensor([-3.0, -1.0, 0.0, 2.0, 4.0], requires_grad=True)
         Fixed(own, 2)(x).sum().backward()

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from torch import nn
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.clipping import LEAST_STEP, Bounds
-from sharpbit.quant.core import Method, quantize
+from sharpbit.quant.clipping import LEAST_STEP, ClippingRange
+from sharpbit.quant.core import Method, insert_quantizers
 from sharpbit.quant.grid import Fixed, Grid, Range, rounded, straight
 from sharpbit.quant.plan import Plan, Rule
 
@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "craft_fake_quant.safetensors"
 
 
 def between(lo, hi, channels=None, axis=1, **options):
-    bounds = Bounds(channels, axis, **options)
+    bounds = ClippingRange(channels, axis, **options)
     bounds.lo.data, bounds.hi.data = torch.as_tensor(lo), torch.as_tensor(hi)
     return bounds
 
@@ -89,7 +89,7 @@ def test_blocks_give_what_one_operation_after_the_other_gives(bounds, layout):
 @pytest.mark.parametrize("bits", [0, 1, 17, 31, 64, 8.0, True, "8"])
 def test_widths_that_do_not_exist(bits):
     with pytest.raises(UsageError, match="2 to 16 bits"):
-        Fixed(Bounds(), bits)
+        Fixed(ClippingRange(), bits)
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])
@@ -106,7 +106,7 @@ def test_the_affine_grid_is_the_published_one(kind, bits):
         layer = nn.Linear(weight.shape[1], len(weight)) if kind == "linear" else None
         layer = layer or nn.Conv2d(x.shape[1], len(weight), 3, padding=1, groups=len(weight) if kind == "dwconv" else 1)
         layer.weight.data, layer.bias.data = weight, bias
-        net = quantize(layer, Plan((Rule("*", 32, bits),)), Method(Bounds, Bounds))
+        net = insert_quantizers(layer, Plan((Rule("*", 32, bits),)), Method(ClippingRange, ClippingRange))
         net.kernel.range.lo.data, net.kernel.range.hi.data = lo, hi
         out, bounds, grads = net(x), net.kernel.range, {".weight": net.weight}
     else:

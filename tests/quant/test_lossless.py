@@ -10,11 +10,11 @@ from sharpbit import zoo
 from sharpbit.arch.integer import chain_of, of_chain
 from sharpbit.arch.plain import Config, Plain
 from sharpbit.errors import QuantizeError, UsageError
-from sharpbit.quant.lossless import Settings, quantize_chain, run
+from sharpbit.quant.lossless import LosslessSettings, quantize_chain, run
 from sharpbit.reparam.chain import relu_chain
 from sharpbit.verbs.quantize import quantize, with_receipt
 
-QUICK = Settings(steps=30, samples=3000)
+QUICK = LosslessSettings(steps=30, samples=3000)
 
 
 def photos(count=12, side=40, seed=0):
@@ -56,9 +56,9 @@ def test_each_idea_lessens_the_error():
     errors = [
         apart(model.net, quantize_chain(layers, photos(), settings), photos(8, seed=1))
         for settings in (
-            Settings(carry=False, fit=False, compensate=False, steps=0),
-            Settings(carry=False, steps=0, samples=6000),
-            Settings(steps=40, samples=6000),
+            LosslessSettings(carry=False, fit=False, compensate=False, steps=0),
+            LosslessSettings(carry=False, steps=0, samples=6000),
+            LosslessSettings(steps=40, samples=6000),
         )
     ]
     assert errors[0] > errors[1] > errors[2], errors
@@ -179,7 +179,7 @@ def test_the_verb_and_its_receipt(monkeypatch):
     model = etds(2)
     after, receipt = with_receipt(model, images)
     assert (after.arch.name, after.scale) == ("integer", 2)
-    assert after.history[-1]["verb"] == "quantize"
+    assert after.history[-1].verb == "quantize"
     assert after.header().precision == "int8"
     assert receipt.held_out > 0
     assert receipt.psnr > 45

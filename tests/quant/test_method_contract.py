@@ -8,7 +8,7 @@ import torch
 from quant_nets import NETS, build, calibrated, images
 from sharpbit import model as models
 from sharpbit.errors import UsageError
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.core import METHODS, quantizers
 from sharpbit.quant.freeze import QDQ, Integers, freeze
 from sharpbit.quant.grid import FLOAT
@@ -85,10 +85,10 @@ def test_the_frozen_network_is_the_quantized_one(method, kind, bits, options):
 def test_files_bring_back_what_was_done(method, tmp_path):
     torch.manual_seed(0)
     model = models.build("etds", scale=2, blocks=1, width=8)
-    quantized = verbs.calibrate(verbs.quantize(model, Plan.uniform(4), method), images())
+    quantized = recorded.calibrate(recorded.insert_quantizers(model, Plan.uniform(4), method), images())
     forms = {"quantized": quantized}
     if not any(fixed.range.dynamic for _, fixed in quantizers(quantized.net)):
-        forms["frozen"] = verbs.freeze(quantized)
+        forms["frozen"] = recorded.freeze(quantized)
     x = images(1, 2)[0]
     for name, form in forms.items():
         models.save(form, tmp_path / f"{name}.safetensors")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from quant_nets import build, images
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.core import METHODS, calibrate, quantize, quantizers
+from sharpbit.quant.core import METHODS, calibrate, insert_quantizers, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.ptq.pixel_aware import PixelAware, pixel_aware
@@ -16,7 +16,7 @@ from sharpbit.quant.ptq.pixel_aware import PixelAware, pixel_aware
 
 def prepared(bits=4, method="ptq4sr"):
     teacher = build("residual")
-    net = quantize(teacher, Plan((Rule("*", bits, bits),)), METHODS[method])
+    net = insert_quantizers(teacher, Plan((Rule("*", bits, bits),)), METHODS[method])
     calibrate(net, images(2))
     return net, teacher, torch.cat(images(2))
 

@@ -8,10 +8,10 @@ import torch
 from golden_case import GoldenCase
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.core import METHODS, quantize
+from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.method import ddtb, pams
 from sharpbit.quant.qat.placement import placement
-from sharpbit.quant.qat.published_names import load_official
+from sharpbit.quant.qat.published_names import load_published
 
 CASES = {
     "edsr_pams_original": ("edsr", {"scale": 4, "blocks": 2, "width": 8}, {"legacy_conv1_float": True}),
@@ -102,16 +102,18 @@ def test_ddtb_networks(golden_path, name, bits, tag):
 def test_what_cannot_be_placed_or_read(golden_path):
     with pytest.raises(UsageError, match="no paper"):
         placement("etds", 8, 8)
+    with pytest.raises(UsageError, match="bicubic has no convolution"):
+        placement("bicubic", 8, 8, net=ARCHITECTURES["bicubic"].build(ARCHITECTURES["bicubic"].config(scale=2)))
     with pytest.raises(UsageError, match="edsr and srresnet"):
         placement("carn", 8, 8, legacy_conv1_float=True)
     case = Case(golden_path("edsr_pams_cadyq"), "pams", 4, 4)
     del case.state["body.0.quant_act3.alpha"]
     with pytest.raises(ModelError, match=r"blocks\.0\.output\.act\.range\.alpha"):
-        load_official(case.net, case.state, "edsr", case.arch.rename)
+        load_published(case.net, case.state, "edsr", case.arch.rename)
 
 
 def test_elan_has_the_quantizers_that_its_counted_bits_need():
     """204: 10 in each of 12 pairs of layers with attention of their own, 7 in each without."""
     net = ARCHITECTURES["elan"].build(ARCHITECTURES["elan"].config(scale=4))
-    net = quantize(net, placement("elan", 8, 8), METHODS["pams"])
+    net = insert_quantizers(net, placement("elan", 8, 8), METHODS["pams"])
     assert sum(isinstance(part, pams.MaxScale) for part in net.modules()) == 204

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save, save_file
 from torch import nn
 
 from quant_nets import Attention, Residual, build, calibrated, chain, images
 from sharpbit import model as models
+from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site
-from sharpbit.quant import verbs
-from sharpbit.quant.core import METHODS, Method, calibrate, quantize, quantizers
+from sharpbit.quant import recorded
+from sharpbit.quant.core import METHODS, Method, calibrate, insert_quantizers, quantizers
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.method.minmax import MinMax
@@ -23,7 +25,7 @@ MINMAX = METHODS["minmax"]
 
 def test_only_ranges_are_missing_from_a_float_state():
     net = Attention()
-    told = quantize(net, Plan.uniform(), MINMAX).load_state_dict(net.state_dict(), strict=False)
+    told = insert_quantizers(net, Plan.uniform(), MINMAX).load_state_dict(net.state_dict(), strict=False)
     assert not told.unexpected_keys
     assert told.missing_keys
     assert all(".range." in key for key in told.missing_keys)
@@ -53,7 +55,7 @@ def test_the_float_network_is_left_alone():
 
 def test_later_rules_win_and_some_take_out():
     plan = Plan((Rule("*", 4, 4), Rule("head", 8, 6), leave("blocks.1.*")))
-    net = quantize(Residual(sites=True), plan, MINMAX)
+    net = insert_quantizers(Residual(sites=True), plan, MINMAX)
     assert (net.head.act.bits, net.head.kernel.bits) == (8, 6)
     assert net.blocks[0]["conv1"].act.bits == 4
     assert type(net.blocks[1]["conv1"]) is nn.Conv2d
@@ -63,7 +65,7 @@ def test_later_rules_win_and_some_take_out():
 
 def test_a_shared_module_stays_shared():
     conv = nn.Conv2d(3, 3, 1)
-    net = quantize(nn.Sequential(conv, nn.ReLU(), conv), Plan((Rule("2", 4, 4),)), MINMAX)
+    net = insert_quantizers(nn.Sequential(conv, nn.ReLU(), conv), Plan((Rule("2", 4, 4),)), MINMAX)
     assert net[0] is net[2]
     assert net[0].act.bits == 4
 
@@ -77,14 +79,14 @@ def test_a_shared_module_stays_shared():
 )
 def test_a_rule_that_matches_nothing_names_the_nearest(rule, message):
     with pytest.raises(UsageError, match=message):
-        quantize(Residual(), Plan((rule,)), MINMAX)
+        insert_quantizers(Residual(), Plan((rule,)), MINMAX)
 
 
 def test_what_cannot_be_planned():
     with pytest.raises(UsageError, match="nothing: ReLU has no convolution"):
-        quantize(nn.ReLU(), Plan.uniform(), MINMAX)
+        insert_quantizers(nn.ReLU(), Plan.uniform(), MINMAX)
     with pytest.raises(UsageError, match="still in float"):
-        quantize(calibrated(chain()), Plan.uniform(), MINMAX)
+        insert_quantizers(calibrated(chain()), Plan.uniform(), MINMAX)
     with pytest.raises(UsageError, match=r"2 to 16 bits.*not 1"):
         Rule("*", 1)
     with pytest.raises(UsageError, match="not 3"):
@@ -94,11 +96,11 @@ def test_what_cannot_be_planned():
     with pytest.raises(UsageError, match="add 'match'"):
         Plan.read([{"act": 4}])
     with pytest.raises(UsageError, match="MinMax does not take the options tail"):
-        quantize(chain(), Plan((Rule("*", act_options={"tail": 0.1}),)), MINMAX)
+        insert_quantizers(chain(), Plan((Rule("*", act_options={"tail": 0.1}),)), MINMAX)
     with pytest.raises(UsageError, match="a site has one grid"):
-        quantize(Attention(), Plan((Rule("at_q", act_options={"per_channel": True}),)), MINMAX)
+        insert_quantizers(Attention(), Plan((Rule("at_q", act_options={"per_channel": True}),)), MINMAX)
     with pytest.raises(UsageError, match="no method called 'minmix'; near it: minmax"):
-        verbs.quantize(models.build("plain", scale=2, blocks=1, width=4), method="minmix")
+        recorded.insert_quantizers(models.build("plain", scale=2, blocks=1, width=4), method="minmix")
 
 
 def test_a_plan_survives_json():
@@ -109,7 +111,7 @@ def test_a_plan_survives_json():
 def test_calibration_sees_the_float_network():
     """Although each range, as it stands, would turn everything into NaN."""
     net, batches = build("residual"), images()
-    quantized = quantize(net, Plan.uniform(2), MINMAX)
+    quantized = insert_quantizers(net, Plan.uniform(2), MINMAX)
     seen = []
     handle = net.blocks[1]["conv2"].register_forward_pre_hook(lambda part, args: seen.append(args[0]))
     for batch in batches:
@@ -124,28 +126,28 @@ def test_calibration_sees_the_float_network():
 
 
 def test_calibration_leaves_no_hooks_and_no_mode():
-    quantized = quantize(chain(), Plan.uniform(), MINMAX).train()
+    quantized = insert_quantizers(chain(), Plan.uniform(), MINMAX).train()
     calibrate(quantized, images())
     assert quantized.training
     assert not any(fixed._forward_hooks for _, fixed in quantizers(quantized))
 
 
 def test_bad_calibration_is_told():
-    quantized = quantize(chain(), Plan.uniform(), MINMAX)
+    quantized = insert_quantizers(chain(), Plan.uniform(), MINMAX)
     with pytest.raises(UsageError, match="not one batch"):
         calibrate(quantized, [])
     with pytest.raises(ModelError, match="batch 2 holds"):
         calibrate(quantized, [*images(1), torch.full((1, 3, 8, 8), torch.nan)])
     with pytest.raises(UsageError, match="quantize it first"):
         calibrate(chain(), images())
-    damaged = quantize(chain(), Plan.uniform(), MINMAX)
+    damaged = insert_quantizers(chain(), Plan.uniform(), MINMAX)
     damaged[0].weight.data[0] = torch.inf
     with pytest.raises(ModelError, match="weights are damaged"):
         calibrate(damaged, images())
 
 
 def test_what_was_never_calibrated_shows():
-    quantized = quantize(chain(), Plan.uniform(), MINMAX)
+    quantized = insert_quantizers(chain(), Plan.uniform(), MINMAX)
     assert quantized(images(1)[0]).isnan().all()
     with pytest.raises(ModelError, match=r"range 0\.act was never calibrated"):
         freeze(quantized)
@@ -200,7 +202,7 @@ def test_minmax_is_the_published_baseline(shared):
 
 
 def test_a_method_of_ones_own_is_a_pair_of_ranges():
-    net = quantize(chain(), Plan.uniform(), Method(act=Percentile, weight=MinMax))
+    net = insert_quantizers(chain(), Plan.uniform(), Method(act=Percentile, weight=MinMax))
     assert isinstance(net[0].act.range, Percentile)
     assert isinstance(net[0].kernel.range, MinMax)
 
@@ -213,11 +215,15 @@ def test_a_method_of_ones_own_is_a_pair_of_ranges():
         ({"verb": "quantize", "method": "minmax", "plan": [{"match": "nothing"}]}, "rule 'nothing' matched no"),
         ({"verb": "quantize", "method": "os", "plan": [{"match": "*"}]}, "no method called 'os'"),
         ({"verb": "freeze"}, "no quantizers to freeze"),
+        ({"verb": "prune", "share": 0.5}, "the verb 'prune', which this sharpbit does not know; update sharpbit"),
+        ({"method": "minmax"}, "not an object with a verb"),
     ],
 )
 def test_a_history_that_cannot_be_replayed_is_one_sentence(entry, message, tmp_path):
     model = models.build("plain", scale=2, blocks=1, width=4)
-    models.save(replace(model, history=(entry,)), tmp_path / "a.safetensors")
+    header = replace(model.header(), history=(entry,))
+    header = modelfile.stamp(header, save(model.net.state_dict()), tmp_path / "a.safetensors")
+    save_file(model.net.state_dict(), tmp_path / "a.safetensors", {modelfile.KEY: header.to_json()})
     with pytest.raises(ModelError, match=message) as caught:
         models.load(tmp_path / "a.safetensors")
     assert "\n" not in str(caught.value)

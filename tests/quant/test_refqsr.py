@@ -1,30 +1,31 @@
 """Two passes over shared weights, with every base method, in every network of the paper."""
 
-import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from sharpbit import model as models
 from sharpbit.errors import UsageError
-from sharpbit.quant import verbs
-from sharpbit.quant.adaptive import Mixed, Switch, inherit
+from sharpbit.quant import recorded
+from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d
+from sharpbit.quant.method.pams import MaxScale
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import (
-    QUERY,
-    REFERENCE,
     QueryPass,
     ReferencePass,
     Refined,
+    Switch,
     TwoPass,
     begin,
     by_role,
-    passing,
     published,
-    roles_of,
+    query,
+    reference,
 )
 
 SMALL = {
@@ -55,7 +56,7 @@ def based(arch: str, method: str = "pams") -> models.Model:
     plan = placement(
         arch, high, high if isinstance(high, int) else 8, width=model.config.width, options=of(arch, options)
     )
-    return verbs.calibrate(verbs.quantize(model, plan, method), [images()])
+    return recorded.calibrate(recorded.insert_quantizers(model, plan, method), [images()])
 
 
 def of(arch: str, options):
@@ -68,7 +69,7 @@ def two_pass(arch: str, method: str = "pams", **how) -> models.Model:
     base = based(arch, method)
     high, low, options = BASES[method]
     plan = published(arch, base.config, method, high, low, options=of(arch, options), **how)
-    model = verbs.refqsr(models.build(arch, **SMALL[arch]), plan)
+    model = recorded.refqsr(models.build(arch, **SMALL[arch]), plan)
     begin(model.net, base.net.state_dict(), [images(4)])
     return model
 
@@ -88,21 +89,22 @@ def test_the_second_pass_has_few_bits_and_uses_the_reference(arch, method):
     model = two_pass(arch, method)
     x = images(4)
     with torch.no_grad():
-        (_, other), (_, query) = list_of_passes(model.net, x)
-        assert torch.isfinite(query).all()
+        (_, other), (_, refined) = list_of_passes(model.net, x)
+        assert torch.isfinite(refined).all()
         first, second = ReferencePass(model.net), QueryPass(model.net)
         image, *features = first(x[:2])
         again = second(x[2:], *features)
         assert torch.equal(image, other)
-        assert torch.equal(again, query)
+        assert torch.equal(again, refined)
         changed = second(x[2:], *(feature.flip(0) for feature in features))
-        assert not torch.equal(changed, query)
-        assert roles_of(model.net).features == {}
-        assert not torch.equal(model.net(x[2:]), query)
+        assert not torch.equal(changed, refined)
+        with pytest.raises(UsageError, match="after its reference"):  # nothing is left of a pass
+            query(model.net, x[2:], ())
+        assert not torch.equal(model.net(x[2:]), refined)
 
 
 def list_of_passes(net, x):
-    return [(role, net(part)) for role, (part,) in enumerate(by_role(net, x))]
+    return [(role, run(part)) for role, (run, (part,)) in enumerate(by_role(net, x))]
 
 
 def test_what_has_which_bits_in_srresnet():
@@ -166,6 +168,14 @@ def test_bounds_belong_to_layer_and_role():
     assert len(bounds) == len(set(map(id, bounds)))
 
 
+def test_a_switch_does_what_the_pass_says():
+    switch = Switch([Fixed(MaxScale(), bits) for bits in (2, 8)])
+    x = torch.linspace(0, 1, 50)[None]
+    for option in switch.options:
+        option.range.observe(x)
+    assert [len(image.unique()) for image in (reference(switch, x)[0], query(switch, x, ()), switch(x))] == [2, 50, 2]
+
+
 def test_the_weights_are_shared():
     model = two_pass("srresnet")
     net = model.net
@@ -182,7 +192,7 @@ def test_the_weights_are_shared():
 @pytest.mark.parametrize("method", BASES)
 def test_gradients_reach_both_roles(arch, method):
     net = two_pass(arch, method).net.train()
-    loss = sum(net(part).square().mean() for (part,) in by_role(net, images(4)))
+    loss = sum(run(part).square().mean() for run, (part,) in by_role(net, images(4)))
     loss.backward()
     wanted = {
         "refer.residual.conv1",
@@ -222,11 +232,19 @@ def test_concat_begins_as_the_difference():
 
 def test_one_that_is_its_own_reference_needs_no_first_pass():
     net = two_pass("srresnet", form="self").net
-    with torch.no_grad(), passing(net, QUERY):
-        assert torch.isfinite(net(images())).all()
+    with torch.no_grad():
+        assert torch.isfinite(query(net, images(), ())).all()
     net = two_pass("srresnet").net
-    with torch.no_grad(), passing(net, QUERY), pytest.raises(UsageError, match="after its reference"):
-        net(images())
+    with torch.no_grad(), pytest.raises(UsageError, match="after its reference"):
+        query(net, images(), ())
+
+
+def test_features_are_those_of_as_many_references():
+    net = two_pass("srresnet").net
+    with torch.no_grad():
+        _, features = reference(net, images(3))
+        with pytest.raises(UsageError, match="each of the 2 queries takes the features of one reference, and 3"):
+            query(net, images(2), features)
 
 
 def test_a_correction_begins_as_its_block():
@@ -254,27 +272,55 @@ def test_selectors_of_the_corrections_are_numbered_and_see_the_query():
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
     assert [part.place for part in mixed] == list(range(len(mixed))) == list(range(10))
     assert all(part.__dict__["context"] is net.context for part in mixed)
-    with torch.no_grad(), passing(net, REFERENCE):
-        net(images())
+    with torch.no_grad():
+        _, features = reference(net, images())
     assert sorted(net.context.spent) == list(range(8))
-    with torch.no_grad(), passing(net, QUERY):
-        net(images())
+    with torch.no_grad():
+        query(net, images(), features)
     assert sorted(net.context.spent) == [0, 1, 8, 9]  # block 0 and the correction
 
 
-def test_copies_are_of_their_own():
-    net = two_pass("srresnet", "cadyq").net
-    other = copy.deepcopy(net)
-    roles = roles_of(other)
-    assert all(part.__dict__["roles"] is roles for part in other.modules() if isinstance(part, Switch | Refined))
+@pytest.mark.parametrize("method", BASES)
+def test_threads_share_a_network_and_mix_nothing(method):
+    """Each thread runs references and queries of its own, of other sizes, while the others do."""
+    net = two_pass("srresnet", method).net.eval()
+    shown = [images(2 + k % 2, 12 + 3 * k, seed=k) for k in range(6)]
+    meet = threading.Barrier(3)
+
+    def both(x):
+        with torch.inference_mode():
+            image, features = reference(net, x)
+            refined = query(net, x.flip(0), features)
+        chosen = [one.bits for same in net.context.spent.values() for one in same] if method == "cadyq" else []
+        return [image, refined, *chosen]
+
+    def in_step(x):
+        torch.set_num_threads(1)
+        meet.wait(60)
+        return both(x)
+
+    alone = [both(x) for x in shown]
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            for one, other in zip(alone, pool.map(in_step, shown), strict=True):
+                assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_pass_that_fails_leaves_nothing_behind():
+    net = two_pass("srresnet").net
+    with torch.no_grad():
+        expected = net(images())
+        with pytest.raises(UsageError):
+            query(net, images(), ())
+        assert torch.equal(net(images()), expected)
 
 
 def test_it_can_begin_in_float():
     model = models.build("srresnet", **SMALL["srresnet"])
-    new = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
+    new = recorded.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
     assert begin(new.net, model.net.state_dict(), [images(4)]) == 1
     assert all(torch.isfinite(own).all() for own in new.net.parameters())
-    again = verbs.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
+    again = recorded.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
     with pytest.raises(UsageError, match="not one batch"):
         begin(again.net, model.net.state_dict(), [])
 
@@ -282,8 +328,8 @@ def test_it_can_begin_in_float():
 @pytest.mark.parametrize(
     ("arch", "config", "how", "message"),
     [
-        ("edsr", {"scale": 2}, {}, "RefQSR is for srresnet, carn, elan"),
-        ("carn", {"scale": 2, "groups": 4}, {}, "without groups"),
+        ("espcn", {"scale": 2}, {}, "two convolutions, which espcn does not have"),
+        ("carn", {"scale": 2, "groups": 4}, {}, "body.blocks.0.blocks.0 of this carn runs several times"),
         ("srresnet", {"scale": 2, "blocks": 4}, {"refers": 3}, "3 cannot give way"),
         ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, not 'sum'"),
     ],
@@ -297,13 +343,13 @@ def test_names_that_the_network_does_not_have():
     model = models.build("srresnet", **SMALL["srresnet"])
     plan = published("srresnet", model.config, "pams", 8, 4).entry()
     with pytest.raises(UsageError, match=r"no block 'blocks\.9'"):
-        verbs.refqsr(model, TwoPass.read({**plan, "replaced": ["blocks.9"]}))
+        recorded.refqsr(model, TwoPass.read({**plan, "replaced": ["blocks.9"]}))
 
 
 def test_the_base_weights_all_arrive():
     base = based("srresnet", "ddtb")
     model = two_pass("srresnet", "ddtb")
-    fresh = verbs.refqsr(models.build("srresnet", **SMALL["srresnet"]), TwoPass.read(model.history[-1]))
+    fresh = recorded.refqsr(models.build("srresnet", **SMALL["srresnet"]), model.history[-1].how)
     from sharpbit.quant.refqsr.network import _sources
 
     left = inherit(fresh.net, base.net.state_dict(), _sources)

@@ -1,4 +1,4 @@
-"""What is ours: balanced channels, weights rounded together, blame; on networks of every kind, files and engines."""
+"""What is ours: equalization, error compensation, sensitivity; on networks of every kind, in files and engines."""
 
 import numpy as np
 import onnxruntime as ort
@@ -9,26 +9,26 @@ from torch import nn
 from sharpbit import model as models
 from sharpbit.errors import UsageError
 from sharpbit.export.onnx import export
-from sharpbit.quant import verbs
-from sharpbit.quant.core import METHODS, calibrate, quantize
-from sharpbit.quant.layers import Balanced
+from sharpbit.quant import recorded
+from sharpbit.quant.core import METHODS, calibrate, insert_quantizers
+from sharpbit.quant.layers import Equalized
 from sharpbit.quant.method.search import METHOD
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.ptq.boundary_refinement import Refinement
-from sharpbit.quant.ptq.equalize import balance
-from sharpbit.quant.ptq.input_range import widen
-from sharpbit.quant.ptq.last_layer import Finish
-from sharpbit.quant.ptq.sensitivity import blame
-from sharpbit.verbs.quantize import together
+from sharpbit.quant.ptq.equalize import equalize
+from sharpbit.quant.ptq.input_range import search_input_range
+from sharpbit.quant.ptq.last_layer import LastLayerSettings
+from sharpbit.quant.ptq.sensitivity import sensitivity
+from sharpbit.verbs.quantize import joint_refinement
 
 SMALL = {
-    "craft": {"width": 16, "depths": (1,), "heads": 2},
+    "craft": {"width": 8, "depths": (1,), "heads": 2},
     "hitsr": {"width": 24, "groups": 1, "windows": (4, 8), "heads": 2},
     "imdn": {"blocks": 1, "width": 8},
 }
 
 
-def images(count=4, side=24):
+def images(count=4, side=16):
     torch.manual_seed(1)
     return nn.functional.interpolate(torch.rand(count, 3, side // 4, side // 4), size=side, mode="bicubic").clamp(0, 1)
 
@@ -43,8 +43,8 @@ def plan(model, bits, method="search", **more):
 
 
 def tuned(model, bits, x, **more):
-    after = verbs.balance(verbs.quantize(model, plan(model, bits, **more), "search"), x)
-    return verbs.compensate(verbs.calibrate(after, x.split(2)), x)
+    after = recorded.equalize(recorded.insert_quantizers(model, plan(model, bits, **more), "search"), x)
+    return recorded.compensate_rounding(recorded.calibrate(after, x.split(2)), x)
 
 
 def error(net, model, x):
@@ -63,36 +63,36 @@ def uneven():
     return net, x
 
 
-def test_balance_changes_nothing_in_float(uneven):
+def test_equalizing_changes_nothing_in_float(uneven):
     net, x = uneven
-    quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
-    assert balance(quantized, x) == ["0"]
-    assert isinstance(quantized[0].act, Balanced)
+    quantized = insert_quantizers(net, Plan((Rule("*", 4, 4),)), METHOD)
+    assert equalize(quantized, x) == ["0"]
+    assert isinstance(quantized[0].act, Equalized)
     quantized[0].act.inner.bits = quantized[0].kernel.bits = 32
     torch.testing.assert_close(quantized(x), net(x))
 
 
-def test_balance_helps_where_channels_differ(uneven):
+def test_equalizing_helps_where_channels_differ(uneven):
     net, x = uneven
     errors = []
     for balanced in (False, True):
-        quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
+        quantized = insert_quantizers(net, Plan((Rule("*", 4, 4),)), METHOD)
         if balanced:
-            balance(quantized, x)
+            equalize(quantized, x)
         calibrate(quantized, [x])
         errors.append(float((quantized(x) - net(x)).detach().square().mean()))
     assert errors[1] < errors[0] / 5
 
 
 @pytest.mark.parametrize("quiet", [0.0, 0.03])
-def test_balance_heeds_channels_that_speak_in_few_images(quiet, uneven):
+def test_equalizing_heeds_channels_that_are_large_in_few_images(quiet, uneven):
     """A channel that is silent where scales are tried, and loud in others, must not take the grid from the rest."""
     net, _ = uneven
     x = torch.rand(16, 8, 16, 16)
     x[::4, 1] *= quiet  # in the four that scales are tried on
     x[:, 0] *= 10
-    quantized = quantize(net, Plan((Rule("*", 8, 8),)), METHOD)
-    balance(quantized, x)
+    quantized = insert_quantizers(net, Plan((Rule("*", 8, 8),)), METHOD)
+    equalize(quantized, x)
     calibrate(quantized, [x])
     scale = quantized[0].act.scale
     assert scale[1] == pytest.approx(float(scale[2]), rel=0.05)
@@ -104,16 +104,16 @@ def test_balance_heeds_channels_that_speak_in_few_images(quiet, uneven):
 def test_a_channel_that_is_always_silent_is_not_blown_up(uneven):
     net, x = uneven
     x[:, 3] = 0
-    quantized = quantize(net, Plan((Rule("*", 4, 4),)), METHOD)
-    assert balance(quantized, x) == ["0"]
+    quantized = insert_quantizers(net, Plan((Rule("*", 4, 4),)), METHOD)
+    assert equalize(quantized, x) == ["0"]
     scale = quantized[0].act.scale
     assert float(scale.max() / scale.min()) <= 64 * 1.001
 
 
-def test_balance_leaves_alone_what_is_even():
+def test_equalizing_leaves_alone_what_is_even():
     torch.manual_seed(0)
-    quantized = quantize(nn.Sequential(nn.Conv2d(8, 8, 1)), Plan((Rule("*", 8, 8),)), METHOD)
-    assert balance(quantized, torch.rand(2, 8, 16, 16)) == []
+    quantized = insert_quantizers(nn.Sequential(nn.Conv2d(8, 8, 1)), Plan((Rule("*", 8, 8),)), METHOD)
+    assert equalize(quantized, torch.rand(2, 8, 16, 16)) == []
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -122,7 +122,7 @@ def test_each_idea_lessens_the_error(name):
     model, x = fresh(name), images()
     found = {}
     for method in ("minmax", "search"):
-        after = verbs.calibrate(verbs.quantize(model, plan(model, 4, method), method), x.split(2))
+        after = recorded.calibrate(recorded.insert_quantizers(model, plan(model, 4, method), method), x.split(2))
         found[method] = error(after.net, model, x)
     found["tuned"] = error(tuned(model, 4, x).net, model, x)
     assert found["search"] < found["minmax"]
@@ -131,8 +131,8 @@ def test_each_idea_lessens_the_error(name):
 
 def test_weights_learn_too():
     model, x = fresh("imdn"), images()
-    before = verbs.calibrate(verbs.quantize(model, plan(model, 3, "minmax"), "minmax"), x.split(2))
-    after = verbs.refine(before, model.net, x, Refinement(30, 4, weights=1e-3, fall=True))
+    before = recorded.calibrate(recorded.insert_quantizers(model, plan(model, 3, "minmax"), "minmax"), x.split(2))
+    after = recorded.refine(before, model.net, x, Refinement(30, 4, weights=1e-3, fall=True))
     old, new = before.net.state_dict(), after.net.state_dict()
     assert not torch.equal(old["model.0.weight"], new["model.0.weight"])
     assert not torch.equal(old["model.0.kernel.range.hi"], new["model.0.kernel.range.hi"])
@@ -146,11 +146,11 @@ def test_bounds_are_widened_where_the_result_gains():
     net[0].weight.data.fill_(0.1)
     x = 0.5 * torch.randn(1, 32, 64, 64)
     x[..., :1, :] += 2.5
-    quantized = quantize(net, Plan((Rule("*", 3, 32),)), METHOD)
+    quantized = insert_quantizers(net, Plan((Rule("*", 3, 32),)), METHOD)
     calibrate(quantized, [x])
     part, before = quantized[0], quantized[0].act.range.hi.item()
     errors = [float((part(x) - net(x)).detach().square().mean())]
-    widen(part, x)
+    search_input_range(part, x)
     errors.append(float((part(x) - net(x)).detach().square().mean()))
     assert part.act.range.hi.item() > before
     assert errors[1] < errors[0] / 2
@@ -161,13 +161,13 @@ def test_what_is_not_widened():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 1, 1))
     x = torch.rand(1, 1, 64, 64)
-    quantized = quantize(net, Plan((Rule("*", 8, 32),)), METHOD)
+    quantized = insert_quantizers(net, Plan((Rule("*", 8, 32),)), METHOD)
     calibrate(quantized, [x])
     before = quantized[0].act.range.hi.item()
-    widen(quantized[0], x)
+    search_input_range(quantized[0], x)
     assert quantized[0].act.range.hi.item() == pytest.approx(before, abs=0.01)
-    bare = quantize(net, Plan((Rule("*", 32, 8),)), METHOD)
-    widen(bare[0], x)
+    bare = insert_quantizers(net, Plan((Rule("*", 32, 8),)), METHOD)
+    search_input_range(bare[0], x)
 
 
 def test_compensated_weights_lie_on_their_grids():
@@ -183,8 +183,8 @@ def test_the_last_layer_learns_alone(name, tmp_path):
     """The error falls, nothing else of the network changes, and a file brings back its scales."""
     model, x = fresh(name), images()
     before = tuned(model, 4, x)
-    after = verbs.finish(before, model.net, x, Finish(300, 2, 5e-3))
-    assert after.history[-1]["losses"][1] < after.history[-1]["losses"][0]
+    after = recorded.reconstruct_last_layer(before, model.net, x, LastLayerSettings(120, 2, 5e-3))
+    assert after.history[-1].losses[1] < after.history[-1].losses[0]
     assert error(after.net, model, x) < 0.8 * error(before.net, model, x)
     last = {"craft": "upsample.0", "hitsr": "upsample.0", "imdn": "model.2"}[name]
     old, new = before.net.state_dict(), after.net.state_dict()
@@ -198,26 +198,26 @@ def test_the_last_layer_learns_alone(name, tmp_path):
 
 
 def test_the_finer_the_grids_the_less_weights_learn():
-    found = [together(7, bits) for bits in range(2, 9)]
+    found = [joint_refinement(7, bits) for bits in range(2, 9)]
     weights = [how.weights for how in found]
     assert weights == sorted(weights, reverse=True)
     assert weights[0] > weights[-1] == 0
     assert all(how.steps == 7 and how.fall and how.rate > 0 for how in found)
 
 
-def test_what_cannot_finish():
+def test_what_cannot_be_reconstructed():
     model, x = fresh("imdn"), images()
     with pytest.raises(UsageError, match="no layer"):
-        verbs.finish(model, model.net, x)
+        recorded.reconstruct_last_layer(model, model.net, x)
     with pytest.raises(UsageError, match="not one image"):
-        verbs.finish(tuned(model, 4, x), model.net, x[:0])
+        recorded.reconstruct_last_layer(tuned(model, 4, x), model.net, x[:0])
 
 
-def test_blame_finds_the_layer_that_is_rounded_worst():
+def test_sensitivity_finds_the_layer_that_is_rounded_worst():
     model, x = fresh("imdn"), images()
     rules = (Rule("*", 8, 8), Rule("model.2", 2, 2))
-    after = verbs.calibrate(verbs.quantize(model, Plan(rules), "minmax"), [x])
-    found = blame(after.net, model.net, x[:1])
+    after = recorded.calibrate(recorded.insert_quantizers(model, Plan(rules), "minmax"), [x])
+    found = sensitivity(after.net, model.net, x[:1])
     assert found[0][0] == "model.2"
     assert found[0][1] > 0.5
     assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
@@ -226,8 +226,8 @@ def test_blame_finds_the_layer_that_is_rounded_worst():
 def test_files_bring_back_a_tuned_network(tmp_path):
     model, x = fresh("imdn"), images()
     after = tuned(model, 4, x)
-    assert after.history[1]["layers"]
-    for name, form in {"a": after, "b": verbs.freeze(after)}.items():
+    assert after.history[1].layers
+    for name, form in {"a": after, "b": recorded.freeze(after)}.items():
         models.save(form, tmp_path / f"{name}.safetensors")
         again = models.load(tmp_path / f"{name}.safetensors")
         assert again.history == form.history
@@ -243,7 +243,7 @@ def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
     on the kernels, and PyTorch with others is then as far from itself.
     """
     model, x = fresh(name), images()
-    frozen = verbs.freeze(tuned(model, bits, x, symmetric=bits == 8))
+    frozen = recorded.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
     session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     own = np.concatenate([session.run(None, {"picture": one[None].numpy()})[0] for one in x])

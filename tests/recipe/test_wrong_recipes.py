@@ -54,8 +54,8 @@ def told(folder, text, code=2):
         (START + "sead = 3\n" + TRAIN, "has a key 'sead' that is not known; nearest: 'seed'"),
         (START + FAKE + "activ = 8\n", "has a key 'activ' that is not known; nearest: 'act"),
         (START + TRAIN.replace('"train"', '"trane"'), "has the verb 'trane'; known are train"),
-        (START + TRAIN + 'rate = "high"\n', "rate = 'high', which should be of the type float"),
-        (START + FAKE + "act = 33\n", "2 to 16 bits"),
+        (START + TRAIN + 'rate = "high"\n', "rate = 'high', which should be a number above 0 and at most 10"),
+        (START + FAKE + "act = 33\n", "act = 33, which should be a whole number of at least 2 and at most 16, or 32"),
         (START + FAKE.replace("pams", "pamms"), "pams"),
         (START.replace("scale = 2", "scale = 5") + TRAIN, "upscales 2, 3, 4 or 8 times, not 5"),
         (START.replace("srresnet", "srresnett") + TRAIN, "srresnet"),
@@ -64,6 +64,39 @@ def told(folder, text, code=2):
         (AFTER.replace("before", "x4") + FAKE + TRAIN, "begins with x4, which is x4"),
         (START + TRAIN + 'teacher = "x4"\ndistill = 1.0\n', "the teacher upscales 4 times"),
         (START.replace("scale = 2", "scale = 3") + TRAIN, "holds X2, not X3"),
+        (START + TRAIN + "rate = nan\n", "rate = nan, which should be a number above 0 and at most 10"),
+        (
+            START + TRAIN.replace("batch = 1", "batch = 0"),
+            "(train) has batch = 0, which should be a whole number of at le",
+        ),
+        (
+            START.replace("scale = 2", "scale = 0") + TRAIN,
+            "[start] config has scale = 0, which should be a whole number",
+        ),
+        ('step = "x"\n' + START, "[[step]] is 'x', which should be a list of tables"),
+        ("start = 3\n" + TRAIN, "[start] is 3, which should be a table"),
+        (
+            START + "seed = 12345678901234567890\n" + TRAIN,
+            "seed = 12345678901234567890, which should be a whole number",
+        ),
+        (START + TRAIN + 'betas = ["a", 0.9]\n', "betas = ['a', 0.9], which should be a list of 2, each a number"),
+        (START + TRAIN + "halve = [0.5]\n", "halve = [0.5], which should be a list, each a whole number"),
+        (START + FAKE + "act = [4, true]\n", "act = [4, True], which should be a whole number"),
+        (
+            START + TRAIN + '[[step]]\nverb = "export"\nname = "../../x"\n',
+            "name = '../../x', which should be a name of letters",
+        ),
+        (START + TRAIN + '[[step]]\nverb = "export"\nformat = "onxn"\n', "one of native, onnx; nearest: 'onnx'"),
+        (
+            START + TRAIN + '[[step]]\nverb = "reparameterize"\nform = "flat"\n',
+            "form = 'flat', which should be one of plain, et",
+        ),
+        (START + TRAIN + 'teacher = "../x"\n', "teacher = '../x', which should be a name"),
+        (AFTER.replace("before", "/tmp/x") + TRAIN, "after = '/tmp/x', which should be a name"),
+        (START.replace("width = 8", "width = 0") + TRAIN, "srresnet cannot be built with config"),
+        (START + FAKE + 'options = { decay = "x" }\n', "options of pams has decay = 'x', which should be a number"),
+        (START + FAKE + "options = { decai = 0.5 }\n", "a key 'decai' that is not known; nearest: 'decay'"),
+        ("name = 3\n" + START + TRAIN, "a key 'name' that is not known"),
         (START + '[[step]]\nverb = "quantize"\nmethod = "minmax"\nkeep = ["tial"]\n', "'tial' matched no"),
     ],
 )
@@ -76,4 +109,30 @@ def test_pairs_that_do_not_belong_together(folder):
     Image.fromarray(np.zeros((72, 71, 3), np.uint8)).save(small)
     assert "b.png has 71x72 pixels, which times 2 is not the size of" in told(folder, START + TRAIN)
     small.unlink()
-    assert "b.png has no small partner" in told(folder, START + TRAIN)
+    assert "b.png has no LR image" in told(folder, START + TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "nowhere"], "there is no folder nowhere; give one of training images with --data"),
+        (["--data", "file"], "there is no folder file"),
+        (["--data", "data", "--out", "file"], "file is a file; give a folder for the results with --out"),
+        (["--data", "data", "--device", "foo"], "--device foo is not known; give cpu, cuda or cuda:N"),
+    ],
+)
+def test_wrong_arguments_of_train(folder, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    (folder / "file").write_text("x")
+    (folder / "right.toml").write_text(HEAD + START + TRAIN)
+    done = CliRunner().invoke(app, ["train", "right.toml", *arguments])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1), (done.output, done.exception)
+    assert words in done.output
+
+
+def test_a_full_disk_is_a_sentence(folder, monkeypatch):
+    def full(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sharpbit.recipe.runner.models.save", full)
+    assert "wrong cannot be written: No space left on device" in told(folder, START + TRAIN)

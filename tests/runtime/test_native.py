@@ -13,16 +13,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import integer_files
+from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile.integer_chain import IntegerChain, Layer
+from sharpbit.modelfile import Header
+from sharpbit.modelfile.integer_chain import IntegerChain, Layer, Slopes
 from sharpbit.runtime import native
 from sharpbit.runtime.native import NativeRuntime
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=native.why_not())
 
 
-def random_chain(widths, scale, seed=0, *, extreme=False):
-    """Layers of these widths and the last one; extreme: sums and products that saturate by far."""
+ALL_SETS = ("amx-int8", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "c")
+
+
+def random_chain(widths, scale, seed=0, *, extreme=False, near=False, sloped=False, adds_image=False):
+    """Layers of these widths and the last one.
+
+    extreme: sums and products that saturate by far. near: the highest products lie on both sides of what 32 bits hold.
+    """
+    sloped |= adds_image
     rng = np.random.default_rng(seed)
     layers, channels = [], 3
     for outputs in [*widths, 3 * scale**2]:
@@ -33,9 +43,18 @@ def random_chain(widths, scale, seed=0, *, extreme=False):
         if extreme:
             multiplier = 2.0 ** rng.integers(-30, 21, outputs)
             multiplier[0] = 0
-        layers.append(Layer(weight, bias, multiplier.astype(np.float32)))
+        if near:
+            most = 255 * np.abs(weight.astype(np.int64)).sum((1, 2, 3)) + np.abs(bias)
+            multiplier = 2.0 ** rng.integers(28, 32) / most
+        slopes = None
+        if sloped:
+            zero = rng.integers(0, 256, outputs, np.uint8)
+            if adds_image and len(layers) == len(widths):
+                zero[:] = 0
+            slopes = Slopes((multiplier * rng.uniform(-1, 1, outputs)).astype(np.float32), zero)
+        layers.append(Layer(weight, bias, multiplier.astype(np.float32), slopes))
         channels = outputs
-    return IntegerChain(tuple(layers), scale)
+    return IntegerChain(tuple(layers), scale, adds_image)
 
 
 def random_image(height, width, seed=0):
@@ -61,27 +80,39 @@ def test_a_compiler_brings_the_engine():
     assert SETS[-1] == "c"
     if sys.platform == "linux" and os.uname().machine == "x86_64":
         flags = Path("/proc/cpuinfo").read_text()
-        known = {"avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
+        known = {"amx_int8": "amx-int8", "avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
         assert set(SETS) - {"c"} <= {name for flag, name in known.items() if flag in flags}
         assert ("avx2" in flags) == ("avx2" in SETS)
 
 
-@pytest.mark.parametrize("extreme", [False, True], ids=["plain", "extreme"])
+@pytest.fixture(params=ALL_SETS)
+def instruction_set(request):
+    """Each instruction set that there is; those that this processor or build lacks are skipped."""
+    if request.param not in SETS:
+        pytest.skip(f"this processor or build has no {request.param}")
+    return request.param
+
+
+@pytest.mark.parametrize("kind", ["plain", "extreme", "near", "sloped", "adds the image", "extreme slopes"])
 @pytest.mark.parametrize("name", CHAINS)
-@pytest.mark.parametrize("instruction_set", SETS)
-def test_exact(instruction_set, name, extreme):
-    chain = random_chain(*CHAINS[name], extreme=extreme)
+def test_exact(instruction_set, name, kind):
+    chain = random_chain(
+        *CHAINS[name],
+        extreme=kind.startswith("extreme"),
+        near=kind == "near",
+        sloped="slope" in kind,
+        adds_image=kind == "adds the image",
+    )
     runtimes = [NativeRuntime(chain, threads=n, instruction_set=instruction_set) for n in (1, 2, 3)]
     for number, (height, width) in enumerate(SIZES):
         image = random_image(height, width, number)
         wanted = chain.run(image)
         for runtime in runtimes:
             assert np.array_equal(runtime.run(image), wanted), (height, width, runtime.threads)
-    if not extreme:
+    if "extreme" not in kind and kind != "near":
         assert len(np.unique(wanted)) > 20  # the case tells something
 
 
-@pytest.mark.parametrize("instruction_set", SETS)
 def test_halves_go_to_even(instruction_set):
     weight = np.zeros((3, 3, 3, 3), np.int8)
     weight[[0, 1, 2], [0, 1, 2], 1, 1] = 1
@@ -93,8 +124,10 @@ def test_halves_go_to_even(instruction_set):
 
 
 @pytest.mark.parametrize("width", [1000, 4099])
-def test_strips_leave_no_trace(width):
-    chain = random_chain([64] * 7, 2)  # its rows are too long for the cache: it is cut into strips
+@pytest.mark.parametrize("adds_image", [False, True])
+def test_strips_leave_no_trace(width, adds_image):
+    # Its rows are too long for the cache: it is cut into strips.
+    chain = random_chain([64] * 7, 2, adds_image=adds_image)
     image = random_image(9, width)
     wanted = chain.run(image)
     for threads in (1, 2, 5):
@@ -185,9 +218,29 @@ def damaged():
     }
 
 
-@pytest.mark.parametrize("name", damaged())
+def damaged_slopes():
+    good = random_chain([16], 2, sloped=True).payload()
+    first = 8 + 8 + 16 * 3 * 9 + 2 * 16 * 4  # the slopes of the first layer
+
+    def patched(at, data):
+        return good[:at] + data + good[at + len(data) :]
+
+    return {
+        "cut slopes": good[:-1],
+        "slopes too long": good + b"\0",
+        "an endless slope": patched(first, b"\0\0\x80\xff"),
+        "a slope beyond": patched(first, b"\x01\0\x80\xc9"),
+        "without slopes": patched(1, b"\0"),
+        "slopes that are none": b"\x02\x01" + random_chain([16], 2).payload()[2:],
+        "an image without slopes": b"\x02\x02" + random_chain([16], 2).payload()[2:],
+        "an image and zero points": patched(1, b"\x03"),
+        "a flag of another time": patched(1, b"\x05"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged() | damaged_slopes())
 def test_it_refuses_what_the_reference_refuses(name):
-    payload = damaged()[name]
+    payload = (damaged() | damaged_slopes())[name]
     with pytest.raises(ModelError):
         IntegerChain.from_payload(payload, "x")
     with pytest.raises(ModelError, match="integer chain"):
@@ -313,9 +366,40 @@ def test_it_needs_little_memory():
     assert int(out) < 10_000  # kilobytes
 
 
-@pytest.mark.parametrize("instruction_set", SETS)
 def test_peak(instruction_set):
     assert 0.5 < native.peak(1, 0.05, instruction_set) < 5000
+
+
+@pytest.mark.skipif("amx-int8" not in SETS, reason="this processor, build or system has no AMX")
+def test_a_system_that_refuses_tiles():
+    """Linux does where a thread has a stack for signals that is too small for them; then AVX-512 runs."""
+    code = """
+    import ctypes
+    class Stack(ctypes.Structure):
+        _fields_ = [("memory", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+    memory = ctypes.create_string_buffer(8192)
+    stack = Stack(ctypes.addressof(memory), 0, 8192)
+    assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+    from sharpbit.runtime import native
+    print(" ".join(native.instruction_sets()))
+    """
+    assert run_script(code)[1].split() == [name for name in SETS if name != "amx-int8"]
+
+
+def test_the_environment_names_an_instruction_set(tmp_path, monkeypatch):
+    path = integer_files.write(integer_files.chain(), tmp_path / "a.onnx")
+    assert native.open_native(path).instruction_set == native.printed(None)
+    monkeypatch.setenv("SHARPBIT_INSTRUCTION_SET", "c")
+    assert native.open_native(path).instruction_set == "plain C++"
+    monkeypatch.setenv("SHARPBIT_INSTRUCTION_SET", "mmx")
+    with pytest.raises(UsageError, match="no instruction set 'mmx'"):
+        native.open_native(path)
+
+
+def test_names_of_instruction_sets():
+    assert [native.named(native.printed(name)) for name in SETS] == list(SETS)
+    assert native.named("avx512") is None
+    assert native.printed(None) == native.printed(SETS[0])
 
 
 def test_peak_of_the_fastest_is_the_highest():
@@ -362,4 +446,44 @@ def test_a_file_that_is_no_library(tmp_path):
 def test_a_library_of_another_version(tmp_path):
     (tmp_path / "old.cpp").write_text('extern "C" int sb_abi() { return 99; }')
     subprocess.run(["g++", "-shared", "-fPIC", "old.cpp", "-o", "old.so"], cwd=tmp_path, check=True)
-    assert "of another version of sharpbit (99, not 1)" in run_script(WHY, SHARPBIT_NATIVE=str(tmp_path / "old.so"))[1]
+    assert "of another version of sharpbit (99, not 2)" in run_script(WHY, SHARPBIT_NATIVE=str(tmp_path / "old.so"))[1]
+
+
+def test_slopes_by_hand():
+    """One pixel that is copied: sums from -9 on, of which negative ones count a quarter, around a zero point of 10."""
+    weight = np.zeros((3, 3, 3, 3), np.int8)
+    weight[[0, 1, 2], [0, 1, 2], 1, 1] = 1
+    halves, quarters = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+    slopes = Slopes(quarters, np.full(3, 10, np.uint8))
+    chain = IntegerChain((Layer(weight, np.full(3, -9, np.int32), halves, slopes),), 1)
+    image = np.array([[[0, 3, 9]], [[10, 12, 255]]], np.uint8)
+    wanted = [[[8, 8, 10]], [[10, 12, 133]]]  # -2.25, -1.5, 0; 0.5, 1.5, 123
+    assert chain.run(image).tolist() == wanted
+    assert NativeRuntime(chain).run(image).tolist() == wanted
+    none = Slopes(quarters, np.zeros(3, np.uint8))
+    added = IntegerChain((Layer(weight, np.full(3, -9, np.int32), halves, none),), 1, adds_image=True)
+    wanted = [[[0, 1, 9]], [[10, 14, 255]]]
+    assert added.run(image).tolist() == wanted
+    assert NativeRuntime(added).run(image).tolist() == wanted
+
+
+def test_a_file_with_slopes(tmp_path):
+    chain = random_chain([16, 16], 2, adds_image=True)
+    config = {"scale": 2, "hidden": [16, 16]}
+    header = Header("sloped", "integer", config, 2, 7, chain.macs, precision="int8", range=(0.0, 255.0))
+    path = tmp_path / "a.sharpbit"
+    path.write_bytes(modelfile.native(header, chain.payload())[1])
+    image = random_image(9, 11)
+    assert np.array_equal(native.open_native(path).run(image), chain.run(image))
+    of_chain = pytest.importorskip("sharpbit.arch.integer").of_chain  # which needs PyTorch
+    with pytest.raises(ModelError, match="slopes runs on the native engine only"):
+        of_chain(chain)
+
+
+@pytest.mark.parametrize("adds_image", [False, True])
+def test_chains_that_cannot_be(adds_image):
+    good = random_chain([16], 2, sloped=True)
+    first, last = good.layers
+    bare = Layer(first.weight, first.bias, first.multiplier)
+    with pytest.raises(ModelError, match=r"not alike|zero points of 0"):
+        IntegerChain((bare, last) if not adds_image else good.layers, 2, adds_image)

@@ -39,6 +39,20 @@ def test_addresses_and_undefined_behaviour():
     assert int(opened.split()[4]) > 50
 
 
+@pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
+def test_nothing_is_read_or_written_too_far():
+    """With pages that nobody may touch behind all memory: sanitizers do not look into loads of tiles."""
+    assert ": 0 wrong" in run(built("plain") / "guard", 30, 5)
+
+
+def test_speed_measures_every_instruction_set():
+    folder = built("plain")
+    sets = run(folder / "check", 0).split(" on ")[1].split(":")[0].split()
+    lines = run(folder / "speed", 6, "all", "32-32,3-16").splitlines()
+    for shape in ("3 -> 16", "32 -> 32"):
+        assert [line.split("|")[2].strip() for line in lines if line.startswith(f"| {shape} |")] == sets
+
+
 def test_threads():
     folder = built("tsan", "-DSHARPBIT_SANITIZE=thread")
     assert ": 0 wrong" in run(folder / "check", 4, 2)

@@ -14,7 +14,7 @@ import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.app.options import ENGINE
 from sharpbit.errors import MissingExtra, ModelError, UsageError
-from sharpbit.runtime import ENGINES, RUNTIMES, open_engine
+from sharpbit.runtime import ENGINES, RUNTIMES, EngineOptions, open_engine
 from sharpbit.verbs.evaluate import open_model
 
 
@@ -75,7 +75,7 @@ def test_onnx_runtime_is_exact_without_vnni(integers, monkeypatch):
 def test_the_one_asked_for(integers, engine):
     installed(engine)
     assert {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}[engine] in open_engine(integers, engine).engine
-    assert open_model(str(integers), engine=engine, threads=1).threads == 1
+    assert open_model(str(integers), options=EngineOptions(engine, threads=1)).threads == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])

@@ -14,12 +14,12 @@ from sharpbit import modelfile
 from sharpbit.app.cli import main
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS
-from sharpbit.quant import verbs
+from sharpbit.quant import recorded
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
 from sharpbit.runtime import open_engine
-from sharpbit.twopass import schedule as passes
+from sharpbit.twopass import schedule
 from sharpbit.twopass.classifier import embedded
 
 SIZES = {"scale": 2, "width": 8}
@@ -56,40 +56,40 @@ def image(high=100, wide=130):
     return noise.astype(np.uint8)
 
 
-def test_every_patch_takes_its_road_and_comes_back_to_its_place():
+def test_every_patch_takes_its_route_and_comes_back_to_its_place():
     network, done = Counting(), []
-    large, roads = passes.run(network, image(), patch=30, progress=done.append)
+    large, routes = schedule.run(network, image(), patch=30, progress=done.append)
     assert np.array_equal(large, image().repeat(2, 0).repeat(2, 1))
     asked = {role: sum(count for name, count in network.seen if name == role) for role in ("reference", "query")}
-    assert asked["query"] == roads.counts()["query"] > 0
-    assert asked["reference"] == roads.counts()["reference"] + roads.counts()["isolated"]
+    assert asked["query"] == routes.counts()["query"] > 0
+    assert asked["reference"] == routes.counts()["reference"] + routes.counts()["isolated"]
     assert sum(done) == pytest.approx(1)
-    assert 0 < roads.queries < 1
+    assert 0 < routes.queries < 1
 
 
 def test_no_query_without_a_threshold_that_anyone_meets():
     network = Counting()
-    _, roads = passes.run(network, image(), patch=30, threshold=1.01)
-    assert roads.counts()["query"] == 0
-    assert roads.queries == 0
+    _, routes = schedule.run(network, image(), patch=30, threshold=1.01)
+    assert routes.counts()["query"] == 0
+    assert routes.queries == 0
     assert {name for name, _ in network.seen} == {"reference"}
 
 
 def test_memory_holds_the_features_of_a_few_patches_only():
     network = Counting()
-    passes.run(network, np.zeros((400, 700, 3), np.uint8), patch=96)
+    schedule.run(network, np.zeros((400, 700, 3), np.uint8), patch=96)
     assert max(count for _, count in network.seen) <= 8
 
 
 @pytest.mark.parametrize("size", [(1, 1), (9, 40), (15, 14)])
 def test_tiny_images(size):
-    large, _ = passes.run(Counting(), np.full((*size, 3), 7, np.uint8))
+    large, _ = schedule.run(Counting(), np.full((*size, 3), 7, np.uint8))
     assert large.shape == (2 * size[0], 2 * size[1], 3)
 
 
 def test_patches_that_are_too_small():
     with pytest.raises(UsageError, match="at least 15 pixels a side, not 8"):
-        passes.run(Counting(), image(), patch=8)
+        schedule.run(Counting(), image(), patch=8)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def model():
     plain = models.build("carn", **SIZES)
     plan = placement("carn", 8, 8, width=SIZES["width"])
     shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
-    base = verbs.calibrate(verbs.quantize(plain, plan, "pams"), shown)
-    made = verbs.refqsr(plain, published("carn", plain.config, "pams", 8, 4))
+    base = recorded.calibrate(recorded.insert_quantizers(plain, plan, "pams"), shown)
+    made = recorded.refqsr(plain, published("carn", plain.config, "pams", 8, 4))
     begin(made.net, base.net.state_dict(), shown)
     return made
 
@@ -121,12 +121,12 @@ def test_each_part_is_what_pytorch_computes(model, file):
         part.net = freeze(part.net)
     with torch.no_grad():
         large, *features = parts[0](other)
-        found, *kept = runtime.ask(passes.REFERENCE, other.numpy(), ())
+        found, *kept = runtime.ask(schedule.REFERENCE, other.numpy(), ())
         refined = parts[1](own, *features)
     assert len(kept) == len(features) == 1
     _near(found, large)
     _near(kept[0], features[0])
-    _near(runtime.ask(passes.QUERY, own.numpy(), [feature.numpy() for feature in features])[0], refined)
+    _near(runtime.ask(schedule.QUERY, own.numpy(), [feature.numpy() for feature in features])[0], refined)
 
 
 def test_the_classifier_is_the_one_that_is_embedded(file):
@@ -146,7 +146,7 @@ def test_both_engines_give_the_same_image(model, file, tmp_path):
     assert np.array_equal(results[0], next(iter(ours([image()]))))
 
 
-def test_the_command_prints_the_roads(file, tmp_path, capsys):
+def test_the_command_prints_the_routes(file, tmp_path, capsys):
     grey = np.random.default_rng(3).integers(90, 140, (120, 200, 3)).astype(np.uint8)  # as what fresh weights give
     Image.fromarray(grey).save(tmp_path / "small.png")
     with pytest.raises(SystemExit) as stop:

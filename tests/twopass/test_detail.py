@@ -29,13 +29,13 @@ def test_detail_is_the_mean_difference_of_neighbours():
 
 def test_a_threshold_splits_the_patches():
     none, some, all_ = (split(image(), threshold, 20, 4) for threshold in (0, 10, 1000))
-    assert (none.counts()["cheap"], none.queries) == (0, 0)
-    assert (all_.counts()["costly"], all_.queries) == (0, 1)
-    for patch, cheap in zip(some.patches, some.cheap, strict=True):
-        assert cheap == (patch.columns.stop <= 46)  # one column of noise is little
+    assert (none.counts()["small"], none.queries) == (0, 0)
+    assert (all_.counts()["large"], all_.queries) == (0, 1)
+    for patch, small in zip(some.patches, some.small, strict=True):
+        assert small == (patch.columns.stop <= 46)  # one column of noise is little
     assert 0 < some.queries < 1
     pixels = np.array([patch.pixels for patch in some.patches])
-    assert some.queries == pytest.approx((pixels * some.cheap).sum() / pixels.sum())
+    assert some.queries == pytest.approx((pixels * some.small).sum() / pixels.sum())
 
 
 def test_patches_that_are_all_shared_have_no_detail():
@@ -57,16 +57,16 @@ def test_every_patch_comes_from_its_network():
 
     large = upscale(small, found, 2, constant(1), constant(2))
     assert large.shape == (120, 180, 3)
-    for patch, cheap in zip(found.patches, found.cheap, strict=True):
+    for patch, small in zip(found.patches, found.small, strict=True):
         rows, columns = patch.rows, patch.columns
         kept = large[2 * rows.kept_from : 2 * rows.kept_to, 2 * columns.kept_from : 2 * columns.kept_to]
-        assert (kept == (2 if cheap else 1)).all()
+        assert (kept == (2 if small else 1)).all()
     assert sum(sizes) == len(found.patches)
     assert 1 < max(sizes) <= 8
 
 
 class Pair:
-    """Stands for two networks: the costly one inverts."""
+    """Stands for two networks: the large one inverts."""
 
     scale = 1
 

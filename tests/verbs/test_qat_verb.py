@@ -86,7 +86,7 @@ def test_bounds_follow_batches_under_autocast(srresnet, pairs):
 def test_from_float_by_pams_and_cadyq_to_a_table(srresnet, pairs, tmp_path):
     pams = train(quantized(srresnet, "pams", pairs), pairs, how(distill=1000.0), teacher=srresnet, quiet=True)
     cadyq = quantized(srresnet, "cadyq", pairs, pams)
-    assert [entry["verb"] for entry in cadyq.history] == ["quantize"], "every range came from the PAMS model"
+    assert [entry.verb for entry in cadyq.history] == ["quantize"], "every range came from the PAMS model"
     cadyq = train(cadyq, pairs, how(distill=1000.0, selector_rate=1e-3), teacher=pams, quiet=True)
     cabm = tabulate(quantized(srresnet, "cabm", pairs, cadyq), cadyq, batches(pairs))
     cabm = train(cabm, pairs, how(distill=1000.0), teacher=pams, quiet=True)

@@ -17,6 +17,7 @@ from sharpbit._version import __version__
 from sharpbit.app import aligned, dump, ran
 from sharpbit.errors import UsageError
 from sharpbit.report.bars import Bar, bars
+from sharpbit.report.markdown import table
 from sharpbit.runtime import available_cpus
 from sharpbit.system.atomic import open_atomic, refuse_existing
 from sharpbit.verbs.bench import Candidate, Row, Rules, bench
@@ -51,7 +52,7 @@ def run_bench(
     rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data)
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, bar_format="measuring [{elapsed}] {desc}", leave=False) as bar:
-        rows = bench(candidates, size or ((360, 640),), rules, bar.set_description_str)
+        rows = bench(candidates, size or ((360, 640),), rules, lambda word, done, total: bar.set_description_str(word))
     if plot:
         with open_atomic(Path(plot)) as file:
             file.write(drawing(rows, model).encode())
@@ -92,15 +93,14 @@ def processor() -> str:
     return name or platform.processor() or platform.machine()
 
 
-HEAD = ("what", "size", "median ms", "p10", "p90", "fps", "GMAC/s", "of limit", "first s", "MiB", "engine MiB")
+HEAD = ("what", "input image", "median ms", "p10", "p90", "fps", "GMAC/s", "of limit", "first s", "MiB", "engine MiB")
 
 
 def markdown(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     """A table, with the machine and the way of measuring below it."""
     sets = _sets(rows)
     head = [*HEAD, *sets, "what ran"]
-    lines = [f"| {' | '.join(head)} |", f"|---|---|{'---:|' * (len(head) - 3)}---|"]
-    lines += [f"| {' | '.join([*_cells(row, sets), _ran(row)])} |" for row in rows]
+    lines = table(head, [[*_cells(row, sets), _ran(row)] for row in rows], "ll" + "r" * (len(head) - 3))
     return "\n".join([*lines, "", _below(rows, facts)])
 
 
@@ -108,7 +108,7 @@ def drawing(rows: Sequence[Row], title: str) -> str:
     """Bars of the medians, as SVG."""
     found = [
         Bar(
-            f"{row.label} {row.size[0]}x{row.size[1]}",
+            f"{row.label} {row.size[1]}x{row.size[0]}",
             *(getattr(row.latency, k) for k in ("median_ms", "p10_ms", "p90_ms")),
         )
         for row in rows
@@ -129,7 +129,7 @@ def _for_people(rows: Sequence[Row], model: str, facts: dict[str, Any]) -> str:
 
 
 def _cells(row: Row, sets: Sequence[str]) -> list[str]:
-    size = f"{row.size[0]}x{row.size[1]}"
+    size = f"{row.size[1]}x{row.size[0]}"
     if row.latency is None:
         return [row.label, size, *[""] * (len(HEAD) - 2 + len(sets))]
     times = [f"{value:.2f}" for value in (row.latency.median_ms, row.latency.p10_ms, row.latency.p90_ms)]
@@ -169,12 +169,18 @@ def _below(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     dropped, disturbed = sum(t.dropped for t in timed), sum(t.disturbed for t in timed)
     return (
         f"{samples} samples of each; left out because other processes used the processor: {dropped}, kept all the"
-        f" same: {disturbed}. {NOTE} Limit: 8-bit multiply-accumulate operations, measured. First: from the start of"
+        f" same: {disturbed}. {NOTE} {_limits(rows)}First: from the start of"
         f" Python to the first result. {facts['processor']}, {facts['threads']} threads, sharpbit"
         f" {facts['sharpbit']}, {facts['date']}."
     )
 
 
-def told(word: str) -> None:
-    """Progress for scripts: a line on standard error."""
+def _limits(rows: Sequence[Row]) -> str:
+    found = {row.limit_of: (row.limit, row.limit_median) for row in rows if row.limit and row.limit_median}
+    each = [f"{name} {most:,.0f} at most, {middle:,.0f} in the median" for name, (most, middle) in found.items()]
+    return f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
+
+
+def told(word: str, done: int = 0, total: int = 0) -> None:
+    """Phases for scripts: a line on standard error for each that begins. See `sharpbit.system.progress.Phases`."""
     sys.stderr.write(f"{word}\n")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sharpbit import model as models
 from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS
-from sharpbit.reparam.receipt import Receipt, receipt
+from sharpbit.reparam.receipt import EquivalenceReceipt, receipt
 
 
-def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bool) -> str:
+def convert(
+    source: str, target: str, form: str, *, overwrite: bool, as_json: bool, overrides: Mapping[str, Any] | None = None
+) -> str:
     """Write `source` in a plain form to `target`, if the two are the same function, and say so.
 
     Raises:
@@ -23,7 +27,7 @@ def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bo
     writers = {".safetensors": models.save, ".onnx": EXPORTS["onnx"]}
     if path.suffix.lower() not in writers:
         raise UsageError(f"the result can be {' or '.join(writers)}, not {path.name!r}")
-    before = models.load(source)
+    before = models.load(source, **(overrides or {}))
     after = models.reparameterize(before, form)
     proof = receipt(before.net, after.net, before.scale)
     proof.check()
@@ -31,7 +35,7 @@ def convert(source: str, target: str, form: str, *, overwrite: bool, as_json: bo
     return dump({"file": target, "form": form, **asdict(proof)}) if as_json else f"{target}\n{_lines(proof)}"
 
 
-def _lines(proof: Receipt) -> str:
+def _lines(proof: EquivalenceReceipt) -> str:
     sizes = ", ".join(f"{height}x{width}" for height, width in proof.sizes)
     facts = {
         "layers": "{:,} -> {:,}".format(*proof.layers),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Evaluate:
     as_json: bool
     images: bool
     quiet: bool
+    overrides: Mapping[str, Any]
 
 
 def run_evaluate(given: Evaluate) -> int:
@@ -85,7 +86,8 @@ def run_evaluate(given: Evaluate) -> int:
 def _how(given: Evaluate) -> tuple[str | None, ...]:
     """What numbers depend on besides model and images."""
     cut = cut_of(given.patch, given.step)
-    return (given.engine, given.device, *((f"{cut.patch} every {cut.step}",) if cut else ()))
+    sizes = (f"{key}={value}" for key, value in given.overrides.items())
+    return (given.engine, given.device, *((f"{cut.patch} every {cut.step}",) if cut else ()), *sizes)
 
 
 def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
@@ -115,10 +117,13 @@ def _measured(
         patch=given.patch,
         step=given.step,
         progress=bar.update,
+        overrides=given.overrides,
     )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
+    for item in entry["sets"]:
+        item["pictures"] = item.pop("images")  # the name that programs read since version 0.1
     if records is not None:
-        entry |= dict(zip(("parameters", "macs"), _cost(model), strict=True))
+        entry |= dict(zip(("parameters", "macs"), _cost(model, given.overrides), strict=True))
         records.add(model, scale, entry)
     return entry
 
@@ -128,7 +133,7 @@ def name_of(model: str) -> str:
     return Path(model).stem if Path(model).suffix else model
 
 
-def _cost(model: str) -> tuple[int | None, int | None]:
+def _cost(model: str, overrides: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Parameters and MACs; None where they are not known."""
     if model in bicubic.NAMES:
         return None, None
@@ -139,7 +144,7 @@ def _cost(model: str) -> tuple[int | None, int | None]:
         return (None if header is None else header.parameters), None
     from sharpbit.verbs.inspect import inspect
 
-    facts = inspect(model)
+    facts = inspect(model, overrides=overrides)
     return facts.parameters, facts.macs
 
 
@@ -183,9 +188,13 @@ def _card(entry: dict[str, Any]) -> str:
 def costs(cost: dict[str, Any]) -> str:
     """A set's mean cost of an image, for people."""
     whole = "image-wise" if cost["patches"] == 1 else f"{cost['patches']:.1f} patches"
+    rows = [("  cost of an image", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels")]
+    if cost["queries"] is not None:
+        rows.append(("  queries", f"{cost['queries']:.3f} of the pixels (of a pair: those for the small network)"))
+    if cost["fqr"] is None:
+        return aligned(rows)
     published = "no paper has a rule" if cost["published"] is None else f"{cost['published'] / 1e9:,.3f} G"
-    rows = [
-        ("  cost of an image", f"counted, no engine's time; {whole}, {cost['pixels']:,.0f} pixels"),
+    rows += [
         ("  FQR", f"{cost['fqr']:.3f} bits: rounded activations"),
         ("  average feature bits", f"{cost['feature_bits']:.3f}: all values that are multiplied"),
         ("  BitOPs as published", f"{published}: 32-bit operations, layers that the papers count"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from sharpbit.app import aligned, dump, flat
 from sharpbit.verbs.inspect import Inspection
 
 SHOWN = 4  # uncounted tensors that are named
+INDENT = "\n" + " " * 14
 
 
 def inspected(facts: Inspection, as_json: bool) -> str:
@@ -29,9 +32,11 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             ("scale", f"x{facts.scale}"),
             ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
-            *_cheap(facts),
+            *_small(facts),
+            *_two_passes(facts),
             ("activations", _peak(facts)),
             *_bits(facts),
+            *_query(facts),
             ("sees", "the whole image" if field is None else f"{field}x{field} input pixels for an output pixel"),
             ("not counted", _uncounted(facts)),
         ]
@@ -44,15 +49,15 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
 
 
-_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch tells that of images)"
+_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
 
 
-def _cheap(facts: Inspection) -> list[tuple[str, str]]:
-    """The other network of a pair; all that is counted beside it is the costly one."""
+def _small(facts: Inspection) -> list[tuple[str, str]]:
+    """The other network of a pair; all that is counted beside it is the large one."""
     if (one := facts.cheap) is None:
         return []
     macs = f"{one['macs'] / 1e9:.2f} G from the same image"
-    return [("cheap", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
+    return [("small network", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]
 
 
 def _cut(facts: Inspection) -> str:
@@ -71,12 +76,6 @@ def _bits(facts: Inspection) -> list[tuple[str, str]]:
     if facts.bitops is None or facts.bytes_at_width is None or not facts.macs:
         return []
     same = facts.bitops / facts.macs
-    rows = [("layer", "operator", "parameters", "MACs", "weight", "input", "BitOPs")]
-    for layer in facts.layers:
-        bits = (f"{layer['weight']} bits", f"{layer['act']} bits")
-        counts = (f"{layer['parameters']:,}", f"{layer['macs'] / 1e9:.3f} G")
-        rows.append((layer["name"] or "-", layer["operator"], *counts, *bits, f"{layer['bitops'] / 1e9:,.1f} G"))
-    indent = "\n" + " " * 14
     most = "at most " if facts.adaptive else ""
     rule = "no paper says how" if facts.published_bitops is None else f"{most}{facts.published_bitops / 1e9:,.3f} G"
     return [
@@ -89,8 +88,51 @@ def _bits(facts: Inspection) -> list[tuple[str, str]]:
         ("FQR", f"{most}{facts.fqr:.2f} bits, the mean of what is rounded"),
         ("feature bits", f"{most}{facts.feature_bits:.2f}, the mean of all values that are multiplied"),
         ("at width", f"{facts.bytes_at_width:,} bytes"),
-        ("bits", indent.join(aligned(rows).splitlines())),
+        ("bits", INDENT.join(_layers(facts.layers).splitlines())),
     ]
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
+    """A table of operators that multiply."""
+    rows = [("layer", "operator", "parameters", "MACs", "weight", "input", "BitOPs")]
+    for layer in layers:
+        bits = (f"{layer['weight']} bits", f"{layer['act']} bits")
+        counts = (f"{layer['parameters']:,}", f"{layer['macs'] / 1e9:.3f} G")
+        rows.append((layer["name"] or "-", layer["operator"], *counts, *bits, f"{layer['bitops'] / 1e9:,.1f} G"))
+    return aligned(rows)
+
+
+def _two_passes(facts: Inspection) -> list[tuple[str, str]]:
+    """Both passes of a network in two, and its RefERs."""
+    if (two := facts.two_passes) is None:
+        return []
+    passes = [("pass", "MACs", "BitOPs", "as published", "FQR", "feature bits")]
+    for one in two["passes"]:
+        rule = "-" if one["published_bitops"] is None else f"{one['published_bitops'] / 1e9:,.4f} G"
+        counts = (f"{one['macs'] / 1e9:.3f} G", f"{one['bitops'] / 1e9:,.2f} G", rule)
+        passes.append((one["name"], *counts, f"{one['fqr']:.2f}", f"{one['feature_bits']:.2f}"))
+    refers = [("stands for", "channels", "parameters", "MACs", "BitOPs")]
+    for one in two["refers"]:
+        macs, products = f"{one['macs'] / 1e9:.3f} G", f"{one['bitops'] / 1e9:,.2f} G"
+        refers.append((one["name"], f"{one['channels']}", f"{one['parameters']:,}", macs, products))
+    cut = f"{two['patch']} small pixels, one every {two['step']}"
+    lines = [
+        f"patches of {cut}; a query and its reference have a cosine of at least {two['threshold']:g};",
+        "what is counted of a whole image is the first pass; of a patch, with what finding its role costs:",
+        *aligned(passes).splitlines(),
+    ]
+    return [
+        ("two passes", INDENT.join(lines)),
+        ("RefERs", INDENT.join(aligned(refers).splitlines()) if two["refers"] else "none"),
+    ]
+
+
+def _query(facts: Inspection) -> list[tuple[str, str]]:
+    """The layers of the second pass."""
+    if facts.two_passes is None:
+        return []
+    layers = facts.two_passes["passes"][1]["layers"]
+    return [("bits of query", INDENT.join(_layers(layers).splitlines()))]
 
 
 def _uncounted(facts: Inspection) -> str:

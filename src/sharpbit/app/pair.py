@@ -1,4 +1,4 @@
-"""`sharpbit pair`: a costly and a cheap network in one file, and from which detail on patches take which."""
+"""`sharpbit pair`: a large and a small network in one file, and from which detail on patches take which."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sharpbit.errors import UsageError
 from sharpbit.export import _pair
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import refuse_existing
+from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import check_shared
 from sharpbit.verbs import pair as pairing
@@ -25,7 +26,7 @@ BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 @dataclass(frozen=True)
-class Settings:
+class PairOptions:
     """What was given to `sharpbit pair`; see its help."""
 
     costly: str
@@ -43,7 +44,7 @@ class Settings:
     quiet: bool
 
 
-def run_pair(given: Settings) -> str:
+def run_pair(given: PairOptions) -> str:
     """Choose the threshold, write the file; what is to be printed.
 
     Raises:
@@ -62,10 +63,10 @@ def run_pair(given: Settings) -> str:
     taken = None if found is None else pace.time(found.share, given.patch, given.shared)
     if pace.cheap >= pace.costly:
         words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
-        click.echo(f"note: {words}: the pair saves no time; the costly network comes first", err=True)
+        click.echo(f"note: {words}: the pair saves no time; the large network comes first", err=True)
     elif taken is not None and taken >= 1:
         words = f"{paths[0].name} on whole images is quicker than the pair, for what patches cost"
-        click.echo(f"note: {words}; take a larger --patch, or a quicker cheap network", err=True)
+        click.echo(f"note: {words}; take a larger --patch, or a quicker small network", err=True)
     if found is not None and not found.share:
         words = f"no patch can do with {paths[1].name} within {how['max_drop']:g} dB"
         click.echo(f"note: {words}; allow more with --max-drop, or take a better network", err=True)
@@ -84,7 +85,7 @@ def run_pair(given: Settings) -> str:
     return dump(facts) if given.as_json else _lines(facts)
 
 
-def _check(given: Settings, target: Path) -> None:
+def _check(given: PairOptions, target: Path) -> None:
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"a pair is saved as .onnx, not {target.name!r}")
     if (given.calibrate is None) == (given.detail is None):
@@ -104,7 +105,7 @@ def _check(given: Settings, target: Path) -> None:
         refuse_existing(target)
 
 
-def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | None, dict[str, Any]]:
+def _settled(given: PairOptions, networks: list[Any], bar: Any) -> tuple[Outlook | None, dict[str, Any]]:
     """What the threshold will do, where that was measured, and what the file says of it."""
     if given.calibrate is None:
         return None, {"detail": given.detail}
@@ -125,15 +126,18 @@ def _settled(given: Settings, networks: list[Any], bar: Any) -> tuple[Outlook | 
 def _lines(facts: dict[str, Any]) -> str:
     pace = {key: 1e6 * value for key, value in facts["seconds_a_pixel"].items()}
     lines = {
-        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the cheap one",
+        "detail": f"{facts['detail']:.3f} grey levels: patches of {facts['patch']} pixels with less take the small one",
         "time of a pixel": f"{pace['costly']:.2f} and {pace['cheap']:.2f} µs in patches, {pace['whole']:.2f} whole",
     }
     if "share" in facts:
         lines |= {
-            "cheap": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
-            "PSNR": f"{-facts['drop']:+.3f} dB against the costly network in the same patches, predicted",
-            "time": f"{facts['time']:.2f} of that of the costly network on whole images, predicted",
+            "small network": f"{facts['share']:.3f} of the pixels, on {facts['photos']} photos",
+            "PSNR": f"{-facts['drop']:+.3f} dB against the large network in the same patches, predicted",
+            "time": f"{facts['time']:.2f} of that of the large network on whole images, predicted",
         }
     if facts["licence"]:
         lines["licence"] = facts["licence"]
     return "\n".join([facts["file"], *(f"{key:<20}{value}" for key, value in lines.items())])
+
+
+__getattr__ = old_names(__name__, {"Settings": "PairOptions"})

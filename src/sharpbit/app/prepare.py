@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sharpbit.app import dump
-from sharpbit.data.prepare import Plan, prepare
+from sharpbit.data.prepare import PreparationPlan, prepare
 from sharpbit.errors import UsageError
 from sharpbit.runtime import available_cpus
 
@@ -32,21 +32,23 @@ def run_prepare(
     small = dict(lr)
     if len(small) < len(lr):
         raise UsageError("--lr gives two folders for one scale; give one")
-    plan = Plan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
+    plan = PreparationPlan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
     try:
         done = prepare(plan, workers=workers or available_cpus(), quiet=quiet or as_json or not sys.stderr.isatty())
     except KeyboardInterrupt:
         click.echo("interrupted; run the same command again to go on", err=True)
         return INTERRUPTED
     if as_json:
-        click.echo(dump({"out": out, "scales": plan.scales, **asdict(done)}))
+        facts = asdict(done)
+        facts["pictures"] = facts.pop("images")  # the name that programs read since version 0.1
+        click.echo(dump({"out": out, "scales": plan.scales, **facts}))
         return 0
     for note in () if quiet else done.notes[:MOST]:
         click.echo(f"note: {note}", err=True)
     if len(done.notes) > MOST and not quiet:
         click.echo(f"note: and so on, for {len(done.notes)} images in all; --json lists them", err=True)
     click.echo(
-        f"{out}: {done.windows} windows of {done.images} images, each with small partners for"
+        f"{out}: {done.windows} windows of {done.images} images, each with LR images for"
         f" {', '.join(f'x{number}' for number in plan.scales)}; {done.written} of them written now"
     )
     return 0

@@ -21,8 +21,8 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.system.atomic import open_atomic, refuse_existing
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import Settings, with_receipt
-from sharpbit.verbs.receipt import Receipt, upscaled
+from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
+from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer
@@ -41,14 +41,15 @@ def run_quantize(
     output: str,
     method: str,
     data: Sequence[str],
-    settings: Settings,
+    settings: QuantizationSettings,
     *,
-    blame: bool,
+    sensitivity: bool,
     max_drop: float | None,
     report: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    overrides: Mapping[str, Any] | None = None,
 ) -> str:
     """Quantize, measure, write; what is to be printed.
 
@@ -65,12 +66,17 @@ def run_quantize(
     for target in (path, *([Path(report)] if report else [])):
         if not overwrite:
             refuse_existing(target)
-    before = models.load(zoo.path_of(model))
+    before = models.load(zoo.path_of(model), **(overrides or {}))
     sets = [item for folder in data for item in find(folder)]
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:
         after, receipt = with_receipt(
-            before, calibrate, settings, method=method, progress=shown(bar), blame=blame or max_drop is not None
+            before,
+            calibrate,
+            settings,
+            method=method,
+            progress=shown(bar),
+            analysis=sensitivity or max_drop is not None,
         )
         scores: dict[str, tuple[float, float]] = {}
         for item in sets:
@@ -84,23 +90,39 @@ def run_quantize(
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
     if as_json:
         measured = {name: {"before": a, "after": b} for name, (a, b) in scores.items()}
-        return dump({"file": output, "scale": after.scale, **asdict(receipt), "measured": measured})
+        return dump(
+            {
+                "file": output,
+                "scale": after.scale,
+                **asdict(receipt),
+                "measured": measured,
+                "blame": receipt.sensitivity,
+            }
+        )
     return f"{output}\n{_lines(receipt, scores)}"
 
 
-def run_export(model: str, form: str, output: str | None, *, overwrite: bool, as_json: bool) -> str:
+def run_export(
+    model: str,
+    form: str,
+    output: str | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    overrides: Mapping[str, Any] | None = None,
+) -> str:
     """Write a model for engines; what is to be printed."""
     source = zoo.path_of(model)
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
-    header = EXPORTS[form](for_engines(models.load(source)), path, overwrite=overwrite)
+    header = EXPORTS[form](for_engines(models.load(source, **(overrides or {}))), path, overwrite=overwrite)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 
 
-def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: Receipt) -> None:
+def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: QuantizationReceipt) -> None:
     name, (before, after) = max(scores.items(), key=lambda item: item[1][0] - item[1][1])
     if before - after > most:
-        worst = ", ".join(layer for layer, _ in receipt.blame[:WORST])
+        worst = ", ".join(layer for layer, _ in receipt.sensitivity[:WORST])
         way = f"leave the worst layers in float with --keep ({worst})" if worst else "take more bits"
         wider = "" if receipt.budget is None else ", raise --budget"
         if isinstance(receipt.bits, int) and receipt.bits < WIDER:
@@ -119,8 +141,11 @@ def _by(net: Any) -> Callable[[Any], Any]:
     return lambda small: upscaled(net, small)
 
 
-def _lines(receipt: Receipt, scores: dict[str, tuple[float, float]]) -> str:
+def _lines(receipt: QuantizationReceipt, scores: dict[str, tuple[float, float]]) -> str:
     lines = [f"{key:<20}{value}" for key, value in facts(receipt, scores).items()]
-    if receipt.blame:
-        lines += ["what layers cost", *(f"  {100 * share:5.1f} %  {name}" for name, share in receipt.blame[:WORST])]
+    if receipt.sensitivity:
+        lines += [
+            "sensitivity of layers",
+            *(f"  {100 * share:5.1f} %  {name}" for name, share in receipt.sensitivity[:WORST]),
+        ]
     return "\n".join(lines)

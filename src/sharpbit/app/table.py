@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sharpbit.report.markdown import table
 from sharpbit.report.scatter import Point, plot
 from sharpbit.system.atomic import open_atomic
 
@@ -35,15 +36,13 @@ def write_tables(folder: Path, entries: Sequence[Entry]) -> list[Path]:
 def markdown(entries: Sequence[Entry]) -> str:
     """One row a model, PSNR / SSIM for each set, with the protocol below."""
     sets = _sets(entries)
-    lines = [
-        f"| model | scale | parameters (K) | MACs (G) | {' | '.join(sets)} |",
-        f"|---|---|---:|---:|{'---|' * len(sets)}",
-    ]
+    rows = []
     for entry in entries:
         scores = {item["name"]: item for item in entry["sets"]}
         cells = [_cell(scores[name]) if name in scores else "" for name in sets]
         cost = [_fixed(_divided(entry["parameters"], 1e3), 2), _fixed(_divided(entry["macs"], 1e9), 2)]
-        lines.append(f"| {' | '.join([entry['name'], 'x' + str(entry['scale']), *cost, *cells])} |")
+        rows.append([entry["name"], f"x{entry['scale']}", *cost, *cells])
+    lines = table(["model", "scale", "parameters (K)", "MACs (G)", *sets], rows, "llrr")
     protocols = dict.fromkeys(item["protocol"] for entry in entries for item in entry["sets"])
     return "\n".join([*lines, "", f"PSNR (dB) / SSIM: {' / '.join(protocols)}.", ""])
 

@@ -54,7 +54,7 @@ def pad(x: Tensor, multiple: int, rule: str = "mirror") -> Tensor:
 
     Args:
         x: the image.
-        multiple: of the windows' sides.
+        multiple: a common multiple of the windows' sides, in pixels.
         rule: `mirror` repeats the pixel at the edge and always adds something, a whole `multiple` where the side fits
             already, as the published inference of CRAFT and HiT-SR does. `reflect` does not repeat it and adds only
             what lacks, as their validation while training does. Sides that are too short are mirrored more than once.

@@ -57,4 +57,6 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale, number, state["backbone.0.weight"].shape[0])
 
 
-ARCH = Architecture(name="abpn", config=Config, build=ABPN, infer=_infer, sites=("backbone.*.0",))
+ARCH = Architecture(
+    name="abpn", config=Config, build=ABPN, infer=_infer, sites=("backbone.*.0",), small={"blocks": 3, "width": 20}
+)

@@ -34,4 +34,14 @@ class Bicubic(nn.Module):
 
 
 # No weights tell that a file is this; its header does.
-ARCH = Architecture(name="bicubic", config=Config, build=Bicubic, infer=lambda state: None)
+ARCH = Architecture(
+    name="bicubic",
+    config=Config,
+    build=Bicubic,
+    infer=lambda state: None,
+    exceptions={
+        "sizes from weights": "it has no weights",
+        "plain form": "interpolate",
+        "quantization": "it has no layers",
+    },
+)

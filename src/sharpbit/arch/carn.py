@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Counting, Quantized, Refinable, Rounded, Term
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, factors, mean_buffer, renamed, scale_by, with_mean
 
@@ -29,8 +29,8 @@ class Config:
     Attributes:
         scale: upscaling factor.
         width: channels.
-        groups: of the convolutions; more than one makes the blocks those of CARN-M (which has 4): convolutions in
-            groups, a 1x1 convolution, and one residual block used three times.
+        groups: number of groups of the convolutions; more than one makes the blocks those of CARN-M (which has 4):
+            convolutions in groups, a 1x1 convolution, and one residual block used three times.
         multi: whether the network holds the last layers for 2, 3 and 4 times; `scale` says which run. Weights do not
             tell; read without a header they are taken for 4.
     """
@@ -154,11 +154,26 @@ def _infer(state: State) -> Config | None:
     return Config(scales[-1], width, groups, multi=len(scales) > 1)
 
 
+_CONVS = ("body.blocks.*.blocks.*.conv1", "body.blocks.*.blocks.*.conv2")
 ARCH = Architecture(
     name="carn",
     config=Config,
     build=CARN,
     infer=_infer,
     rename=_rename,
-    sites=("body.blocks.*.blocks.*.conv1", "body.blocks.*.blocks.*.conv2"),
+    sites=_CONVS,
+    aware=Aware(tuple(map(Rounded, _CONVS)), selector={"gradient": 1.0}),
+    refinable=Refinable(("body.blocks.*.blocks.*",), count=1, rectified=True),
+    counting=Counting((Term("body.blocks.*.blocks.*.conv?"),), ("body.blocks.*.blocks.*.conv?",)),
+    quantized=Quantized(
+        mark=r"b1\.b1\.body\.4\.weight$",
+        names={
+            r"b(\d)\.b(\d)\.body\.1\.": r"b\1.b\2.body.0.",
+            r"b(\d)\.b(\d)\.body\.4\.": r"b\1.b\2.body.2.",
+            r"b(\d)\.b(\d)\.(?:quant_act1|body\.0)\.": r"body.blocks.{1}.blocks.{2}.conv1.act.",
+            r"b(\d)\.b(\d)\.(?:quant_act2|body\.3)\.": r"body.blocks.{1}.blocks.{2}.conv2.act.",
+        },
+    ),
+    small={"width": 8},
+    exceptions={"plain form": "mean"},
 )

@@ -5,7 +5,7 @@ Super-Resolution", Li et al., ICCV 2023; `basicsr/archs/craft_arch.py` of
 AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR, whose names of tensors these are.
 
 Attention between channels and normalising look at the whole image, so a tile's result is not its part of the whole
-result; `bench/craft_tiles.py` measures by how much.
+result; `evidence/craft_tiles.py` measures by how much.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Config:
         scale: upscaling factor.
         width: channels.
         depths: for each group, how often two window blocks and the two others follow one another.
-        heads: of attention, half of them for each shape of window.
+        heads: number of heads of attention, half of them for each shape of window; one number, or one for each group.
         split: short and long side of the windows.
         ratio: hidden channels of the MLPs, in units of `width`.
         mask: whether attention in shifted windows stops where the image was wound around; the published quantized
@@ -44,7 +44,7 @@ class Config:
     scale: int
     width: int = 48
     depths: tuple[int, ...] = (2, 2, 2, 2)
-    heads: int = 6
+    heads: int | tuple[int, ...] = 6
     split: tuple[int, int] = (4, 16)
     ratio: int = 2
     mask: bool = False
@@ -53,20 +53,28 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("depths", "split"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.width % self.heads or self.heads % 2:
+        if isinstance(self.heads, list):  # as files have it
+            object.__setattr__(self, "heads", tuple(self.heads))
+        if any(self.width % heads or heads % 2 for heads in self.each) or len(self.each) != len(self.depths):
             raise UsageError(
-                f"craft has width {self.width} and heads {self.heads}; the heads must be even, and divide the width"
+                f"craft has width {self.width} and heads {self.heads}; the heads must be even, divide the width, and"
+                f" are one number or one for each of the {len(self.depths)} groups"
             )
         if self.padding not in PADDINGS:
             raise UsageError(f"craft can pad by {' or '.join(PADDINGS)}, not by {self.padding!r}")
+
+    @property
+    def each(self) -> tuple[int, ...]:
+        """Heads of each group."""
+        return self.heads if isinstance(self.heads, tuple) else (self.heads,) * len(self.depths)
 
 
 class CRFB(nn.Module):
     """Cross-refinement fusion blocks: window attention and convolutions side by side, joined, several times."""
 
-    def __init__(self, config: Config, depth: int) -> None:
+    def __init__(self, config: Config, depth: int, heads: int) -> None:
         super().__init__()
-        width, heads = config.width, config.heads
+        width = config.width
         self.srwa_blocks = nn.ModuleList(
             SRWAB(width, heads, config.split, config.ratio, shift=k % 2 == 1, mask=config.mask)
             for k in range(2 * depth)
@@ -87,9 +95,9 @@ class CRFB(nn.Module):
 class RCRFG(nn.Module):
     """A group: `CRFB`, a convolution, and a shortcut around both."""
 
-    def __init__(self, config: Config, depth: int) -> None:
+    def __init__(self, config: Config, depth: int, heads: int) -> None:
         super().__init__()
-        self.residual_group = CRFB(config, depth)
+        self.residual_group = CRFB(config, depth, heads)
         self.conv = conv3(config.width, config.width)
 
     def forward(self, x: Tensor, offsets: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
@@ -117,7 +125,7 @@ class CRAFT(nn.Module):
             self.register_buffer(f"relative_position_index_{name}", index)
         self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
         self.conv_first = conv3(3, width)
-        self.layers = nn.ModuleList(RCRFG(config, depth) for depth in config.depths)
+        self.layers = nn.ModuleList(RCRFG(config, *sizes) for sizes in zip(config.depths, config.each, strict=True))
         self.norm = LayerNorm(width)
         self.conv_after_body = conv3(width, width)
         self.upsample = nn.Sequential(conv3(width, 3 * config.scale**2), nn.PixelShuffle(config.scale))
@@ -156,12 +164,14 @@ def _infer(state: State) -> Config | None:
     depths = tuple(
         count(state, f"layers.{k}.residual_group.hf_blocks.{{}}.attn.temperature") for k in range(count(state, group))
     )
+    each = tuple(len(state[f"layers.{k}.residual_group.hf_blocks.0.attn.temperature"]) for k in range(len(depths)))
+    heads = each[0] if len(set(each)) == 1 else each
     tokens, table = len(state["relative_position_index_h"]), len(state["biases_h"])
     both = (4 * tokens + 1 - table) // 2  # tokens = a * b, table = (2 a - 1) * (2 b - 1), both = a + b
     split = next(((a, both - a) for a in range(1, both // 2 + 1) if a * (both - a) == tokens), None)
     if split is None:
         return None
-    return Config(scale, width, depths, len(temperature), split, len(state[f"{block}mlp.fc1.bias"]) // width)
+    return Config(scale, width, depths, heads, split, len(state[f"{block}mlp.fc1.bias"]) // width)
 
 
 _GROUP = "layers.*.residual_group."
@@ -192,4 +202,6 @@ ARCH = Architecture(
         ),
         left=("*.pos.*",),
     ),
+    small={"width": 16, "depths": (1,), "heads": 2},
+    exceptions={"plain form": "CRAFT", "receptive field": "attention between channels sees the whole image"},
 )

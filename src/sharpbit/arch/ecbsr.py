@@ -162,4 +162,6 @@ def _infer(state: State) -> Config | None:
     return Config(scale, depth - 2, first.shape[0], fused)
 
 
-ARCH = Architecture(name="ecbsr", config=Config, build=ECBSR, infer=_infer, sites=("backbone.*",))
+ARCH = Architecture(
+    name="ecbsr", config=Config, build=ECBSR, infer=_infer, sites=("backbone.*",), small={"blocks": 3, "width": 20}
+)

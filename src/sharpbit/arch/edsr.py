@@ -12,7 +12,7 @@ from itertools import chain
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Quantized, Rounded
 from sharpbit.nn import Site, State, conv3, count, factors, mean_buffer, renamed, scale_by, with_mean
 
 
@@ -24,11 +24,14 @@ class Config:
         scale: upscaling factor: 2, 3, 4 or 8.
         blocks: residual blocks.
         width: channels.
+        res_scale: what the result of a block is multiplied by before the shortcut is added; 0.1 in the published large
+            form (32 blocks of 256 channels). Weights do not tell; read without a header it is taken for 1.
     """
 
     scale: int
     blocks: int = 16
     width: int = 64
+    res_scale: float = 1.0
 
 
 class Block(nn.Module):
@@ -37,16 +40,20 @@ class Block(nn.Module):
     Sites: `input` feeds the convolutions and the shortcut, `skip` the shortcut alone, `output` is what is added to it.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, res_scale: float = 1.0) -> None:
         super().__init__()
+        self.res_scale = res_scale
         self.input, self.skip, self.output = Site(), Site(), Site()
         self.conv1, self.conv2 = conv3(width, width), conv3(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same."""
         x = self.input(x)
-        y: Tensor = self.output(self.conv2(F.relu(self.conv1(x)))) + self.skip(x)
-        return y
+        y: Tensor = self.conv2(F.relu(self.conv1(x)))
+        if self.res_scale != 1:
+            y = y * self.res_scale
+        result: Tensor = self.output(y) + self.skip(x)
+        return result
 
 
 class EDSR(nn.Module):
@@ -63,7 +70,7 @@ class EDSR(nn.Module):
         width = config.width
         self.register_buffer("mean", mean_buffer())
         self.head = conv3(3, width)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(Block(width, config.res_scale) for _ in range(config.blocks)))
         self.fuse = conv3(width, width)
         self.feature = Site()
         stages = ((conv3(width, width * k * k), nn.PixelShuffle(k)) for k in factors(config.scale))
@@ -101,6 +108,8 @@ def _infer(state: State) -> Config | None:
     return Config(scale_by(ours, "upsample.{}.weight", 2, width), blocks, width)
 
 
+_CONVS = (Rounded("blocks.*.conv1", act="float"), Rounded("blocks.*.conv2"))
+_OUTPUT = Rounded("blocks.*.output", act="fixed", weight=False)
 ARCH = Architecture(
     name="edsr",
     config=Config,
@@ -108,4 +117,22 @@ ARCH = Architecture(
     infer=_infer,
     rename=_rename,
     sites=("blocks.*.conv1", "blocks.*.conv2"),
+    aware=Aware(
+        # the site before the first convolution, or nothing, rounds what that takes
+        sites=(Rounded("blocks.*.input", weight=False, share=1), *_CONVS, _OUTPUT),
+        legacy=(Rounded("blocks.*.skip", weight=False, share=1), *_CONVS, _OUTPUT),
+    ),
+    quantized=Quantized(
+        mark=r"body\.0\.body\.3\.weight$",
+        names={
+            r"body\.(\d+)\.body\.3\.": r"body.\1.body.2.",
+            r"body\.(\d+)\.(?:quant_act1|bitsel1)\.": r"blocks.\1.{first}.act.",
+            r"body\.(\d+)\.(?:quant_act2|body\.2)\.": r"blocks.\1.conv2.act.",
+            r"body\.(\d+)\.quant_act3\.": r"blocks.\1.output.act.",
+        },
+        legacy=("ddtb",),
+        legacy_unnamed=("pams",),
+    ),
+    small={"blocks": 2, "width": 8},
+    exceptions={"plain form": "mean"},
 )

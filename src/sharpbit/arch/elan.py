@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Counting, Refinable, Rounded, Term
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.nn import Site, State, conv, conv3, count, mean_buffer, renamed, scale_of, with_mean
 
@@ -249,6 +249,7 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale, blocks, ours["head.weight"].shape[0])
 
 
+_LOCAL, _ATTENTION = "blocks.*.local.*.", "blocks.*.attention.*."
 ARCH = Architecture(
     name="elan",
     config=Config,
@@ -256,10 +257,36 @@ ARCH = Architecture(
     infer=_infer,
     rename=_rename,
     sites=(
-        "blocks.*.local.*.pointwise",
-        "blocks.*.attention.*.project_in",
-        "blocks.*.attention.*.query",
-        "blocks.*.attention.*.value",
-        "blocks.*.attention.*.project_out",
+        f"{_LOCAL}pointwise",
+        f"{_ATTENTION}project_in",
+        f"{_ATTENTION}query",
+        f"{_ATTENTION}value",
+        f"{_ATTENTION}project_out",
     ),
+    aware=Aware(
+        (
+            *map(Rounded, ("blocks.*.pointwise", "blocks.*.project_in", "blocks.*.project_out")),
+            *(Rounded(site, weight=False, share=len(WINDOWS)) for site in ("blocks.*.query", "blocks.*.value")),
+        )
+    ),
+    refinable=Refinable(("blocks.*.local.*", "blocks.*.attention.*")),
+    counting=Counting(
+        terms=(
+            Term(f"{_LOCAL}pointwise"),
+            Term(f"{_LOCAL}conv2.shift"),  # one of the two shifts
+            Term(f"{_ATTENTION}project_in"),
+            Term(f"{_ATTENTION}project_out"),
+            Term(f"{_ATTENTION}scores.*", "act", "act"),
+            Term(f"{_ATTENTION}mixes.*", "full", "act"),  # the scores are not rounded
+        ),
+        selectors=(
+            f"{_LOCAL}pointwise",
+            f"{_ATTENTION}project_in",
+            f"{_ATTENTION}project_out",
+            f"{_ATTENTION}query",
+            f"{_ATTENTION}value",
+        ),
+    ),
+    small={"blocks": 2, "width": 15},
+    exceptions={"plain form": "forward of ELAN", "receptive field": "windows lie at fixed places"},
 )

@@ -46,4 +46,6 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale)
 
 
-ARCH = Architecture(name="espcn", config=Config, build=ESPCN, infer=_infer, sites=("conv2",))
+ARCH = Architecture(
+    name="espcn", config=Config, build=ESPCN, infer=_infer, sites=("conv2",), exceptions={"plain form": "tanh"}
+)

@@ -112,4 +112,6 @@ ARCH = Architecture(
     build=ETDS,
     infer=_infer,
     sites=("backbone_convs.*", "residual_convs.*", "add_residual_convs.*"),
+    small={"blocks": 3, "width": 20},
+    frozen_first=("*residual*",),  # as published: the image is carried unchanged until the backbone has begun to learn
 )

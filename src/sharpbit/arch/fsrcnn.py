@@ -83,4 +83,12 @@ def _scale(state: State, wide: int, thin: int, blocks: int) -> int:
     return min(off, key=off.__getitem__)
 
 
-ARCH = Architecture(name="fsrcnn", config=Config, build=FSRCNN, infer=_infer, sites=("mid_part.*",))
+ARCH = Architecture(
+    name="fsrcnn",
+    config=Config,
+    build=FSRCNN,
+    infer=_infer,
+    sites=("mid_part.*",),
+    small={"blocks": 3, "width": 20},
+    exceptions={"sizes from weights": "the scale, which is told by trained weights alone"},
+)

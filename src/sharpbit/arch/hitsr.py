@@ -33,7 +33,7 @@ class Config:
         groups: number of groups.
         windows: side of the windows of each block of a group, in pixels.
         base: side of the map of values that larger windows are projected to.
-        heads: of the spatial correlation.
+        heads: number of heads of the spatial correlation.
         ratio: hidden channels of the MLPs, in units of `width`.
     """
 
@@ -277,4 +277,6 @@ ARCH = Architecture(
         maps=("conv_after_body", "upsample.0"),
         left=("*.pos.*", "*.spatial_linear"),
     ),
+    small={"width": 24, "groups": 1, "windows": (4, 8, 16), "heads": 2},
+    exceptions={"plain form": "HiTSR", "receptive field": "windows lie at fixed places"},
 )

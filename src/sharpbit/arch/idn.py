@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Quantized, Rounded
 from sharpbit.errors import UsageError
 from sharpbit.nn import Site, State, conv, conv3, count, renamed, upscaled_grey
 
@@ -28,29 +28,34 @@ class Config:
     Attributes:
         scale: upscaling factor.
         blocks: distillation blocks.
-        width: channels; a multiple of 16. A quarter of them is kept in each block.
+        width: channels; a multiple of 4 times `slices`.
+        slices: into how many parts channels are sliced, one of which is kept in each block; 4 as published.
     """
 
     scale: int
     blocks: int = 4
     width: int = 64
+    slices: int = 4
 
     def __post_init__(self) -> None:
-        if self.width % (4 * GROUPS):
-            raise UsageError(f"the width of an idn is a multiple of {4 * GROUPS}, not {self.width}")
+        if self.slices < 3 or self.width % (self.slices * GROUPS):
+            raise UsageError(
+                f"the width of an idn is a multiple of {max(self.slices, 3) * GROUPS}, not {self.width}, and its slices"
+                f" are 3 or more, not {self.slices}"
+            )
 
 
 class Block(nn.Module):
     """Enhancement of all channels, then of three quarters of them, then compression. Site: `output` of the second."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, slices: int = 4) -> None:
         super().__init__()
-        quarter = width // 4
-        self.sizes = (width - quarter, quarter)
-        self.top = _enhancement(width, width - quarter, width - 2 * quarter, width)
-        self.bottom = _enhancement(width - quarter, width, width - quarter, width + quarter)
+        part = width // slices
+        self.sizes = (width - part, part)
+        self.top = _enhancement(width, width - part, width - 2 * part, width)
+        self.bottom = _enhancement(width - part, width, width - part, width + part)
         self.output = Site()
-        self.compression = conv(width + quarter, width, 1)
+        self.compression = conv(width + part, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, H, W)` to the same."""
@@ -70,7 +75,7 @@ class IDN(nn.Module):
         self.config = config
         width, scale = config.width, config.scale
         self.head = nn.Sequential(conv3(3, width), nn.LeakyReLU(SLOPE), conv3(width, width), nn.LeakyReLU(SLOPE))
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(Block(width, config.slices) for _ in range(config.blocks)))
         self.feature = Site()
         self.deconv = nn.ConvTranspose2d(width, 3, SIDE, scale, SIDE // 2, scale - 1)
         for layer in self.modules():
@@ -106,27 +111,51 @@ def _infer(state: State) -> Config | None:
     blocks, first = count(ours, "blocks.{}.compression.weight"), ours.get("head.0.weight")
     if not blocks or first is None:
         return None
-    return Config(_scale(ours, blocks, len(first)), blocks, len(first))
+    width = len(first)
+    slices = width // (width - ours["blocks.0.bottom.0.weight"].shape[1])
+    return Config(_scale(ours, blocks, width, slices), blocks, width, slices)
 
 
-def _scale(state: State, blocks: int, width: int) -> int:
+def _scale(state: State, blocks: int, width: int, slices: int) -> int:
     """The scale, which no shape tells: of flat grey a trained network makes flat grey, with its own stride alone.
 
     That holds for divisors of the stride too, so the largest one counts that is not clearly worse than the best.
     """
     off = {}
     for scale in (4, 3, 2):
-        net = IDN(Config(scale, blocks, width))
+        net = IDN(Config(scale, blocks, width, slices))
         net.load_state_dict(state)
         off[scale] = float((upscaled_grey(net, scale) - 0.5).abs().max())
     return next(scale for scale in off if off[scale] <= 2 * min(off.values()) + 0.01)
 
 
+_CONVS = ("blocks.*.top.[024]", "blocks.*.bottom.[024]")
 ARCH = Architecture(
     name="idn",
     config=Config,
     build=IDN,
     infer=_infer,
     rename=_rename,
-    sites=("blocks.*.top.[024]", "blocks.*.bottom.[024]"),
+    sites=_CONVS,
+    aware=Aware((Rounded("head.[02]", act="fixed"), *map(Rounded, _CONVS))),
+    quantized=Quantized(
+        mark=r"dblocks\.0\.enhancement_top\.7\.weight$",
+        names={
+            r"fblock\.module\.1\.": r"head.0.",
+            r"fblock\.module\.4\.": r"head.2.",
+            r"fblock\.(?:module\.0|quant_actf1)\.": r"head.0.act.",
+            r"fblock\.(?:module\.3|quant_actf2)\.": r"head.2.act.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.1\.": r"blocks.\1.\2.0.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.4\.": r"blocks.\1.\2.2.",
+            r"dblocks\.(\d+)\.enhancement_(top|bottom)\.7\.": r"blocks.\1.\2.4.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.0|quant_act1)\.": r"blocks.\1.top.0.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.3|quant_act2)\.": r"blocks.\1.top.2.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_top\.6|quant_act3)\.": r"blocks.\1.top.4.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.0|quant_act4)\.": r"blocks.\1.bottom.0.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.3|quant_act5)\.": r"blocks.\1.bottom.2.act.",
+            r"dblocks\.(\d+)\.(?:enhancement_bottom\.6|quant_act6)\.": r"blocks.\1.bottom.4.act.",
+        },
+    ),
+    small={"blocks": 1, "width": 32},
+    exceptions={"sizes from weights": "the scale, which is told by trained weights alone", "plain form": "interpolate"},
 )

@@ -103,4 +103,5 @@ ARCH = Architecture(
     infer=_infer,
     sites=("model.1.sub.*",),
     rounding=Rounding(ends=("model.0", "output"), maps=("model.*",)),
+    small={"blocks": 1, "width": 8},
 )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
+from sharpbit.errors import ModelError
 from sharpbit.modelfile.integer_chain import IntegerChain
 from sharpbit.modelfile.integer_chain import Layer as IntegerLayer
 from sharpbit.nn import State, byte_layer, count, scale_of
@@ -55,6 +56,9 @@ class Layer(nn.Module):
         return byte_layer(x, self.weight, self.bias, self.multiplier)
 
 
+_KINDS = {"weight": torch.int8, "bias": torch.int32, "multiplier": torch.float32}
+
+
 class Integer(nn.Module):
     """The chain. The image is rounded to bytes first."""
 
@@ -73,10 +77,16 @@ class Integer(nn.Module):
 
 
 def of_chain(chain: IntegerChain) -> Integer:
-    """The network of a chain."""
+    """The network of a chain.
+
+    Raises:
+        ModelError: the chain has slopes, which this network lacks.
+    """
+    if chain.sloped:
+        raise ModelError("an integer chain with slopes runs on the native engine only; it is no network to work on")
     net = Integer(Config(chain.scale, tuple(layer.outputs for layer in chain.layers[:-1])))
     for own, layer in zip(net.layers, chain.layers, strict=True):
-        own.load_state_dict({key: torch.from_numpy(getattr(layer, key).copy()) for key in vars(layer)})
+        own.load_state_dict({key: torch.from_numpy(getattr(layer, key).copy()) for key in _KINDS})
     return net
 
 
@@ -87,10 +97,9 @@ def chain_of(net: nn.Module) -> IntegerChain:
         ModelError: its numbers are none that every engine can run exactly.
     """
     assert isinstance(net, Integer)
-    kinds = {"weight": torch.int8, "bias": torch.int32, "multiplier": torch.float32}
     states = [layer.state_dict() for layer in net.layers]
     return IntegerChain(
-        tuple(IntegerLayer(*(state[key].cpu().to(kind).numpy() for key, kind in kinds.items())) for state in states),
+        tuple(IntegerLayer(*(state[key].cpu().to(kind).numpy() for key, kind in _KINDS.items())) for state in states),
         net.config.scale,
     )
 
@@ -104,4 +113,12 @@ def _infer(state: State) -> Config | None:
     return None if scale is None else Config(scale, tuple(widths[:-1]))
 
 
-ARCH = Architecture(name="integer", config=Config, build=Integer, infer=_infer, sites=("layers.*",))
+ARCH = Architecture(
+    name="integer",
+    config=Config,
+    build=Integer,
+    infer=_infer,
+    sites=("layers.*",),
+    small={"hidden": (20, 12)},
+    exceptions={"plain form": "round", "quantization": "it is quantized already"},
+)

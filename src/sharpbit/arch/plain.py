@@ -199,4 +199,12 @@ def _adds_the_image(config: Config, state: State) -> bool:
     return response_to_grey(net, config.scale) < 0.25
 
 
-ARCH = Architecture(name="plain", config=Config, build=Plain, infer=_infer, rename=_rename, sites=("layers.*",))
+ARCH = Architecture(
+    name="plain",
+    config=Config,
+    build=Plain,
+    infer=_infer,
+    rename=_rename,
+    sites=("layers.*",),
+    small={"blocks": 3, "width": 20},
+)

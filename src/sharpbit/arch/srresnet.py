@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sharpbit.arch import Architecture
+from sharpbit.arch import Architecture, Aware, Counting, Quantized, Refinable, Rounded, Term
 from sharpbit.nn import Site, State, conv, count, factors, renamed, scale_by
 
 
@@ -163,4 +163,24 @@ ARCH = Architecture(
     infer=_infer,
     rename=_rename,
     sites=("blocks.*.conv1", "blocks.*.conv2"),
+    aware=Aware(
+        sites=(Rounded("blocks.*.conv1"), Rounded("blocks.*.conv2")),
+        legacy=(
+            Rounded("blocks.*.skip", weight=False, share=1),
+            Rounded("blocks.*.conv1", act="float"),
+            Rounded("blocks.*.conv2"),
+        ),
+    ),
+    refinable=Refinable(("blocks.*",)),
+    counting=Counting((Term("blocks.*.conv?"),), ("blocks.*.conv?",)),
+    quantized=Quantized(
+        mark=r"(body|residual)\.0\.conv1\.weight$",
+        names={
+            r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)1\.": r"blocks.\1.{first}.act.",
+            r"(?:body|residual)\.(\d+)\.(?:quant_act|classify|act)2\.": r"blocks.\1.conv2.act.",
+        },
+        legacy=("pams", "cadyq"),
+    ),
+    small={"blocks": 2, "width": 8},
+    exceptions={"plain form": "pixel shuffle"},
 )

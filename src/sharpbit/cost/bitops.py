@@ -53,7 +53,7 @@ class LayerBits:
     """One operator that multiplies.
 
     Attributes:
-        name: of the module that it runs in.
+        name: name of the module that it runs in.
         operator: such as `convolution` or `bmm`.
         macs: multiply-accumulate operations.
         act: bits of the first operand.
@@ -62,7 +62,7 @@ class LayerBits:
             which takes what a convolution has just summed up.
         act_choice: number of the `Mixed` that chose the bits of the first, and which of its runs that was, both from 0;
             empty if nothing chooses.
-        weight_choice: of the second.
+        weight_choice: bits of the second operand.
     """
 
     name: str
@@ -85,12 +85,12 @@ class BitCost:
     """What one image costs.
 
     Attributes:
-        layers: in the order in which they run.
+        layers: every layer, by the order in which they run.
         size: height and width of the image that goes in.
         operators: calls of each operator that no rule counts.
         tensors: names of stored tensors that no counted operator reads.
-        bytes: of the model: weights at their widths, and every other number that it needs, one scale a grid included,
-            at 32 bits.
+        bytes: size of the model: weights at their widths, and every other number that it needs, one scale a grid
+            included, at 32 bits.
     """
 
     layers: tuple[LayerBits, ...]

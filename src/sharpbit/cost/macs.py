@@ -63,7 +63,7 @@ def run(net: nn.Module, size: tuple[int, int], meter: Meter) -> tuple[str, ...]:
     Quantizers are not part of the network: what they compute is not counted, what they store is not asked for.
 
     Raises:
-        UsageError: see `count`.
+        UsageError: what `count` raises.
     """
     shadow = copy.deepcopy(net).to("meta").eval()
     inside = [name for name, part in shadow.named_modules() if isinstance(part, Fixed | QDQ)]

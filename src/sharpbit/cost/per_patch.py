@@ -18,11 +18,11 @@ from sharpbit.quant.layers import rounding
 Numbers = dict[str, Any]
 
 
-class Spending:
-    """Counts what a network that has just run has spent; sizes that were seen are not counted again.
+class PatchCost:
+    """Counts what a patch has cost that a network has just run; sizes that were seen are not counted again.
 
     Args:
-        name: of its architecture, for the published rule.
+        name: name of its architecture, for the published rule.
         net: quantized in any way, or in float.
         plain: the network in float, whose operations the published rule counts.
 
@@ -37,14 +37,14 @@ class Spending:
         self._selects = selects(net)
         self._count = lru_cache(maxsize=4096)(lambda size: bitops.count(net, size))
         self._rule: published.Counted | None = None
-        if name in published.RULES:
+        if published.rule_of(name):
             self._rule, self._weight = published.counted(name, plain), weight_bits(name, net)
 
     def last(self, size: tuple[int, int]) -> Numbers:
         """What the last forward has cost, of one patch of `size`.
 
         Returns:
-            the fields of `sharpbit.runtime.Spent`.
+            the fields of `sharpbit.runtime.TileCost`.
         """
         bits, cost = self._fixed, self._count(size)
         if self.adaptive:
@@ -90,7 +90,8 @@ def widths(net: nn.Module) -> tuple[int, ...]:
 
 def weight_bits(name: str, net: nn.Module) -> float:
     """Mean bits of the weights that the published rule of the architecture `name` counts."""
-    globs = [term.layers for term in published.RULES[name].terms if term.left == "weight"]
+    rule = published.rule_of(name)
+    globs = [term.layers for term in rule.terms if term.left == "weight"] if rule else []
     kernels = [
         getattr(part, "kernel", None)
         for path, part in net.named_modules()
@@ -104,16 +105,16 @@ def summary(name: str, net: nn.Module, plain: nn.Module, pixels: int) -> Numbers
     """FQR and BitOPs by the published rule, of `pixels` small pixels; where patches choose bits, the most possible.
 
     Args:
-        name: of the architecture.
+        name: name of the architecture.
         net: quantized.
-        plain: in float.
-        pixels: of all patches.
+        plain: the network in float.
+        pixels: number of pixels of all patches.
     """
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
     bits = tuple(float(max(part.bits)) for part in mixed) or fixed_bits(net)
     fqr = sum(bits) / len(bits)
     rule = None
-    if name in published.RULES:
+    if published.rule_of(name):
         how = published.Bits(weight_bits(name, net), fqr)
         rule = published.counted(name, plain).bitops(how, pixels, selectors=selects(net))
     return {"fqr": fqr, "published_bitops": rule, "adaptive": bool(mixed)}

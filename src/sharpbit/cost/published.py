@@ -8,13 +8,13 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
+from sharpbit.arch import ARCHITECTURES, Counting, Term
 from sharpbit.cost.macs import count
 from sharpbit.errors import UsageError
 
@@ -30,55 +30,6 @@ class Bits:
     act: float
 
 
-@dataclass(frozen=True)
-class Term:
-    """Layers that are counted alike.
-
-    Attributes:
-        layers: glob of module names.
-        left: whose bits the one operand has: `weight`, `act`, or `full` (32).
-        right: whose bits the other has.
-    """
-
-    layers: str
-    left: str = "weight"
-    right: str = "act"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What is counted of a network.
-
-    Attributes:
-        terms: the layers.
-        selectors: globs of the modules in front of which a bit selector stands.
-    """
-
-    terms: tuple[Term, ...]
-    selectors: tuple[str, ...]
-
-
-RULES: Mapping[str, Rule] = {
-    "srresnet": Rule((Term("blocks.*.conv?"),), ("blocks.*.conv?",)),
-    "carn": Rule((Term("body.blocks.*.blocks.*.conv?"),), ("body.blocks.*.blocks.*.conv?",)),
-    "elan": Rule(
-        (
-            Term("blocks.*.local.*.pointwise"),
-            Term("blocks.*.local.*.conv2.shift"),  # one of the two shifts
-            Term("blocks.*.attention.*.project_in"),
-            Term("blocks.*.attention.*.project_out"),
-            Term("blocks.*.attention.*.scores.*", "act", "act"),
-            Term("blocks.*.attention.*.mixes.*", "full", "act"),  # the scores are not rounded
-        ),
-        (
-            "blocks.*.local.*.pointwise",
-            "blocks.*.attention.*.project_in",
-            "blocks.*.attention.*.project_out",
-            "blocks.*.attention.*.query",
-            "blocks.*.attention.*.value",
-        ),
-    ),
-}
 SELECTOR = 4.5  # operations of 32 bits for a pixel and selector of CADyQ; fitted, the paper does not say
 
 
@@ -108,21 +59,33 @@ class Counted:
         return 2 * products * pixels / FULL**2
 
 
-def counted(name: str, net: nn.Module) -> Counted:
-    """Apply the rule of the architecture `name` to `net`.
+def rule_of(name: str) -> Counting | None:
+    """The published rule of the architecture `name`; None if no paper has one."""
+    return ARCHITECTURES[name].counting
+
+
+def counted(name: str, net: nn.Module, rule: Counting | None = None) -> Counted:
+    """Apply a rule to a float network.
+
+    Args:
+        name: The name of its architecture.
+        net: The network.
+        rule: What is counted; by default the published rule of the architecture.
 
     Raises:
-        UsageError: there is no rule, or it names layers that the network does not have.
+        UsageError: There is no rule, or it names layers that the network does not have.
     """
-    if name not in RULES:
-        raise UsageError(f"no paper says how BitOPs of {name} are counted; there are rules for {', '.join(RULES)}")
+    rule = rule or rule_of(name)
+    if rule is None:
+        known = [other for other in ARCHITECTURES if ARCHITECTURES[other].counting]
+        raise UsageError(f"no paper says how BitOPs of {name} are counted; there are rules for {', '.join(known)}")
     layers = count(net, (SIDE, SIDE)).layers
     terms = []
-    for term in RULES[name].terms:
+    for term in rule.terms:
         macs = sum(number for layer, number in layers.items() if fnmatchcase(layer, term.layers))
         if not macs:
             raise UsageError(f"the rule for {name} counts {term.layers!r}, which names no layer of this network")
         terms.append((term, macs / SIDE**2))
     modules: list[tuple[str, Any]] = list(net.named_modules())
-    selectors = sum(any(fnmatchcase(path, glob) for glob in RULES[name].selectors) for path, _ in modules)
+    selectors = sum(any(fnmatchcase(path, glob) for glob in rule.selectors) for path, _ in modules)
     return Counted(tuple(terms), selectors)

@@ -3,7 +3,7 @@
 A reference costs what the network costs at its bits. A query costs the first block at those bits, its blocks of few
 bits, what is left of the last blocks, and the RefERs. The classifier comes on top. What of it is counted, and with
 which bits, was found by fitting the printed numbers; operations are counted from the network itself.
-`bench/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
+`evidence/refqsr_tables.py` holds every printed row against this, and lists those that it does not explain.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from sharpbit.arch import ARCHITECTURES, Counting
 from sharpbit.cost.macs import count
-from sharpbit.cost.published import FULL, RULES, SELECTOR, SIDE, Bits, Counted, counted
+from sharpbit.cost.published import FULL, SELECTOR, SIDE, Bits, Counted, counted
 from sharpbit.quant.refqsr import TwoPass
 from sharpbit.quant.refqsr.refer import POOL
 
@@ -105,8 +106,8 @@ class TwoPassCount:
 
         Args:
             high: bits of references.
-            low: of queries.
-            pixels: of all patches.
+            low: bits of queries.
+            pixels: number of pixels of all patches.
             patches: how many.
             patch: their nominal side.
             queries: share of the pixels in queries.
@@ -130,21 +131,22 @@ def count_two_pass(name: str, net: nn.Module, passes: TwoPass, width: int) -> Tw
     """Apply the rules to the float network `net` of the architecture `name`.
 
     Args:
-        name: `srresnet`, `carn` or `elan`.
-        net: in float.
+        name: a name of the architecture catalog; of a network without a published rule the layers of the body count.
+        net: the network in float.
         passes: its two passes.
         width: channels of its blocks.
     """
-    whole = counted(name, net)
+    rule = ARCHITECTURES[name].counting_of(net)
+    whole = counted(name, net, rule)
     layers = count(net, (SIDE, SIDE)).layers
-    products = [glob.layers for glob in RULES[name].terms if not glob.layers.endswith("shift")]
+    products = [glob.layers for glob in rule.terms if not glob.layers.endswith("shift")]
     convs = _macs(layers, [f"{block}.*" for block in passes.replaced], products)
-    first = _macs(layers, [f"{block}.conv1*" for block in passes.replaced], products)
+    first = _macs(layers, [f"{block}.{passes.parts[0]}*" for block in passes.replaced], products)
     refers = len(passes.replaced)
     return TwoPassCount(
         whole=whole,
-        kept=_restricted(name, net, layers, (*passes.queries, *passes.replaced), inside=False),
-        low=_restricted(name, net, layers, passes.queries, inside=True),
+        kept=_restricted(rule, net, layers, (*passes.queries, *passes.replaced), inside=False),
+        low=_restricted(rule, net, layers, passes.queries, inside=True),
         convs=convs / max(refers, 1),
         first=first / max(refers, 1),
         refers=refers,
@@ -161,10 +163,10 @@ def _any(name: str, globs: Iterable[str]) -> bool:
 
 
 def _restricted(
-    name: str, net: nn.Module, layers: Mapping[str, int], blocks: Iterable[str], *, inside: bool
+    rule: Counting, net: nn.Module, layers: Mapping[str, int], blocks: Iterable[str], *, inside: bool
 ) -> Counted:
     """The rule of a network, of the layers inside or outside some blocks alone."""
-    rule, globs = RULES[name], [f"{block}.*" for block in blocks]
+    globs = [f"{block}.*" for block in blocks]
     own = {layer: macs for layer, macs in layers.items() if _any(layer, globs) is inside}
     terms = [
         (term, sum(macs for layer, macs in own.items() if fnmatchcase(layer, term.layers)) / SIDE**2)

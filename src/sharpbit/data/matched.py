@@ -21,10 +21,10 @@ class Matched:
     """Picks from one image two crops whose vectors have a cosine of at least `threshold`.
 
     Attributes:
-        pairs: the images.
-        judge: crops `(N, 3, patch, patch)` in `[0, 1]` to vectors `(N, classes)`; it sees small crops as they are,
-            neither turned nor mirrored.
-        threshold: see above. One that nothing reaches, such as 2, takes any two crops of an image.
+        pairs: training images.
+        judge: classifier from crops `(N, 3, patch, patch)` in `[0, 1]` to vectors `(N, classes)`; it sees LR crops
+            as they are, neither turned nor mirrored.
+        threshold: least cosine of two crops that match; one that nothing reaches, such as 2, takes any two of an image.
     """
 
     pairs: Pairs

@@ -38,10 +38,10 @@ def drawn(
     """What `batch` gives for each step, with random numbers that `seed` and the number of the step alone decide.
 
     Args:
-        batch: draws a batch.
-        steps: numbers.
-        seed: of all of them.
-        apart: whether the next ones are drawn meanwhile.
+        batch: function that draws a batch with a random generator.
+        steps: numbers of the steps.
+        seed: number that decides all batches.
+        apart: whether the next batches are drawn in a thread meanwhile.
     """
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
@@ -63,12 +63,12 @@ class Pairs:
     """A set of image pairs, flat in memory so that one gather cuts a whole batch.
 
     Attributes:
-        scale: large per small pixel.
-        small: `(sum of h * w, 3)` uint8.
-        large: `(sum of H * W, 3)` uint8.
+        scale: upscaling factor.
+        small: pixels of all LR images, `(sum of h * w, 3)` uint8.
+        large: pixels of all HR images, `(sum of H * W, 3)` uint8.
         sizes: `(images, 2)`, h and w of the LR images.
-        device: where crops go.
-        apart: whether the images are elsewhere, so that it pays to cut the next crops meanwhile.
+        device: device that crops go to.
+        apart: whether the images are on another device, so that it pays to cut the next crops meanwhile.
     """
 
     scale: int
@@ -89,21 +89,21 @@ class Pairs:
         copies: int = 1,
         quiet: bool = False,
     ) -> Pairs:
-        """Read every image of `folder` with its small partner.
+        """Read every image of `folder` with its LR image.
 
-        The partners are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
-        HR images in `HR`, small ones with the same names in `LR_bicubic/X2`.
+        LR images are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
+        HR images in `HR`, LR images with the same names in `LR_bicubic/X2`.
 
         Args:
-            folder: of the images.
-            scale: large per small pixel.
-            device: where crops go.
-            cache: folder of the file for a set that is larger than memory; None refuses such a set.
-            copies: of the set, that as many processes on this machine have.
-            quiet: show no progress.
+            folder: folder of the images, or one with `HR` and `LR_bicubic` in it.
+            scale: upscaling factor.
+            device: device that crops go to; default: `cpu`.
+            cache: folder of the file for a set that is larger than memory; None (default) refuses such a set.
+            copies: number of processes on this machine that hold the set; default: 1.
+            quiet: whether progress is hidden; default: false.
 
         Raises:
-            UsageError: no images, a partner that is missing or has another size, or more than the memory holds.
+            UsageError: no images, an LR image that is missing or has another size, or more than the memory holds.
         """
         folder = Path(folder)
         large = folder / LARGE if (folder / LARGE).is_dir() else folder
@@ -111,7 +111,7 @@ class Pairs:
         if not paths:
             raise UsageError(f"{folder} holds no images to train on; give a folder of PNG or JPEG files with --data")
         small = _small_folder(folder, scale) if large != folder else None
-        sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "looking", disable=quiet, delay=2)]
+        sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "reading sizes", disable=quiet, delay=2)]
         where = _place(folder, sizes, scale, torch.device(device), copies, cache)
         pairs = (
             _pair(path, small / path.relative_to(large) if small else None, scale)
@@ -166,11 +166,11 @@ class Pairs:
         orientations.
 
         Args:
-            count: crops.
-            patch: side in small pixels.
-            generator: of the CPU; it alone decides what is cut.
-            colours: whether the colour channels of each pair are shuffled (as in the training of ETDS).
-            part: of these crops, which are wanted; None is all. What is cut does not depend on it.
+            count: number of crops.
+            patch: side of a crop in LR pixels.
+            generator: random generator on the CPU, which alone decides what is cut.
+            colours: whether the colour channels of each pair are shuffled (as in the training of ETDS); default: true.
+            part: slice of these crops that is wanted; None (default) is all. What is cut does not depend on it.
         """
         which, where = self.places(count, patch, generator)
         plan = (which, where, *self.turns(count, generator, colours=colours))
@@ -249,7 +249,7 @@ def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.
     if partner is None:
         return _made(read(path).rgb8(), scale)
     if not partner.exists():
-        raise UsageError(f"{path} has no small partner {partner}; prepare the folder again")
+        raise UsageError(f"{path} has no LR image {partner}; prepare the folder again")
     small, large = read(partner).rgb8(), read(path).rgb8()
     if large.shape[:2] != (small.shape[0] * scale, small.shape[1] * scale):
         raise UsageError(
@@ -260,7 +260,7 @@ def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.
 
 
 def _small_folder(folder: Path, scale: int) -> Path | None:
-    """The small partners of a folder that has some."""
+    """The folder of the LR images, where there is one."""
     small = folder / SMALL.format(scale)
     if not small.is_dir() and small.parent.is_dir():
         there = ", ".join(sorted(path.name for path in small.parent.iterdir())) or "nothing"

@@ -1,4 +1,4 @@
-"""Training images cut into overlapping windows, with their small partners, as files.
+"""Training images cut into overlapping windows, with their LR images, as files.
 
 The folder that comes out holds `HR/NAME_s001.png` and `LR_bicubic/X2/NAME_s001.png`; it is what `Pairs.from_folder`
 reads, and `prepared.json` says how it was made.
@@ -24,6 +24,7 @@ from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
 from sharpbit.system.atomic import open_atomic
+from sharpbit.system.deprecated import old_names
 
 Pixels = NDArray[np.uint8]
 
@@ -33,16 +34,16 @@ LARGE, SMALL, SETTINGS = "HR", "LR_bicubic/X{}", "prepared.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """What is prepared, and how.
 
     Attributes:
         source: folder of the HR images; those in folders below it keep their place.
-        out: folder of what comes out.
-        scales: for which small partners are made.
-        small: by scale, a folder of LR images to take them from; where there is none, they are made by bicubic.
-        size: side of a window in pixels of the HR images.
-        step: from one window to the next.
+        out: folder of the windows.
+        scales: upscaling factors that LR images are written for; default: 2, 3 and 4.
+        small: folders of LR images by scale; where there is none, they are made by bicubic.
+        size: side of a window in HR pixels; default: 480.
+        step: distance from one window to the next in HR pixels; default: 240.
     """
 
     source: Path
@@ -77,16 +78,16 @@ def starts(length: int, size: int, step: int) -> list[int]:
     return [*range(0, length - size, step), max(0, length - size)]
 
 
-def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
+def prepare(plan: PreparationPlan, *, workers: int = 1, quiet: bool = False) -> Prepared:
     """Write the windows that are not there yet. Files appear complete or not at all, so that a run can be repeated.
 
     Args:
-        plan: see there.
-        workers: threads, each with one image in memory.
-        quiet: show no progress.
+        plan: images, scales and sizes of what is prepared.
+        workers: number of threads, each with one image in memory; default: 1.
+        quiet: whether progress is hidden; default: false.
 
     Raises:
-        UsageError: sizes that do not fit together, no images, a partner that is missing or has another size, or an
+        UsageError: sizes that do not fit together, no images, an LR image that is missing or has another size, or an
             `out` that was prepared otherwise. It is raised before anything is written.
         ImageError: an image that cannot be read or written.
     """
@@ -113,9 +114,11 @@ def prepare(plan: Plan, *, workers: int = 1, quiet: bool = False) -> Prepared:
     return Prepared(len(images), windows, written, tuple(notes))
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: PreparationPlan) -> None:
     if not plan.source.is_dir():
         raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
+    if plan.out.exists() and not plan.out.is_dir():
+        raise UsageError(f"{plan.out} is a file; give a folder for the windows")
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
         raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:
@@ -132,13 +135,13 @@ def _check(plan: Plan) -> None:
             raise UsageError(f"there is no folder {folder} of LR images for x{scale}")
 
 
-def _images(plan: Plan, notes: list[str], quiet: bool) -> Iterator[_Image]:
+def _images(plan: PreparationPlan, notes: list[str], quiet: bool) -> Iterator[_Image]:
     """What is to be cut, with all partners; only headers are read."""
     paths = sorted(path for path in plan.source.rglob("*") if is_image_name(path) and path.is_file())
     if not paths:
         raise UsageError(f"{plan.source} holds no images; give a folder of training images, such as DIV2K_train_HR")
     stems: dict[Path, Path] = {}
-    for path in tqdm(paths, "looking", disable=quiet, delay=2, unit="picture"):
+    for path in tqdm(paths, "reading sizes", disable=quiet, delay=2, unit="image"):
         stem = path.relative_to(plan.source).with_suffix("")
         if stem in stems:
             raise UsageError(f"{stems[stem]} and {path} differ in their ending only; rename or remove one of them")
@@ -163,7 +166,7 @@ def _partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
         for suffix in dict.fromkeys((path.suffix, ".png")):
             if (found := folder / stem.parent / f"{name}{suffix}").exists():
                 return found
-    raise UsageError(f"{path} has no small partner {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
+    raise UsageError(f"{path} has no LR image {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
 
 
 def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int, int], scale: int) -> None:
@@ -174,7 +177,7 @@ def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int
         )
 
 
-def _keep_settings(plan: Plan) -> None:
+def _keep_settings(plan: PreparationPlan) -> None:
     """Write how this is made; a folder that was made otherwise would become a mixture."""
     path = plan.out / SETTINGS
     made = {str(s): str(plan.small[s].resolve()) if s in plan.small else "by bicubic" for s in plan.scales}
@@ -197,18 +200,18 @@ def _keep_settings(plan: Plan) -> None:
         file.write(json.dumps(settings, indent=2).encode())
 
 
-def _targets(plan: Plan, name: str) -> dict[int, Path]:
+def _targets(plan: PreparationPlan, name: str) -> dict[int, Path]:
     """The files of a window by scale, the true one (1) last."""
     small = {scale: plan.out / SMALL.format(scale) / name for scale in plan.scales}
     return {**small, 1: plan.out / LARGE / name}
 
 
-def _missing(plan: Plan, image: _Image) -> list[str]:
+def _missing(plan: PreparationPlan, image: _Image) -> list[str]:
     names = image.windows
     return [name for name in names if not all(path.exists() for path in _targets(plan, name).values())]
 
 
-def _cut(plan: Plan, image: _Image, names: list[str], stop: threading.Event) -> int:
+def _cut(plan: PreparationPlan, image: _Image, names: list[str], stop: threading.Event) -> int:
     """Write the windows with these names; small ones are cut out of the whole LR image, not made of windows."""
     if stop.is_set():
         return 0
@@ -233,3 +236,6 @@ def _write(path: Path, pixels: Pixels) -> None:
         path, "PNG", height=height, width=width, channels=3, alpha=False, dtype=np.uint8, overwrite=True
     ) as writer:
         writer.write(pixels)
+
+
+__getattr__ = old_names(__name__, {"Plan": "PreparationPlan"})

@@ -21,16 +21,16 @@ Pair = tuple[np.ndarray, np.ndarray]
 def arrays(
     folder: Path, files: Sequence[Path], sizes: Sequence[tuple[int, int]], scale: int, pairs: Iterable[Pair]
 ) -> tuple[Tensor, Tensor]:
-    """Small and large images as `Pairs` has them, mapped from files in `folder`, which are written where missing.
+    """LR and HR images as `Pairs` has them, mapped from files in `folder`, which are written where missing.
 
     The files belong to exactly these images: names, sizes and times of change are part of their name.
 
     Args:
-        folder: of the files.
-        files: that the images come from.
-        sizes: of the LR images.
-        scale: large per small pixel.
-        pairs: the images; not asked for where the files are there.
+        folder: folder that the two files are written to.
+        files: image files, whose names, sizes and times name the two files.
+        sizes: height and width of each LR image.
+        scale: upscaling factor.
+        pairs: LR and HR images in this order; not read where the two files exist.
 
     Raises:
         UsageError: the disk has no room for them.

@@ -21,9 +21,9 @@ class Textures:
     """Images with their classes.
 
     Attributes:
-        classes: names.
-        images: each `(3, H, W)` uint8.
-        labels: number of the class of each.
+        classes: names of the classes.
+        images: images, each `(3, H, W)` uint8.
+        labels: number of the class of each image.
     """
 
     classes: tuple[str, ...]
@@ -83,7 +83,7 @@ def from_dtd(folder: str | Path, split: int = 1) -> tuple[Textures, Textures]:
     """The Describable Textures Dataset: of a published split, `train` with `val` for training, and `test`.
 
     Args:
-        folder: with `images/CLASS/*.jpg` and `labels/train1.txt`, `val1.txt`, `test1.txt`.
+        folder: folder with `images/CLASS/*.jpg` and `labels/train1.txt`, `val1.txt`, `test1.txt`.
         split: 1 to 10.
 
     Raises:

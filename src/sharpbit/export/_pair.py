@@ -1,7 +1,7 @@
-"""A costly and a cheap network in one ONNX file: two exported files become branches of `If`.
+"""A large and a small network in one ONNX file: two exported files become branches of `If`.
 
-The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the costly network, query for the cheap
-one. `image` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
+The input `task` is one of `sharpbit.twopass.schedule.TASKS`: reference for the large network, query for the small
+one. `picture` and `result` are as in files of one network, `(1, 3, height, width)` float32 RGB in `[0, 1]`; chains of
 integers, which take bytes, are wrapped. PyTorch has no part in this.
 """
 
@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, inliner, version_converter
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.export._branches import asked, branch, choice
 from sharpbit.export._file import save
 from sharpbit.modelfile import Header
 from sharpbit.twopass.schedule import QUERY, REFERENCE, TASKS
@@ -59,7 +58,7 @@ def part(path: Path) -> Part:
         raise ModelError(f"{path} cannot be read as ONNX ({type(error).__name__}); export it again") from None
     names = [item.name for item in (*proto.graph.input, *proto.graph.output)]
     if names != ["picture", "result"]:
-        raise ModelError(f"{path} takes and gives {', '.join(names)}, not image and result; export it again")
+        raise ModelError(f"{path} takes and gives {', '.join(names)}, not picture and result; export it again")
     return Part(header, proto)
 
 
@@ -80,8 +79,8 @@ def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, over
     """Write the pair.
 
     Args:
-        costly: for patches with much detail.
-        cheap: for the others.
+        costly: the large network, for patches with much detail.
+        cheap: the small network, for the others.
         how: what the history says of it: `patch`, `shared`, `detail`, and where that comes from.
         path: ends in `.onnx`.
         overwrite: replace what is there.
@@ -186,3 +185,40 @@ def _licence(*licences: str) -> str:
 
     named = list(dict.fromkeys(licence or UNKNOWN for licence in licences))
     return "" if named == [UNKNOWN] else " AND ".join(sorted(named, key=rank))
+
+
+def asked(task: int, name: str) -> list[onnx.NodeProto]:
+    """Nodes that make `name` true where the input `task` is this number."""
+    number = helper.make_tensor(f"{name}_number", TensorProto.INT64, [], [task])
+    constant = helper.make_node("Constant", [], [f"{name}_number"], value=number)
+    return [constant, helper.make_node("Equal", ["task", f"{name}_number"], [name])]
+
+
+def choice(condition: str, yes: onnx.GraphProto, no: onnx.GraphProto, results: list[str]) -> onnx.NodeProto:
+    """An `If` of two branches that make the same results."""
+    return helper.make_node("If", [condition], results, then_branch=yes, else_branch=no)
+
+
+def branch(part: onnx.ModelProto, name: str, results: list[str]) -> onnx.GraphProto:
+    """The graph of a part without inputs, its names its own but for those of the whole; what it lacks is handed on."""
+    inner = part.graph
+    outside = {item.name for item in inner.input}
+
+    def own(text: str) -> str:
+        return text if not text or text in outside else f"{name}/{text}"
+
+    for node in inner.node:
+        for field in (node.input, node.output):
+            for place, text in enumerate(field):
+                field[place] = own(text)
+        node.name = own(node.name)
+    for item in inner.initializer:
+        item.name = own(item.name)
+    made = [item.name for item in inner.output]
+    outputs = []
+    for result in results:
+        if result not in made:  # of the classifier and of queries: something of the right kind, which nobody reads
+            feature = result.replace("kept", "features")
+            inner.node.append(helper.make_node("Identity", [feature], [own(result)], name=own(f"no_{result}")))
+        outputs.append(helper.make_tensor_value_info(own(result), TensorProto.FLOAT, [None] * 4))
+    return helper.make_graph(inner.node, name, [], outputs, inner.initializer)

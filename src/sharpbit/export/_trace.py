@@ -1,4 +1,4 @@
-"""A network in PyTorch as an ONNX graph that tells nothing of the machine it was made on."""
+"""A network in PyTorch as an ONNX graph without a trace of the machine it was made on."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The three are branches of `If` with the same inputs and outputs, so any engine that knows the operator opens the file:
 
 - `task`: int64, one of `sharpbit.twopass.schedule.TASKS`;
-- `image`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
+- `picture`: `(N, 3, H, W)` RGB in `[0, 1]`, patches of 15 pixels at least each way;
 - `features_k`, one a RefER: `(N, C, h, w)` of the reference of each patch; only read for queries.
 
 `result` is `(N, 3, H * scale, W * scale)`, or `(N, classes, 1, 1)` of the classifier; `kept_k` are the features that
@@ -17,44 +17,17 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from sharpbit.export._branches import asked, branch, choice
+from sharpbit.export._pair import asked, branch, choice
 from sharpbit.export._trace import trace
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.refqsr import QueryPass, ReferencePass
-from sharpbit.twopass.classifier import LAYERS, MEAN, SMALLEST, STRIDES, Classifier, embedded
+from sharpbit.quant.refqsr.clustblock import VectorsPass
+from sharpbit.twopass.classifier import SMALLEST, embedded
 from sharpbit.twopass.schedule import QUERY, TASKS, VECTORS
 
 SIDE = 24  # of patches for the trace
-
-
-class _Vectors(nn.Module):
-    """The classifier, its vectors as images of one pixel."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.weights = nn.ParameterList(torch.from_numpy(classifier.layers[name].weight) for name in LAYERS)
-        self.biases = nn.ParameterList(torch.from_numpy(classifier.layers[name].bias) for name in LAYERS)
-        self.mean: Tensor
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, 3, h, w)` to `(N, classes, 1, 1)`."""
-        x = x - self.mean
-        for number, stride in enumerate(STRIDES):
-            x = F.relu(self.layer(number, x, stride))
-        return self.layer(len(STRIDES), x.mean((2, 3), keepdim=True), 1)
-
-    def layer(self, number: int, x: Tensor, stride: int) -> Tensor:
-        """As `Classifier` does it."""
-        own = self.classifier.layers[LAYERS[number]]
-        whole = torch.round(torch.clamp(x, own.lo, own.hi) / own.step)
-        total = F.conv2d(whole, self.weights[number], stride=stride)
-        y: Tensor = total * (own.step * own.weight_step) + self.biases[number][:, None, None]
-        return y
 
 
 def graph(net: nn.Module) -> onnx.ModelProto:
@@ -74,7 +47,7 @@ def graph(net: nn.Module) -> onnx.ModelProto:
     own, other = _axes("height", "width"), _axes("reference_height", "reference_width")
     results = ["result", *(f"kept_{place}" for place in places)]
     parts = [
-        trace(_Vectors(embedded()), (patch,), (own,), ["picture"], ["result"]),
+        trace(VectorsPass(embedded()), (patch,), (own,), ["picture"], ["result"]),
         trace(passes[0], (patch,), (own,), ["picture"], results),
         trace(passes[1], (patch, *features), (own, tuple(other for _ in places)), _inputs(places), ["result"]),
     ]

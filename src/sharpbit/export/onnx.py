@@ -1,6 +1,6 @@
 """ONNX: float32, `(1, 3, H, W)` RGB in `[0, 1]` in and out, any height and width; frozen networks in QDQ form.
 
-A network in integers takes and gives bytes instead (`_integer.py`); one in two passes is three graphs (`_passes.py`).
+A network in integers takes and gives bytes instead (`_integer.py`); one in two passes is three graphs (`_twopass.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import torch
 
 from sharpbit.arch.integer import Integer, chain_of
 from sharpbit.errors import UsageError
-from sharpbit.export import _integer
-from sharpbit.export import _twopass as _passes
+from sharpbit.export import _integer, _twopass
 from sharpbit.export._file import save
 from sharpbit.export._trace import trace
 from sharpbit.model import Model
@@ -41,7 +40,7 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
 
 def _graph(model: Model) -> onnx.ModelProto:
     if TwoPass.of(model.history) is not None:
-        return _passes.graph(model.net)
+        return _twopass.graph(model.net)
     axes = {2: torch.export.Dim("height", min=1), 3: torch.export.Dim("width", min=1)}
     return trace(model.net, (torch.zeros(1, 3, 24, 20),), (axes,), ["picture"], ["result"])
 

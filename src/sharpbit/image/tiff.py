@@ -1,4 +1,4 @@
-"""A TIFF encoder that streams (TIFF 6.0): strips with the horizontal predictor, deflated by several threads.
+"""A TIFF encoder that streams (TIFF 6.0, beyond 4 GiB BigTIFF): strips with the horizontal predictor, deflated.
 
 Pillow would hold the whole image, RGB in 8 bits only; OpenImageIO would need a path and lose the EXIF block.
 """
@@ -13,13 +13,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sharpbit.errors import ImageError
 from sharpbit.image import exif
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.strips import Strips
 
-_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
-_LIMIT = 2**32 - 2**20  # offsets have 32 bits
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
+_LIMIT = 2**32 - 2**24  # offsets of a plain TIFF have 32 bits; what may need more becomes a BigTIFF
 Value = tuple[int, int, bytes | dict[int, "Value"]]  # type, count, the bytes or a directory of its own
 
 
@@ -41,14 +40,17 @@ class TiffEncoder:
         self._target = file
         self._file = file if file.seekable() else tempfile.TemporaryFile()  # noqa: SIM115
         self._base = self._file.tell()
-        self._size, self._level = 8, level
+        self._big = height * width * channels * bits // 8 > _LIMIT
+        self._size, self._level = 16 if self._big else 8, level
         self._order: exif.Order = exif.byte_order(metadata.exif) if metadata.exif else "<"
         self._offsets: list[int] = []
         self._lengths: list[int] = []
         row = np.zeros((width, channels), np.dtype(f"u{bits // 8}"))
         self._strips = Strips(row, threads, self._encode, self._put)
         self._tags = self._describe(height, width, channels, bits, metadata)
-        self._file.write({"<": b"II*\0", ">": b"MM\0*"}[self._order] + bytes(4))
+        number = struct.pack(self._order + "H", 43 if self._big else 42)
+        start = {"<": b"II", ">": b"MM"}[self._order] + number
+        self._file.write(start + (struct.pack(self._order + "HH", 8, 0) + bytes(8) if self._big else bytes(4)))
 
     def write(self, rows: Array) -> None:
         """Add rows, from top to bottom."""
@@ -58,12 +60,13 @@ class TiffEncoder:
         """Write the directory behind the strips, and its place in front of them."""
         self._strips.finish()
         order, count = self._order, len(self._offsets)
-        self._tags[273] = (_LONG, count, struct.pack(f"{order}{count}L", *self._offsets))
-        self._tags[279] = (_LONG, count, struct.pack(f"{order}{count}L", *self._lengths))
-        self._file.write(packed(order, self._tags, self._size))
+        kind, letter = (_LONG8, "Q") if self._big else (_LONG, "L")
+        self._tags[273] = (kind, count, struct.pack(f"{order}{count}{letter}", *self._offsets))
+        self._tags[279] = (kind, count, struct.pack(f"{order}{count}{letter}", *self._lengths))
+        self._file.write(packed(order, self._tags, self._size, big=self._big))
         end = self._file.tell()
-        self._file.seek(self._base + 4)
-        self._file.write(struct.pack(order + "L", self._size))
+        self._file.seek(self._base + (8 if self._big else 4))
+        self._file.write(struct.pack(order + letter, self._size))
         self._file.seek(end)
         if self._file is not self._target:
             self._file.seek(0)
@@ -81,8 +84,6 @@ class TiffEncoder:
         return zlib.compress(steps.astype(steps.dtype.newbyteorder(self._order), copy=False).data, self._level)
 
     def _put(self, strip: bytes) -> None:
-        if self._size + len(strip) > _LIMIT:
-            raise ImageError("the image needs more than the 4 GiB that a TIFF file holds; write PNG instead")
         self._offsets.append(self._size)
         self._lengths.append(len(strip))
         self._file.write(strip + bytes(len(strip) % 2))
@@ -125,19 +126,29 @@ class TiffEncoder:
         return tags
 
 
-def packed(order: str, tags: dict[int, Value], offset: int) -> bytes:
-    """The bytes of a directory that will stand at `offset`, its values and inner directories behind it."""
-    behind = offset + 2 + 12 * len(tags) + 4
-    head, tail = struct.pack(order + "H", len(tags)), b""
+def packed(order: str, tags: dict[int, Value], offset: int, *, big: bool = False) -> bytes:
+    """The bytes of a directory that will stand at `offset`, its values and inner directories behind it.
+
+    Args:
+        order: `<` or `>`, the byte order.
+        tags: The values by tag.
+        offset: The place of the directory in the file, in bytes.
+        big: Whether the file is a BigTIFF, whose counts and offsets have 64 bits.
+    """
+    number, room, letter = ("Q", 8, "Q") if big else ("H", 4, "L")
+    behind = offset + struct.calcsize(order + number) + (4 + 2 * room) * len(tags) + room
+    head, tail = struct.pack(order + number, len(tags)), b""
     for tag, (kind, count, value) in sorted(tags.items()):
+        kind = _LONG8 if big and isinstance(value, dict) else kind
+        head += struct.pack(order + "HH" + letter, tag, kind, count)
         if isinstance(value, dict):
-            value = packed(order, value, behind + len(tail))
-        elif len(value) <= 4:
-            head += struct.pack(order + "HHL", tag, kind, count) + value.ljust(4, b"\0")
+            value = packed(order, value, behind + len(tail), big=big)
+        elif len(value) <= room:
+            head += value.ljust(room, b"\0")
             continue
-        head += struct.pack(order + "HHLL", tag, kind, count, behind + len(tail))
+        head += struct.pack(order + letter, behind + len(tail))
         tail += value + bytes(len(value) % 2)
-    return head + bytes(4) + tail
+    return head + bytes(room) + tail
 
 
 def _descriptions(block: bytes) -> dict[int, Value]:

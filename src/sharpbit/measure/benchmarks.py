@@ -49,9 +49,9 @@ class Benchmark:
     """A set of test images.
 
     Attributes:
-        name: such as `Set5`.
-        large: the HR images.
-        small: folders of their small partners, by scale, where there are such folders.
+        name: name of the set, such as `Set5`.
+        large: paths of the HR images.
+        small: folders of their LR images by scale, where there are such folders.
         crop: HR images are cut at the right and below to multiples of this, where the small ones are made of them.
     """
 
@@ -65,7 +65,7 @@ class Benchmark:
         """The LR image `(h, w, 3)` and the true one `(h * scale, w * scale, 3)` of one of the files of `large`.
 
         Raises:
-            ImageError: a file cannot be read, has no partner, or one of another size.
+            ImageError: a file cannot be read, has no LR image, or one of another size.
         """
         if scale in self.small:
             return self._read_pair(path, scale)
@@ -113,9 +113,9 @@ def find(folder: str | Path, *, crop: int = CROP, make_small: bool = False) -> l
     there are any, in `LRbicx2` or `LR_bicubic/X2` beside them (or `NAME_LR_bicubic/X2` beside `NAME_HR`).
 
     Args:
-        folder: as above; one that holds the HR images will do too.
-        crop: see `Benchmark`.
-        make_small: make the LR images even where there are some.
+        folder: folder of a set, of sets, or of HR images.
+        crop: number of pixels that sides are cut to multiples of; default: 12.
+        make_small: whether LR images are made even where there are some; default: false.
 
     Raises:
         UsageError: no such folder, or no images in it.

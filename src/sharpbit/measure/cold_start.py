@@ -29,7 +29,7 @@ class Task:
     """What to open and run.
 
     Attributes:
-        path: of the model file.
+        path: the path of the model file.
         engine: its name.
         threads: None takes every core that the process may use.
         device: None is the CPU.
@@ -50,9 +50,9 @@ class Fresh:
     """What was found.
 
     Attributes:
-        first_s: from the start of Python to the first result: imports, opening, one image.
+        first_s: seconds from the start of Python to the first result: imports, opening, one image.
         memory_mib: most resident memory, over some images; None where the system does not tell.
-        engine_mib: of that, what is neither Python and numpy nor the image and its result.
+        engine_mib: the part of it, in MiB, that is neither Python and numpy nor the image and its result.
     """
 
     first_s: float

@@ -13,6 +13,7 @@ from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark
 from sharpbit.measure.patchwise import Cost
 from sharpbit.measure.upscaling import Pixels, Upscale
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,20 @@ def evaluate(
     scale: int,
     *,
     workers: int = 1,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> SetScore:
     """Measure `upscale` on every image of a set.
 
     Args:
         upscale: `(h, w, 3)` uint8 RGB to `(h * scale, w * scale, 3)` uint8, perhaps with what that cost; called from
             several threads.
-        benchmark: the images.
+        benchmark: set of test images.
         scale: upscaling factor.
-        workers: images that are worked on at a time, each in a thread of its own from file to numbers.
-        progress: called with 1 after each image.
+        workers: number of images at a time, each in a thread of its own from file to numbers.
+        progress: function that is called with 1 after each image.
 
     Raises:
-        SharpbitError: an image cannot be read, has no partner, or comes out in another size.
+        SharpbitError: an image cannot be read, has no LR image, or comes out in another size.
     """
 
     def one(path: Path) -> Score:

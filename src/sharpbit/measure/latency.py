@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from sharpbit.system.progress import Progress
+
 LEAST = 15  # samples of each call
 ENOUGH = 5  # undisturbed samples, without which disturbed ones count too
 PAUSE = 0.02  # seconds before a sample: threads of another engine may still spin
@@ -26,14 +28,14 @@ class Latency:
     """Times of one call, in milliseconds.
 
     Attributes:
-        median_ms: of the samples that count.
+        median_ms: the median in milliseconds of the samples that count.
         p10_ms: a tenth of them took less.
         p90_ms: a tenth of them took more.
         min_ms: the fastest of all.
         samples: how many count.
         dropped: how many do not, because other processes used the processor meanwhile.
         disturbed: how many count although that was so; not known (0) where the system does not tell.
-        seconds: that all samples took together.
+        seconds: the time that all samples took together.
     """
 
     median_ms: float
@@ -52,16 +54,21 @@ class Latency:
 
 
 def interleaved(
-    calls: Mapping[Name, Call], *, seconds: float = 3.0, progress: Callable[[float], object] | None = None
+    calls: Mapping[Name, Call],
+    *,
+    seconds: float = 3.0,
+    progress: Progress | None = None,
+    beside: Callable[[Name], object] | None = None,
 ) -> dict[Name, Latency]:
     """Time several calls in turn, so that what disturbs one disturbs all.
 
     A sample is one timed call, after a pause and one that is not timed.
 
     Args:
-        calls: by name; each has run at least once.
-        seconds: of samples of each; there are at least `LEAST` of each in any case.
+        calls: the calls by name; each has run at least once.
+        seconds: the time of the samples of each; there are at least `LEAST` of each in any case.
         progress: called with the share that is done since the last time.
+        beside: called before each sample and the call that is not timed, with the name.
     """
     samples: dict[Name, list[tuple[float, bool]]] = {name: [] for name in calls}
     done = 0.0
@@ -69,6 +76,8 @@ def interleaved(
         for name, call in calls.items():
             if _share(seconds)(samples[name]) < 1:
                 time.sleep(PAUSE)
+                if beside:
+                    beside(name)
                 call()
                 samples[name].append(_sample(call))
         share = sum(map(_share(seconds), samples.values())) / len(samples)
@@ -79,7 +88,7 @@ def interleaved(
 
 
 def single_stream(
-    call: Call, *, frames: int = FRAMES, seconds: float = SECONDS, progress: Callable[[float], object] | None = None
+    call: Call, *, frames: int = FRAMES, seconds: float = SECONDS, progress: Progress | None = None
 ) -> Latency:
     """Time a call again and again, each when the one before it has ended; what counts is the 90th percentile.
 

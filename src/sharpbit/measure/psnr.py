@@ -34,9 +34,9 @@ def psnr(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, cha
     """PSNR in dB of an `(H, W, 3)` uint8 RGB image against the true one; infinite if they are the same.
 
     Args:
-        image: what came out.
-        truth: what should have.
-        border: pixels to leave out on each side, the scale by custom.
+        image: upscaled image.
+        truth: HR image of the same shape.
+        border: number of pixels left out on each side; usually the scale.
         channel: `y` or `rgb`.
 
     Raises:

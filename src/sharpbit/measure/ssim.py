@@ -22,9 +22,9 @@ def ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8], *, border: int, cha
     Source: Wang et al., "Image quality assessment", 2004; constants K1 = 0.01, K2 = 0.03.
 
     Args:
-        image: what came out.
-        truth: what should have.
-        border: pixels to leave out on each side, the scale by custom.
+        image: upscaled image.
+        truth: HR image of the same shape.
+        border: number of pixels left out on each side; usually the scale.
         channel: `y` or `rgb`.
 
     Raises:

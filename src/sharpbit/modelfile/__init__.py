@@ -7,12 +7,13 @@ A safetensors file holds it under the key `sharpbit` of `__metadata__`, an ONNX 
 from __future__ import annotations
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
-from sharpbit.errors import ModelError
-from sharpbit.modelfile.container import KEY, MAGIC, NATIVE, contents, digest, split
+from sharpbit.modelfile.container import KEY, MAGIC, NATIVE, digest, split
+from sharpbit.modelfile.file import ModelFile
 from sharpbit.modelfile.header import PAIR, REFQSR, Header, Metric, several
-from sharpbit.modelfile.onnx import Initializer, initializers, operators
+from sharpbit.modelfile.onnx import Initializer
 
 __all__ = [
     "KEY",
@@ -21,37 +22,29 @@ __all__ = [
     "Header",
     "Initializer",
     "Metric",
+    "ModelFile",
     "digest",
     "initializers",
     "native",
     "operators",
-    "payload",
     "read",
     "several",
     "stamp",
 ]
 
 
-def read(path: Path, *, verify: bool = False) -> Header | None:
+def read(file: str | PathLike[str], *, verify: bool = False) -> Header | None:
     """The header of a model file, or None if it is a safetensors or ONNX file of somebody else.
 
     Args:
-        path: `.safetensors`, `.onnx` or `.sharpbit`.
-        verify: also compare the payload with the sha256 of the header.
+        file: The path of a `.safetensors`, `.onnx` or `.sharpbit` file, or the file itself, already opened.
+        verify: Whether the payload is compared with the sha256 of the header.
 
     Raises:
-        ModelError: not such a file, an unknown format version, or a payload that does not match.
+        ModelError: It is not such a file, of an unknown format version, or its payload does not match.
     """
-    data = contents(path)
-    text, payload = split(data, path)
-    if text is None:
-        return None
-    header = Header.from_json(text, str(path))
-    if verify and header.sha256 != digest(payload):
-        raise ModelError(
-            f"{path}: the payload does not match the sha256 of its header; the file is damaged, get it again"
-        )
-    return header
+    opened = ModelFile.of(file)
+    return opened.verified if verify else opened.header
 
 
 def stamp(header: Header, data: bytes, path: Path) -> Header:
@@ -67,10 +60,19 @@ def native(header: Header, payload: bytes) -> tuple[Header, bytes]:
     return header, start + bytes(-len(start) % 64) + payload
 
 
-def payload(path: Path) -> bytes:
-    """The payload of a native file.
+def operators(file: str | PathLike[str]) -> dict[str, int]:
+    """How often each operator occurs in an ONNX file, branches included, most frequent first (NodeProto.op_type).
 
     Raises:
-        ModelError: not such a file.
+        ModelError: It is not a complete ONNX file.
     """
-    return b"".join(split(contents(path), path)[1])
+    return ModelFile.of(file).operators
+
+
+def initializers(file: str | PathLike[str]) -> dict[str, Initializer]:
+    """The tensors of an ONNX file by name, those with raw data (GraphProto.initializer).
+
+    Raises:
+        ModelError: It is not a complete ONNX file.
+    """
+    return ModelFile.of(file).initializers

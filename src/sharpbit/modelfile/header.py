@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharpbit.errors import ModelError
+from sharpbit.modelfile.history import Verb
 
 FORMAT = 1
 REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
@@ -18,8 +19,8 @@ class Metric:
     """One measured number and how it was obtained.
 
     Attributes:
-        name: such as `psnr`.
-        value: in dB for PSNR.
+        name: name of the measure, such as `psnr`.
+        value: the number, for PSNR in dB.
         data: the images, such as `Set5`.
         protocol: channel, border, how the LR images were made, what was measured.
     """
@@ -41,15 +42,15 @@ class Header:
         scale: upscaling factor.
         receptive_field: side in input pixels of what one output pixel sees; None where it sees everything.
         parameters: number of stored values.
-        precision: of weights and arithmetic, such as `float32`.
+        precision: number format of weights and arithmetic, such as `float32`.
         colour: channel order of the image in and out.
         range: the values that stand for black and white.
-        history: what was done to the weights, oldest first.
+        history: what was done to the weights, oldest first: a JSON object a verb (`sharpbit.modelfile.history`).
         data: what it was trained on, with its licence.
-        licence: of the weights (SPDX).
+        licence: SPDX identifier of the licence of the weights.
         metrics: measured numbers.
         format: version of this header.
-        sha256: of the payload, see `digest`; empty until the file is written.
+        sha256: digest of the payload, see `digest`; empty until the file is written.
     """
 
     name: str
@@ -101,9 +102,10 @@ class Header:
         return header
 
 
-def several(history: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def several(history: Iterable[Mapping[str, Any] | Verb]) -> Mapping[str, Any] | None:
     """What a file in two passes, or of a pair, says of its several graphs; None of a file with one."""
-    return next((entry for entry in history if entry.get("verb") in (REFQSR, PAIR)), None)
+    tables = (entry.table() if isinstance(entry, Verb) else entry for entry in history)
+    return next((table for table in tables if table.get("verb") in (REFQSR, PAIR)), None)
 
 
 def _check(header: Header) -> None:

@@ -4,20 +4,22 @@ Bytes in, bytes out. Every layer adds, in 32-bit integers, its bias and the prod
 signed 8-bit weights (zero padding); multiplies the sum, rounded to float32, by one float32 per output channel; rounds
 half to even; and keeps 0 to 255, which is the ReLU as well. The last layer's channels are shuffled into pixels. This
 is exact arithmetic: every engine that follows it gives the same image, to the last bit.
+
+A chain with slopes has two more numbers per channel: what negative sums are multiplied by (PReLU, or no activation at
+all), and the byte that stands for 0. Its last results may be added to the image.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit import modelfile
 from sharpbit.errors import ModelError
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import Header, ModelFile
 
 Bytes = NDArray[np.uint8]
 
@@ -28,6 +30,21 @@ MAX_CHANNELS = 64
 MAX_SCALE = 4
 MAX_BIAS = 1 << 30  # with the products of 64 channels it stays below 2**31
 MAX_MULTIPLIER = float(1 << 20)
+SLOPES, ADDS_IMAGE = 1 << 8, 1 << 9  # beside the scale in the payload
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What a layer needs besides where its results may be negative.
+
+    Attributes:
+        negative: `(outputs,)` float32, multiplies negative sums instead of `multiplier`; of any sign.
+        zero: `(outputs,)` uint8, the byte that stands for 0: added after rounding, and what the next layer takes to lie
+            outside of the image. The products of it and that layer's weights are part of that layer's bias.
+    """
+
+    negative: NDArray[np.float32]
+    zero: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -38,11 +55,13 @@ class Layer:
         weight: `(outputs, inputs, 3, 3)` int8, from -127 to 127.
         bias: `(outputs,)` int32, in units of the sum, at most 2**30.
         multiplier: `(outputs,)` float32, from a sum to the next layer's byte; not negative.
+        slopes: None where negative sums become 0; all layers of a chain have them, or none.
     """
 
     weight: NDArray[np.int8]
     bias: NDArray[np.int32]
     multiplier: NDArray[np.float32]
+    slopes: Slopes | None = None
 
     @property
     def outputs(self) -> int:
@@ -63,10 +82,13 @@ class IntegerChain:
         layers: the first takes the 3 bytes of an RGB pixel, the last gives `3 * scale**2` channels in PyTorch's order
             (colour, row, column).
         scale: upscaling factor, 1 to 4.
+        adds_image: whether the last layer gives differences from the image, each pixel of which becomes a square of
+            `scale` times `scale`. Needs slopes; the last zero points are then 0.
     """
 
     layers: tuple[Layer, ...]
     scale: int
+    adds_image: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -76,18 +98,27 @@ class IntegerChain:
         """Multiply-accumulate operations for one input pixel."""
         return sum(layer.weight.size for layer in self.layers)
 
+    @property
+    def sloped(self) -> bool:
+        """Whether its layers have slopes."""
+        return self.layers[0].slopes is not None
+
     def payload(self) -> bytes:
         """The chain in the native format (docs/format.md): what the engine reads.
 
-        Little endian: uint32 scale, uint32 number of layers; then of each layer uint32 outputs, uint32 inputs, the
-        weights, the biases, the multipliers.
+        Little endian: uint32 scale and flags, uint32 number of layers; then of each layer uint32 outputs, uint32
+        inputs, the weights, the biases, the multipliers; with slopes also those of negative sums, and the zero points.
         """
-        parts = [struct.pack("<II", self.scale, len(self.layers))]
+        flags = SLOPES * self.sloped | ADDS_IMAGE * self.adds_image
+        parts = [struct.pack("<II", self.scale | flags, len(self.layers))]
         for layer in self.layers:
             parts.append(struct.pack("<II", layer.outputs, layer.inputs))
             parts.append(np.ascontiguousarray(layer.weight, "<i1").tobytes())
             parts.append(np.ascontiguousarray(layer.bias, "<i4").tobytes())
             parts.append(np.ascontiguousarray(layer.multiplier, "<f4").tobytes())
+            if layer.slopes is not None:
+                parts.append(np.ascontiguousarray(layer.slopes.negative, "<f4").tobytes())
+                parts.append(np.ascontiguousarray(layer.slopes.zero, "u1").tobytes())
         return b"".join(parts)
 
     @classmethod
@@ -106,7 +137,8 @@ class IntegerChain:
             return values
 
         try:
-            scale, depth = map(int, take(2, "<u4"))
+            first, depth = map(int, take(2, "<u4"))
+            scale = first & ~(SLOPES | ADDS_IMAGE)
             if not 1 <= depth <= MAX_LAYERS:
                 raise ValueError(f"{depth} layers")
             layers = []
@@ -115,34 +147,38 @@ class IntegerChain:
                 if not (1 <= outputs <= MAX_CHANNELS and 1 <= inputs <= MAX_CHANNELS):
                     raise ValueError(f"{outputs} x {inputs} channels")
                 weight = take(outputs * inputs * 9, "<i1").reshape(outputs, inputs, 3, 3)
-                layers.append(Layer(weight, take(outputs, "<i4"), take(outputs, "<f4")))  # type: ignore[arg-type]
+                bias, multiplier = take(outputs, "<i4"), take(outputs, "<f4")
+                slopes = Slopes(take(outputs, "<f4"), take(outputs, "u1")) if first & SLOPES else None  # type: ignore[arg-type]
+                layers.append(Layer(weight, bias, multiplier, slopes))  # type: ignore[arg-type]
             if position != len(data):
                 raise ValueError(f"{len(data) - position} bytes too many")
         except ValueError as error:
             raise ModelError(f"{source}: its integer chain is damaged ({error}); get it again") from None
         try:
-            return cls(tuple(layers), scale)
+            return cls(tuple(layers), scale, bool(first & ADDS_IMAGE))
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from None
 
     def run(self, image: Bytes) -> Bytes:
         """What the chain makes of `(h, w, 3)` bytes: `(h * scale, w * scale, 3)`. The reference: exact, and slow."""
-        x = np.ascontiguousarray(image)
-        for layer in self.layers:
-            x = _convolved(x, layer)
-        height, width = image.shape[:2]
         s = self.scale
+        x, around = np.ascontiguousarray(image), np.zeros(3, np.uint8)
+        for number, layer in enumerate(self.layers):
+            last = number == len(self.layers) - 1
+            x = _convolved(x, layer, around, np.repeat(image, s * s, 2) if last and self.adds_image else None)
+            around = np.zeros(layer.outputs, np.uint8) if layer.slopes is None else layer.slopes.zero
+        height, width = image.shape[:2]
         return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
 
 
-def read(path: str | Path) -> tuple[IntegerChain, Header]:
+def read(file: str | PathLike[str]) -> tuple[IntegerChain, Header]:
     """The chain in an integer file, `.onnx` or `.sharpbit`, and its header.
 
     Raises:
-        ModelError: not an integer file of sharpbit, damaged, or its header tells of another chain.
+        ModelError: not an integer file of sharpbit, damaged, or its header describes another chain.
     """
-    path = Path(path)
-    header = modelfile.read(path, verify=True)
+    file = ModelFile.of(file)
+    path, header = file.path, file.verified
     if header is None:
         raise ModelError(f"{path} has no sharpbit header; an integer file is written by 'sharpbit quantize'")
     if header.architecture != ARCHITECTURE:
@@ -152,17 +188,17 @@ def read(path: str | Path) -> tuple[IntegerChain, Header]:
         )
     if path.suffix.lower() == ".safetensors":
         raise ModelError(f"{path} holds weights to work on; 'sharpbit export' writes .onnx or .sharpbit to run")
-    native = path.suffix.lower() == ".sharpbit"
-    chain = IntegerChain.from_payload(modelfile.payload(path), str(path)) if native else _of_onnx(path, header)
+    native = file.suffix == ".sharpbit"
+    chain = IntegerChain.from_payload(file.payload, str(path)) if native else _of_onnx(file, header)
     hidden = [layer.outputs for layer in chain.layers[:-1]]
     if header.scale != chain.scale or header.config != {"scale": chain.scale, "hidden": hidden}:
         raise ModelError(f"{path}: its header tells of another chain than the one that it holds; get it again")
     return chain, header
 
 
-def _of_onnx(path: Path, header: Header) -> IntegerChain:
+def _of_onnx(file: ModelFile, header: Header) -> IntegerChain:
     """The chain in the initializers of an ONNX file that `sharpbit export` wrote."""
-    tensors = modelfile.initializers(path)
+    path, tensors = file.path, file.initializers
     kinds = {"weight": (3, "<i1"), "bias": (6, "<i4"), "multiplier": (1, "<f4")}  # numbers of TensorProto.DataType
     depth = sum(name.endswith(".multiplier") for name in tensors)
     layers = []
@@ -178,7 +214,7 @@ def _of_onnx(path: Path, header: Header) -> IntegerChain:
                 values[key] = np.frombuffer(tensor.data, code).reshape(tensor.shape)
             if values["weight"].ndim != 4 or not values["weight"].size or not values["bias"].size:
                 raise ValueError(f"layer {number} has weights of {values['weight'].shape}")
-            layers.append(Layer(**values))
+            layers.append(Layer(values["weight"], values["bias"], values["multiplier"]))
         return IntegerChain(tuple(layers), header.scale)
     except KeyError as error:
         raise ModelError(f"{path}: its integer chain lacks {error}; get it again") from None
@@ -188,17 +224,23 @@ def _of_onnx(path: Path, header: Header) -> IntegerChain:
         raise ModelError(f"{path}: {error}") from None
 
 
-def _convolved(x: Bytes, layer: Layer) -> Bytes:
+def _convolved(x: Bytes, layer: Layer, around: Bytes, added: Bytes | None) -> Bytes:
+    """The bytes of a layer; `around` is a pixel outside of the image, and `added` takes the place of zero points."""
     height, width = x.shape[:2]
-    padded = np.zeros((height + 2, width + 2, layer.inputs), np.float64)  # sums stay below 2**53: exact
+    padded = np.empty((height + 2, width + 2, layer.inputs), np.float64)  # sums stay below 2**53: exact
+    padded[:] = around
     padded[1:-1, 1:-1] = x
     total = np.broadcast_to(layer.bias.astype(np.float64), (height, width, layer.outputs)).copy()
     for row in range(3):
         for column in range(3):
             window = padded[row : row + height, column : column + width]
             total += window @ layer.weight[:, :, row, column].T.astype(np.float64)
-    scaled = total.astype(np.int64).astype(np.float32) * layer.multiplier
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+    multiplier, zero = layer.multiplier, np.uint8(0)
+    if layer.slopes is not None:
+        multiplier = np.where(total < 0, layer.slopes.negative, layer.multiplier)
+        zero = layer.slopes.zero  # type: ignore[assignment]
+    rounded = np.rint(total.astype(np.int64).astype(np.float32) * multiplier).astype(np.float64)
+    return np.asarray(np.clip(rounded + (zero if added is None else added), 0, 255), np.uint8)
 
 
 def _check(chain: IntegerChain) -> None:
@@ -226,7 +268,21 @@ def _check(chain: IntegerChain) -> None:
             raise ModelError(f"{where} has a multiplier that is negative or not a number")
         if layer.multiplier.max() > MAX_MULTIPLIER:
             raise ModelError(f"{where} has a multiplier above 2**20")
+        if (layer.slopes is None) == chain.sloped:
+            raise ModelError(f"{where} and the first are not alike: one has slopes, the other has none")
+        if layer.slopes is not None:
+            _check_slopes(layer.slopes, channels, where)
+    slopes = chain.layers[-1].slopes
+    if chain.adds_image and (slopes is None or slopes.zero.any()):
+        raise ModelError("an integer chain that adds the image needs slopes, and zero points of 0 in its last layer")
     if channels != 3 * chain.scale**2:
         raise ModelError(
             f"the last layer of the integer chain gives {channels} channels; x{chain.scale} takes {3 * chain.scale**2}"
         )
+
+
+def _check_slopes(slopes: Slopes, channels: int, where: str) -> None:
+    if slopes.negative.shape != (channels,) or slopes.zero.shape != (channels,):
+        raise ModelError(f"{where} has {slopes.negative.size} slopes and {slopes.zero.size} zero points")
+    if not (np.isfinite(slopes.negative).all() and np.abs(slopes.negative).max() <= MAX_MULTIPLIER):
+        raise ModelError(f"{where} has a slope that is not a number, or beyond 2**20")

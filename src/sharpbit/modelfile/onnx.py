@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sharpbit.errors import ModelError
-from sharpbit.modelfile.container import contents
 from sharpbit.modelfile.protobuf import fields, varint, varints
 
 
@@ -21,15 +19,19 @@ class Initializer:
     data: bytes
 
 
-def initializers(path: Path) -> dict[str, Initializer]:
+def initializers(model: bytes, source: str) -> dict[str, Initializer]:
     """The tensors of an ONNX file by name, those with raw data (GraphProto.initializer).
+
+    Args:
+        model: All bytes of the file.
+        source: The path of the file, for errors.
 
     Raises:
         ModelError: not a complete ONNX file.
     """
     found = {}
     try:
-        graphs = [content for number, _, content in fields(memoryview(contents(path))) if number == 7]
+        graphs = [content for number, _, content in fields(memoryview(model)) if number == 7]
         for tensor in (tensor for graph in graphs for number, _, tensor in fields(graph) if number == 5):
             name, kind, shape, data = "", 0, [], b""
             for number, _, content in fields(tensor):
@@ -44,21 +46,25 @@ def initializers(path: Path) -> dict[str, Initializer]:
                         data = bytes(content)
             found[name] = Initializer(kind, tuple(shape), data)
     except (ValueError, IndexError):
-        raise ModelError(f"{path} is not a complete onnx file; get it again") from None
+        raise ModelError(f"{source} is not a complete onnx file; get it again") from None
     return found
 
 
-def operators(path: Path) -> dict[str, int]:
+def operators(model: bytes, source: str) -> dict[str, int]:
     """How often each operator occurs in an ONNX file, branches included, most frequent first (NodeProto.op_type).
+
+    Args:
+        model: All bytes of the file.
+        source: The path of the file, for errors.
 
     Raises:
         ModelError: not a complete ONNX file.
     """
     try:
-        graphs = [content for number, _, content in fields(memoryview(contents(path))) if number == 7]
+        graphs = [content for number, _, content in fields(memoryview(model)) if number == 7]
         names = [name for graph in graphs for name in _operators(graph)]
     except (ValueError, IndexError, UnicodeDecodeError, RecursionError):
-        raise ModelError(f"{path} is not a complete onnx file; get it again") from None
+        raise ModelError(f"{source} is not a complete onnx file; get it again") from None
     return dict(Counter(names).most_common())
 
 

@@ -6,6 +6,7 @@ Each image of a batch is a patch. Such a network is trained and its cost is coun
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -35,38 +36,62 @@ class Spent(NamedTuple):
     share: Tensor
 
 
+class Forward(threading.local):
+    """What belongs to the last forward in a thread, so that threads can share a network.
+
+    Attributes:
+        gradient: `(N, 2)`, see `image_gradient`, of the images that the network was given.
+        place: Number of the `Mixed` that is running, in the order of the network's modules.
+        spent: What each `Mixed` chose, by its number; more than once where it ran more than once.
+        rows: `(N, quantizers)`, the numbers of the options that a table gives.
+        known: `(N,)`, whether every value of an image was finite, so that its entry of the table holds.
+    """
+
+    def __init__(self) -> None:
+        self.gradient: Tensor | None = None
+        self.place = 0
+        self.spent: dict[int, list[Spent]] = {}
+        self.rows: Tensor | None = None
+        self.known: Tensor | None = None
+
+
 class Context(nn.Module):
     """What the quantizers of a network may look at besides their tensor, and what they chose; one for a network.
 
     Attributes:
-        gradient: `(N, 2)`, see `image_gradient`, of the image that the network is given.
-        bit_weight: of the loss that methods have for bits.
-        place: number of the `Mixed` that is running, in the order of the network's modules.
-        spent: what each `Mixed` chose in the last forward, by its number; more than once where it ran more than once.
+        now: What belongs to the last forward in this thread.
+        bit_weight: Weight of the loss that methods have for bits.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.gradient: Tensor | None = None
+        self.now = Forward()
         self.bit_weight = 0.0
-        self.place = 0
-        self.spent: dict[int, list[Spent]] = {}
 
     def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Look at the images `(N, 3, H, W)` in `[0, 1]`, before the network does; a hook."""
-        self.spent = {}
-        self.gradient = image_gradient(args[0].detach())
+        self.now.spent = {}
+        self.now.gradient = image_gradient(args[0].detach())
+
+    @property
+    def spent(self) -> dict[int, list[Spent]]:
+        """What each `Mixed` chose in the last forward of this thread, by its number."""
+        return self.now.spent
 
     @property
     def patches(self) -> int:
         """How many patches the network was given."""
-        if self.gradient is None:
+        if self.now.gradient is None:
             raise UsageError("the network has not seen an image yet; call the network, not a part of it")
-        return len(self.gradient)
+        return len(self.now.gradient)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: nothing of the last forward."""
-        return {**self.__dict__, "gradient": None, "spent": {}}
+        return {key: value for key, value in self.__dict__.items() if key != "now"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy begins without a forward."""
+        super().__setstate__({**state, "now": Forward()})  # type: ignore[no-untyped-call]
 
 
 class Selector(nn.Module):
@@ -85,7 +110,7 @@ class Mixed(nn.Module):
     Args:
         options: the quantizers, each with a range of its own.
         selector: decides.
-        context: of the network; not part of this module.
+        context: the context of the network; not part of this module.
     """
 
     def __init__(self, options: Sequence[Fixed], selector: Selector, context: Context) -> None:
@@ -103,7 +128,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x`, rounded; `(N, C, H, W)`, or `(N * windows, pixels, C)` with the windows of a patch one after another."""
         context: Context = self.__dict__["context"]
-        context.place = self.place
+        context.now.place = self.place
         likely = self.selector(x, context)
         option = likely.argmax(1)
         taken = F.one_hot(option, len(self.options)).to(likely.dtype)
@@ -115,43 +140,6 @@ class Mixed(nn.Module):
         context.spent.setdefault(self.place, []).append(Spent(option, bits, share))
         weights = likely if likely.requires_grad else taken  # of the gradient
         y: Tensor = _Taken.apply(taken.detach(), weights, *ways)  # type: ignore[no-untyped-call]
-        return y
-
-
-class Roles(nn.Module):
-    """Which pass a network is in that runs more than one, and what a pass keeps for the next; one for a network.
-
-    Attributes:
-        option: the number of the pass, and of the option that every `Switch` takes.
-        features: kept tensors, by the number of the place (of a RefER, see `sharpbit.quant.refqsr`).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.option = 0
-        self.features: dict[int, Tensor] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy gets: no features, which belong to a graph of gradients."""
-        return {**self.__dict__, "features": {}}
-
-
-class Switch(nn.Module):
-    """Rounds everything by one of several quantizers, another one in each pass.
-
-    Args:
-        options: the quantizers.
-        roles: of the network; not part of this module.
-    """
-
-    def __init__(self, options: Sequence[nn.Module], roles: Roles) -> None:
-        super().__init__()
-        self.options = nn.ModuleList(options)
-        self.__dict__["roles"] = roles
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x`, rounded."""
-        y: Tensor = self.options[self.__dict__["roles"].option](x)
         return y
 
 
@@ -226,7 +214,7 @@ def inherit(net: nn.Module, state: State, names: Callable[[str], list[str]] = _s
 
     Args:
         net: the new network.
-        state: of the old one.
+        state: the state dict of the old one.
         names: what a tensor of the new one may be called in the old one; the first that is there counts.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The uniform grid between two bounds: what min-max, percentile and clipping methods share."""
+"""The uniform grid over a clipping range: what min-max, percentile and clipping methods share."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.quant.grid import Grid, Range, straight
+from sharpbit.system.deprecated import old_names
 
 LEAST_STEP = 2.0**-23  # of the published quantizer: a constant tensor has bounds that coincide
 
 
-class Bounds(Range):
+class ClippingRange(Range):
     """A uniform grid from about `lo` to about `hi`, moved so that zero is on it (the zero point is an integer).
 
     With `n = 2^bits - 1`: step `D = max((hi - lo) / n, 2^-23)`, zero point `z = clamp(-round(lo / D), 0, n)`, values
     `(q - z) D` for `q = 0 .. n`. Where `lo >= 0`, as behind a ReLU, the grid is unsigned and begins at 0; where
-    `hi <= 0` it ends there. Bounds of one sign keep the step that they give, and what the grid then does not reach is
+    `hi <= 0` it ends there. A range of one sign keeps the step that it gives, and what the grid then does not reach is
     clipped, as published.
 
     `symmetric` is for weights of engines that want a zero point of 0: `n = 2^(bits - 1) - 1`,
     `D = max(|lo|, |hi|) / n`, values `-n D .. n D`.
 
-    The bounds are parameters. The gradient of a value inside with regard to `D` is `round(x / D) - x / D`, as in LSQ;
+    The two ends are parameters. The gradient of a value inside with regard to `D` is `round(x / D) - x / D`, as in LSQ;
     a clipped value moves its bound; exactly on a bound it is inside, unless the attribute `inside` is false (see
     `Grid`).
 
@@ -55,3 +56,6 @@ class Bounds(Range):
 
 def _at_least(step: Tensor) -> Tensor:
     return torch.where(step < LEAST_STEP, LEAST_STEP, step)
+
+
+__getattr__ = old_names(__name__, {"Bounds": "ClippingRange"})

@@ -18,6 +18,8 @@ from sharpbit.quant.grid import FLOAT, Fixed, Range
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.system.catalog import Catalog
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Method:
         act: makes the range of one activation: `act(channels, axis, **options)`, the options of the plan's rule.
         weight: makes the range of one weight; the same signature.
         maps: options of the range of a map of features of the convolutional path (see `sharpbit.nn.Rounding`).
-        loss: of the quantized network after a forward, the term that training adds to the loss of the image; None if
+        loss: gives, after a forward, the term that training adds to the loss of the image; None if
             there is none.
         stage: brings the quantized network into the state for an epoch of training, counted from 1; None if all epochs
             are alike.
@@ -49,7 +51,7 @@ class Method:
 METHODS: Mapping[str, Method] = Catalog("sharpbit.quant.method", "METHOD")
 
 
-def quantize(net: nn.Module, plan: Plan, method: Method) -> nn.Module:
+def insert_quantizers(net: nn.Module, plan: Plan, method: Method) -> nn.Module:
     """A copy of `net` in which the modules of the plan round their input and weight.
 
     The keys of the float network keep their names; each quantizer adds its range beside them (`body.0.act.range.lo`),
@@ -128,7 +130,7 @@ def quantizers(net: nn.Module) -> Iterator[tuple[str, Fixed]]:
 
 
 @torch.no_grad()
-def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int], object] | None = None) -> int:
+def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Progress | None = None) -> int:
     """Let every range observe the network as it is in float, batch by batch; `net` is changed in place.
 
     A hook on each quantizer observes its input, and nothing is rounded meanwhile. Weights are observed as often as
@@ -169,7 +171,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int
 
 @contextmanager
 def observing(
-    net: nn.Module, parts: Collection[Fixed] | None = None, progress: Callable[[int], object] | None = None
+    net: nn.Module, parts: Collection[Fixed] | None = None, progress: Progress | None = None
 ) -> Iterator[None]:
     """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded.
 
@@ -220,3 +222,6 @@ def borrowed(parameters: Iterable[Tensor]) -> Iterator[None]:
         for own, grad in before.items():
             own.requires_grad_(grad)
             own.grad = None
+
+
+__getattr__ = old_names(__name__, {"quantize": "insert_quantizers"})

@@ -73,7 +73,7 @@ def transfer(
         teacher: features of the other one.
         last: weight of the feature called `end`, before the image is upscaled.
         each: weight of every other one.
-        end: see `last`.
+        end: name of that feature.
     """
     weights = {name: last if name == end else each for name in student}
     terms = [weight * attention_transfer(student[name], teacher[name]) for name, weight in weights.items() if weight]

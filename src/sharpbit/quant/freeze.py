@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.grid import FLOAT, Fixed, spread
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, QuantSite, rounding
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, QuantSite, rounding
 
 CONTAINER = 8  # bits of the integers that weights of at most that many are kept in
 LARGEST = 127
@@ -27,7 +27,7 @@ class QDQ(nn.Module):
         zero: int32, as `scale`; the zero point.
         least: int32, as `scale`.
         most: int32, as `scale`.
-        axis: along which a `(C,)` scale lies.
+        axis: dimension along which a `(C,)` scale lies.
         bits: width of `q`.
         plain: whether it runs as arithmetic instead of as one operator, which an exporter writes as what its format
             has for it.
@@ -65,11 +65,11 @@ class Integers(nn.Module):
     """A weight in integers: `(values - zero) * scale`, one scale for each output channel or one for all.
 
     Attributes:
-        values: in the shape of the weight, int8, or int16 for more than 8 bits.
+        values: integers in the shape of the weight, int8, or int16 for more than 8 bits.
         scale: `()` or `(outputs,)` float.
         zero: int32, as `scale`; 0 wherever the values fit without, as in symmetric grids and up to 7 bits.
         bits: width of the values.
-        plain: see `QDQ`.
+        plain: whether it runs as arithmetic instead of as one operator, see `QDQ`.
     """
 
     plain = False
@@ -152,7 +152,7 @@ def weights(net: nn.Module) -> int:
 def _frozen(name: str, part: nn.Module, weight: Tensor | None, check: bool) -> nn.Module:
     if isinstance(part, QDQ | Integers | nn.Identity):
         return part
-    if isinstance(part, Balanced):
+    if isinstance(part, Equalized):
         part.inner = _frozen(f"{name}.inner", part.inner, weight, check)
         return part
     if not isinstance(part, Fixed):

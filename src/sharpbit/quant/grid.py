@@ -19,7 +19,7 @@ class Grid(NamedTuple):
     """The multiples of `step` from `lo` to `hi`; zero is always a multiple, so a zero point is an integer.
 
     Each tensor is 0-dimensional (one grid), `(C,)` (one a channel), or of a shape that broadcasts to what is rounded
-    (one a sample: `(N, 1, 1, 1)`). A grid is signed, unsigned or lopsided as its bounds say. Bounds between two
+    (one a sample: `(N, 1, 1, 1)`). A grid is signed, unsigned or lopsided as its ends say. ClippingRange between two
     multiples are rounded as all values are.
 
     Attributes:

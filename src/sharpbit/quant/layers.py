@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sharpbit.nn import Site, linear
 from sharpbit.quant.grid import spread
+from sharpbit.system.deprecated import old_names
 
 
 class QuantConv2d(nn.Conv2d):
@@ -63,13 +64,13 @@ class QuantLinear(nn.Linear):
         return linear(x, weight, self.bias)
 
 
-class Balanced(nn.Module):
+class Equalized(nn.Module):
     """A quantizer of a tensor whose channels are scaled first; the weights undo it (`sharpbit.quant.ptq.equalize`).
 
     Attributes:
         inner: what rounds.
         scale: `(C,)`.
-        axis: along which it lies.
+        axis: dimension along which the scale lies.
     """
 
     def __init__(self, inner: nn.Module, scale: Tensor, axis: int) -> None:
@@ -86,7 +87,7 @@ class Balanced(nn.Module):
 
 def rounding(act: nn.Module) -> nn.Module:
     """What rounds in a layer's `act`."""
-    return act.inner if isinstance(act, Balanced) else act
+    return act.inner if isinstance(act, Equalized) else act
 
 
 class QuantSite(Site):
@@ -104,3 +105,6 @@ class QuantSite(Site):
 
 
 Weighted = QuantConv2d | QuantLinear
+
+
+__getattr__ = old_names(__name__, {"Balanced": "Equalized"})

@@ -27,9 +27,10 @@ class Rule:
         act: bits of a module's *input*; 32 leaves it alone. Several, such as `(4, 6, 8)`, are a choice that is made for
             each patch.
         weight: bits of its weight, where it has one; 32 leaves it alone.
-        act_options: what the method's range of an activation is told besides (`{"symmetric": True}`); the key
-            `per_channel` is everyone's: a grid for each input channel.
-        weight_options: the same for weights; `per_channel`, a grid for each output channel, is the default.
+        act_options: options of the method's range of an activation, such as `{"symmetric": True}`; every method knows
+            `per_channel`, a grid for each input channel.
+        weight_options: options of the method's range of a weight; `per_channel`, a grid for each output channel, is the
+            default.
     """
 
     match: str
@@ -94,8 +95,8 @@ class Plan:
         """The plan of quantizing after training.
 
         Args:
-            rounding: of the network's architecture.
-            bits: of activations; the image that comes in and the one that goes out have 8 at least.
+            rounding: the rounding rule of the network's architecture.
+            bits: bits of activations; the image that comes in and the one that goes out have 8 at least.
             maps: options of the ranges of maps of features: those of the method (`Method.maps`).
             weight: bits of weights, by default as many as activations have.
             symmetric: whether weights get symmetric grids, which engines multiply in integers.

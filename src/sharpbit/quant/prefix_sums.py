@@ -10,7 +10,7 @@ from sharpbit.quant.clipping import LEAST_STEP
 
 
 def grid_of(lo: Tensor, hi: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Step and zero point (a float) of the grids of `Bounds` between `lo` and `hi`, which may have any shape."""
+    """Step and zero point (a float) of the grids of `ClippingRange` between `lo` and `hi`, which may have any shape."""
     most = 2**bits - 1
     step = ((hi - lo) / most).clamp(min=LEAST_STEP)
     return step, (-(lo / step).round()).clamp(0, most)

@@ -16,10 +16,12 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Start, Train
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.quant.refqsr.clustblock import ClustBlock
-from sharpbit.recipe.schema import FakeQuantize, Recipe, RefQSR, checked
+from sharpbit.recipe.checking import checked, possible
+from sharpbit.recipe.schema import Export, FakeQuantize, Quantize, Recipe, RefQSR, Reparameterize
 from sharpbit.reparam.receipt import receipt
 from sharpbit.system import parallel
 from sharpbit.system.progress import shown
@@ -27,14 +29,24 @@ from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
 from sharpbit.verbs.carry import carry
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
-from sharpbit.verbs.quantize import Settings, with_receipt
+from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
 
 Result = tuple[str, Path, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Kitchen:
-    """What the verbs of one run share."""
+class Runner:
+    """One run of a recipe: what its verbs share.
+
+    Attributes:
+        recipe: the recipe, read and checked.
+        folder: folder of its results; those of other recipes lie beside it.
+        data: folder of training images, or the images themselves; None where none were given.
+        device: `cpu`, `cuda` or `cuda:N`.
+        stop_after: number of training steps after which the run stops; None runs to the end.
+        overwrite: whether an exported file of an earlier run is replaced.
+        quiet: whether progress is hidden.
+    """
 
     recipe: Recipe
     folder: Path
@@ -45,10 +57,12 @@ class Kitchen:
     quiet: bool
 
     def start(self) -> Model:
-        """The network that the recipe begins with."""
+        """The network that the recipe begins with: random weights, or those of another recipe where they fit."""
         begin = self.recipe.start
         torch.manual_seed(begin.seed)
-        model = models.build(begin.arch, **begin.config)
+        with possible(f"{self.recipe.name}: {begin.arch} cannot be built with config = {begin.config}"):
+            model = models.build(begin.arch, **begin.config)
+            self._try(model)
         about = {"name": self.recipe.name, "data": self.recipe.data, "licence": self.recipe.licence}
         model = replace(model, about=about)
         if begin.after is None:
@@ -57,8 +71,14 @@ class Kitchen:
         own = model.net.state_dict()
         fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
         model.net.load_state_dict({**own, **fitting})
-        entry = {"verb": "start", "after": begin.after, "tensors": len(fitting), "of": len(own)}
-        return replace(model, history=(entry,))
+        return replace(model, history=(Start(begin.after, len(fitting), len(own)),))
+
+    def _try(self, model: Model) -> None:
+        """Run one crop of the size that training takes: some hyper-parameters are built and do not go together."""
+        crops = [step.settings.get("patch", Training.patch) for step in self.recipe.step if step.verb == "train"]
+        side = min([*crops, 64])
+        with torch.no_grad():
+            model.net(torch.zeros(1, 3, side, side))
 
     def other(self, name: str) -> Model:
         """What another recipe of the same folder has trained; `NAME/trained2` is the result of its second training."""
@@ -78,7 +98,7 @@ class Kitchen:
                 Path(self.data),
                 model.scale,
                 device=self.device,
-                cache=self.folder.parent / "pictures",
+                cache=self.folder.parent / "images",
                 copies=parallel.count(),
                 quiet=self.quiet,
             )
@@ -90,14 +110,15 @@ class Kitchen:
             models.save(model, path, overwrite=True)
 
     def fake_quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Put quantizers into the network, with the ranges of the recipe's start or begun on training images."""
+        """Put quantizers into the network; clipping ranges come from the recipe's start or from training images."""
         how = checked(FakeQuantize, settings, self.recipe.name)
         act = how.act if isinstance(how.act, int) else tuple(how.act)
         plan = placement(
             model.arch.name,
             act,
             how.weight,
-            width=model.config.width,
+            width=getattr(model.config, "width", 0),
+            net=model.net,
             legacy_conv1_float=how.legacy_conv1_float,
             fixed=how.fixed or None,
             options=how.options,
@@ -110,10 +131,11 @@ class Kitchen:
             )
         pairs, generator = self.pairs(model), torch.Generator().manual_seed(self.recipe.start.seed)
         crops = (pairs.batch(how.batch, how.patch, generator, colours=False)[0].cpu() for _ in range(how.batches))
-        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
-        model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
-        if how.method == "cabm":
-            model = tabulate(model, source, shown, how.limit, legacy_edge=how.legacy_edge)
+        shown = tqdm(crops, "calibrating", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        with possible(f"{self.recipe.name}: fake_quantize cannot be done with these settings"):
+            model = fake_quantize(model, plan, how.method, () if how.method == "cabm" else shown, source=source)
+            if how.method == "cabm":
+                model = tabulate(model, source, shown, how.limit, legacy_edge=how.legacy_edge)
         path = self.folder / "fake_quantized.safetensors"
         self.save(model, path)
         return model, ("fake_quantize", path, {"method": how.method})
@@ -138,10 +160,11 @@ class Kitchen:
         source = self.other(self.recipe.start.after) if self.recipe.start.after else model
         pairs, generator = self.matched(model, how.threshold), torch.Generator().manual_seed(self.recipe.start.seed)
         crops = (pairs.batch(how.batch, how.crop, generator, colours=False)[0].cpu() for _ in range(how.batches))
-        shown = tqdm(crops, "beginning", total=how.batches, disable=self.quiet, delay=2, leave=False)
-        model = two_pass(model, plan, () if how.method == "cabm" else shown, source=source)
-        if how.method == "cabm":
-            model = tabulate(model, source, shown, how.limit)
+        shown = tqdm(crops, "calibrating", total=how.batches, disable=self.quiet, delay=2, leave=False)
+        with possible(f"{self.recipe.name}: refqsr cannot be done with these settings"):
+            model = two_pass(model, plan, () if how.method == "cabm" else shown, source=source)
+            if how.method == "cabm":
+                model = tabulate(model, source, shown, how.limit)
         path = self.folder / "two_pass.safetensors"
         self.save(model, path)
         return model, ("refqsr", path, {"method": how.method, "blocks of few bits": len(plan.queries)})
@@ -159,18 +182,24 @@ class Kitchen:
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
         two = TwoPass.of(model.history)
-        before = sum(entry["verb"] == "train" for entry in model.history)  # of this recipe; each keeps checkpoints
-        model = train(
-            model,
-            self.matched(model, two.threshold) if two else self.pairs(model),
-            how,
-            out=self.folder / f"train{before + 1}" if before else self.folder,
-            teacher=self.other(name) if name else None,
-            device=self.device,
-            stop_after=self.stop_after,
-            quiet=self.quiet,
-        )
-        done = int(model.history[-1]["steps"])
+        pairs = self.matched(model, two.threshold) if two else self.pairs(model)
+        teacher = self.other(name) if name else None
+        before = sum(isinstance(entry, Train) for entry in model.history)  # of this recipe; each keeps checkpoints
+        sizes = f"batch = {how.batch} and patch = {how.patch}"
+        with possible(f"{self.recipe.name}: training cannot go on with {sizes}", MemoryError, RuntimeError):
+            model = train(
+                model,
+                pairs,
+                how,
+                out=self.folder / f"train{before + 1}" if before else self.folder,
+                teacher=teacher,
+                device=self.device,
+                stop_after=self.stop_after,
+                quiet=self.quiet,
+            )
+        trained = model.history[-1]
+        assert isinstance(trained, Train)
+        done = trained.steps
         if done < how.steps:
             return model, ("train", self.folder, {"stopped": f"after {done} of {how.steps} steps"})
         path = self.folder / (f"trained{before + 1}.safetensors" if before else "trained.safetensors")
@@ -186,7 +215,8 @@ class Kitchen:
 
     def reparameterize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Turn the network into its plain form, and say how far the two are apart."""
-        plain = models.reparameterize(model, settings.get("form", "plain"))
+        how = checked(Reparameterize, settings, self.recipe.name)
+        plain = models.reparameterize(model, how.form)
         proof = receipt(model.net, plain.net, model.scale)
         proof.check()
         path = self.folder / "plain.safetensors"
@@ -197,32 +227,33 @@ class Kitchen:
         """Turn the network into integers, calibrated on the training images."""
         if not isinstance(self.data, str):
             raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
-        settings = dict(settings)
-        method = settings.pop("method", "lossless")
-        how = checked(Settings, settings, f"{self.recipe.name}: quantize")
+        how = checked(Quantize, settings, f"{self.recipe.name}: quantize")
+        bits = how.bits if isinstance(how.bits, int) else tuple(how.bits)
+        given = QuantizationSettings(bits, how.refine, tuple(how.keep), how.budget)
         with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
-            model, receipt = with_receipt(model, self.data, how, method=method, progress=shown(bar))
+            model, receipt = with_receipt(model, self.data, given, method=how.method, progress=shown(bar))
         path = self.folder / "quantized.safetensors"
         models.save(model, path, overwrite=True)
         return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
 
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Write the model for an engine, under the name of the recipe or another one; quantizers become numbers."""
-        format, name = settings.get("format", "onnx"), settings.get("name", self.recipe.name)  # noqa: A001
-        path = self.folder / f"{name}{SUFFIXES.get(format, f'.{format}')}"
+        how = checked(Export, settings, self.recipe.name)
+        name = how.name or self.recipe.name
+        path = self.folder / f"{name}{SUFFIXES.get(how.format, f'.{how.format}')}"
         named = for_engines(replace(model, about={**model.about, "name": name}))
-        header = EXPORTS[format](named, path, overwrite=self.overwrite)
+        header = EXPORTS[how.format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
 
 
-VERBS: dict[str, Callable[[Kitchen, Model, dict[str, Any]], tuple[Model, Result]]] = {
-    "train": Kitchen.train,
-    "carry": Kitchen.carry,
-    "reparameterize": Kitchen.reparameterize,
-    "fake_quantize": Kitchen.fake_quantize,
-    "refqsr": Kitchen.refqsr,
-    "quantize": Kitchen.quantize,
-    "export": Kitchen.export,
+VERBS: dict[str, Callable[[Runner, Model, dict[str, Any]], tuple[Model, Result]]] = {
+    "train": Runner.train,
+    "carry": Runner.carry,
+    "reparameterize": Runner.reparameterize,
+    "fake_quantize": Runner.fake_quantize,
+    "refqsr": Runner.refqsr,
+    "quantize": Runner.quantize,
+    "export": Runner.export,
 }
 
 SHARED = ("train", "fake_quantize", "refqsr")

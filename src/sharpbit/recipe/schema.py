@@ -1,25 +1,19 @@
-"""What a recipe may say: dataclasses, and how a table of TOML is checked against them."""
+"""What a recipe may say, as dataclasses; which values they may have stands in `sharpbit.recipe.limits`."""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, field, fields
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-
-from sharpbit.errors import RecipeError
-
-T = TypeVar("T")
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a recipe begins: fresh weights of a network, perhaps with what fits of another recipe's result.
+    """Where a recipe begins: a network with random weights, or with those of another recipe where they fit.
 
     Attributes:
         arch: name of the architecture.
-        config: its sizes.
-        seed: of the fresh weights.
+        config: hyper-parameters of the network; each has to have a `scale`.
+        seed: number that decides the random weights.
         after: name of a recipe of the same folder whose trained weights are taken over where name and shape fit.
     """
 
@@ -42,17 +36,18 @@ class FakeQuantize:
     """Settings of the verb that puts quantizers into a network which is then trained.
 
     Attributes:
-        method: of the catalog of methods.
-        act: bits of activations, or those to choose from.
+        method: name of a quantization method, such as `pams`.
+        act: bits of activations; a list gives those that each patch chooses from.
         weight: bits of weights.
-        legacy_conv1_float: see `sharpbit.quant.qat.placement`.
-        fixed: see there; 0 is its default.
-        options: of the ranges of activations.
-        batches: random crops from the training images on which ranges begin, so many batches.
-        batch: crops in each.
-        patch: side of a crop in small pixels.
-        limit: of a table of CABM, made from the recipe's start on these crops: mean bits of an entry, see `tabulate`.
-        legacy_edge: of such a table, see there.
+        legacy_conv1_float: whether the shortcut of a block is rounded instead of the input of its first convolution,
+            as EDSR and SRResNet were published (`sharpbit.quant.qat.placement`).
+        fixed: bits of the sites that CADyQ leaves no choice; 0 takes those of `act`, or 8 where these are chosen.
+        options: keyword arguments of the method's clipping range of activations, such as `{ gate = 64 }`.
+        batches: number of batches of random training crops on which clipping ranges are initialized.
+        batch: crops in each of these batches.
+        patch: side of such a crop in LR pixels.
+        limit: upper end of the mean bits of an entry of CABM's table, which is made on these crops.
+        legacy_edge: whether CABM scores edges as the published program does (`sharpbit.quant.context.edge_score`).
     """
 
     method: str
@@ -70,23 +65,23 @@ class FakeQuantize:
 
 @dataclass(frozen=True)
 class RefQSR:
-    """Settings of the verb that makes a network of two passes, see `sharpbit.quant.refqsr.published`.
+    """Settings of the verb that makes a network of two passes (`sharpbit.quant.refqsr.published`).
 
     Attributes:
-        method: of the catalog of methods.
-        high: bits of the first pass, or those to choose from.
-        low: bits of activations in the second.
-        medium: bits of weights there; 0 is halfway.
-        refers: how many RefERs; -1 is as published.
-        form: `difference`, `concat` or `self`.
+        method: name of a quantization method, such as `ddtb`.
+        high: bits of the reference pass; a list gives those that each patch chooses from.
+        low: bits of activations in the query pass.
+        medium: bits of weights in the query pass; 0 takes the mean of both passes.
+        refers: number of blocks that a RefER replaces; -1 takes the published number.
+        form: form of a RefER: `difference`, `concat` or `self`.
         pooled: whether RefERs normalize and pool.
-        threshold: cosine of patches that are alike; 2 takes any pair in training.
-        patch: side of a patch in use.
-        options: of the ranges of activations.
-        batches: random crops from the training images on which ranges begin, so many batches.
-        batch: crops in each.
-        crop: side of one in small pixels.
-        limit: of a table of CABM, see `FakeQuantize`.
+        threshold: least cosine of two patches that count as alike; 2 takes any pair in training.
+        patch: side of a patch in use, in LR pixels.
+        options: keyword arguments of the method's clipping range of activations.
+        batches: number of batches of random training crops on which clipping ranges are initialized.
+        batch: crops in each of these batches.
+        crop: side of such a crop in LR pixels.
+        limit: upper end of the mean bits of an entry of CABM's table, which is made on these crops.
     """
 
     method: str
@@ -106,12 +101,60 @@ class RefQSR:
 
 
 @dataclass(frozen=True)
+class Carry:
+    """A chain of integers becomes a float network that keeps constant images constant; there is nothing to set."""
+
+
+@dataclass(frozen=True)
+class Reparameterize:
+    """Settings of the verb that turns a network into a plain chain of convolutions.
+
+    Attributes:
+        form: `plain` clips with a clamp and keeps the addition of the image; `et` is convolution and ReLU alone.
+    """
+
+    form: str = "plain"
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Settings of the verb that turns a trained network into integers.
+
+    Attributes:
+        method: name of a method of post-training quantization.
+        bits: bits of weights and activations; a list gives those that each layer may have.
+        refine: steps of learning from the float network.
+        keep: globs of layers that stay in float.
+        budget: mean bits, or a share of the cost in 8 bits such as "40%", where `bits` is a list.
+    """
+
+    method: str = "lossless"
+    bits: int | tuple[int, ...] = 8
+    refine: int = 0
+    keep: tuple[str, ...] = ()
+    budget: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """Settings of the verb that writes a model for an engine.
+
+    Attributes:
+        format: `onnx`, or `native` for integer models.
+        name: name of the file without its ending; None takes the recipe's.
+    """
+
+    format: str = "onnx"
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class Form:
     """Weights that a recipe's numbers are about; one network may be published in more than one form.
 
     Attributes:
         weights: name of the published file, or `bicubic`.
-        parameters: stored values, in thousands.
+        parameters: number of stored values, in thousands.
         macs: multiply-accumulate operations for an image of 640x360, in 1e9.
     """
 
@@ -125,11 +168,11 @@ class Expected:
     """Published numbers for a set of test images, and how near a measured one must be to be the same.
 
     Attributes:
-        psnr: in dB.
-        ssim: of 1.
-        psnr_within: tolerance in dB.
-        ssim_within: tolerance.
-        note: what is known of a number that is off.
+        psnr: published PSNR in dB.
+        ssim: published SSIM, 1 at most.
+        psnr_within: largest difference in dB that counts as the same.
+        ssim_within: largest difference of SSIM that counts as the same.
+        note: reason of a known difference.
     """
 
     psnr: float
@@ -144,17 +187,17 @@ class Recipe:
     """How a model is made, and what is claimed of it.
 
     Attributes:
-        name: of the file, without its ending.
+        name: name of the file without its ending.
         title: one line for people.
         source: the paper, or what else the recipe follows.
-        data: what it was trained on, with the licence; goes into the header of the model.
-        licence: of the resulting weights.
-        start: the network.
-        step: what is done to it, in order.
-        expect: by the name of the benchmark, the numbers that are claimed, or a PSNR that the result should reach.
-        evaluate: published weights of which they are claimed; none where there are only those that the recipe makes.
-        published: where those weights are found.
-        took: how long the published training took.
+        data: training images with their licence; the header of the model holds it.
+        licence: SPDX expression of the resulting weights.
+        start: the network that it begins with.
+        step: verbs in their order.
+        expect: claimed numbers, or a PSNR to reach in dB, by the name of the benchmark.
+        evaluate: published weights that have these numbers; none where there are only those that the recipe makes.
+        published: place where those weights are found.
+        took: time that the published training took.
     """
 
     name: str
@@ -168,35 +211,3 @@ class Recipe:
     evaluate: tuple[Form, ...] = ()
     published: str = ""
     took: str = ""
-
-
-def checked(kind: type[T], table: dict[str, Any], where: str) -> T:
-    """A table of TOML as the dataclass `kind`; `where` names the table in errors.
-
-    Raises:
-        RecipeError: a key that is unknown, missing or of the wrong type.
-    """
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.0)
-            raise RecipeError(f"{where} has a key {key!r} that is not known; nearest: {near[0]!r}")
-    hints = get_type_hints(kind)
-    for key, value in table.items():
-        if not fits(value, hints[key]):
-            expected = getattr(hints[key], "__name__", hints[key])
-            raise RecipeError(f"{where} has {key} = {value!r}, which should be of the type {expected}")
-    try:
-        return kind(**table)
-    except TypeError as error:
-        raise RecipeError(f"{where} lacks something: {str(error).split('__init__() ')[-1]}") from None
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a TOML value suits a dataclass field: a whole number is a float too, a list is a tuple too."""
-    origin = get_origin(hint) or hint
-    if origin in (Union, UnionType):
-        return any(fits(value, option) for option in get_args(hint))
-    if isinstance(value, bool) and origin is not bool:
-        return False
-    return isinstance(value, {float: (int, float), tuple: (tuple, list)}.get(origin, origin))

@@ -36,8 +36,8 @@ class Chain:
     """Layers one after the other, then a pixel shuffle of the first `3 * scale**2` channels.
 
     Attributes:
-        stages: the layers.
-        scale: of the pixel shuffle.
+        stages: layers in their order.
+        scale: factor of the pixel shuffle at the end.
         skip: whether the image, each channel repeated, is added before the pixel shuffle.
         clamp: whether the result is clamped to `[0, 1]`.
     """
@@ -52,7 +52,7 @@ def chain(net: nn.Module, form: str = "plain") -> Chain:
     """The chain that computes what `net` does with an image in `[0, 1]`, the result clipped to `[0, 1]`.
 
     Args:
-        net: maps `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
+        net: network from `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
         form: `plain` or `et`, see above.
 
     Raises:

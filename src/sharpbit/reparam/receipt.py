@@ -13,21 +13,22 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sharpbit.errors import ReparameterizeError
+from sharpbit.system.deprecated import old_names
 
 LIMIT = 1e-5  # in float32, where white is 1: a step of 8 bits is 390 times as large
 SIZES = ((1, 1), (1, 7), (9, 2), (17, 23), (48, 40))
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What was compared, and how far the two are apart.
+class EquivalenceReceipt:
+    """How far a network and its plain form are apart.
 
     Attributes:
         layers: convolutions that run for an image, before and after.
         parameters: stored values, before and after.
-        difference: the largest, over whole images, both clipped to `[0, 1]`.
-        border: the largest in the rows and columns that come from the outermost pixels of the input.
-        double: the largest in float64, which is what the weights are apart without the rounding of the arithmetic.
+        difference: largest difference over whole images in float32, both clipped to `[0, 1]`.
+        border: largest difference in the rows and columns that come from the outermost pixels of the input.
+        double: largest difference in float64, where the arithmetic itself rounds next to nothing.
         sizes: heights and widths of the random images tried.
     """
 
@@ -52,7 +53,7 @@ class Receipt:
 
 
 @torch.no_grad()
-def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
+def receipt(before: nn.Module, after: nn.Module, scale: int) -> EquivalenceReceipt:
     """Compare two networks on images of uniform noise in `[0, 1]`, in float32 on the CPU."""
     generator = torch.Generator().manual_seed(0)
     before, after = (copy.deepcopy(net).cpu().float().eval() for net in (before, after))
@@ -65,7 +66,9 @@ def receipt(before: nn.Module, after: nn.Module, scale: int) -> Receipt:
         difference = _larger(difference, apart)
         apart[..., scale : scale * (height - 1), scale : scale * (width - 1)] = 0
         border = _larger(border, apart)
-    return Receipt((layers(before), layers(after)), (parameters(before), parameters(after)), difference, border, double)
+    return EquivalenceReceipt(
+        (layers(before), layers(after)), (parameters(before), parameters(after)), difference, border, double
+    )
 
 
 def layers(net: nn.Module) -> int:
@@ -103,3 +106,6 @@ def _larger(known: float, apart: Tensor) -> float:
     """The larger one; not a number stays not a number."""
     value = float(apart.max())
     return known if value <= known or math.isnan(known) else value
+
+
+__getattr__ = old_names(__name__, {"Receipt": "EquivalenceReceipt"})

@@ -59,9 +59,9 @@ def rewritten(net: nn.Module, *, prelu: bool = True, shuffle: str | None = "tran
     """A copy of `net`, for evaluation, without some operators and with the very same results.
 
     Args:
-        net: maps `(N, 3, H, W)` to an image; its forward must be traceable.
-        prelu: write each PReLU as a pair of ReLUs.
-        shuffle: write each pixel shuffle as a `transposed` convolution or as `reshape`; None leaves it.
+        net: network from `(N, 3, H, W)` to an image; its forward must be traceable.
+        prelu: whether each PReLU is written as a pair of ReLUs.
+        shuffle: form of each pixel shuffle, written as a `transposed` convolution or as `reshape`; None leaves it.
 
     Raises:
         UsageError: no such way to write a pixel shuffle.

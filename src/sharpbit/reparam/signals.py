@@ -22,10 +22,10 @@ class Signal:
     """A value after a PReLU: slope 0 is a ReLU, slope 1 nothing at all.
 
     Attributes:
-        value: what comes before; None for the image, which lies in `[0, 1]`.
-        slope: for each channel `(C,)`.
-        level: how many layers it is away from the image.
-        clips: the value that this signal is, clipped to `[0, 1]`, if it is one.
+        value: signal before it; None for the image, which lies in `[0, 1]`.
+        slope: slope of each channel, `(C,)`.
+        level: number of layers between it and the image.
+        clips: signal that this one is, clipped to `[0, 1]`; None where it is no such one.
     """
 
     value: Value | None
@@ -49,7 +49,7 @@ class Value:
     """A sum of convolutions of signals.
 
     Attributes:
-        terms: signal to weight `(C, channels, side, side)`.
+        terms: weight of each signal, `(C, channels, side, side)`.
         bias: `(C,)`.
         shuffle: the factor of the pixel shuffle that comes after, 1 for none.
     """

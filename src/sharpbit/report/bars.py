@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
+
+from sharpbit.report import svg
 
 WIDTH, ROW, TOP = 840, 26, 44  # in pixels
 LEFT, RIGHT = 260, 80  # room for the labels and the numbers
@@ -25,19 +26,14 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
     height = TOP + ROW * len(rows) + 12
     longest = max((max(row.value, row.high) for row in rows), default=1.0)
     per_unit = (WIDTH - LEFT - RIGHT) / longest
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-        ' font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="16" y="26" font-size="14" font-weight="bold" fill="#111">{escape(title)}</text>',
-    ]
+    parts = [svg.text(16, 26, title, font_size=14, font_weight="bold", fill="#111")]
     for number, row in enumerate(sorted(rows, key=lambda row: row.value)):
         top = TOP + number * ROW
         end, low, high = (LEFT + value * per_unit for value in (row.value, row.low, row.high))
         parts += [
-            f'<text x="{LEFT - 8}" y="{top + 15}" text-anchor="end" fill="#333">{escape(row.label)}</text>',
-            f'<rect x="{LEFT}" y="{top + 3}" width="{end - LEFT:.1f}" height="{ROW - 8}" fill="{COLOUR}"/>',
-            f'<path d="M{low:.1f} {top + 12}H{high:.1f}" stroke="#111" stroke-width="1.5"/>',
-            f'<text x="{max(end, high) + 6:.1f}" y="{top + 16}" fill="#333">{row.value:.2f}</text>',
+            svg.text(LEFT - 8, top + 15, row.label, text_anchor="end", fill="#333"),
+            svg.rect(LEFT, top + 3, end - LEFT, ROW - 8, fill=COLOUR),
+            svg.path(f"M{low:.1f} {top + 12}H{high:.1f}", stroke="#111", stroke_width=1.5),
+            svg.text(max(end, high) + 6, top + 16, f"{row.value:.2f}", fill="#333"),
         ]
-    return "\n".join([*parts, "</svg>", ""])
+    return svg.drawing(WIDTH, height, parts, size=12)

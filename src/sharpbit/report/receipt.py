@@ -1,4 +1,4 @@
-"""What `sharpbit quantize` tells: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
+"""What `sharpbit quantize` reports: facts for the terminal, and a page of Markdown or HTML that stands by itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from html import escape
 from pathlib import Path
 
 from sharpbit._version import __version__
-from sharpbit.verbs.receipt import Receipt
+from sharpbit.report import svg
+from sharpbit.report.markdown import table
+from sharpbit.verbs.receipt import QuantizationReceipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]
 WIDE = 300  # of a bar, in pixels
-BLAME = "Share of the mean square error that is gone where the layer is not rounded. Shares need not sum up to 100 %."
+SENSITIVITY = (
+    "Share of the mean square error that is gone where the layer is not rounded. Shares need not sum up to 100 %."
+)
 RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
 FLOAT = 32
 STYLE = """
@@ -33,7 +37,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
 """
 
 
-def bits_of(receipt: Receipt) -> str:
+def bits_of(receipt: QuantizationReceipt) -> str:
     """The width, or how widths were chosen."""
     if isinstance(receipt.bits, int):
         return f"{receipt.bits} bits"
@@ -41,13 +45,13 @@ def bits_of(receipt: Receipt) -> str:
     return f"{', '.join(map(str, receipt.bits))} bits within a budget of {budget}"
 
 
-def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
+def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
     """What was done and what it cost, a line each."""
     refined = f", {receipt.refined} steps of refining" if receipt.refined else ""
     others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
     lines = {
         "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'picture')}",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'image')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",
@@ -66,26 +70,28 @@ def facts(receipt: Receipt, scores: Scores) -> dict[str, str]:
     return lines
 
 
-def markdown(model: str, receipt: Receipt, scores: Scores) -> str:
+def markdown(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """A page of Markdown, with its plot as SVG in it."""
-    lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in facts(receipt, scores).items()]
-    if receipt.blame:
-        lines += ["", "## What each layer costs", "", BLAME, "", "| layer | share |", "|---|---|"]
-        lines += [f"| `{name}` | {100 * share:.1f} % |" for name, share in receipt.blame]
+    lines = [f"# {Path(model).name} in {bits_of(receipt)}", "", *table(["", ""], facts(receipt, scores).items())]
+    if receipt.sensitivity:
+        lines += ["", "## Sensitivity of each layer", "", SENSITIVITY, ""]
+        lines += table(
+            ["layer", "share"], [(f"`{name}`", f"{100 * share:.1f} %") for name, share in receipt.sensitivity]
+        )
     if not isinstance(receipt.bits, int):
-        lines += ["", "## Bits of each layer", "", "| layer | input | weight |", "|---|---|---|"]
-        lines += [f"| `{name}` | {_width(act)} | {_width(weight)} |" for name, act, weight in receipt.widths]
+        lines += ["", "## Bits of each layer", ""]
+        rows = [(f"`{name}`", _width(act), _width(weight)) for name, act, weight in receipt.widths]
+        lines += table(["layer", "input", "weight"], rows)
     if receipt.ranges:
         lines += ["", "## Ranges of activations", "", RANGES, "", _plot(receipt.ranges)]
     return "\n".join(lines) + "\n"
 
 
-def html(model: str, receipt: Receipt, scores: Scores) -> str:
+def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """One page of HTML that needs no other file, and no script."""
     title = escape(f"{Path(model).name} in {bits_of(receipt)}")
-    told = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
-    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in told.items()])]
+    lines = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
+    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in lines.items()])]
     if scores:
         rows = [
             [
@@ -98,13 +104,13 @@ def html(model: str, receipt: Receipt, scores: Scores) -> str:
         ]
         parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the images of a set.</p>"]
         parts += [_table(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
-    if receipt.blame:
-        most = max(share for _, share in receipt.blame)
+    if receipt.sensitivity:
+        most = max(share for _, share in receipt.sensitivity)
         rows = [
             [_code(name), f"{100 * share:.1f} %", _bar(0, max(share, 0) / most if most > 0 else 0)]
-            for name, share in receipt.blame
+            for name, share in receipt.sensitivity
         ]
-        parts += ["<h2>What each layer costs</h2>", f"<p>{BLAME}</p>"]
+        parts += ["<h2>Sensitivity of each layer</h2>", f"<p>{SENSITIVITY}</p>"]
         parts += [_table(["layer", "share", ""], rows, numbers=(1,))]
     if receipt.widths and not isinstance(receipt.bits, int):
         rows = [[_code(name), _width(act), _width(weight)] for name, act, weight in receipt.widths]
@@ -123,7 +129,7 @@ def html(model: str, receipt: Receipt, scores: Scores) -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[str, Receipt, Scores], str]] = {".html": html, ".md": markdown}
+PAGES: Mapping[str, Callable[[str, QuantizationReceipt, Scores], str]] = {".html": html, ".md": markdown}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
@@ -151,11 +157,11 @@ def _width(bits: int) -> str:
 
 def _bar(left: float, right: float, back: tuple[float, float] | None = None) -> str:
     """A bar from `left` to `right` of 0 to 1, before another one."""
-    parts = [(f' class="{kind}"', *span) for kind, span in (("all", back), ("grid", (left, right))) if span]
+    parts = [("all", back, 2, 12), ("grid", (left, right), 4, 8)]
     bars = "".join(
-        f'<rect{kind} x="{WIDE * a:.1f}" y="{2 if "all" in kind else 4}" width="{WIDE * (b - a):.1f}"'
-        f' height="{12 if "all" in kind else 8}"/>'
-        for kind, a, b in parts
+        svg.element("rect", **{"class": kind}, x=WIDE * span[0], y=y, width=WIDE * (span[1] - span[0]), height=height)
+        for kind, span, y, height in parts
+        if span
     )
     return f'<svg width="{WIDE}" height="16" role="img">{bars}</svg>'
 
@@ -175,16 +181,15 @@ def _span(low: float, high: float, lo: float, hi: float) -> str:
 
 def _plot(ranges: Ranges) -> str:
     """The same bars as one drawing, which a page of Markdown may hold as it is."""
-    row, text = 12, 460
-    bars = []
+    row, left = 12, 460
+    parts = []
     for number, (name, low, high, lo, hi) in enumerate(ranges):
         y = number * row
         a, b, c, d = (WIDE * place for place in _places(low, high, lo, hi))
-        bars.append(
-            f'<text x="0" y="{y + 9}">{escape(name)}</text>'
-            f'<rect x="{text + a:.1f}" y="{y + 1}" width="{b - a:.1f}" height="10" fill="#cdd"/>'
-            f'<rect x="{text + c:.1f}" y="{y + 3}" width="{d - c:.1f}" height="6" fill="#366"/>'
-            f'<text x="{text + WIDE + 8}" y="{y + 9}">{low:.3g} .. {high:.3g} &#8594; {lo:.3g} .. {hi:.3g}</text>'
-        )
-    size = f'width="{text + WIDE + 260}" height="{row * len(ranges)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace" font-size="9">{"".join(bars)}</svg>'
+        parts += [
+            svg.text(0, y + 9, name),
+            svg.rect(left + a, y + 1, b - a, 10, fill="#cdd"),
+            svg.rect(left + c, y + 3, d - c, 6, fill="#366"),
+            svg.text(left + WIDE + 8, y + 9, f"{low:.3g} .. {high:.3g} \u2192 {lo:.3g} .. {hi:.3g}"),
+        ]
+    return svg.drawing(left + WIDE + 260, row * len(ranges), parts, size=9, font="monospace")

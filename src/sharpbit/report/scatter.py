@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+from sharpbit.report import svg
+
 WIDTH, HEIGHT = 840, 420  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 60, 110, 44, 40  # around its axes
 LETTER, LINE = 7.0, 13  # width and height of a letter of a label, roughly
-HALO = 'stroke="white" stroke-width="2.5" paint-order="stroke"'
+HALO = {"stroke": "white", "stroke_width": 2.5, "paint_order": "stroke"}
 COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0f766e", "#475569")
 
 
@@ -42,21 +44,16 @@ def plot(panels: Mapping[str, Sequence[Point]]) -> str:
     """An SVG drawing.
 
     Args:
-        panels: title to points, one panel each. Labels that begin alike (`ETDS_M5C16`, `ETDS_M6C32`) are one family,
+        panels: points by the title of their panel. Labels that begin alike (`ETDS_M5C16`, `ETDS_M6C32`) are one family,
             with one colour and joined by a line.
     """
     labels = [point.label for points in panels.values() for point in points]
     colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(dict.fromkeys(map(_family, labels)))}
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT * len(panels)}"'
-        f' width="{WIDTH}" height="{HEIGHT * len(panels)}" font-family="sans-serif" font-size="11">',
-        '<rect width="100%" height="100%" fill="white"/>',
+        svg.group(_panel(title, points, colours), 0, number * HEIGHT)
+        for number, (title, points) in enumerate(panels.items())
     ]
-    for number, (title, points) in enumerate(panels.items()):
-        parts.append(f'<g transform="translate(0 {number * HEIGHT})">')
-        parts += _panel(title, points, colours)
-        parts.append("</g>")
-    return "\n".join([*parts, "</svg>", ""])
+    return svg.drawing(WIDTH, HEIGHT * len(panels), parts, size=11)
 
 
 def _panel(title: str, points: Sequence[Point], colours: Mapping[str, str]) -> Iterator[str]:
@@ -69,22 +66,21 @@ def _panel(title: str, points: Sequence[Point], colours: Mapping[str, str]) -> I
         up = (y - bottom) / (top - bottom)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    yield f'<text x="{LEFT}" y="24" font-size="14" font-weight="bold" fill="#111">{escape(title)}</text>'
+    yield svg.text(LEFT, 24, title, font_size=14, font_weight="bold", fill="#111")
     for value in _ticks(bottom, top):
         y = at(low, value)[1]
-        yield f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
-        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end" fill="#444">{value:g}</text>'
+        yield svg.path(f"M{LEFT} {y:.1f}H{WIDTH - RIGHT}", stroke="#ddd")
+        yield svg.text(LEFT - 8, y + 4, f"{value:g}", text_anchor="end", fill="#444")
     for value in _log_ticks(low, high):
         x = at(value, bottom)[0]
-        yield f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#eee"/>'
-        yield f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="#444">{value:g}</text>'
-    yield f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="#444"/>'
+        yield svg.path(f"M{x:.1f} {TOP}V{HEIGHT - BOTTOM}", stroke="#eee")
+        yield svg.text(x, HEIGHT - BOTTOM + 18, f"{value:g}", text_anchor="middle", fill="#444")
+    yield svg.path(f"M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}", fill="none", stroke="#444")
     families: dict[str, list[Point]] = {}
     for point in sorted(points, key=lambda p: p.x):
         families.setdefault(_family(point.label), []).append(point)
     for family, members in families.items():
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(p.x, p.y) for p in members))
-        yield f'<polyline points="{line}" fill="none" stroke="{colours[family]}" stroke-opacity="0.45"/>'
+        yield svg.polyline((at(p.x, p.y) for p in members), stroke=colours[family], stroke_opacity="0.45")
     yield from _labelled([(p.label, *at(p.x, p.y), colours[_family(p.label)]) for p in points])
 
 
@@ -97,9 +93,9 @@ def _labelled(dots: Sequence[tuple[str, float, float, str]]) -> Iterator[str]:
         taken.append(box)
         if min(abs(box.left - x), abs(box.right - x)) > 12 or min(abs(box.top - y), abs(box.bottom - y)) > 12:
             end = f"{min(max(x, box.left), box.right):.1f} {min(max(y, box.top), box.bottom):.1f}"
-            yield f'<path d="M{x:.1f} {y:.1f}L{end}" stroke="{colour}" stroke-opacity="0.5"/>'
+            yield svg.path(f"M{x:.1f} {y:.1f}L{end}", stroke=colour, stroke_opacity=0.5)
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(label)}</title></circle>'
-        yield f'<text x="{box.left:.1f}" y="{box.bottom - 3:.1f}" fill="{colour}" {HALO}>{escape(label)}</text>'
+        yield svg.text(box.left, box.bottom - 3, label, fill=colour, **HALO)
 
 
 def _places(label: str, x: float, y: float) -> Iterator[Box]:

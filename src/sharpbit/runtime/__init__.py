@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.modelfile import ModelFile
 from sharpbit.system.catalog import Catalog
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
+
+if TYPE_CHECKING:
+    from sharpbit.twopass.patches import Patch
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
 
 AUTO = "auto"
 ENGINES = ("native", "onnx", "openvino", "torch")  # our own, in the order of the help
-WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors")  # files that PyTorch alone runs
+WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors")  # files that PyTorch alone runs
 
 
 class Runtime(Protocol):
     """A model opened by an engine.
 
     Attributes:
-        engine: name and version, for people.
-        scale: upscaling factor.
-        halo: surroundings that a tile needs, in input pixels; None if the network sees everything.
-        tile: the only tile side (halo included) that the file accepts; None if any will do.
-        wide: whether the engine bounds its own memory, so that whole rows of an image are best.
-        samples: uint8 or float32: what tiles hold, in and out.
-        precision: of the arithmetic that really runs.
-        instruction_set: that runs it, such as `AVX-512 VNNI`; empty where the engine does not say.
-        threads: that work on a tile.
-        device: `cpu`, or what else does the work.
-        notes: what the user should hear of this file.
+        engine: The name and the version of the engine, for people.
+        scale: The upscaling factor.
+        halo: The surroundings that a tile needs, in LR pixels; None if the network sees everything.
+        tile: The only side of tiles (halo included) that the file accepts; None if any will do.
+        wide: Whether the engine bounds its own memory, so that whole rows of an image are best.
+        samples: The type of the samples of tiles, in and out: uint8 or float32.
+        precision: The precision of the arithmetic that really runs.
+        instruction_set: The instruction set that runs it, such as `AVX-512 VNNI`; empty where that is not known.
+        threads: The number of threads that work on a tile.
+        device: The device that does the work, such as `cpu`.
+        notes: Sentences on this file that the user should read.
     """
 
     engine: str
@@ -62,16 +67,16 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one tile cost an engine that can tell.
+class TileCost:
+    """What one tile cost, where an engine can report it.
 
     Attributes:
-        pixels: that went in.
-        bits: of each activation that the network rounds (where it chooses them patch by patch, of each that it chose).
-        feature_bits: average feature bits, all layers counted: the mean over all values that are multiplied.
-        macs: multiply-accumulate operations.
-        bitops: by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
-        published: BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
+        pixels: The number of pixels that went in.
+        bits: The bits of each activation that the network rounds; where it chooses them for each patch, of each choice.
+        feature_bits: The average feature bits, all layers counted: the mean over all values that are multiplied.
+        macs: The number of multiply-accumulate operations.
+        bitops: The BitOPs by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
+        published: The BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
     """
 
     pixels: int
@@ -82,46 +87,87 @@ class Spent:
     published: float | None
 
 
-@runtime_checkable
-class Counting(Protocol):
-    """A runtime that can tell what a tile cost.
+@dataclass(frozen=True)
+class Piece:
+    """A patch of an image that was upscaled.
 
     Attributes:
-        quantized: whether the network has quantizers as in training, so that its cost is worth telling.
-        widths: that the activations of its layers can have.
+        patch: Where it lies.
+        spent: What it cost; None where the engine cannot tell.
+        role: `reference`, `query` or `isolated` in a network of two passes, `large` or `small` in a pair, else empty.
+        reference: The number of the patch that a query refers to, from 0, row by row; None for all others.
+    """
+
+    patch: Patch
+    spent: TileCost | None
+    role: str = ""
+    reference: int | None = None
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An engine that reports what a tile cost.
+
+    Attributes:
+        quantized: Whether the network has quantizers as in training, so that its cost is worth reporting.
+        widths: The bits that activations of its layers can have.
     """
 
     quantized: bool
     widths: tuple[int, ...]
 
-    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+    def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost."""
 
 
 @runtime_checkable
-class Whole(Protocol):
-    """A runtime that takes whole images for tiles, and cuts them itself."""
+class SelfCutting(Protocol):
+    """An engine that takes whole images and cuts them itself, as that of a network in two passes.
 
-    def begin(self, side: int | None, progress: Callable[[float], object] | None) -> None:
-        """Get ready for an image.
+    Attributes:
+        cuts_itself: True; an engine whose `run` takes tiles has no such attribute.
+    """
+
+    cuts_itself: bool
+
+    def run(self, image: Samples, *, side: int | None = None, progress: Progress | None = None) -> Samples:
+        """One image `(h, w, 3)` through the network.
 
         Args:
-            side: of its patches; None is what the model has by default.
-            progress: called with the share of the image that each piece of work makes up.
+            image: The image.
+            side: The side of its patches in LR pixels; None is what the model has by default.
+            progress: Called with the share of the image that each piece of work makes up.
         """
 
 
 class Opener(Protocol):
     """What a runtime module calls `RUNTIME`."""
 
-    def __call__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> Runtime:
+    def __call__(self, path: ModelFile, *, threads: int | None = None, device: str | None = None) -> Runtime:
         """Open a model file.
 
         Args:
-            path: of the file.
-            threads: None lets the engine use every core that the process may use.
-            device: None is the engine's usual one, the CPU.
+            path: The file, which was perhaps read already; it stands for its path where one is expected.
+            threads: The threads of the engine; None lets it use every core that the process may use.
+            device: The device; None is the engine's usual one, the CPU.
         """
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What runs a model, and how its images are cut.
+
+    Attributes:
+        engine: `auto` or a name of `RUNTIMES`.
+        device: `cpu`, or what an engine calls another one; None is the CPU.
+        threads: The threads of the engine; None takes every core that the process may use.
+        tile: The side of tiles in pixels of the input image, without the halo; None chooses.
+    """
+
+    engine: str = AUTO
+    device: str | None = None
+    threads: int | None = None
+    tile: int | None = None
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -132,16 +178,22 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, device: str | None = None) -> Runtime:
+def open_engine(
+    path: str | os.PathLike[str],
+    engine: str | EngineOptions = AUTO,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Runtime:
     """Open a model file with the engine that was asked for.
 
     `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
     instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else (docs/decisions/0010-engines.md).
 
     Args:
-        path: of the file.
-        engine: `auto` or a name of `RUNTIMES`.
-        threads: of the engine; None takes every core that the process may use.
+        path: The path of the file, or the file itself, already opened.
+        engine: `auto`, a name of `RUNTIMES`, or all options in one.
+        threads: The threads of the engine; None takes every core that the process may use.
         device: `cpu`, or what an engine calls another one; None is the CPU.
 
     Raises:
@@ -149,18 +201,19 @@ def open_engine(path: Path, engine: str = AUTO, *, threads: int | None = None, d
         ModelError: a file that this engine cannot run; the sentence names one that can.
         MissingExtra: the engine is not installed.
     """
-    path = Path(path)
+    options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, device, threads)
+    file, engine = ModelFile.of(path), options.engine
     if engine == AUTO:
-        return _fastest(path, threads, device)
-    if engine in ENGINES and (reason := _cannot(engine, path)):
-        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, path)]
+        return _fastest(file, options)
+    if engine in ENGINES and (reason := _cannot(engine, file)):
+        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, file)]
         way = f"; {' or '.join(able)} can" if able else ""
-        raise ModelError(f"the engine {engine} cannot run {path.name}: {reason}{way}")
-    return RUNTIMES[engine](path, threads=threads, device=device)
+        raise ModelError(f"the engine {engine} cannot run {file.name}: {reason}{way}")
+    return RUNTIMES[engine](file, threads=options.threads, device=options.device)
 
 
-def _fastest(path: Path, threads: int | None, device: str | None) -> Runtime:
-    suffix = path.suffix.lower()
+def _fastest(path: ModelFile, options: EngineOptions) -> Runtime:
+    suffix, threads, device = path.suffix, options.threads, options.device
     if suffix in WEIGHTS:
         return RUNTIMES["torch"](path, threads=threads, device=device)
     reason = _cannot("native", path)
@@ -182,17 +235,17 @@ def _quick() -> bool:
     return bool(importlib.import_module("sharpbit.runtime.native").instruction_sets()[0] != "c")
 
 
-def _cannot(engine: str, path: Path) -> str:
+def _cannot(engine: str, path: ModelFile) -> str:
     """Why one of our engines cannot run a file, as far as its name and header tell; empty if it can."""
-    suffix = path.suffix.lower()
+    suffix = path.suffix
     if engine == "torch":
         return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
     if engine != "native":
         if suffix in (*WEIGHTS, ".sharpbit"):
             return "it takes .onnx files"
-        single = engine == "onnx" or suffix != ".onnx" or not _several(modelfile.read(path))
+        single = engine == "onnx" or suffix != ".onnx" or not _several(path.header)
         return "" if single else "it takes files with one graph, and this one has several"
-    header = None if suffix in WEIGHTS else modelfile.read(path)
+    header = None if suffix in WEIGHTS else path.header
     if header is None or header.precision != "int8":
         return "it takes integer networks, which 'sharpbit quantize' makes"
     if find_spec("sharpbit.runtime.native") is None:
@@ -215,3 +268,6 @@ def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> s
     if name not in known:
         raise UsageError(f"{engine} has no device {device!r}; use {' or '.join(known)}")
     return name
+
+
+__getattr__ = old_names(__name__, {"Spent": "TileCost"})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sharpbit import modelfile
 from sharpbit.errors import ModelError
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import Header, ModelFile
 from sharpbit.runtime import Samples, available_cpus
 from sharpbit.runtime._probe import probe
 
@@ -27,9 +26,8 @@ class GraphRuntime(ABC):
     take and give bytes, `(1, h, w, 3)`; all others floats, `(1, 3, h, w)`.
 
     Args:
-        path: of the file.
-        threads: None takes every core that the process may use.
-        header: of the file, if it was read and verified already.
+        path: The path of the file, or the file itself, already opened.
+        threads: The threads of the engine; None takes every core that the process may use.
     """
 
     engine: str
@@ -38,10 +36,11 @@ class GraphRuntime(ABC):
     instruction_set = ""
     wide = False
 
-    def __init__(self, path: Path, threads: int | None, header: Header | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], threads: int | None) -> None:
+        file = ModelFile.of(path)
+        self.path = file.path
         self.threads = threads or available_cpus()
-        self.header = header or modelfile.read(self.path, verify=True)
+        self.header = file.verified
         if self.path.suffix.lower() == ".safetensors":
             raise ModelError(f"{self.path} holds weights to train with; to upscale images export it as .onnx first")
         self.samples: DTypeLike = np.float32

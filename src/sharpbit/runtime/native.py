@@ -18,12 +18,13 @@ from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.integer_chain import Bytes, IntegerChain
 from sharpbit.runtime import available_cpus, checked_device
 
-ABI = 1  # SB_ABI of native/include/sharpbit.h, as are the numbers below
+ABI = 2  # SB_ABI of native/include/sharpbit.h, as are the numbers below
 MAX_SIDE, MAX_THREADS = 65535, 256
 _DONE, _RUNNING, _ERROR_MEMORY = 0, 1, -3
 _SLICE = 50  # milliseconds after which Python may look at signals
 
 _NAMES = {
+    "amx-int8": "AMX",
     "avx512-vnni": "AVX-512 VNNI",
     "avx-vnni": "AVX-VNNI",
     "avx2": "AVX2",
@@ -155,6 +156,16 @@ def instruction_sets() -> tuple[str, ...]:
     return () if isinstance(found, str) else tuple(found.sb_instruction_sets().decode().split())
 
 
+def named(printed_name: str) -> str | None:
+    """The name in `instruction_sets()` of what a runtime prints as its instruction set; None: it is not one of them."""
+    return next((name for name in instruction_sets() if _NAMES[name] == printed_name), None)
+
+
+def printed(name: str | None) -> str:
+    """How people read the name of an instruction set; None: the fastest."""
+    return _NAMES[name or instruction_sets()[0]]
+
+
 def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = None) -> float:
     """The most multiply-accumulate operations of bytes that `threads` cores can do, in 10^9 a second.
 
@@ -164,11 +175,17 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
     return float(_library().sb_peak(name, threads, seconds)) / 1e9
 
 
-def open_native(path: Path, *, threads: int | None = None, device: str | None = None) -> NativeRuntime:
-    """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`."""
+def open_native(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+) -> NativeRuntime:
+    """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`.
+
+    The environment variable SHARPBIT_INSTRUCTION_SET names another instruction set than the fastest, for measuring.
+    """
     checked_device("the native engine", device, ("cpu",))
     chain, header = integer.read(path)
-    return NativeRuntime(chain, threads=threads, halo=header.halo)
+    named_set = os.environ.get("SHARPBIT_INSTRUCTION_SET") or None
+    return NativeRuntime(chain, threads=threads, halo=header.halo, instruction_set=named_set)
 
 
 def _rows(array: NDArray[np.uint8]) -> bool:

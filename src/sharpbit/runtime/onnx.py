@@ -16,10 +16,10 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
-from sharpbit.runtime._twopass import PassesRuntime
+from sharpbit.runtime._twopass import TwoPassRuntime
 
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
@@ -37,15 +37,14 @@ _DEVICES = {  # name: execution provider, and the package of ONNX Runtime that h
 class OnnxRuntime(GraphRuntime):
     """A model file in ONNX Runtime. See `sharpbit.runtime.Runtime`."""
 
-    def __init__(
-        self, path: Path, *, threads: int | None = None, device: str | None = None, header: Header | None = None
-    ) -> None:
-        super().__init__(path, threads, header)
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None) -> None:
+        file = ModelFile.of(path)
+        super().__init__(file, threads)
         self.device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "plan.onnx" if is_integer(self.header) else None
-            self._session = _session(self.path, self.threads, self.device, plan)
+            self._session = _session(file, self.threads, self.device, plan)
             self.precision = self.header.precision if self.header else ""
             if plan is not None:
                 self.precision = _executed(plan)
@@ -61,18 +60,18 @@ class OnnxRuntime(GraphRuntime):
         return self._session.run(None, {self._name: x})[0]
 
 
-class OnnxPasses(PassesRuntime):
+class OnnxPasses(TwoPassRuntime):
     """A model file in two passes, or of a pair, in ONNX Runtime."""
 
     def __init__(
-        self, path: Path, entry: Mapping[str, Any], scale: int, threads: int | None, device: str | None
+        self, file: ModelFile, entry: Mapping[str, Any], scale: int, threads: int | None, device: str | None
     ) -> None:
-        device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
+        path, device = file.path, checked_device("ONNX Runtime", device, tuple(_DEVICES))
         super().__init__(path, entry, scale, threads or available_cpus(), device)
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "plan.onnx"
-            self._session = _session(path, self.threads, device, plan)
+            self._session = _session(file, self.threads, device, plan)
             self.precision = _executed(plan)
         inputs = self._session.get_inputs()
         if [item.name for item in inputs[:2]] != ["task", "picture"]:
@@ -81,7 +80,7 @@ class OnnxPasses(PassesRuntime):
         self._nothing = {item.name: np.zeros((0, item.shape[1], 1, 1), np.float32) for item in inputs[2:]}
 
     def ask(self, task: int, image: Array, features: Sequence[Array]) -> list[Array]:
-        """See `PassesRuntime`."""
+        """See `TwoPassRuntime`."""
         if self._one_by_one and len(image) > 1:
             single = [self.ask(task, image[k : k + 1], features) for k in range(len(image))]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
@@ -100,11 +99,13 @@ def _executed(plan: Path) -> str:
     return engine_precision({"int8": whole, "float32": floats}, "int8")
 
 
-def _session(path: Path, threads: int, device: str, plan: Path | None) -> ort.InferenceSession:
+def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> ort.InferenceSession:
+    """A session of a file: ours from its bytes, those of others by path, for they may have further files."""
     provider, package = _DEVICES[device]
     wanted = f"the device {device} needs another ONNX Runtime than the installed one; run: pip install {package}"
     if provider not in ort.get_available_providers():
         raise UsageError(wanted)
+    source = os.fspath(file) if file.header is None else file.data
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -117,10 +118,10 @@ def _session(path: Path, threads: int, device: str, plan: Path | None) -> ort.In
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         # without its fallback, which only says on standard output that it will try the same again
-        session = ort.InferenceSession(os.fspath(path), options, providers=[provider], enable_fallback=0)
+        session = ort.InferenceSession(source, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # the engine's own exception types share no base class
         reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
-        raise ModelError(f"{path} cannot be opened as an ONNX model: {reason}") from None
+        raise ModelError(f"{file} cannot be opened as an ONNX model: {reason}") from None
     if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
         raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
     return session
@@ -140,13 +141,16 @@ def _saturates() -> bool:
     return not {"avx512_vnni", "avx_vnni"} & set(flags.split())
 
 
-def open_onnx(path: Path, *, threads: int | None = None, device: str | None = None) -> OnnxRuntime | OnnxPasses:
+def open_onnx(
+    path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
+) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
-    header = modelfile.read(path, verify=True)
-    entry = modelfile.several(header.history) if header is not None and path.suffix.lower() == ".onnx" else None
+    file = ModelFile.of(path)
+    header = file.verified
+    entry = modelfile.several(header.history) if header is not None and file.suffix == ".onnx" else None
     if header is not None and entry is not None:
-        return OnnxPasses(path, entry, header.scale, threads, device)
-    return OnnxRuntime(path, threads=threads, device=device, header=header)
+        return OnnxPasses(file, entry, header.scale, threads, device)
+    return OnnxRuntime(file, threads=threads, device=device)
 
 
 RUNTIME = open_onnx

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import MissingExtra, UsageError
-from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
-from sharpbit.runtime._twopass import PassesRuntime
+from sharpbit.runtime import Samples, TileCost, available_cpus, checked_device
+from sharpbit.runtime._twopass import Chosen, TwoPassRuntime
 from sharpbit.twopass.classifier import embedded
-from sharpbit.twopass.schedule import QUERY, REFERENCE, VECTORS, Floats
+from sharpbit.twopass.schedule import QUERY, VECTORS, Floats
 
 if find_spec("torch") is None or find_spec("safetensors") is None:
     raise MissingExtra("running weights that were not exported to ONNX", "train")
@@ -39,7 +38,14 @@ class TorchRuntime:
 
     wide = False
 
-    def __init__(self, path: Path, *, threads: int | None = None, device: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        device: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
         # Large pages for large tensors: without them a third of the time may go into clearing small ones. Read once,
         # when PyTorch allocates for the first time.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -51,7 +57,7 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.path, self.model = path, load(path)
+        self.path, self.model = Path(path), load(path, **(overrides or {}))
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
@@ -64,12 +70,12 @@ class TorchRuntime:
         self.precision = "float32"
         self.instruction_set = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else ""
         self.threads = threads or available_cpus()
-        self._spending: Any = None
+        self._cost: Any = None
         self.quantized = any(isinstance(part, Fixed) for part in self.model.net.modules())
         self.widths = widths(self.model.net)
-        self._adaptive = any(isinstance(part, Context) for part in self.model.net.modules())
-        self.notes: tuple[str, ...] = (_CHOOSES,) if self._adaptive else (_SIMULATED,) if self.quantized else ()
-        self._one = RLock()  # what a network chose lies in the network until it runs again
+        adaptive = any(isinstance(part, Context) for part in self.model.net.modules())
+        self.notes: tuple[str, ...] = (_CHOOSES,) if adaptive else (_SIMULATED,) if self.quantized else ()
+        self._counting = Lock()
         net = self.model.net.eval().to(self.device)
         self._net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -84,35 +90,43 @@ class TorchRuntime:
 
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        with torch.inference_mode(), self._one if self._adaptive else nullcontext():
+        with torch.inference_mode():
             out = self._net(torch.tensor(tile, device=self.device)[None].permute(0, 3, 1, 2))
         return np.asarray(out[0].permute(1, 2, 0).cpu().numpy(), np.float32)
 
-    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+    def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
-        from sharpbit.cost.per_patch import Spending
+        from sharpbit.cost.per_patch import PatchCost
 
-        with self._one:
-            if self._spending is None:
+        result = self.run(tile)  # what a network chose belongs to the thread until it runs again
+        with self._counting:
+            if self._cost is None:
                 plain = self.model.arch.build(self.model.config)
-                self._spending = Spending(self.model.arch.name, self.model.net, plain)
-            return self.run(tile), Spent(**self._spending.last(tile.shape[:2]))
+                self._cost = PatchCost(self.model.arch.name, self.model.net, plain)
+            return result, TileCost(**self._cost.last(tile.shape[:2]))
 
 
-class TorchPasses(PassesRuntime):
-    """Weights in two passes in eager PyTorch, on the CPU."""
+class TorchPasses(TwoPassRuntime):
+    """Weights in two passes in eager PyTorch. Threads share the network, which keeps nothing of an image."""
 
     def __init__(self, opened: TorchRuntime, entry: Mapping[str, Any]) -> None:
-        from sharpbit.quant.refqsr import QueryPass, ReferencePass
+        from sharpbit.cost.two_pass_patches import TwoPassCost
+        from sharpbit.quant.adaptive import Context
+        from sharpbit.quant.refqsr import TwoPass
 
         super().__init__(opened.path, entry, opened.scale, opened.threads, opened.device)
         self.engine, self.precision, self.instruction_set = opened.engine, opened.precision, opened.instruction_set
-        net = opened.model.net.eval()
-        self._parts = {REFERENCE: ReferencePass(net), QUERY: QueryPass(net)}
+        self._net = opened.model.net
+        self._context = next((part for part in self._net.modules() if isinstance(part, Context)), None)
+        plain = opened.model.arch.build(opened.model.config)
+        how = TwoPass.of(opened.model.history)
+        self.counter = TwoPassCost(opened.model.arch.name, self._net, plain, how) if how else None
 
     def ask(self, task: int, image: Floats, features: Sequence[Floats]) -> list[Floats]:
-        """See `PassesRuntime`."""
+        """See `TwoPassRuntime`."""
         import torch
+
+        from sharpbit.quant.refqsr import query, reference
 
         if task == VECTORS:
             pixels = np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
@@ -120,14 +134,38 @@ class TorchPasses(PassesRuntime):
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode():
-            given = [torch.tensor(x, device=self.device) for x in (image, *features)]
-            out = self._parts[task].to(self.device)(*given)
-        return [x.float().cpu().numpy() for x in ((out,) if isinstance(out, torch.Tensor) else out)]
+            x, *given = (torch.tensor(x, device=self.device) for x in (image, *features))
+            if task == QUERY:
+                out = [query(self._net, x, given)]
+            else:
+                result, kept = reference(self._net, x)
+                out = [result, *kept]
+        return [x.float().cpu().numpy() for x in out]
+
+    def chosen(self, count: int) -> list[Chosen]:
+        """See `TwoPassRuntime`."""
+        if self._context is None:
+            return super().chosen(count)
+        runs = [((place, run), one) for place, same in self._context.spent.items() for run, one in enumerate(same)]
+        return [{key: float(one.bits[row]) for key, one in runs} for row in range(count)]
 
 
-def open_torch(path: Path, *, threads: int | None = None, device: str | None = None) -> TorchRuntime | TorchPasses:
-    """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`."""
-    opened = TorchRuntime(path, threads=threads, device=device)
+def open_torch(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> TorchRuntime | TorchPasses:
+    """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`.
+
+    Args:
+        path: The path of the file, or the file itself, already opened.
+        threads: Threads that work; None lets the engine use every core that the process may use.
+        device: `cpu` or `cuda`; None is the CPU.
+        overrides: What `sharpbit.model.load` is given besides the path: `arch`, and sizes of it.
+    """
+    opened = TorchRuntime(path, threads=threads, device=device, overrides=overrides)
     entry = modelfile.several(opened.model.history)
     return opened if entry is None else TorchPasses(opened, entry)
 

@@ -8,6 +8,7 @@ import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Train
 from sharpbit.nn import Constrained
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
-from sharpbit.quant.refqsr import by_role, roles_of
+from sharpbit.quant.history import InsertTwoPasses, Quantize
+from sharpbit.quant.refqsr import by_role, in_two_passes
 from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
 from sharpbit.training.losses import LOSSES, edge_loss, image_loss, lesson
@@ -67,6 +70,19 @@ def train(
     Raises:
         UsageError: a plan that cannot work, or a checkpoint of another plan.
         ModelError: the loss is not a number any more.
+
+    Examples:
+        Two steps on two images; their LR images are made from them (`Pairs.from_folder` reads those of a folder):
+
+        >>> import numpy as np, sharpbit
+        >>> from sharpbit.data.pairs import Pairs
+        >>> model = sharpbit.build("plain", scale=2, blocks=1, width=4)
+        >>> images = [np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8) for k in range(2)]
+        >>> pairs = Pairs.from_images(images, scale=2)
+        >>> how = sharpbit.Training(steps=2, batch=2, patch=16, precision="float32")
+        >>> trained = sharpbit.train(model, pairs, how, quiet=True)
+        >>> trained.scale, trained.parameters == model.parameters
+        (2, True)
     """
     _check(model, pairs, how, teacher)
     method = _method(model)
@@ -75,6 +91,7 @@ def train(
     parallel.share_statistics(net)
     part = slice(parallel.rank(), None, parallel.count())
     first = parallel.first()
+    staged = _staged(model, net)
     groups, shares = _groups(net, how)
     optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
     start = resume(out, how, net, ema, optimizer) if out else 0
@@ -92,7 +109,8 @@ def train(
             if method and method.stage and (step == start or step % how.epoch == 0):
                 method.stage(net, step // how.epoch + how.first_epoch)
                 _scale_bit_loss(net, parallel.count())
-            _freeze(net, frozen=step < how.frozen_steps)
+            for weight in staged:
+                weight.requires_grad_(step >= how.frozen_steps)
             for group, share in zip(optimizer.param_groups, shares, strict=True):
                 group["lr"] = share * how.rate_at(step)
             loss_of = LOSSES[how.loss_at(step)]
@@ -101,8 +119,8 @@ def train(
             enabled = how.precision != "float32"
             with torch.autocast(torch.device(device).type, _PRECISIONS[how.precision], enabled=enabled):
                 terms = []
-                for low, high in by_role(net, small, large):
-                    terms.append(image_loss(net, low, high, how, loss_of) + taught(low))
+                for run, (low, high) in by_role(net, small, large):
+                    terms.append(image_loss(run, low, high, how, loss_of) + taught(low))
                     if method and method.loss:
                         terms.append(how.own_loss * method.loss(net))
                 loss = torch.stack(terms).sum()
@@ -124,16 +142,16 @@ def train(
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
                 write_checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
-    entry = {"verb": "train", "steps": end, **{key: value for key, value in asdict(how).items() if key != "steps"}}
+    entry = Train(end, {key: value for key, value in asdict(how).items() if key != "steps"})
     ema = ema.to("cpu", memory_format=torch.contiguous_format)
     if isinstance(ema, Constrained):
         ema.settle()
-    return replace(model, net=ema.eval().requires_grad_(True), history=(*model.history, entry))
+    return replace(model, net=ema.eval(), history=(*model.history, entry))
 
 
 def _method(model: Model) -> Method | None:
     """What the model was last quantized by."""
-    names = [entry["method"] for entry in model.history if "plan" in entry]
+    names = [entry.method for entry in model.history if isinstance(entry, Quantize | InsertTwoPasses)]
     return METHODS[names[-1]] if names else None
 
 
@@ -180,7 +198,7 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
             f"a batch of {how.batch} cannot be split evenly among {parallel.count()} processes; change batch, or"
             " --nproc-per-node of torchrun"
         )
-    if isinstance(pairs, Matched) != (roles_of(model.net) is not None):
+    if isinstance(pairs, Matched) != in_two_passes(model.net):
         raise UsageError("a network in two passes, and only such a one, is trained on crops that match in pairs")
     if pairs.scale != model.scale:
         raise UsageError(f"the images were prepared for x{pairs.scale} and the network is x{model.scale}")
@@ -190,10 +208,13 @@ def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model |
         raise UsageError(f"low_weight is for networks of two streams, which {model.arch.name} is not; leave it out")
 
 
-def _freeze(net: nn.Module, *, frozen: bool) -> None:
-    for name, weight in net.named_parameters():
-        if "residual" in name:
-            weight.requires_grad_(not frozen)
+def _staged(model: Model, net: nn.Module) -> list[nn.Parameter]:
+    """What the architecture freezes in the first steps, without what the caller froze for good."""
+    return [
+        weight
+        for name, weight in net.named_parameters()
+        if weight.requires_grad and any(fnmatchcase(name, glob) for glob in model.arch.frozen_first)
+    ]
 
 
 @torch.no_grad()

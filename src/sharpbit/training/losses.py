@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sharpbit.model import Model
 from sharpbit.quant.distill import reading, transfer
+from sharpbit.quant.refqsr.switch import Run
 from sharpbit.training.settings import Training
 
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
@@ -41,13 +42,13 @@ def _blurred(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
 
 
-def image_loss(net: nn.Module, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
-    """How far what `net` makes of LR images is from the large ones, by the settings and one of `LOSSES`."""
+def image_loss(net: Run, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
+    """How far what `net`, or one pass of it, makes of LR images is from the large ones, by one of `LOSSES`."""
     if not how.low_weight:
         result = net(small).float()
         loss = loss_of(how.white * result, how.white * large)
         return loss + how.edge_weight * edge_loss(result, large) if how.edge_weight else loss
-    whole, low = net.streams(small)  # type: ignore[operator]
+    whole, low = net.streams(small)  # type: ignore[operator,union-attr]
     return loss_of(whole.float(), large) + how.low_weight * loss_of(low.float(), large)
 
 

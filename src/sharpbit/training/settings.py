@@ -33,7 +33,7 @@ class Training:
         own_loss: weight of what a quantization method itself adds to the loss (CADyQ for bits, DDTB for gates), as a
             multiple of the published one.
         range_rate: highest learning rate of the numbers of ranges; 0 is that of the weights.
-        selector_rate: of what chooses bits; 0 is that of the weights.
+        selector_rate: learning rate of what chooses bits; 0 takes that of the weights.
         epoch: steps after which a quantization method's next epoch begins.
         first_epoch: number of the epoch that it begins with; more than 1 for a network that begins with trained ranges,
             which the first epochs of most methods would forget.

@@ -59,7 +59,7 @@ class Classifier:
     """A trained ClustBlock.
 
     Attributes:
-        layers: by name, see `LAYERS`.
+        layers: the weights by name, see `LAYERS`.
         classes: names, in the order of a vector's entries.
         card: what is known of it: data, split, licence, share of right answers.
     """
@@ -87,6 +87,16 @@ class Classifier:
     def parameters(self) -> int:
         """Weights and biases."""
         return sum(layer.weight.size + layer.bias.size for layer in self.layers.values())
+
+    def macs(self, size: tuple[int, int]) -> int:
+        """Multiply-accumulate operations for one patch of this height and width."""
+        sides = [max(side, SMALLEST) for side in size]
+        total = 0
+        for name, stride in zip(LAYERS, STRIDES, strict=False):
+            weight = self.layers[name].weight
+            sides = [(side - weight.shape[-1]) // stride + 1 for side in sides]
+            total += sides[0] * sides[1] * weight.size
+        return total + self.layers["fc"].weight.size
 
     def vectors(self, patches: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """What it says of each patch, `(N, classes)`.

@@ -46,6 +46,11 @@ class Clustered:
         queries = len(self.clusters.queries)
         return {"reference": referred, "query": queries, "isolated": len(self.patches) - referred - queries}
 
+    def role(self, number: int) -> tuple[str, int | None]:
+        """The role of a patch, and the number of the patch that it refers to, if it is a query."""
+        other = int(self.clusters.reference[number])
+        return self.clusters.role(number), other if other >= 0 else None
+
 
 def clustered(
     image: NDArray[np.uint8],
@@ -60,8 +65,8 @@ def clustered(
         image: RGB, `(H, W, 3)` uint8.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
-        threshold: see `sharpbit.twopass.roles.cluster`.
-        classifier: by default the embedded one.
+        threshold: the cosine from which on patches are alike, see `sharpbit.twopass.roles.cluster`.
+        classifier: what tells patches apart, by default the embedded classifier.
 
     Raises:
         UsageError: a patch that is not larger than what neighbours share.
@@ -92,7 +97,14 @@ def check_shared(patch: int, shared: int) -> None:
         raise UsageError(f"patches of {patch} pixels cannot share {shared} with their neighbours; share fewer")
 
 
-def upscale(image: NDArray[Any], found: Clustered, scale: int, reference: Reference, query: Query) -> NDArray[Any]:
+def upscale(
+    image: NDArray[Any],
+    found: Clustered,
+    scale: int,
+    reference: Reference,
+    query: Query,
+    ran: Callable[[list[int]], object] | None = None,
+) -> NDArray[Any]:
     """The upscaled image `(H * scale, W * scale, 3)`.
 
     Patches run together where their role and size are the same. Each reference runs just before its queries, so that
@@ -104,11 +116,14 @@ def upscale(image: NDArray[Any], found: Clustered, scale: int, reference: Refere
         scale: upscaling factor.
         reference: `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)` and features, each `(n, ...)`.
         query: the same, with the features of the reference of each, to the large patches alone.
+        ran: called after each of these, in the same thread, with the numbers of the patches.
     """
     results: list[NDArray[Any] | None] = [None] * len(found.patches)
     cuts = [patch.cut(image) for patch in found.patches]
     for numbers in batches(found.clusters.whole.tolist(), [cut.shape for cut in cuts]):
         large, features = reference(np.stack([cuts[number] for number in numbers]))
+        if ran:
+            ran(numbers)
         for number, one in zip(numbers, large, strict=True):
             results[number] = one
         place = {number: k for k, number in enumerate(numbers)}
@@ -116,6 +131,8 @@ def upscale(image: NDArray[Any], found: Clustered, scale: int, reference: Refere
         for some in batches(mine, [cut.shape for cut in cuts]):
             rows = [place[int(found.clusters.reference[q])] for q in some]
             large = query(np.stack([cuts[q] for q in some]), [feature[rows] for feature in features])
+            if ran:
+                ran(some)
             for number, one in zip(some, large, strict=True):
                 results[number] = one
     return merge(found.patches, [one for one in results if one is not None], scale)

@@ -1,6 +1,6 @@
-"""Which patches of an image show so little detail that a cheap network does for them, and upscaling it with two.
+"""Which patches of an image show so little detail that a small network does for them, and upscaling it with two.
 
-A cheaper network loses most where there is detail, and on a CPU it saves time, which fewer bits do not.
+A smaller network loses most where there is detail, and on a CPU it saves time, which fewer bits do not.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ Network = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Split:
-    """The patches of an image, row by row, and `(N,)` whether each goes through the cheap network."""
+    """The patches of an image, row by row, and `(N,)` whether each goes through the small network."""
 
     patches: list[Patch]
-    cheap: NDArray[np.bool_]
+    small: NDArray[np.bool_]
 
     @property
     def queries(self) -> float:
-        """The share of the pixels, of all patches, that lie in those for the cheap network."""
+        """The share of the pixels, of all patches, that lie in those for the small network."""
         pixels = np.array([patch.pixels for patch in self.patches])
-        return float(pixels[self.cheap].sum() / pixels.sum())
+        return float(pixels[self.small].sum() / pixels.sum())
 
     def counts(self) -> dict[str, int]:
         """How many patches go through each network."""
-        cheap = int(self.cheap.sum())
-        return {"costly": len(self.patches) - cheap, "cheap": cheap}
+        small = int(self.small.sum())
+        return {"large": len(self.patches) - small, "small": small}
+
+    def role(self, number: int) -> tuple[str, int | None]:
+        """The network of a patch, `large` or `small`; no patch refers to another one."""
+        return "small" if self.small[number] else "large", None
 
 
 def detail(patch: NDArray[np.uint8]) -> float:
@@ -53,11 +57,11 @@ def detail(patch: NDArray[np.uint8]) -> float:
 
 
 def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared: int = SHARED) -> Split:
-    """The patches of an LR image; those with less detail than `threshold` are for the cheap network.
+    """The patches of an LR image; those with less detail than `threshold` are for the small network.
 
     Args:
         image: RGB, `(H, W, 3)` uint8.
-        threshold: in grey levels, see `detail`; 0 leaves none to the cheap network.
+        threshold: the detail in grey levels, see `detail`; 0 leaves none to the small network.
         patch: side of a patch; see `sharpbit.twopass.patches.grid`.
         shared: pixels that neighbours have in common.
 
@@ -68,19 +72,29 @@ def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared
     return Split(patches, np.array([detail(one.cut(image)) < threshold for one in patches]))
 
 
-def upscale(image: NDArray[Any], found: Split, scale: int, costly: Network, cheap: Network) -> NDArray[Any]:
+def upscale(
+    image: NDArray[Any],
+    found: Split,
+    scale: int,
+    large: Network,
+    small: Network,
+    ran: Callable[[list[int]], object] | None = None,
+) -> NDArray[Any]:
     """The upscaled image `(H * scale, W * scale, 3)`, each patch from its network; patches of one size run together.
 
     Args:
-        image: small, `(H, W, 3)`, of whatever kind the networks take.
+        image: the LR image, `(H, W, 3)`, of whatever kind the networks take.
         found: its patches.
         scale: upscaling factor.
-        costly: `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)`.
-        cheap: the same.
+        large: the large network, `(n, h, w, 3)` to `(n, h * scale, w * scale, 3)`.
+        small: the small one, likewise.
+        ran: called after each of these with the numbers of the patches.
     """
     cuts = [patch.cut(image) for patch in found.patches]
     results: dict[int, NDArray[Any]] = {}
-    for network, mine in ((costly, ~found.cheap), (cheap, found.cheap)):
+    for network, mine in ((large, ~found.small), (small, found.small)):
         for some in batches(np.flatnonzero(mine).tolist(), [cut.shape for cut in cuts]):
             results.update(zip(some, network(np.stack([cuts[k] for k in some])), strict=True))
+            if ran:
+                ran(some)
     return merge(found.patches, (results[k] for k in range(len(cuts))), scale)

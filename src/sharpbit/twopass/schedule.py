@@ -9,22 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
+from sharpbit.system.progress import Progress
 from sharpbit.twopass import detail
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import PATCH, SHARED, Clustered, clustered, upscale
 from sharpbit.twopass.roles import THRESHOLD
 
-TASKS = ("vectors", "reference", "query")  # of a file in two passes, by number; of a pair: costly and cheap
+TASKS = ("vectors", "reference", "query")  # of a file in two passes, by number; in a pair: large and small network
 VECTORS, REFERENCE, QUERY = range(3)
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Found = Clustered | detail.Split
 
 
 class Passes(Protocol):
     """Runs patches of one size through one part of a network.
 
-    Of a pair, `reference` is the costly network and `query` the cheap one; there are no vectors and no features.
+    Of a pair, `reference` is the large network and `query` the small one; there are no vectors and no features.
     Patches are `(N, h, w, 3)` bytes, results `(N, h * scale, w * scale, 3)` bytes, features `(N, C, h, w)`.
     """
 
@@ -48,8 +50,9 @@ def run(
     shared: int = SHARED,
     threshold: float = THRESHOLD,
     detailed: float | None = None,
-    progress: Callable[[float], object] | None = None,
-) -> tuple[Bytes, Clustered | detail.Split]:
+    progress: Progress | None = None,
+    ran: Callable[[list[int]], object] | None = None,
+) -> tuple[Bytes, Found]:
     """The upscaled image, and what its patches were.
 
     Args:
@@ -57,10 +60,11 @@ def run(
         image: `(h, w, 3)`.
         patch: side of patches in small pixels.
         shared: pixels that neighbours have in common.
-        threshold: of the cosine, see `sharpbit.twopass.roles.cluster`.
-        detailed: of a pair, the detail from which on a patch takes the costly network, see `sharpbit.twopass.detail`;
+        threshold: the cosine from which on patches are alike, see `sharpbit.twopass.roles.cluster`.
+        detailed: for a pair, the detail from which on a patch takes the large network, see `sharpbit.twopass.detail`;
             None clusters patches by likeness.
         progress: called with the share of the patches that is done since the last call.
+        ran: called in the same thread after some patches ran together, with their numbers.
 
     Raises:
         UsageError: patches that are too small.
@@ -70,30 +74,19 @@ def run(
     high, wide = image.shape[:2]
     missing = [(0, max(SMALLEST - side, 0)) for side in (high, wide)]
     whole = np.pad(image, (*missing, (0, 0)), mode="edge")
-    found: Clustered | detail.Split
+
+    def done(numbers: list[int]) -> None:
+        if ran:
+            ran(numbers)
+        if progress:
+            progress(len(numbers) / len(found.patches))
+
+    found: Found
     if detailed is None:
         found = clustered(whole, patch, shared, threshold, passes)
+        result = upscale(whole, found, passes.scale, passes.reference, passes.query, done)
     else:
         found = detail.split(whole, detailed, patch, shared)
-
-    def told(patches: Bytes) -> None:
-        if progress:
-            progress(len(patches) / len(found.patches))
-
-    def reference(patches: Bytes) -> tuple[Bytes, Sequence[Floats]]:
-        results = passes.reference(patches)
-        told(patches)
-        return results
-
-    def query(patches: Bytes, features: Sequence[Floats]) -> Bytes:
-        results = passes.query(patches, features)
-        told(patches)
-        return results
-
-    if isinstance(found, Clustered):
-        large = upscale(whole, found, passes.scale, reference, query)
-    else:
-        large = detail.upscale(
-            whole, found, passes.scale, lambda some: reference(some)[0], lambda some: query(some, ())
-        )
-    return large[: high * passes.scale, : wide * passes.scale], found
+        networks = (lambda some: passes.reference(some)[0]), (lambda some: passes.query(some, ()))
+        result = detail.upscale(whole, found, passes.scale, *networks, done)
+    return result[: high * passes.scale, : wide * passes.scale], found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 from sharpbit import modelfile, zoo
@@ -17,15 +17,17 @@ from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.cold_start import OPENER, Task, fresh, image, opened
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
+from sharpbit.measure.limit import Limits
 from sharpbit.measure.upscaling import by
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
 from sharpbit.system.extras import need
+from sharpbit.system.progress import Phases
 
 WARM = 3  # calls before the first sample
 SHORT = 3.0  # seconds of samples, where it is no single stream
-PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of the limit, before and after the engines
-Progress = Callable[[str], object]
+PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of each limit, before and after the engines
+BESIDE_SECONDS = 0.005  # of the limit, beside each sample
 
 
 @dataclass(frozen=True)
@@ -50,23 +52,27 @@ class Row:
     """What was measured of a candidate at one size. Bytes go in and bytes come out, whatever the engine computes in.
 
     Attributes:
-        label: of the candidate.
+        label: the label of the candidate.
         model: as it was given.
         size: height and width of the image.
         scale: upscaling factor.
         engine: what ran it.
-        precision: of the arithmetic that really ran.
+        precision: the precision of the arithmetic that really ran.
         instruction_set: empty where the engine does not say.
-        threads: that worked.
-        device: that worked.
+        threads: the number of threads that worked.
+        device: the device that worked.
         latency: times of one image, with conversion from and to bytes; None if it could not run.
         fps: images a second, one after the other.
         gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
-        gmacs: of them a second.
-        share: of the measured limit of this processor for 8 bits, on as many threads; None where it was not measured.
-        first_s: from the start of Python to the first result, in a process of its own.
+        gmacs: 10^9 multiply-accumulate operations a second.
+        share: the share of the highest limit that was measured in the run, on as many threads; None if not measured.
+        limit_of: the instruction set whose limit counts: the one that ran, or the fastest here where the engine is not
+            ours.
+        limit: 10^9 multiply-accumulate operations of bytes a second that it can do: the most that was measured.
+        limit_median: the same, in the median of the measurements beside the samples: the state of the machine.
+        first_s: seconds from the start of Python to the first result, in a process of its own.
         memory_mib: most resident memory of that process.
-        engine_mib: of that, what is neither Python and numpy nor the images.
+        engine_mib: the part of it that is neither Python and numpy nor the images.
         psnr: dB for each set of test images, if there were any.
         error: why it could not run.
         notes: what should be heard of these numbers.
@@ -86,6 +92,9 @@ class Row:
     gmac: float | None = None
     gmacs: float | None = None
     share: float | None = None
+    limit_of: str = ""
+    limit: float | None = None
+    limit_median: float | None = None
     first_s: float | None = None
     memory_mib: float | None = None
     engine_mib: float | None = None
@@ -99,9 +108,9 @@ class Rules:
     """How it is measured.
 
     Attributes:
-        threads: of each engine; None takes every core that the process may use.
+        threads: the threads of each engine; None takes every core that the process may use.
         device: None is the CPU.
-        seconds: of samples for each candidate; None is 3, or 60 for a single stream.
+        seconds: the time of the samples of each candidate; None is 3 s, or 60 s for a single stream.
         stream: as MLPerf's single stream: at least 1024 images and 60 s each, the 90th percentile.
         data: folders of test images, for the quality.
     """
@@ -117,7 +126,7 @@ def bench(
     candidates: Sequence[Candidate],
     sizes: Sequence[tuple[int, int]],
     rules: Rules = Rules(),
-    progress: Progress | None = None,
+    progress: Phases | None = None,
 ) -> list[Row]:
     """Measure candidates in turn at each size.
 
@@ -125,12 +134,27 @@ def bench(
         candidates: what to measure; one that cannot run becomes a row with the reason.
         sizes: (height, width) of images that go in.
         rules: how.
-        progress: called with a word on what begins.
+        progress: Called with a word on what begins, the number of steps before it, and that of all steps.
 
     Raises:
         SharpbitError: the only candidate cannot run.
+
+    Examples:
+        Two engines in turn, for an image of 36x64 pixels:
+
+        >>> import sharpbit
+        >>> from sharpbit.verbs.bench import Candidate, Rules
+        >>> engines = [Candidate(name, "x2-clean-balanced", name) for name in ("auto", "onnx")]
+        >>> rows = sharpbit.bench(engines, [(36, 64)], Rules(seconds=0.05, threads=1))
+        >>> [(row.label, row.scale, row.threads) for row in rows]
+        [('auto', 2, 1), ('onnx', 2, 1)]
     """
-    tell = progress or (lambda word: None)
+    before, steps = count(), len(sizes) * (len(candidates) + 1) + (len(candidates) if rules.data else 0)
+
+    def tell(word: str) -> None:
+        if progress:
+            progress(word, next(before), steps)
+
     rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]
     if not rules.data:
         return rows
@@ -139,7 +163,7 @@ def bench(
     return [replace(row, psnr=quality[item]) for row, item in zip(rows, [*candidates] * len(sizes), strict=True)]
 
 
-def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Progress) -> list[Row]:
+def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Callable[[str], None]) -> list[Row]:
     source = image(size)
     rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
     for number, item in enumerate(candidates):
@@ -157,16 +181,21 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
                 raise
             calls.pop(number, None)
             rows[number] = replace(rows[number], error=str(error))
-    limits = [_limit(rules)]
-    tell(f"{size[0]}x{size[1]}, {'one after the other' if rules.stream else 'in turn'}")
+    limits = Limits(rules.threads or available_cpus())
+    _measure(limits, rows, calls)
+    tell(f"{size[1]}x{size[0]}, {'one after the other' if rules.stream else 'in turn'}")
     if rules.stream:
         seconds = SECONDS if rules.seconds is None else rules.seconds
         found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}
     else:
-        found = interleaved(calls, seconds=SHORT if rules.seconds is None else rules.seconds)
-    limits.append(_limit(rules))
+        found = interleaved(
+            calls,
+            seconds=SHORT if rules.seconds is None else rules.seconds,
+            beside=lambda number: limits.measure(rows[number].instruction_set, BESIDE_SECONDS),
+        )
+    _measure(limits, rows, calls)
     for number, latency in found.items():
-        rows[number] = _with_cost(replace(rows[number], latency=latency), max(limits))
+        rows[number] = _with_cost(replace(rows[number], latency=latency), limits)
     return list(rows.values())
 
 
@@ -176,12 +205,17 @@ def _told(row: Row, runtime: Runtime) -> Row:
     return replace(row, **{name: getattr(runtime, name) for name in names})
 
 
-def _with_cost(row: Row, limit: float) -> Row:
+def _with_cost(row: Row, limits: Limits) -> Row:
     assert row.latency is not None
     seconds, gmac = row.latency.median_ms / 1e3, _gmac(row)
     gmacs = None if gmac is None else gmac / seconds
-    share = None if gmacs is None or not limit else gmacs / limit
-    return replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs, share=share)
+    row = replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs)
+    found = limits.of(row.instruction_set)
+    if found is None:
+        return row
+    name, most, middle = found
+    share = None if gmacs is None else gmacs / most
+    return replace(row, share=share, limit_of=name, limit=most, limit_median=middle)
 
 
 def _gmac(row: Row) -> float | None:
@@ -199,20 +233,16 @@ def _gmac(row: Row) -> float | None:
     return None
 
 
-def _limit(rules: Rules) -> float:
-    """10^9 multiply-accumulate operations of bytes that the processor can do in a second; 0: not measured.
-
-    The most of a few short measurements: other processes can only make it less.
-    """
-    if find_spec("sharpbit.runtime.native") is None:
-        return 0.0
-    native = importlib.import_module("sharpbit.runtime.native")
-    if not native.available():
-        return 0.0
-    return max(float(native.peak(rules.threads or available_cpus(), PEAK_SECONDS)) for _ in range(PEAKS))
+def _measure(limits: Limits, rows: Mapping[int, Row], calls: Iterable[int]) -> None:
+    """Each limit that a row needs, a few times: other processes can only make it less."""
+    for name in {rows[number].instruction_set for number in calls}:
+        for _ in range(PEAKS):
+            limits.measure(name, PEAK_SECONDS)
 
 
-def _quality(item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Progress) -> tuple[tuple[str, float], ...]:
+def _quality(
+    item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Callable[[str], None]
+) -> tuple[tuple[str, float], ...]:
     tell(f"{item.label}: PSNR")
     try:
         runtime = opened(_task(item, (1, 1), rules))

@@ -11,6 +11,7 @@ from sharpbit.arch.carry import Carry, Config
 from sharpbit.arch.integer import Integer, chain_of
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
+from sharpbit.modelfile.history import Carry as Made
 from sharpbit.modelfile.integer_chain import Layer
 
 GREY = 0.45  # the mean of photos, where projecting the kernels changes nothing
@@ -43,7 +44,7 @@ def carry(model: Model) -> Model:
         _fill(made, number, layer, others, features, image)
         image, features = copies, others
     made.project()
-    entry = {"verb": "carry", "from": model.arch.name}
+    entry = Made(model.arch.name)
     about = {key: value for key, value in model.about.items() if key not in ("precision", "metrics")}
     return replace(
         model, arch=ARCHITECTURES["carry"], config=config, net=made, history=(*model.history, entry), about=about

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from sharpbit import zoo
+from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.measure import bicubic, patchwise
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
@@ -15,7 +18,11 @@ from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.measure.patchwise import OVERLAP, Cut
 from sharpbit.measure.upscaling import by
-from sharpbit.runtime import AUTO, WEIGHTS, Counting, Runtime, available_cpus, open_engine
+from sharpbit.modelfile import ModelFile
+from sharpbit.runtime import AUTO, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
+from sharpbit.runtime._twopass import TwoPassRuntime
+from sharpbit.system.progress import Progress
+from sharpbit.twopass.clustering import check_shared
 
 
 @dataclass(frozen=True)
@@ -26,14 +33,15 @@ class Evaluation:
         model: as it was given.
         scale: upscaling factor.
         engine: what ran it.
-        precision: of the arithmetic that really ran.
-        instruction_set: that ran it; empty where the engine does not say.
-        device: that ran it.
-        threads: that worked.
-        seconds: that it took, reading and measuring included.
-        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch.
+        precision: the precision of the arithmetic that really ran.
+        instruction_set: what the engine ran on, such as `AVX-512 VNNI`; empty where it does not say.
+        device: the device that ran it.
+        threads: the number of threads that worked.
+        seconds: the time that it took, reading and measuring included.
+        sets: the scores; with the cost of networks that have quantizers, or were run patch by patch, in PyTorch, and
+            of networks in two passes.
         patch: side of the patches, in small pixels; None where whole images were upscaled.
-        step: from patch to patch.
+        step: the distance from patch to patch in LR pixels.
     """
 
     model: str
@@ -51,7 +59,7 @@ class Evaluation:
 
 def evaluate(
     model: str | Path,
-    data: Sequence[str | Path | Benchmark],
+    data: str | Path | Benchmark | Sequence[str | Path | Benchmark],
     *,
     scale: int | None = None,
     crop: int = CROP,
@@ -61,7 +69,8 @@ def evaluate(
     device: str | None = None,
     patch: int | None = None,
     step: int | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test images.
 
@@ -72,25 +81,37 @@ def evaluate(
         scale: for `bicubic`, which has none of its own.
         crop: HR images are cut to multiples of this.
         make_small: make the LR images even where a folder holds them.
-        threads: that work; None takes every core that the process may use.
+        threads: the number of threads; None takes every core that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         patch: upscale patch by patch, as published for networks that choose their bits (`sharpbit.measure.patchwise`):
-            side of a patch in small pixels; the last of each row and column reaches to the edge.
-        step: from patch to patch; by default `patch - 6`.
+            side of a patch in small pixels; the last of each row and column reaches to the edge. A network in two
+            passes always runs so; None takes the side that its file has.
+        step: the distance from patch to patch; by default `patch - 6`, or what the file of a network in two passes has.
         progress: called with 1 after each image.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
         SharpbitError: the model or an image cannot be read, or the two do not fit.
+
+    Examples:
+        `Set5` is a folder with the HR images in `Set5/HR`:
+
+        >>> import sharpbit
+        >>> result = sharpbit.evaluate("x2-clean-balanced", ["Set5"])
+        >>> [score.name for score in result.sets], result.scale, result.precision
+        (['Set5'], 2, 'int8')
     """
     started = time.monotonic()
-    sets = [item for entry in data for item in _sets(entry, crop, make_small)]
+    entries = [data] if isinstance(data, str | Path | Benchmark) else data
+    sets = [item for entry in entries for item in _sets(entry, crop, make_small)]
     if not sets:
         raise UsageError("nothing to measure on; give folders of test images with --data")
-    cut = cut_of(patch, step)
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
-    runtime = open_model(str(model), scale, threads // workers, engine, device)
+    runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers), overrides)
+    cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
     scores = [measure(upscale, item, runtime.scale, workers=workers, progress=progress) for item in sets]
@@ -125,12 +146,43 @@ def cut_of(patch: int | None, step: int | None) -> Cut | None:
     return Cut(patch, step)
 
 
+def cut_for(runtime: Runtime, patch: int | None, step: int | None) -> Cut | None:
+    """How a runtime cuts images: a network in two passes, or a pair, always does, by default as its file has it.
+
+    Raises:
+        UsageError: patches and steps that do not go together, as in `cut_of`.
+    """
+    if not isinstance(runtime, TwoPassRuntime):
+        return cut_of(patch, step)
+    side = patch or runtime.patch
+    if step is None:
+        check_shared(side, runtime.shared)
+        step = side - runtime.shared
+    return cut_of(side, step)
+
+
+def count_patches(runtime: Runtime, file: ModelFile) -> None:
+    """Let any engine tell what a patch of a network in two passes cost, where PyTorch is there to count."""
+    if not isinstance(runtime, TwoPassRuntime) or runtime.counter or find_spec("torch") is None:
+        return
+    header = file.header
+    if header is None or modelfile.several(header.history) is None:
+        return
+    from sharpbit.cost.two_pass_patches import TwoPassCost
+    from sharpbit.model import described
+    from sharpbit.quant.refqsr import TwoPass
+
+    how = TwoPass.of(header.history)
+    if how is not None:  # a pair otherwise
+        known = described(header)
+        runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), how)
+
+
 def open_model(
     model: str,
     scale: int | None = None,
-    threads: int | None = None,
-    engine: str = AUTO,
-    device: str | None = None,
+    options: EngineOptions | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Runtime:
     """A model opened by the engine that was asked for, or by the one that suits it.
 
@@ -143,12 +195,20 @@ def open_model(
         if scale is None:
             raise UsageError(f"{model} has no scale of its own; say which with --scale")
         return bicubic.Bicubic(model, scale)
-    path = Path(model)
-    if path.suffix.lower() in WEIGHTS and not path.is_file():
+    file = ModelFile(model)
+    if file.suffix in WEIGHTS and not file.path.is_file():
         raise ModelError(f"there is no model file {model}")
-    if path.suffix.lower() not in WEIGHTS:
-        path = zoo.path_of(model)
-    runtime = open_engine(path, engine, threads=threads, device=device)
+    if file.suffix not in WEIGHTS:
+        file = zoo.open_file(model)
+    options = options or EngineOptions()
+    if overrides:
+        if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
+            raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")
+        open_weights = importlib.import_module("sharpbit.runtime.torch").open_torch
+        runtime: Runtime = open_weights(file, threads=options.threads, device=options.device, overrides=overrides)
+    else:
+        runtime = open_engine(file, options)
+    count_patches(runtime, file)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
     return runtime

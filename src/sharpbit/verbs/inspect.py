@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit.cost import bitops, memory
-from sharpbit.cost.bitops import BitCost
+from sharpbit.cost.bitops import BitCost, LayerBits
 from sharpbit.cost.macs import INPUT
 from sharpbit.cost.per_patch import layer_parameters, summary
+from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model, described, load
 from sharpbit.modelfile import Header
@@ -19,12 +21,14 @@ from sharpbit.modelfile import integer_chain as integer
 from sharpbit.nn import receptive_field
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
+from sharpbit.quant.refqsr import REFERENCE, TwoPass
+from sharpbit.quant.refqsr.switch import one_pass
 from sharpbit.twopass.patches import grid
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Facts of a model file. What cannot be told of this kind of file is None.
+    """Facts of a model file. What a kind of file does not tell is None.
 
     Attributes:
         file: its path.
@@ -37,28 +41,33 @@ class Inspection:
         input_size: height and width.
         output_size: height and width.
         receptive_field: side in input pixels of what one output pixel sees; None also where it sees everything.
-        operators: of an ONNX file, with how often each occurs.
+        operators: number of nodes by operator, of an ONNX file.
         patches: how many patches the image is cut into; 1 where it is left whole.
         peak_bytes: memory of activations at the worst moment of the image, or of its largest patch
             (`sharpbit.cost.memory`).
-        bitops: of a quantized network, MACs x bits x bits over all its layers (rules: `sharpbit.cost.bitops`). Where
+        bitops: sum of MACs x bits x bits over all layers of a quantized network (rules: `sharpbit.cost.bitops`). Where
             patches choose their bits, this and the four that follow are the most that it can be.
-        published_bitops: the same by the papers' rule (`sharpbit.cost.published`), where there is one.
-        fqr: of a quantized network, mean bits of the activations that it rounds.
-        feature_bits: of a quantized network, mean bits of all values that are multiplied.
-        bytes_at_width: of a quantized network, what its numbers take at their widths.
+        published_bitops: BitOPs by the papers' rule (`sharpbit.cost.published`), where there is one.
+        fqr: mean bits of the activations that a quantized network rounds.
+        feature_bits: mean bits of all values that a quantized network multiplies.
+        bytes_at_width: size in bytes of a quantized network's numbers at their bit widths.
         adaptive: whether patches choose their bits.
         layers: each operator that multiplies: name, operator, parameters, macs, act and weight (bits), bitops.
         uncounted_operators: calls of each operator that no rule counts.
         uncounted_tensors: stored tensors that no counted operator reads.
-        name: from the header, as all that follow.
-        precision: of weights and arithmetic.
-        licence: of the weights.
-        data: what it was trained on.
+        name: name of the model; this and all that follow come from the header.
+        precision: number format of weights and arithmetic.
+        licence: SPDX identifier of the licence of the weights.
+        data: images that it was trained on.
         history: what was done to the weights.
         metrics: measured numbers.
-        cheap: of a pair, whose costly network is what is counted above: name, architecture, config, parameters and macs
-            of the cheap one.
+        two_passes: The costs of a network in two passes, whose first pass is counted above: `patch`, `step` and
+            `threshold` in use; `passes`, what a patch costs as a reference and as a query (`name`, `macs`, `bitops`,
+            `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
+            `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
+            `parameters`, `macs`, `bitops`).
+        cheap: the small network of a pair, whose large one is counted above: its name, architecture, config,
+            parameters and macs.
     """
 
     file: str
@@ -89,6 +98,7 @@ class Inspection:
     data: str | None = None
     history: tuple[dict[str, Any], ...] = ()
     metrics: tuple[dict[str, Any], ...] = ()
+    two_passes: dict[str, Any] | None = None
     cheap: dict[str, Any] | None = None
 
 
@@ -98,39 +108,59 @@ def inspect(
     *,
     patch: int | None = None,
     step: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Inspection:
-    """Look into a model file.
+    """Facts of a model file: network, parameters, MACs, BitOPs, memory, history, licence.
+
+    Costs are counted on the network's operators, not measured; `sharpbit.bench` measures.
 
     Args:
-        model: `.pth`, `.safetensors`, `.onnx` or an embedded name. The network of an ONNX file is known from its header
-            alone; without one only its operators are told.
-        output_size: height and width of the upscaled image whose cost is counted; by default what 640x360 becomes,
-            as in the published tables.
-        patch: count the overlapping patches into which the papers on adaptive quantization cut an image: their side.
-        step: from patch to patch.
+        model: an embedded name, or the path of a `.pth`, `.safetensors` or `.onnx` file. The network of an ONNX file is
+            known from its header alone; without one only its operators are listed.
+        output_size: height and width in pixels of the upscaled image whose cost is counted; by default what an LR image
+            of 640x360 becomes, as in the published tables.
+        patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
+            quantization do; by default it is left whole.
+        step: distance in LR pixels between the beginnings of neighbouring patches; by default `patch`.
+        overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
+            `sharpbit.load`.
 
     Raises:
-        ModelError: no such file, or not a model.
-        UsageError: a size that is no multiple of the scale, or a step that leaves gaps.
+        ModelError: there is no such file, or it is not a model.
+        UsageError: the size is no multiple of the scale, or the step leaves gaps between patches.
+
+    Examples:
+        >>> import sharpbit
+        >>> facts = sharpbit.inspect("x2-clean-balanced")
+        >>> facts.architecture, facts.scale, facts.precision
+        ('integer', 2, 'int8')
+
+    Source: `sharpbit.cost.macs`, `sharpbit.cost.bitops` and `sharpbit.cost.published` name the rules of counting.
     """
-    path = zoo.path_of(str(model))
+    file = zoo.open_file(str(model))
+    path = file.path
     if not path.is_file():
         raise ModelError(f"{path} is a folder, not a model file")
     facts: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
     header: Header | None = None
     opened: Model | None
     if path.suffix.lower() == ".onnx":
-        header = modelfile.read(path, verify=True)
-        facts["operators"] = modelfile.operators(path)
+        if overrides:
+            raise UsageError(f"{path} has a header that tells everything; leave {', '.join(overrides)} out")
+        header = file.verified
+        facts["operators"] = file.operators
         opened = None if header is None else described(header)
     else:
-        opened = load(path)
+        opened = load(file, **(overrides or {}))
         if path.suffix.lower() == ".safetensors":
-            header = modelfile.read(path)
+            header = file.header
     if header is not None:
         facts |= _said(header)
+    elif opened is not None and opened.history:  # of published quantized weights
+        facts["history"] = tuple(entry.table() for entry in opened.history)
     if opened is not None:
-        facts |= _counted(opened, output_size, patch, step)
+        how = TwoPass.of(opened.history if header is None else header.history)
+        facts |= _counted(opened, how, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
@@ -143,7 +173,9 @@ def _said(header: Header) -> dict[str, Any]:
     return {**said, "metrics": tuple(asdict(metric) for metric in header.metrics)}
 
 
-def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | None, step: int | None) -> dict[str, Any]:
+def _counted(
+    model: Model, how: TwoPass | None, output_size: tuple[int, int] | None, patch: int | None, step: int | None
+) -> dict[str, Any]:
     scale = model.scale
     height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
     if height % scale or width % scale:
@@ -153,10 +185,19 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
     if patch is not None:
         pieces = grid(*size, patch, patch if step is None else step)
         sizes = Counter((one.rows.stop - one.rows.start, one.columns.stop - one.columns.start) for one in pieces)
+    if how is not None:
+        whole, model = model, replace(model, net=one_pass(model.net, REFERENCE))
     cost = bitops.total([(bitops.count(model.net, one), number) for one, number in sizes.items()])
     pixels = sum(one[0] * one[1] * number for one, number in sizes.items())
     rounds = any(isinstance(part, Fixed | QDQ) for part in model.net.modules())
     facts = _rounded(model, cost, pixels) if rounds else {}
+    operators, tensors = dict(cost.operators), cost.tensors
+    if how is not None:
+        counter = TwoPassCost(model.arch.name, whole.net, model.arch.build(model.config), how)
+        facts["two_passes"] = _two_passes(whole, counter, how, patch, step)
+        others, unread = counter.uncounted((how.patch, how.patch))
+        operators = {name: max(operators.get(name, 0), others.get(name, 0)) for name in (*operators, *others)}
+        tensors = tuple(name for name in tensors if name in unread)
     return facts | {
         "architecture": model.arch.name,
         "config": asdict(model.config),
@@ -167,11 +208,35 @@ def _counted(model: Model, output_size: tuple[int, int] | None, patch: int | Non
         "output_size": (height, width),
         "patches": sizes.total(),
         "peak_bytes": max(memory.peak(model.net, one) for one in sizes),
-        "layers": _layers(model, cost) if model.arch.name != integer.ARCHITECTURE else (),
+        "layers": _listed(model, cost.layers) if model.arch.name != integer.ARCHITECTURE else (),
         "receptive_field": receptive_field(model.net, scale),
-        "uncounted_operators": dict(cost.operators),
-        "uncounted_tensors": cost.tensors,
+        "uncounted_operators": operators,
+        "uncounted_tensors": tensors,
     }
+
+
+def _two_passes(
+    model: Model, counter: TwoPassCost, how: TwoPass, patch: int | None, step: int | None
+) -> dict[str, Any]:
+    """What `Inspection.two_passes` holds."""
+    side = patch or how.patch
+    step = side - how.shared if step is None else step
+    size, passes = (side, side), []
+    for name, other in (("reference", None), ("query", size)):
+        numbers = counter.patch(size, other, side)
+        passes.append(
+            {
+                "name": name,
+                "macs": numbers["macs"],
+                "bitops": numbers["bitops"],
+                "published_bitops": numbers["published"],
+                "fqr": sum(numbers["bits"]) / len(numbers["bits"]),
+                "feature_bits": numbers["feature_bits"],
+                "layers": _listed(model, counter.layers(size, other)),
+            }
+        )
+    refers = [asdict(one) for one in counter.refers(size)]
+    return {"patch": side, "step": step, "threshold": how.threshold, "passes": passes, "refers": refers}
 
 
 def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -180,7 +245,7 @@ def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[
     return {**sizes, "macs": bitops.count(model.net, size).macs}
 
 
-def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:
+def _listed(model: Model, layers: Iterable[LayerBits]) -> tuple[dict[str, Any], ...]:
     left = layer_parameters(model.net)  # of a layer that runs more than once they count the first time
     return tuple(
         {
@@ -192,7 +257,7 @@ def _layers(model: Model, cost: BitCost) -> tuple[dict[str, Any], ...]:
             "weight": layer.weight,
             "bitops": layer.bitops,
         }
-        for layer in cost.layers
+        for layer in layers
     )
 
 

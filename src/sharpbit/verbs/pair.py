@@ -1,4 +1,4 @@
-"""From which detail on patches of a pair take the costly network: measured on photos, by what each network gets wrong.
+"""From which detail on patches of a pair take the large network: measured on photos, by what each network gets wrong.
 
 Photos are made small by the benchmarks' bicubic, both networks upscale all their patches, and squared errors (Y
 channel) are added up patch by patch. So what any threshold would cost is known without running a network again.
@@ -7,7 +7,7 @@ channel) are added up patch by patch. So what any threshold would cost is known 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sharpbit.image.resize import shrink
 from sharpbit.measure.psnr import luma
 from sharpbit.measure.upscaling import Pixels, Upscale, by
 from sharpbit.runtime import Runtime
+from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import pieces
 from sharpbit.twopass.detail import detail
 from sharpbit.twopass.patches import merge
@@ -39,11 +40,11 @@ class Photo:
     """The patches of a photo, `(n,)` each.
 
     Attributes:
-        detail: of the small patch, see `sharpbit.twopass.detail`.
-        pixels: of the small patch.
-        costly: squared error of the costly network, summed over what is kept of the large patch.
-        cheap: of the cheap one.
-        compared: large pixels of the whole photo that errors were summed over.
+        detail: detail of each LR patch, see `sharpbit.twopass.detail`.
+        pixels: number of pixels of each LR patch.
+        costly: squared error of the large network, summed over what is kept of each HR patch.
+        cheap: squared error of the small network, summed alike.
+        compared: number of HR pixels of the whole photo that errors were summed over.
     """
 
     detail: Floats
@@ -53,11 +54,11 @@ class Photo:
     compared: int
 
     def drop(self, threshold: float) -> float:
-        """What a threshold costs against the costly network alone, in dB."""
+        """What a threshold costs against the large network alone, in dB."""
         return self._drop(threshold, self.cheap)
 
     def loss(self, threshold: float) -> float:
-        """The same where nothing is gained by a patch that the cheap network does better; at least `drop`.
+        """The same where nothing is gained by a patch that the small network does better; at least `drop`.
 
         It never falls as the threshold rises.
         """
@@ -74,9 +75,9 @@ class Outlook:
     """What a threshold does on photos.
 
     Attributes:
-        detail: the threshold.
-        share: of the pixels, of all patches, for the cheap network.
-        drop: of the mean PSNR, in dB, against the costly network alone.
+        detail: the threshold, in grey levels.
+        share: share of the pixels of all patches that the small network gets.
+        drop: loss of the mean PSNR in dB against the large network alone.
     """
 
     detail: float
@@ -92,15 +93,15 @@ def measured(
     shared: int,
     *,
     count: int = COUNT,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[Photo]:
     """What both networks get wrong on the photos of a folder.
 
     Args:
-        costly: opened.
-        cheap: opened, of the same scale.
-        folder: of ordinary images.
-        patch: side of patches, in small pixels.
+        costly: the large network, opened.
+        cheap: the small network, opened, of the same scale.
+        folder: a folder of ordinary images.
+        patch: side of patches in LR pixels.
         shared: pixels that neighbours have in common.
         count: photos at most, spread evenly over the folder; those too small for one patch do not count.
         progress: called with the share of the work that is done since the last call.
@@ -134,9 +135,9 @@ def outlook(photos: Sequence[Photo], threshold: float) -> Outlook:
 
 
 def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
-    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst that of no cheap patch.
+    """The largest threshold that costs at most `max_drop` dB of the mean PSNR; at worst none takes the small network.
 
-    A patch that the cheap network happens to do better does not pay for what it loses on others: on other photos it
+    A patch that the small network happens to do better does not pay for what it loses on others: on other photos it
     would not. Only thresholds are tried between which something changes: the detail of each patch, and just above the
     greatest.
     """
@@ -148,7 +149,7 @@ def chosen(photos: Sequence[Photo], max_drop: float = MAX_DROP) -> Outlook:
 
 
 def pace(runtime: Runtime, side: int) -> float:
-    """Seconds that an engine takes for a small pixel of an image of this side."""
+    """Seconds that an engine takes for an LR pixel of an image of this side."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     upscale = by(runtime)
     took = []
@@ -161,7 +162,7 @@ def pace(runtime: Runtime, side: int) -> float:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for a small pixel: of both networks in patches, and of the costly one in a larger image."""
+    """Seconds for an LR pixel: of both networks in patches, and of the large one in a larger image."""
 
     costly: float
     cheap: float
@@ -173,12 +174,12 @@ class Pace:
         return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
 
     def time(self, share: float, patch: int, shared: int) -> float:
-        """That of a pair, as a share of that of the costly network on whole images; overlaps cost, too."""
+        """That of a pair, as a share of that of the large network on whole images; overlaps cost, too."""
         return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
 
 
 def _photo(
-    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Callable[[float], None]
+    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Progress
 ) -> Photo:
     small = shrink(large, scale)
     patches = pieces(small, patch, shared)
@@ -221,7 +222,7 @@ def _middle(image: Pixels, scale: int) -> Pixels:
     return np.ascontiguousarray(image[top : top + sides[0], left : left + sides[1]])
 
 
-def _part_of(progress: Callable[[float], object] | None, parts: int) -> Callable[[float], None]:
+def _part_of(progress: Progress | None, parts: int) -> Progress:
     def told(share: float) -> None:
         if progress:
             progress(share / parts)

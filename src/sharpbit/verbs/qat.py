@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
-from sharpbit.quant import refqsr, verbs
+from sharpbit.quant import recorded, refqsr
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.grid import Fixed
+from sharpbit.quant.history import TabulateBits
 from sharpbit.quant.method.cabm import OFF, Table, TableContext, samples, scored
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.refqsr import TwoPass, roles_of
+from sharpbit.quant.refqsr import TwoPass, in_two_passes
 
 
 def fake_quantize(
@@ -24,7 +25,7 @@ def fake_quantize(
     """The float model with quantizers in it, ready to be trained.
 
     Args:
-        model: in float.
+        model: a float model.
         plan: what is rounded; that of a paper comes from `sharpbit.quant.qat.placement`.
         method: name of the method catalog.
         batches: images `(N, 3, H, W)` in `[0, 1]`, on which ranges begin that `source` does not have.
@@ -33,10 +34,10 @@ def fake_quantize(
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
-    quantized = verbs.quantize(model, plan, method)
+    quantized = recorded.insert_quantizers(model, plan, method)
     if source is not None:
         inherit(quantized.net, source.net.state_dict())
-    return verbs.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
+    return recorded.calibrate(quantized, batches) if uncalibrated(quantized) else quantized
 
 
 def for_engines(model: Model) -> Model:
@@ -47,15 +48,15 @@ def for_engines(model: Model) -> Model:
     Raises:
         UsageError: its patches choose their bits, which no engine runs.
     """
-    quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and roles_of(model.net) is None
-    return verbs.freeze(model) if quantized else model
+    quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and not in_two_passes(model.net)
+    return recorded.freeze(model) if quantized else model
 
 
 def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: Model) -> Model:
     """The float model as a network in two passes (RefQSR), ready to be trained.
 
     Args:
-        model: in float.
+        model: a float model.
         how: the passes; those of the paper come from `sharpbit.quant.refqsr.published`.
         batches: images `(N, 3, H, W)` in `[0, 1]`, on which those ranges begin that `source` does not have.
         source: a trained model of the same network with the bits of the first pass, or in float, or in two passes.
@@ -63,7 +64,7 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
-    model = verbs.refqsr(model, how)
+    model = recorded.refqsr(model, how)
     refqsr.begin(model.net, source.net.state_dict(), batches)
     return model
 
@@ -79,8 +80,8 @@ def tabulate(
     """The CABM model with the table that a trained CADyQ model gives.
 
     Args:
-        model: of method `cabm`, changed in place and returned with the step in its history.
-        cadyq: the same network with trained selectors.
+        model: a model of method `cabm`, changed in place and returned with the step in its history.
+        cadyq: a model of the same network with trained selectors.
         patches: batches of patches `(N, 3, H, W)` in `[0, 1]`; published are those of the validation images of DIV2K.
             Of networks in two passes, references, then their queries.
         limit: mean bits that an entry of the table must be under, where there is one; 100 leaves all.
@@ -98,12 +99,12 @@ def tabulate(
     seen = (one for batch in patches for one in _samples(cadyq, batch, legacy_edge=legacy_edge))
     table = Table.build(seen, widths)
     context.fill(table, limit, legacy_edge=legacy_edge)
-    entry = {"verb": "tabulate", "scores": len(context.scores), "limit": limit, "legacy_edge": legacy_edge}
+    entry = TabulateBits(len(context.scores), limit, legacy_edge)
     return replace(model, history=(*model.history, entry))
 
 
 def _samples(cadyq: Model, patches: Tensor, *, legacy_edge: bool) -> list[tuple[float, tuple[int, ...]]]:
-    if roles_of(cadyq.net) is None:
+    if not in_two_passes(cadyq.net):
         return samples(cadyq.net, patches, legacy_edge=legacy_edge)
     chosen = refqsr.choices(cadyq.net, patches)
     return scored(patches[len(patches) // 2 :], chosen, legacy_edge=legacy_edge)

@@ -1,9 +1,10 @@
-"""Quantizing as a verb of a model: from float to integers, by one of the methods, with a receipt of what it cost."""
+"""Quantizing a float model by one of the post-training methods, with a receipt that reports what it cost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,20 +19,21 @@ from sharpbit.cost import bitops
 from sharpbit.cost.operands import products
 from sharpbit.data import calibration
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
-from sharpbit.model import Model
-from sharpbit.quant import core, verbs
+from sharpbit.model import Model, reparameterize
+from sharpbit.quant import core, recorded
 from sharpbit.quant.grid import WIDEST
+from sharpbit.quant.history import QuantizeLossless
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_images, quantize_chain
 from sharpbit.quant.plan import Plan
-from sharpbit.quant.ptq import bit_allocation as budgets
-from sharpbit.quant.ptq import sensitivity as blaming
+from sharpbit.quant.ptq import bit_allocation, sensitivity
 from sharpbit.quant.ptq.boundary_refinement import Refinement
-from sharpbit.quant.ptq.last_layer import Finish
+from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.reparam.chain import relu_chain
-from sharpbit.system.progress import Progress
-from sharpbit.verbs.receipt import Receipt, differences, stored
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Phases, counted
+from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
 OTHERS = "--method tuned takes any network"
 BATCH = 8  # LR images that are calibrated on at once
@@ -40,19 +42,20 @@ RATES = {
     4: (5e-4, 4e-4),
     6: (2e-3, 1e-4),
     8: (2e-3, 0.0),
-}  # of bounds and weights that learn together, up to so many bits
+}  # learning rates of clipping ranges and weights that learn together, by the largest number of bits
 HELD_OUT = 10  # every tenth crop is kept to measure on
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a method is told.
+class QuantizationSettings:
+    """What a post-training method is to do.
 
     Attributes:
-        bits: of weights and activations; several, such as `(8, 6, 4)`, are a choice for each layer.
-        refine: steps in which bounds (and weights, if the method is `tuned`) learn from the float network.
-        keep: globs of layers that stay in float.
-        budget: of such a choice: a mean width, or a share such as `40%` of the cost in 8 bits (`quant.budget`).
+        bits: bits of weights and activations; several, such as `(8, 6, 4)`, are the choice of mixed precision.
+        refine: steps in which clipping ranges (and weights, if the method is `tuned`) learn from the float network.
+        keep: globs over the names of layers that stay in float.
+        budget: what mixed precision may cost: mean bits such as 5, or a share such as `40%` of the cost in 8 bits
+            (`sharpbit.quant.ptq.bit_allocation`).
     """
 
     bits: int | tuple[int, ...] = 8
@@ -83,14 +86,14 @@ class Settings:
         return (self.bits,) if isinstance(self.bits, int) else self.bits
 
 
-class Method(Protocol):
+class PostTrainingMethod(Protocol):
     """Makes a quantized model of a float one."""
 
-    def __call__(self, model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
-        """`crops` `(N, 3, h, w)` uint8 are LR images to calibrate on; what comes may still have to be frozen."""
+    def __call__(self, model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
+        """The quantized model, which may still have to be frozen; `crops` `(N, 3, h, w)` uint8 are LR images."""
 
 
-def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
+def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
     """A chain of convolutions and ReLU in 8-bit integers. See `sharpbit.quant.lossless`.
 
     Raises:
@@ -116,60 +119,63 @@ def lossless(model: Model, crops: Tensor, settings: Settings, progress: Progress
         net = of_chain(quantize_chain(chain, crops, progress=progress))
     except QuantizeError as error:
         raise QuantizeError(f"{error}; {OTHERS}") from None
-    entry = {"verb": "quantize", "from": model.arch.name, "method": "lossless", "bits": bits, "crops": len(crops)}
-    history = (*model.history, entry)
+    history = (*model.history, QuantizeLossless(model.arch.name, bits=bits, crops=len(crops)))
     about = {**model.about, "precision": "int8"}
     return replace(model, arch=ARCHITECTURES["integer"], config=net.config, net=net, history=history, about=about)
 
 
-def general(name: str, *, tuned: bool = False, pixels: bool = False) -> Method:
-    """A method of `sharpbit.quant.method`, for any network: ranges are found, and, where asked for, learn.
+def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrainingMethod:
+    """A method of `sharpbit.quant.method`, for any network: clipping ranges are found, and learn where asked for.
 
     Args:
-        name: of the method.
-        tuned: balance channels before, and round weights together after; refining then trains the weights too.
+        name: name of the method.
+        tuned: equalize channels before, round weights with error compensation and reconstruct the last layer after;
+            refining then trains the weights too.
         pixels: refining is the pixel-aware calibration of PTQ4SR, not the boundary refinement of CRAFT.
     """
 
-    def quantized(model: Model, crops: Tensor, settings: Settings, progress: Progress | None) -> Model:
+    def quantized(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
         check_images(crops)
         if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
             raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
         images = crops.float() / 255
-        after = verbs.quantize(model, _plan(model, name, settings, images, progress), name)
+        after = recorded.insert_quantizers(model, _plan(model, name, settings, images, progress), name)
         if tuned:
-            count = _counted("balancing", progress, len(images) + _layers(after.net))
-            after = verbs.balance(after, images, count)
+            count = counted(progress, "equalizing", len(images) + _layers(after.net))
+            after = recorded.equalize(after, images, count)
         parts = torch.split(images, BATCH)
-        count = _counted("calibrating", progress, len(parts) + sum(1 for _ in core.quantizers(after.net)))
-        after = verbs.calibrate(after, parts, count)
+        count = counted(progress, "calibrating", len(parts) + sum(1 for _ in core.quantizers(after.net)))
+        after = recorded.calibrate(after, parts, count)
         if tuned:
-            after = verbs.compensate(after, _spread(images, BATCH), _counted("rounding", progress, _layers(after.net)))
+            after = recorded.compensate_rounding(
+                after, _spread(images, BATCH), counted(progress, "rounding", _layers(after.net))
+            )
         if settings.refine and pixels:
-            count = _counted("refining", progress, settings.refine)
-            after = verbs.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
+            count = counted(progress, "refining", settings.refine)
+            after = recorded.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
         elif settings.refine:
-            how = together(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
-            after = verbs.refine(after, model.net, images, how, _counted("refining", progress, settings.refine))
+            how = joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
+            after = recorded.refine(after, model.net, images, how, counted(progress, "refining", settings.refine))
         if tuned:
-            last = Finish()
-            after = verbs.finish(after, model.net, images, last, _counted("finishing", progress, last.steps))
+            last = LastLayerSettings()
+            count = counted(progress, "reconstructing the last layer", last.steps)
+            after = recorded.reconstruct_last_layer(after, model.net, images, last, count)
         return after
 
     return quantized
 
 
-def together(steps: int, bits: int) -> Refinement:
-    """How bounds and weights of `bits` learn together, in so many steps.
+def joint_refinement(steps: int, bits: int) -> Refinement:
+    """The settings with which clipping ranges and weights of `bits` bits learn together, in so many steps.
 
-    The finer the grids, the less is to be mended by weights: at the rates for 4 bits the learning of 8 bits does harm,
-    where bounds alone do good.
+    The more bits, the less do weights have to learn: at the learning rates that serve 4 bits a network in 8 bits gets
+    worse, where clipping ranges that learn alone make it better.
     """
     rate, weights = next((rates for widest, rates in RATES.items() if bits <= widest), RATES[INTEGER])
     return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 
-def _plan(model: Model, name: str, settings: Settings, images: Tensor, progress: Progress | None) -> Plan:
+def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tensor, progress: Phases | None) -> Plan:
     """What is rounded, and to how many bits; layer by layer where there is a choice."""
     method = core.METHODS[name]
     plans = {
@@ -178,27 +184,17 @@ def _plan(model: Model, name: str, settings: Settings, images: Tensor, progress:
     }
     if settings.budget is None:
         return plans[settings.widths[0]]
-    net = core.quantize(model.net, plans[max(plans)], method)
-    parts = budgets.units(net, products(net))
-    count = _counted("choosing widths", progress, len(parts) * len(plans))
-    return budgets.mixed(model.net, plans, method, parts, settings.budget, _spread(images, BATCH), count)
+    net = core.insert_quantizers(model.net, plans[max(plans)], method)
+    parts = bit_allocation.units(net, products(net))
+    count = counted(progress, "allocating bits", len(parts) * len(plans))
+    return bit_allocation.mixed_precision(
+        model.net, plans, method, parts, settings.budget, _spread(images, BATCH), count
+    )
 
 
 def _spread(images: Tensor, number: int) -> Tensor:
     """That many of them, from first to last, as neighbours are crops of one image."""
     return images[:: max(1, len(images) // number)][:number]
-
-
-def _counted(word: str, progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress:
-            progress(word, min(done, total), total)
-
-    return count
 
 
 def _layers(net: nn.Module) -> int:
@@ -210,7 +206,7 @@ def _after_training(method: core.Method) -> bool:
     return not (method.loss or method.stage or method.selector)
 
 
-METHODS: Mapping[str, Method] = {
+POST_TRAINING_METHODS: Mapping[str, PostTrainingMethod] = {
     "lossless": lossless,
     "tuned": general("search", tuned=True),
     **{
@@ -220,50 +216,88 @@ METHODS: Mapping[str, Method] = {
 
 
 def quantize(
-    model: Model,
-    images: str | Path | Sequence[np.ndarray],
+    model: Model | nn.Module,
+    calibrate: str | Path | Sequence[np.ndarray] | None = None,
     *,
     method: str = "lossless",
     bits: int | Sequence[int] = 8,
     refine: int = 0,
     keep: Sequence[str] = (),
     budget: float | str | None = None,
-    progress: Progress | None = None,
+    progress: Phases | None = None,
+    images: str | Path | Sequence[np.ndarray] | None = None,
 ) -> Model:
-    """The model in integers, calibrated on ordinary images; what was done is the last entry of its history.
+    """The model in integers, calibrated on ordinary images; the `history` of the result records what was done.
 
     Args:
-        model: in float.
-        images: a folder, or `(H, W, 3)` uint8 arrays; they are shrunk to what the network gets
-            (`sharpbit.data.calibration`).
-        method: one of `METHODS`.
-        bits: of weights and activations; several are a choice for each layer.
-        refine: steps in which the result learns from the float network.
-        keep: globs of layers that stay in float.
-        budget: of such a choice, see `Settings`.
-        progress: called with a word, what is done of it, and how much there is.
+        model: a float model. A bare network of an image in `[0, 1]` becomes a plain chain first (`reparameterize`).
+        calibrate: a folder of images, or `(H, W, 3)` uint8 arrays, some ten or more. They are HR images: LR crops are
+            made from them by bicubic interpolation, as the network will get (`sharpbit.data.calibration`).
+        method: one of `POST_TRAINING_METHODS`; the default `lossless` takes chains of convolutions and ReLU, `tuned`
+            any network.
+        bits: bits of weights and activations, 2 to 16, 8 by default; several, such as `(8, 6, 4)`, are the choice of
+            mixed precision, which needs a `budget`.
+        refine: steps in which the result learns from the float network, none by default.
+        keep: globs over the names of layers that stay in float, none by default.
+        budget: what mixed precision may cost: mean bits such as 5, or a share such as `"40%"` of the cost in 8 bits.
+        progress: called with the name of a phase, how much of it is done, and how much there is.
+        images: deprecated name of `calibrate`.
+
+    Returns:
+        A new model that runs in integers, or simulates them, and can be saved, evaluated, inspected and exported.
 
     Raises:
-        UsageError: no such method, bits that it does not make, or nothing to calibrate on.
+        UsageError: there is no such method, it does not make these bits, or there is nothing to calibrate on.
         QuantizeError: the method cannot do it for this network, or not with these images.
+        ReparameterizeError: a bare network has no plain form.
+
+    Examples:
+        >>> import numpy as np, sharpbit
+        >>> model = sharpbit.build("plain", scale=2, blocks=1, width=4)
+        >>> photos = [np.random.default_rng(k).integers(0, 256, (128, 128, 3), np.uint8) for k in range(2)]
+        >>> small = sharpbit.quantize(model, photos, method="minmax", bits=8)
+        >>> [entry.verb for entry in small.history]
+        ['quantize', 'calibrate', 'freeze']
+
+    Source: the methods' own modules name their papers (docs/quantize.md).
     """
-    settings = Settings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
-    return with_receipt(model, images, settings, method=method, progress=progress)[0]
+    if images is not None:
+        warnings.warn("quantize(images=...) is now quantize(calibrate=...)", DeprecationWarning, stacklevel=2)
+        calibrate = images if calibrate is None else calibrate
+    if calibrate is None:
+        raise UsageError("there is nothing to calibrate on; give a folder of ordinary images, or arrays, as calibrate")
+    if not isinstance(model, Model):
+        model = reparameterize(model)
+    settings = QuantizationSettings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
+    return with_receipt(model, calibrate, settings, method=method, progress=progress)[0]
 
 
 def with_receipt(
     model: Model,
     images: str | Path | Sequence[np.ndarray],
-    settings: Settings = Settings(),
+    settings: QuantizationSettings = QuantizationSettings(),
     *,
     method: str = "lossless",
-    progress: Progress | None = None,
+    progress: Phases | None = None,
+    analysis: bool = False,
     blame: bool = False,
-) -> tuple[Model, Receipt]:
-    """What `quantize` does, and the receipt; with `blame`, also what each layer's rounding costs."""
+) -> tuple[Model, QuantizationReceipt]:
+    """What `quantize` does, and the receipt.
+
+    Args:
+        model: a float model.
+        images: a folder or arrays, see `calibrate` of `quantize`.
+        settings: bits, refinement and what stays in float.
+        method: name of the post-training method, see `quantize`.
+        progress: called with the name of a phase, how much of it is done, and how much there is.
+        analysis: whether the receipt lists the sensitivity of each layer (`sharpbit.quant.ptq.sensitivity`).
+        blame: deprecated name of `analysis`.
+    """
+    if blame:
+        warnings.warn("with_receipt(blame=...) is now with_receipt(analysis=...)", DeprecationWarning, stacklevel=2)
     started = time.monotonic()
-    if method not in METHODS:
-        raise UsageError(f"there is no method {method!r}; known are {', '.join(METHODS)}")
+    if method not in POST_TRAINING_METHODS:
+        raise UsageError(f"there is no method {method!r}; known are {', '.join(POST_TRAINING_METHODS)}")
     if model.arch.name == "integer":
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
     if isinstance(images, (str, Path)):
@@ -273,21 +307,19 @@ def with_receipt(
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())
     held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
-    after = METHODS[method](model, crops, settings, progress)
-    blamed: tuple[tuple[str, float], ...] = ()
+    after = POST_TRAINING_METHODS[method](model, crops, settings, progress)
+    found: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
     widths: tuple[tuple[str, int, int], ...] = ()
     if any(True for _ in core.quantizers(after.net)):
-        if blame:
-            parts = len(blaming.parts(after.net))
-            blamed = blaming.blame(
-                after.net, model.net, held_out[:1].float() / 255, _counted("blaming", progress, parts)
-            )
-        ranges = blaming.ranges(after.net, held_out[:BATCH].float() / 255)
-        widths = blaming.widths(after.net)
-        after = verbs.freeze(after)
+        if analysis or blame:
+            count = counted(progress, "measuring sensitivity", len(sensitivity.parts(after.net)))
+            found = sensitivity.sensitivity(after.net, model.net, held_out[:1].float() / 255, count)
+        ranges = sensitivity.ranges(after.net, held_out[:BATCH].float() / 255)
+        widths = sensitivity.widths(after.net)
+        after = recorded.freeze(after)
     psnr, differing, largest = differences(model.net, after.net, held_out)
-    receipt = Receipt(
+    receipt = QuantizationReceipt(
         method=method,
         bits=settings.bits,
         refined=settings.refine,
@@ -300,10 +332,22 @@ def with_receipt(
         psnr=round(psnr, 2),
         differing=round(differing, 4),
         largest=largest,
-        blame=blamed,
+        sensitivity=found,
         ranges=ranges,
         budget=settings.budget,
         widths=widths,
         bitops=round(bitops.count(after.net).bitops) if widths else None,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
+
+
+__getattr__ = old_names(
+    __name__,
+    {
+        "Settings": "QuantizationSettings",
+        "Method": "PostTrainingMethod",
+        "METHODS": "POST_TRAINING_METHODS",
+        "Receipt": "QuantizationReceipt",
+        "together": "joint_refinement",
+    },
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,33 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.measure.psnr import of_values
+from sharpbit.system.deprecated import old_names
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What was done, and what it cost.
+class QuantizationReceipt:
+    """What quantizing did, and what it cost.
 
     Attributes:
-        method: by which it was done.
-        bits: of weights and activations, or those that layers have by the budget.
-        refined: steps in which it learned from the float network.
-        kept: globs of layers that stayed in float.
-        crops: LR images that were calibrated on.
-        images: from which these were cut.
-        held_out: LR images that were not, but measured on; 0 where there were too few to keep some: then those
-            that were.
-        seconds: that it took.
-        bytes: of the weights, before and after.
-        psnr: of the integer result against the float one, both rounded to 8 bits, on the held-out images (RGB, dB).
-        differing: share of their samples that are not the same.
-        largest: difference in grey levels.
-        blame: layers and sites, the worst first, and the share of the mean square error that is gone without rounding
-            there; empty unless asked for.
-        ranges: of each rounded activation: name, smallest and largest value in float, smallest and largest on the grid;
-            empty for methods without.
-        budget: within which widths were chosen; see `Settings`.
-        widths: of each layer and site: name, bits of the input, bits of the weight (32 where there is none); empty for
-            the method `lossless`.
+        method: name of the post-training method.
+        bits: bits of weights and activations, or those that mixed precision chose from.
+        refined: steps in which the result learned from the float network.
+        kept: globs over the names of layers that stayed in float.
+        crops: number of LR images that were calibrated on.
+        images: number of photos that these were cut from.
+        held_out: number of LR images that were measured on and not calibrated on; 0 where there were too few to keep
+            some apart, so that the measured ones are those of the calibration.
+        seconds: time that it took, in seconds.
+        bytes: size of the weights in bytes, before and after.
+        psnr: PSNR in dB of the integer result against the float one, both rounded to 8 bits, on the held-out images
+            (RGB).
+        differing: share of their samples that are not the same, from 0 to 1.
+        largest: largest difference of a sample, in grey levels.
+        sensitivity: layers and sites, the most sensitive first, with the share of the mean square error that is gone
+            when they are not rounded; empty unless asked for.
+        ranges: one entry for each rounded activation: name, smallest and largest value in float, smallest and largest
+            value on the grid; empty for methods without quantizers.
+        budget: limit of mixed precision, see `QuantizationSettings`.
+        widths: one entry for each layer and site: name, bits of the input, bits of the weight (32 where there is
+            none); empty for the method `lossless`.
         bitops: bit operations for an image of 640x360, all layers counted; None for the method `lossless`.
     """
 
@@ -51,11 +54,17 @@ class Receipt:
     psnr: float
     differing: float
     largest: int
-    blame: tuple[tuple[str, float], ...] = ()
+    sensitivity: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
     budget: float | str | None = None
     widths: tuple[tuple[str, int, int], ...] = ()
     bitops: int | None = None
+
+    @property
+    def blame(self) -> tuple[tuple[str, float], ...]:
+        """Deprecated name of `sensitivity`."""
+        warnings.warn("QuantizationReceipt.blame is now sensitivity", DeprecationWarning, stacklevel=2)
+        return self.sensitivity
 
 
 @torch.no_grad()
@@ -83,3 +92,6 @@ def differences(before: nn.Module, after: nn.Module, x: Tensor) -> tuple[float, 
 def stored(net: nn.Module) -> int:
     """Bytes of all values that a network stores."""
     return sum(value.numel() * value.element_size() for value in net.state_dict().values())
+
+
+__getattr__ = old_names(__name__, {"Receipt": "QuantizationReceipt"})

@@ -47,13 +47,13 @@ def upscale(
             with the scale in its name, as PNG.
         model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler.
         scale: 2 (default), 3 or 4.
-        width: of the result in pixels, instead of a scale; the height follows.
-        height: of the result in pixels, instead of a scale; the width follows.
+        width: the width of the result in pixels, instead of a scale; the height follows.
+        height: the height of the result in pixels, instead of a scale; the width follows.
         fit: largest (width, height) that the result may have, keeping its shape.
         tile: side of tiles in pixels of the image; the result does not depend on it, but with networks that look at
             the whole image (CRAFT, HiT-SR).
         ensemble: mean of eight orientations: eight times slower, slightly better.
-        threads: of the engine.
+        threads: the threads of the engine, by default all cores that the process may use.
         engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
         device: such as `cpu` or `cuda`, where the engine has it.
         overwrite: replace `output` if it exists.
@@ -66,6 +66,17 @@ def upscale(
 
     Raises:
         SharpbitError: one of the errors of `sharpbit.errors`, each with a sentence that says what to do.
+
+    Examples:
+        >>> import numpy as np, sharpbit
+        >>> image = np.zeros((20, 30, 3), np.uint8)
+        >>> sharpbit.upscale(image, scale=3).shape
+        (60, 90, 3)
+
+        A path comes back as the path that was written; here with twice as many pixels on both sides:
+
+        >>> sharpbit.upscale("photo.png").name
+        'photo_x2.png'
     """
     if upscaler is None:
         size = Size(scale, width, height, None if fit is None else (fit[1], fit[0]))

@@ -6,21 +6,48 @@ import difflib
 from functools import lru_cache
 from pathlib import Path
 
-from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile import Header
+from sharpbit.modelfile import Header, ModelFile
 
 FOLDER = Path(__file__).parent / "models"
 DEFAULT = "clean-balanced"
 DEEP = "clean-float"  # the default for images of more than 8 bits
 
 
+def names() -> tuple[str, ...]:
+    """The names of the embedded models, by scale; read from the folder alone."""
+    return _names(FOLDER)
+
+
+@lru_cache(maxsize=4)
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted((path.stem for path in folder.glob("*.onnx")), key=lambda name: (scale_of(name), name)))
+
+
+def scale_of(name: str) -> int:
+    """The scale that the name of an embedded model begins with."""
+    return int(name.partition("-")[0].removeprefix("x"))
+
+
 @lru_cache(maxsize=1)
 def models() -> dict[str, Header]:
     """Name to header of every embedded model, by scale."""
-    headers = {path.stem: modelfile.read(path) for path in FOLDER.glob("*.onnx")}
-    known = {name: header for name, header in headers.items() if header is not None}
-    return dict(sorted(known.items(), key=lambda item: (item[1].scale, item[0])))
+    known = {name: open_file(name).header for name in names()}
+    return {name: header for name, header in known.items() if header is not None}
+
+
+@lru_cache(maxsize=32)
+def _embedded(path: Path) -> ModelFile:
+    return ModelFile(path)
+
+
+def open_file(name: str) -> ModelFile:
+    """The file of an embedded model, read once in the life of the process; or that of the path `name`.
+
+    Raises:
+        UsageError: It is neither a known name nor a file.
+    """
+    return _embedded(FOLDER / f"{name}.onnx") if name in names() else ModelFile(path_of(name))
 
 
 def path_of(name: str) -> Path:
@@ -31,14 +58,14 @@ def path_of(name: str) -> Path:
     """
     if not name:
         raise UsageError("the name of the model is empty; 'sharpbit models' lists those that there are")
-    if name in models():
+    if name in names():
         return FOLDER / f"{name}.onnx"
     path = Path(name)
     if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
         raise ModelError(f"there is no model file {name}")
-    near = difflib.get_close_matches(name, models(), 1, 0.4)
+    near = difflib.get_close_matches(name, names(), 1, 0.4)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
         f"there is no model {name!r}; {hint}'sharpbit models' lists them, or give the path of an ONNX file"
@@ -52,10 +79,10 @@ def for_scale(scale: int, deep: bool = False) -> str | None:
         scale: upscaling factor.
         deep: for images of more than 8 bits.
     """
-    names = [f"x{scale}-{kind}" for kind in ((DEEP, DEFAULT) if deep else (DEFAULT, DEEP))]
-    return next((name for name in names if name in models()), None)
+    wanted = [f"x{scale}-{kind}" for kind in ((DEEP, DEFAULT) if deep else (DEFAULT, DEEP))]
+    return next((name for name in wanted if name in names()), None)
 
 
 def scales() -> list[int]:
     """The scales that the default model comes in."""
-    return [header.scale for name, header in models().items() if name.endswith(f"-{DEFAULT}")]
+    return [scale_of(name) for name in names() if name.endswith(f"-{DEFAULT}")]

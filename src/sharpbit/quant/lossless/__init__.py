@@ -1,6 +1,6 @@
 """Eight bits without loss for chains of 3x3 convolutions and ReLU: from float layers to an `IntegerChain`.
 
-Four ideas, in the order in which they are applied; `bench/lossless.py` prints what each of them buys.
+Four ideas, in the order in which they are applied; `evidence/lossless.py` prints what each of them buys.
 
 1. A scale per channel. After a ReLU it is free: it is folded into the weights before and after.
 2. The image is carried, not filtered. Such networks pass the image through all layers in three channels, and to
@@ -22,19 +22,20 @@ from sharpbit.errors import QuantizeError
 from sharpbit.modelfile.integer_chain import MAX_CHANNELS, MAX_LAYERS, IntegerChain
 from sharpbit.quant.lossless.fitting import fitted, ranges
 from sharpbit.quant.lossless.rounding import rounded, run_layer
-from sharpbit.quant.lossless.stage import Settings
+from sharpbit.quant.lossless.stage import LosslessSettings
 from sharpbit.quant.lossless.tuning import tuned
 from sharpbit.reparam.chain import Chain
-from sharpbit.system.progress import Progress
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Phases
 
-__all__ = ["Settings", "check_images", "quantize_chain", "run"]
+__all__ = ["LosslessSettings", "check_images", "quantize_chain", "run"]
 
 FEW = 100  # images that least squares see
 
 
 @torch.no_grad()
 def quantize_chain(
-    chain: Chain, images: Tensor, settings: Settings | None = None, *, progress: Progress | None = None
+    chain: Chain, images: Tensor, settings: LosslessSettings | None = None, *, progress: Phases | None = None
 ) -> IntegerChain:
     """The integer chain that does what `chain` does with images like these.
 
@@ -48,7 +49,7 @@ def quantize_chain(
     Raises:
         QuantizeError: a chain that eight bits cannot hold, or images that say nothing.
     """
-    settings = settings or Settings()
+    settings = settings or LosslessSettings()
     progress = progress or (lambda word, done, total: None)
     layers = _layers(chain)
     check_images(images)
@@ -108,3 +109,6 @@ def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
             raise QuantizeError(f"{where} is followed by something else than a ReLU; make it one (relu_chain)")
         layers.append((F.pad(weight, (1, 1, 1, 1)) if weight.shape[-1] == 1 else weight, bias))
     return layers
+
+
+__getattr__ = old_names(__name__, {"Settings": "LosslessSettings"})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
+from sharpbit.system.deprecated import old_names
+
 if TYPE_CHECKING:
     from sharpbit.quant.lossless.constant import Sums
 
@@ -15,18 +17,19 @@ TOP = 255.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class LosslessSettings:
     """How much work is done.
 
     Attributes:
         carry: whether the image is carried as it is, where the network has channels for it.
         fit: whether layers are fitted by least squares before their weights are rounded.
         compensate: whether the rounding of a weight is made up by the following ones.
-        steps: of tuning; 0 leaves it out.
+        steps: number of tuning steps; 0 leaves tuning out.
         batch: images in one step.
-        rate: of Adam (Kingma and Ba, 2015), in bytes of output that one white coordinate changes by one step.
+        rate: learning rate of Adam (Kingma and Ba, 2015), in grey levels of output that a step changes along one white
+            coordinate.
         samples: places in the images that least squares see.
-        seed: of what is drawn at random.
+        seed: seed of everything that is drawn at random.
     """
 
     carry: bool = True
@@ -78,3 +81,6 @@ def copying(kernel: Tensor, carried: tuple[int, ...], before: tuple[int, ...]) -
         kernel[row] = 0
         kernel[row, source * 9 + 4] = 1
     return kernel
+
+
+__getattr__ = old_names(__name__, {"Settings": "LosslessSettings"})

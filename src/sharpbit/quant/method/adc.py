@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.prefix_sums import Prefix, grid_of
 
@@ -22,16 +22,16 @@ OBJECTIVES = ("absolute", "frequency")
 Cost = Callable[[Tensor, Tensor], Tensor]
 
 
-class DualClip(Bounds):
-    """Bounds at the smallest and largest value of the first batch, drawn by each batch towards its clipped range.
+class DualClip(ClippingRange):
+    """A clipping range from the smallest to the largest value of the first batch, drawn by each towards its own.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
-        symmetric: see `Bounds`; the search is for a grid with a zero point all the same.
-        objective: of the clipping: `absolute` error of the values, or of the magnitudes of the `frequency`s along the
-            lines of a map `(N, C, H, W)`.
-        rate: how far each batch draws the bounds. With the published 0.1 a weight, which never changes, keeps 48 % of
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`; the search is for a zero point even then.
+        objective: what clipping minimizes: the `absolute` error of the values, or of the magnitudes of the `frequency`s
+            along the lines of a map `(N, C, H, W)`.
+        rate: how far each batch draws the range. With the published 0.1 a weight, which never changes, keeps 48 % of
             its unclipped range after 7 batches.
 
     Values are rounded in the published order of operations (see `Grid.offset`). Frozen, they are in that of engines,
@@ -60,7 +60,7 @@ class DualClip(Bounds):
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
+        """Move the clipping range by one batch."""
         rows = self.rows(x).reshape(self.channels or 1, -1)
         low, high = rows.amin(-1).double(), rows.amax(-1).double()
         cost = of_frequencies(x, bits) if self.objective == "frequency" else of_values(rows, bits)
@@ -71,7 +71,7 @@ class DualClip(Bounds):
 
 
 def clipped(low: Tensor, high: Tensor, bits: int, cost: Cost) -> tuple[Tensor, Tensor]:
-    """The bounds at which cutting stops, one pair a row.
+    """The clipping ranges at which cutting stops, one pair a row.
 
     The uncut range is no candidate: one bin at least is cut.
 
@@ -79,7 +79,7 @@ def clipped(low: Tensor, high: Tensor, bits: int, cost: Cost) -> tuple[Tensor, T
         low: `(R,)` float64, smallest values.
         high: `(R,)` float64, largest values.
         bits: width; there are as many bins as numbers.
-        cost: of steps and zero points `(R, k)`, `(R, k)`.
+        cost: function that gives the cost of steps and zero points `(R, k)`, `(R, k)`.
     """
     flat = low == high  # the histogram of a constant reaches half a unit to each side
     low, high = torch.where(flat, low - 0.5, low), torch.where(flat, high + 0.5, high)

@@ -46,7 +46,7 @@ class Table:
 
         Args:
             samples: score of a patch, and the numbers of the options of all quantizers.
-            widths: of the options.
+            widths: bits of the options.
 
         Raises:
             UsageError: no sample.
@@ -96,7 +96,7 @@ class Table:
         return {key: entry for key, entry in first.items() if entry.bits < limit} or first
 
     def at(self, score: float, limit: float = OFF) -> Entry:
-        """The entry for a patch: of its own score, else of the next lower one that `cheap` has, else of the lowest.
+        """The entry for a patch: of its own score, else of the next lower one in `Table.cheap`, else of the lowest.
 
         The published walk down does not end where there is no lower one.
         """
@@ -111,12 +111,10 @@ class TableContext(Context):
         legacy_edge: whether scores are those of the published program, see `edge_score`; stored as well.
         scores: `(S,)`, in hundredths, ascending.
         options: `(S, quantizers)`.
-        rows: `(N, quantizers)`, what the patches in hand got.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: Tensor | None = None
         self.scores: Tensor
         self.options: Tensor
         self.legacy_edge: Tensor
@@ -129,8 +127,8 @@ class TableContext(Context):
         """Take over what is used of `table`, see `Table.cheap`.
 
         Args:
-            table: of a trained CADyQ network, or a published one.
-            limit: see `Table.cheap`.
+            table: the table of a trained CADyQ network, or a published one.
+            limit: mean bits that entries are under, see `Table.cheap`.
             legacy_edge: whether the scores of `table` are those of the published program, and so must be those of the
                 images that will be looked up.
         """
@@ -142,7 +140,7 @@ class TableContext(Context):
     def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
         """See `Context`."""
         image = args[0].detach()
-        self.spent = {}
+        self.now.spent = {}
         if not len(self.scores):
             raise UsageError("this network has no table of bits yet; fill one from a trained CADyQ network")
         if image.is_meta:  # an image without values, whose operations are counted
@@ -153,11 +151,11 @@ class TableContext(Context):
         legacy = bool(self.legacy_edge)
         places = [keys.index(_at_or_below(keys, _key(edge_score(one, released=legacy)))) for one in bytes_]
         self.give(self.options[places])
-        self.known = torch.isfinite(image).flatten(1).all(1)
+        self.now.known = torch.isfinite(image).flatten(1).all(1)
 
     def give(self, rows: Tensor) -> None:
         """Let the next quantizers take these options, `(N, quantizers)`, instead of those of a table."""
-        self.rows, self.known = rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+        self.now.rows, self.now.known = rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in ("scores", "options"):  # tables have any length
@@ -165,10 +163,6 @@ class TableContext(Context):
                 setattr(self, name, torch.zeros_like(state_dict[prefix + name], device=self.scores.device))
         state_dict.setdefault(f"{prefix}legacy_edge", torch.tensor(False))  # which older files do not have
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """See `Context`."""
-        return {**super().__getstate__(), "rows": None}
 
 
 class Lookup(Selector):
@@ -181,11 +175,12 @@ class Lookup(Selector):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """See `Selector`."""
         assert isinstance(context, TableContext)
-        assert context.rows is not None
-        if context.place >= context.rows.shape[1]:
-            raise UsageError(f"the table is for {context.rows.shape[1]} quantizers, and this network has more")
-        likely = F.one_hot(context.rows[:, context.place], self.options).to(x.dtype)
-        return torch.where(context.known[:, None], likely, torch.nan)
+        rows, known, place = context.now.rows, context.now.known, context.now.place
+        assert rows is not None and known is not None
+        if place >= rows.shape[1]:
+            raise UsageError(f"the table is for {rows.shape[1]} quantizers, and this network has more")
+        likely = F.one_hot(rows[:, place], self.options).to(x.dtype)
+        return torch.where(known[:, None], likely, torch.nan)
 
 
 @torch.no_grad()

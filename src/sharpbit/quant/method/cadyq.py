@@ -39,12 +39,12 @@ class BitSelector(Selector):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """See `Selector`."""
         patches = context.patches
-        assert context.gradient is not None
+        assert context.now.gradient is not None
         if x.dim() == 3:  # windows of pixels of channels
             deviation = x.detach().reshape(patches, -1, x.shape[-1]).std(1)
         else:
             deviation = x.detach().flatten(2).std(2)
-        return torch.softmax(self.linear(torch.cat([self.gradient * context.gradient, deviation], 1)), 1)
+        return torch.softmax(self.linear(torch.cat([self.gradient * context.now.gradient, deviation], 1)), 1)
 
 
 def stage(net: nn.Module, epoch: int) -> None:

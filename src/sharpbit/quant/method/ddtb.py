@@ -26,19 +26,19 @@ FIRST_APPLIED = 5  # epoch of training from which gates scale bounds; published 
 
 
 class DualBounds(Range):
-    """A grid of `2^bits - 1` steps between two trained bounds.
+    """A grid of `2^bits - 1` steps over a trained clipping range.
 
-    `observe` puts the bounds at the 1st and 99th percentile of the first batch, and notes how much the extremes of all
+    `observe` puts the ends at the 1st and 99th percentile of the first batch, and notes how much the extremes of all
     batches vary, which decides whose gate is used (`choose`). A gate in use is computed in training, and applied where
     `applied` says so, and always in `eval` mode.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
         gate: channels of the tensor `(N, C, H, W)`, if it is to have a gate.
-        share: of the layers with a gate that use it.
-        start: begin with bounds of this size instead of percentiles. The published code does so, with 10, for all
-            widths but 2 bits; its paper does not.
+        share: share of the layers with a gate that use it.
+        start: begin with a clipping range of this size instead of percentiles. The published code does so, with 10,
+            for all widths but 2 bits; its paper does not.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class DualBounds(Range):
 
 
 class Gate(nn.Module):
-    """How far the bounds of each image are moved: two logits for each, upper bound first, `(N, 2, 1, 1)`.
+    """How far the clipping range of each image is moved: two logits for each, the upper end first, `(N, 2, 1, 1)`.
 
     It works with 2 bits throughout. As published, the range of its activations spans the whole batch, so what an image
     gets depends on the others; and rounding them lets no gradient through, so only the last layer learns.
@@ -134,9 +134,10 @@ class PercentileWeight(Range):
     """The grid of a weight between its 1st and 99th percentile; no gradient beyond them.
 
     Args:
-        channels: see `Range`; the published grid is one for all.
-        axis: see `Range`.
-        symmetric: around zero, up to the larger of the two, for engines that multiply in integers.
+        channels: number of grids, see `Range`; as published there is one for all channels.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric around zero, up to the larger of the two ends, for engines that
+            multiply in integers.
     """
 
     def __init__(self, channels: int | None = None, axis: int = 0, *, symmetric: bool = False) -> None:
@@ -180,7 +181,7 @@ def stage(net: nn.Module, epoch: int) -> None:
 
 
 def loss(net: nn.Module) -> Tensor:
-    """Of gates that are computed and not applied: how far they would move bounds; mean square of their logits."""
+    """Of gates that are computed and not applied: how far they would move clipping ranges; mean square of logits."""
     held = [part for part in net.modules() if isinstance(part, DualBounds) and part.dynamic and not part.applied]
     terms = [part.logits.square().mean() for part in held if part.logits is not None]
     return torch.stack(terms).mean() if terms else torch.zeros((), device=next(net.parameters()).device)

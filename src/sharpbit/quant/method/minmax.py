@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 
 
-class MinMax(Bounds):
-    """Bounds at the smallest and the largest value of all batches."""
+class MinMax(ClippingRange):
+    """A clipping range from the smallest to the largest value of all batches."""
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Widen the bounds to hold `x`."""
+        """Widen the clipping range to hold `x`."""
         rows = self.rows(x)
         self.lo.copy_(torch.fmin(self.lo, rows.amin(-1)))
         self.hi.copy_(torch.fmax(self.hi, rows.amax(-1)))

@@ -1,4 +1,4 @@
-"""PAMS: symmetric grids, that of an activation between two trained bounds of equal size.
+"""PAMS: symmetric grids, that of an activation over a trained clipping range.
 
 Source: "PAMS: Quantized Super-Resolution via Parameterized Max Scale", Li et al., ECCV 2020; `model/quant_ops.py` of
 colorjam/PAMS and of Cheeun/CADyQ.
@@ -27,8 +27,8 @@ class MaxScale(Range):
     rounded, and nothing is clipped.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
         decay: how much of the old `alpha` stays with each further batch that is observed; 0, as published, leaves that
             of the last one. The published code knows 0.9997 too, and does not use it.
     """
@@ -85,7 +85,7 @@ def largest(bits: int) -> int:
 
 
 def stage(net: nn.Module, epoch: int) -> None:
-    """Let bounds follow the batches in the first epoch of training, and be trained from then on."""
+    """Let clipping ranges follow the batches in the first epoch of training, and be trained from then on."""
     for part in net.modules():
         if isinstance(part, MaxScale):
             part.following = epoch == 1

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.method.minmax import MinMax
 
 
-class Percentile(Bounds):
-    """Bounds at two quantiles of the first batch, drawn a little towards those of each further one.
+class Percentile(ClippingRange):
+    """A clipping range between two quantiles of the first batch, drawn a little towards those of each further one.
 
     Args:
-        channels: see `Range`.
-        axis: see `Range`.
-        symmetric: see `Bounds`.
+        channels: number of grids, see `Range`.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`.
         tail: share of the values that is cut off at each end.
-        rate: how far each further batch draws the bounds.
+        rate: how far each further batch draws the range.
 
     Source: `models/ptq/observer/percentile.py` of FQ-ViT, where `tail` is 1e-5 and `rate` 0.01. Quantiles lie between
     two values linearly, as `numpy.quantile` has them.
@@ -39,7 +39,7 @@ class Percentile(Bounds):
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
+        """Move the clipping range by one batch."""
         rows = self.rows(x)
         for bound, seen in ((self.lo, low(rows, self.tail)), (self.hi, -low(-rows, self.tail))):
             bound.copy_(torch.where(bound.isnan(), seen, bound + self.rate * (seen - bound)))

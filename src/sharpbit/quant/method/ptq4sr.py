@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.method.minmax import MinMax
 
 BINS = 2048
 
 
-class Density(Bounds):
-    """Bounds at the mean over all batches of the clipped range.
+class Density(ClippingRange):
+    """A clipping range that is the mean over all batches of the clipped one.
 
     Args:
-        channels: see `Range`; this clipping knows one grid a tensor only.
-        axis: see `Range`.
-        symmetric: see `Bounds`.
-        share: of the values that may be cut off; by default 1e-4, and 1e-5 at 8 bits and more.
+        channels: None, since this clipping knows one grid a tensor only.
+        axis: dimension along which grids lie, see `Range`.
+        symmetric: whether the grid is symmetric, see `ClippingRange`.
+        share: share of the values that may be cut off; by default 1e-4, and 1e-5 at 8 bits and more.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Density(Bounds):
 
     @torch.no_grad()
     def observe(self, x: Tensor, bits: int) -> None:
-        """Move the bounds by one batch."""
+        """Move the clipping range by one batch."""
         share = self.share or (1e-5 if bits >= 8 else 1e-4)
         low, high = x.min(), x.max()
         width = (high - low) / BINS

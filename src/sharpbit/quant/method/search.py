@@ -1,7 +1,7 @@
-"""Exact search: the bounds with the smallest square error, both ends at once, and for weights without a way to go.
+"""Exact search: the clipping range with the smallest square error, both ends at once, for weights too.
 
 Ours. Dual clipping cuts greedily, one bin at least, and by moving averages, so that weights stop half way; here the
-error of every pair of bounds of a raster is known from prefix sums (`sharpbit.quant.prefix_sums`), and the raster is
+error of every pair of ends of a raster is known from prefix sums (`sharpbit.quant.prefix_sums`), and the raster is
 made finer around the best one. The unclipped range is a candidate.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import LEAST_STEP, Bounds
+from sharpbit.quant.clipping import LEAST_STEP, ClippingRange
 from sharpbit.quant.core import Method
 from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 
@@ -21,8 +21,8 @@ SAMPLES = 1 << 14  # values of a row that are kept of a batch, and at most four 
 MANY = 1 << 22  # points that are looked up at a time
 
 
-class Search(Bounds):
-    """The best bounds for a sample of the values of all batches. See `Bounds` for the arguments.
+class Search(ClippingRange):
+    """The best clipping range for a sample of the values of all batches. See `ClippingRange` for the arguments.
 
     The smallest and the largest of all values are always in the sample. At 8 bits it costs more to cut off what a
     sample happens to miss than to have a wider grid; at 4 bits two values weigh nothing.
@@ -69,7 +69,7 @@ def _ends(rows: Tensor) -> Tensor:
 
 
 def best(prefix: Prefix, bits: int, *, symmetric: bool = False) -> tuple[Tensor, Tensor]:
-    """The bounds `(R,)` of the grid with the smallest mean square error of each row."""
+    """The ends `(R,)` of the grid with the smallest mean square error of each row."""
     low, high = prefix.low.clamp(max=0), prefix.high.clamp(min=0)
     if symmetric:
         high = torch.maximum(-low, high)

@@ -1,12 +1,12 @@
-"""A width for each layer, by how much its rounding costs, so that the whole stays within a budget of bit operations.
+"""Mixed precision: a bit width for each layer, by its sensitivity, within a budget of bit operations.
 
-Ours, in the manner of HAWQ and its kin: the error that each layer causes when it alone is rounded is measured at each
-width, and errors are taken to add up. The widths with the smallest sum within the budget are those of a knapsack.
+Our method, after HAWQ and its successors. The error of the result is measured with one layer alone rounded, at each
+width. Errors are assumed to add up, and the widths with the smallest sum within the budget solve a knapsack problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -18,6 +18,8 @@ from sharpbit.quant import core
 from sharpbit.quant.core import Method, quantizers, unrounded
 from sharpbit.quant.grid import FLOAT
 from sharpbit.quant.plan import Plan
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 Product = tuple[int, str | None, str | None]  # MACs, and the quantizers of both operands
 Budget = float | str
@@ -31,8 +33,8 @@ class Unit:
     """What has one width: a layer with its input, or the two operands of a product of activations.
 
     Attributes:
-        names: of the modules.
-        products: in which their quantizers meet.
+        names: names of the modules.
+        products: products in which their quantizers meet.
     """
 
     names: tuple[str, ...]
@@ -61,23 +63,23 @@ def units(net: nn.Module, products: Iterable[Product]) -> tuple[Unit, ...]:
     )
 
 
-def mixed(
+def mixed_precision(
     net: nn.Module,
     plans: Mapping[int, Plan],
     method: Method,
     parts: Sequence[Unit],
     budget: Budget,
     images: Tensor,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """The plan with a width for each layer that keeps the result nearest to the float one within the budget.
 
     Args:
-        net: in float.
-        plans: for each width to choose from, the plan of the whole network in it.
-        method: by which ranges are found.
-        parts: see `units`.
-        budget: see `limit`.
+        net: the float network.
+        plans: plan of the whole network by width, for each width to choose from.
+        method: the method that finds clipping ranges.
+        parts: the units of the network, see `units`.
+        budget: mean bits or a share of the cost in 8 bits, see `limit`.
         images: `(N, 3, H, W)` in `[0, 1]`, to calibrate on, once for each width; through the first of them the
             network runs once for each unit and width.
         progress: called with 1 after each.
@@ -85,7 +87,7 @@ def mixed(
     Raises:
         UsageError: a budget that cannot be met, or that nothing need be done for.
     """
-    made = {width: core.quantize(net, plan, method) for width, plan in plans.items()}
+    made = {width: core.insert_quantizers(net, plan, method) for width, plan in plans.items()}
     bits = {width: {name: fixed.bits for name, fixed in quantizers(each)} for width, each in made.items()}
     most = limit(budget, parts, bits)
     errors: list[dict[int, float]] = [{} for _ in parts]
@@ -109,8 +111,8 @@ def limit(budget: Budget, parts: Iterable[Unit], bits: Mapping[int, Mapping[str,
     Args:
         budget: a mean width such as 5: what the network would cost in 5 bits throughout, but for what has more at any
             width (the images at both ends); or a share such as `40%` of what it costs in 8 bits.
-        parts: of the network.
-        bits: for each width to choose from, that of every quantizer.
+        parts: the units of the network.
+        bits: bits of every quantizer by name, for each width to choose from.
 
     Raises:
         UsageError: it is neither, or out of reach.
@@ -159,9 +161,9 @@ def choose(costs: Sequence[Mapping[int, float]], errors: Sequence[Mapping[int, f
     Costs are counted in `PLACES` parts of what is left over where all are at their cheapest, and rounded up.
 
     Args:
-        costs: of each unit, by width.
-        errors: of each unit, by width.
-        most: at least the sum of the smallest costs.
+        costs: cost of each unit, by width.
+        errors: error of each unit, by width.
+        most: limit of the sum of costs; it is at least the sum of the smallest ones.
     """
     room = most - sum(min(cost.values()) for cost in costs)
     best, picks = torch.zeros(PLACES + 1, dtype=torch.float64), []  # of the units so far, by the places that they take
@@ -189,9 +191,9 @@ def combined(net: nn.Module, plans: Mapping[int, Plan], widths: Mapping[str, int
     """The plan that has for each module the rule of the plan of its width.
 
     Args:
-        net: in float.
-        plans: by width.
-        widths: of each module that is rounded, by name.
+        net: the float network.
+        plans: plan of the whole network by width.
+        widths: width of each module that is rounded, by name.
     """
     names = {part: name for name, part in net.named_modules()}
     resolved = {width: {names[part]: rule for part, rule in plan.resolve(net).items()} for width, plan in plans.items()}
@@ -204,3 +206,6 @@ def _module(quantizer: str) -> str:
 
 def _bits(bits: Mapping[str, float], name: str | None) -> float:
     return bits[name] if name else FLOAT
+
+
+__getattr__ = old_names(__name__, {"mixed": "mixed_precision"})

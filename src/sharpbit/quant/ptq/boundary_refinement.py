@@ -1,4 +1,4 @@
-"""Boundary refinement: bounds that learn to give what the float network gives, without any HR image.
+"""Boundary refinement: clipping ranges are trained until the result is that of the float network, without HR images.
 
 Source: CRAFT, `PTQ/Boundary_Refinement_main.py` of AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR: the same
 few images again and again, in order, mean square error of the results, Adam at a constant rate.
@@ -7,7 +7,6 @@ few images again and again, in order, mean square error of the results, Adam at 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,21 +14,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How bounds learn.
+    """Settings of boundary refinement.
 
     Attributes:
-        steps: of the optimiser.
-        batch: images a step.
-        rate: of Adam, for bounds.
+        steps: number of optimizer steps.
+        batch: images in a step.
+        rate: learning rate of clipping ranges (Adam).
         inside: whether a value that rounds to the first or last step counts as inside (see `Grid`).
-        weights: of Adam, for weights and biases; at 0, as published, they stay as they are.
-        fall: whether both rates fall to zero along a cosine.
+        weights: learning rate of weights and biases (Adam); at 0, as published, they stay as they are.
+        fall: whether both learning rates fall to zero along a cosine.
     """
 
     steps: int = 500
@@ -45,15 +45,15 @@ def refine(
     teacher: nn.Module,
     images: Tensor,
     how: Refinement,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
-    """Let the bounds of a calibrated network learn, in place; the loss of each step.
+    """Train the clipping ranges of a calibrated network in place; the loss of each step.
 
     Args:
-        net: quantized and calibrated; all its ranges are of the kind `Bounds`.
+        net: quantized and calibrated; all its ranges are of the kind `ClippingRange`.
         teacher: the float network, in whatever form it gives its best.
         images: `(N, 3, H, W)` in `[0, 1]`.
-        how: the plan.
+        how: the settings.
         progress: called with 1 after each step.
 
     Raises:
@@ -61,7 +61,7 @@ def refine(
         ModelError: the loss is not a number any more.
     """
     found = [fixed.range for _, fixed in quantizers(net)]
-    ranges = [own for own in found if isinstance(own, Bounds)]
+    ranges = [own for own in found if isinstance(own, ClippingRange)]
     if not ranges or len(ranges) < len(found):
         raise UsageError(
             "refining is for quantized networks whose ranges have two bounds; quantize with another method"

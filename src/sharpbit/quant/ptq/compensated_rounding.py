@@ -1,13 +1,11 @@
-"""Compensated rounding: what rounding one weight does to a layer's result is made up by the weights after it.
+"""Rounding with error compensation (GPTQ): weights not yet rounded make up the error of each weight that is rounded.
 
-Source: "GPTQ", Frantar et al., ICLR 2023, section 3 (without its blocks); here the bias is the last weight, which is
-not rounded and so takes up what is left of the mean. The moments are those of the rounded inputs that the layer will
-get, from layers that were done before it.
+Source: "GPTQ", Frantar et al., ICLR 2023, section 3, without its blocks. Here the bias counts as the last weight; it is
+not rounded, and so it compensates the remaining error of the mean. Layers are rounded in the order in which they run,
+and the moments of a layer's inputs are taken from the rounded layers before it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +13,20 @@ from torch.nn import functional as F
 
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
-from sharpbit.quant.ptq.input_range import widen
+from sharpbit.quant.ptq.input_range import search_input_range
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 RIDGE = 0.01  # share of the mean square of all inputs that is added to that of each
 PLACES = 1 << 13  # places of the images that moments are made of
 
 
 @torch.no_grad()
-def compensate(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
-    """Round the weights of a calibrated network so, in place, one layer after another; how many layers were done.
+def round_with_compensation(net: nn.Module, images: Tensor, progress: Progress | None = None) -> int:
+    """Round the weights of a calibrated network with error compensation, in place; how many layers were rounded.
 
-    Before that the bounds of each layer's input are chosen by its result (`sharpbit.quant.ptq.input_range`). Grouped
-    convolutions have too few weights a result for making up, and keep theirs.
+    Before that the clipping range of each layer's input is searched (`sharpbit.quant.ptq.input_range`). Grouped
+    convolutions have too few weights for each result to compensate errors; their weights stay as they are.
 
     Args:
         net: quantized and calibrated.
@@ -36,7 +36,7 @@ def compensate(net: nn.Module, images: Tensor, progress: Callable[[int], object]
 
     def hook(part: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(part, QuantConv2d | QuantLinear)
-        widen(part, args[0])
+        search_input_range(part, args[0])
         if getattr(part, "groups", 1) == 1:
             _round(part, args[0])
         if progress:
@@ -86,3 +86,6 @@ def _inputs(part: QuantConv2d | QuantLinear, x: Tensor) -> Tensor:
         columns = F.unfold(x, part.kernel_size, part.dilation, part.padding, part.stride)  # type: ignore[arg-type]
         rows = columns.transpose(1, 2).reshape(-1, columns.shape[1])
     return rows[:: max(1, len(rows) // PLACES)]
+
+
+__getattr__ = old_names(__name__, {"compensate": "round_with_compensation"})

@@ -1,8 +1,8 @@
-"""Channels of one size: the input of a layer is scaled channel by channel before it is rounded, its weights back.
+"""Equalization: each channel of a layer's input is scaled before it is rounded, and the weights undo the scale.
 
-Ours, in the manner of cross-layer equalization and SmoothQuant (Xiao et al., 2023). In float nothing changes. Rounded,
-channels of small numbers get their share of the one grid that the tensor has; what is multiplied still has one scale,
-so integers do it as before. The scale itself is one multiplication a number, beside that by the step of the grid.
+Our method, after cross-layer equalization and SmoothQuant (Xiao et al., 2023). In float nothing changes. When rounded,
+channels of small values use more of the one grid that the tensor has. The tensor still has one step, so integers
+multiply it as before; scaling costs one multiplication for each value.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed, Grid, rounded, spread
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
 from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
-LEAST = 1 / 64  # of the size of the largest channel, that any is taken to have: a silent one may speak yet
-WORTH = 0.9  # the share of the error that must be gone for a scale to be worth its multiplication
+LEAST = 1 / 64  # smallest size of a channel, as a share of that of the largest one
+WORTH = 0.9  # a scale is used where the error falls below this share of what it was
 TRIED = 4  # images that scales are tried on
 AT_ONCE = 8  # images in a forward of all
 SAMPLES = 1 << 17  # values of an input from which its grid is chosen here
 
 
 @torch.no_grad()
-def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
-    """Scale the channels of a quantized network where that lessens the error of a layer's result; in place.
+def equalize(net: nn.Module, images: Tensor, progress: Progress | None = None) -> list[str]:
+    """Scale the channels of a quantized network, in place, where that lessens the error of a layer's result.
 
-    How large a channel gets is taken from all images: one that is silent in a few of them would be scaled up, and
-    where it speaks take the grid from all others.
+    The size of a channel is measured on all images. Measured on a few, a channel that is near zero in these would be
+    scaled up, and would take most of the grid where it is not.
 
     Args:
         net: quantized, not calibrated yet.
@@ -41,7 +43,7 @@ def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | 
         progress: called with the number of images that were looked at, and with 1 after each layer.
 
     Returns:
-        the names of the layers that were changed.
+        The names of the layers that were changed.
     """
     layers: dict[str, Weighted] = {
         name: part
@@ -55,7 +57,7 @@ def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | 
     }
     sizes: dict[str, Tensor] = {}
     found: dict[str, Tensor] = {}
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
 
     def measure(name: str, part: Weighted, x: Tensor, _: Tensor) -> None:
         size = x.abs().amax([k for k in range(x.dim()) if k != _axis(part) % x.dim()])
@@ -65,16 +67,16 @@ def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | 
         scale = _scale(part, x, out, sizes[name], widths[part.act], widths[part.kernel])  # type: ignore[index]
         if scale is not None:
             found[name] = scale
-        tell(1)
+        report(1)
 
     widths = {fixed: fixed.bits for _, fixed in quantizers(net)}
     net.eval()
     with unrounded(widths):
-        with _told(layers, measure):
+        with _watched(layers, measure):
             for batch in torch.split(images, AT_ONCE):
                 net(batch)
-                tell(len(batch))
-        with _told(layers, look):
+                report(len(batch))
+        with _watched(layers, look):
             net(images[:: max(1, len(images) // TRIED)][:TRIED])
     for name, scale in found.items():
         layer = layers[name]
@@ -85,8 +87,8 @@ def balance(net: nn.Module, images: Tensor, progress: Callable[[int], object] | 
 
 
 @contextmanager
-def _told(layers: Mapping[str, Weighted], each: Callable[[str, Weighted, Tensor, Tensor], None]) -> Iterator[None]:
-    """Within, `each` is told the name of every layer that runs, the layer, its input and its result."""
+def _watched(layers: Mapping[str, Weighted], each: Callable[[str, Weighted, Tensor, Tensor], None]) -> Iterator[None]:
+    """Within, `each` is called for every layer that runs, with its name, the layer, its input and its result."""
     handles = [
         part.register_forward_hook(lambda part, args, out, name=name: each(name, part, args[0], out))
         for name, part in layers.items()
@@ -103,7 +105,7 @@ def wrap(net: nn.Module, names: Iterable[str]) -> nn.Module:
     for name in names:
         layer = net.get_submodule(name)
         assert isinstance(layer, QuantConv2d | QuantLinear)
-        layer.act = Balanced(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), _axis(layer))
+        layer.act = Equalized(layer.act, torch.ones(layer.weight.shape[1]).to(layer.weight), _axis(layer))
     return net
 
 
@@ -116,7 +118,7 @@ def _scale(part: Weighted, x: Tensor, wanted: Tensor, size: Tensor, act: int, we
     """The best of some scales, if it is worth it; `size` is that of the channels."""
     axis, size = _axis(part), size.clamp(min=LEAST * size.amax()).clamp(min=torch.finfo(size.dtype).tiny)
     bounds = part.kernel.range
-    symmetric = isinstance(bounds, Bounds) and bounds.symmetric
+    symmetric = isinstance(bounds, ClippingRange) and bounds.symmetric
 
     def error(scale: Tensor) -> float:
         own = _on_grid(x * spread(scale, x, axis), None, act)
@@ -142,3 +144,6 @@ def _on_grid(x: Tensor, axis: int | None, bits: int, *, symmetric: bool = False)
         step, zero = step[0], zero[0]
     lo, hi, step = (spread(value, x, 0) for value in (-zero * step, (2**bits - 1 - zero) * step, step))
     return rounded(x, Grid(lo, hi, step, late=True))
+
+
+__getattr__ = old_names(__name__, {"balance": "equalize"})

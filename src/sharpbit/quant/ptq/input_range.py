@@ -1,8 +1,8 @@
-"""Bounds by result: the range of a layer's input is widened where that brings the layer's result closer.
+"""Input-range search: the clipping range of a layer's input is widened where that lessens the error of its result.
 
-Ours. A search by the error of the tensor clips too much where few large values say the same thing: rounding errors of
-many values cancel out in a sum, clipped ones add up. In networks that carry the image through a layer the brightest
-parts of it are such values.
+Our method. A search by the error of the input tensor clips too much, because errors of rounding cancel in a layer's sum
+and errors of clipping, which have one sign, do not. Networks that carry the image through their layers lose the
+brightest parts of the image so.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import Weighted, rounding
+from sharpbit.system.deprecated import old_names
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to the smallest or largest value
 
 
 @torch.no_grad()
-def widen(part: Weighted, x: Tensor) -> None:
-    """Choose the bounds of the input of a calibrated layer again, in place.
+def search_input_range(part: Weighted, x: Tensor) -> None:
+    """Search the clipping range of a calibrated layer's input again, in place.
 
-    Candidates lie between those that it has and the smallest and largest value of `x`, in steps of a quarter on each
-    side; the best has the least mean square error of the layer's result, with weights as they are in float.
+    Candidates lie between the present range and the smallest and largest value of `x`, in steps of a quarter on each
+    side. The best one has the least mean square error of the layer's result, with weights in float.
 
     Args:
-        part: whose input has one grid with a zero point; others stay as they are.
-        x: what the layer gets.
+        part: a layer; one whose input has no single grid with a zero point stays as it is.
+        x: input of the layer.
     """
     fixed = rounding(part.act)
     own = fixed.range if isinstance(fixed, Fixed) else None
-    if not isinstance(own, Bounds) or own.channels is not None or own.symmetric:
+    if not isinstance(own, ClippingRange) or own.channels is not None or own.symmetric:
         return
     seen: list[Tensor] = []
     handle = fixed.register_forward_pre_hook(lambda _, args: seen.append(args[0]))  # a balanced input is scaled first
@@ -50,3 +51,6 @@ def widen(part: Weighted, x: Tensor) -> None:
     _, lo, hi = min(found, key=lambda one: one[0])
     own.lo.copy_(lo)
     own.hi.copy_(hi)
+
+
+__getattr__ = old_names(__name__, {"widen": "search_input_range"})

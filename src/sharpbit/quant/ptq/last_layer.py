@@ -1,14 +1,13 @@
-"""The last layer learns alone: weights, bounds and scales of channels, until it gives what the float network gives.
+"""Last-layer reconstruction: weights, clipping ranges and channel scales of the last layer learn the float result.
 
-Ours, after the layerwise reconstruction of AdaQuant and BRECQ. In a network for super-resolution most of what few bits
-cost arises there, since its input carries the image, and nothing comes after it to mend that. What it gets is
-computed once; its steps then take a hundredth of the time of those of the whole network.
+Our method, after the layerwise reconstruction of AdaQuant and BRECQ. In super-resolution networks most of the error of
+few bits arises in the last layer, because its input carries the image and no later layer corrects it. The layer's input
+is computed once, so a step takes about a hundredth of the time of a step of the whole network.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,25 +16,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed
 from sharpbit.quant.grid import FLOAT, Fixed
-from sharpbit.quant.layers import Balanced, QuantConv2d, QuantLinear, Weighted, rounding
+from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted, rounding
 from sharpbit.quant.ptq.equalize import wrap
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 AT_ONCE = 2  # images in a forward of the whole network
 SCALES = 3.0  # the rate of scales, in units of that of the rest
 
 
 @dataclass(frozen=True)
-class Finish:
-    """How the last layer learns.
+class LastLayerSettings:
+    """Settings of last-layer reconstruction.
 
     Attributes:
-        steps: of Adam.
-        batch: images a step, drawn with a fixed seed.
-        rate: at first; it falls to zero along a cosine.
-        images: that are looked at, at most.
+        steps: number of steps of Adam.
+        batch: images in a step, drawn with a fixed seed.
+        rate: first learning rate, which falls to zero along a cosine.
+        images: largest number of images that are used.
     """
 
     steps: int = 1500
@@ -44,27 +45,28 @@ class Finish:
     images: int = 64
 
 
-def finish(
+def reconstruct_last_layer(
     net: nn.Module,
     teacher: nn.Module,
     images: Tensor,
-    how: Finish,
-    progress: Callable[[int], object] | None = None,
+    how: LastLayerSettings,
+    progress: Progress | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Teach the last layer of a calibrated network, in place.
+    """Train the last layer of a calibrated network in place.
 
     Args:
         net: quantized and calibrated.
         teacher: the float network; its modules have the same names.
         images: `(N, 3, H, W)` in `[0, 1]`.
-        how: the plan.
+        how: the settings.
         progress: called with 1 after each step.
 
     Returns:
-        The name of the layer if it got scales that it did not have, and the loss of each step.
+        A list with the layer's name if it got scales that it did not have (else an empty one), and the loss of each
+        step.
 
     Raises:
-        UsageError: no layer has both sides rounded to bounds, or there are no images.
+        UsageError: no layer has both sides rounded to a clipping range, or there are no images.
         ModelError: the loss is not a number any more.
     """
     if not len(images):
@@ -72,10 +74,10 @@ def finish(
     images = images[:: max(1, math.ceil(len(images) / how.images))]
     name, part = _last(net, images[:1])
     given, wanted = _seen(net, part, images)[0], _seen(teacher, teacher.get_submodule(name), images)[1]
-    new = [] if isinstance(part.act, Balanced) else [name]
+    new = [] if isinstance(part.act, Equalized) else [name]
     wrap(net, new)
     act, losses = part.act, []
-    assert isinstance(act, Balanced)
+    assert isinstance(act, Equalized)
     start, moved = act.scale, torch.zeros_like(act.scale, requires_grad=True)
     learned = [*part.parameters()]
     groups: list[dict[str, Any]] = [{"params": learned}, {"params": [moved], "lr": SCALES * how.rate}]
@@ -113,7 +115,7 @@ def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
         if isinstance(part, QuantConv2d | QuantLinear)
         and getattr(part, "groups", 1) == 1
         and all(isinstance(side, Fixed) and side.bits != FLOAT for side in (rounding(part.act), part.kernel))
-        and all(isinstance(side.range, Bounds) for side in (rounding(part.act), part.kernel))
+        and all(isinstance(side.range, ClippingRange) for side in (rounding(part.act), part.kernel))
     ]
     try:
         with torch.no_grad():
@@ -122,7 +124,7 @@ def _last(net: nn.Module, image: Tensor) -> tuple[str, Weighted]:
         for handle in handles:
             handle.remove()
     if not order:
-        raise UsageError("no layer of this network has both sides rounded to two bounds; quantize it first")
+        raise UsageError("no layer of this network has both sides rounded to a clipping range; quantize it first")
     return order[-1]
 
 
@@ -138,3 +140,6 @@ def _seen(net: nn.Module, part: nn.Module, images: Tensor) -> tuple[Tensor, Tens
         handle.remove()
     given, out = zip(*pairs, strict=True)
     return torch.cat(given), torch.cat(out)
+
+
+__getattr__ = old_names(__name__, {"Finish": "LastLayerSettings", "finish": "reconstruct_last_layer"})

@@ -1,15 +1,15 @@
-"""Pixel-aware calibration: bounds that learn pixels and, where asked for, features of the float network.
+"""Pixel-aware calibration: clipping ranges are trained on pixels and, where asked for, features of the float network.
 
 Source: "Toward Accurate Post-Training Quantization for Image Super Resolution", Tu et al., CVPR 2023;
-`basicsr/ptq4sr.py` of huawei-noah/Efficient-Computing: first the bounds of activations, then those of weights, each
-with Adam along a cosine, two images a step. In the released code the features of the second term of the loss are cut
-off from the gradient, so that the pixels alone teach; no `features` gives that.
+`basicsr/ptq4sr.py` of huawei-noah/Efficient-Computing: first the clipping ranges of activations, then those of
+weights, each with Adam along a cosine, two images a step. In the released code the features of the second term of the
+loss are cut off from the gradient, so that the pixels alone teach; no `features` gives that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,23 +19,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.quant.clipping import Bounds
+from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.grid import Fixed
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
 class PixelAware:
-    """How bounds learn.
+    """Settings of pixel-aware calibration.
 
     Attributes:
-        steps: half of them for the bounds of activations, the rest for those of weights.
-        batch: images a step.
-        act: first and last rate of Adam for bounds of activations.
-        weight: the same for bounds of weights.
+        steps: number of steps, half of them for clipping ranges of activations, the rest for those of weights.
+        batch: images in a step.
+        act: first and last learning rate of the clipping ranges of activations (Adam).
+        weight: first and last learning rate of the clipping ranges of weights (Adam).
         features: globs over modules whose results, maps `(N, C, H, W)`, are to be alike: the residual blocks.
-        share: weight of the features' distance beside that of the pixels.
+        share: weight of the distance of features beside that of pixels.
     """
 
     steps: int = 500
@@ -51,17 +52,17 @@ def pixel_aware(
     teacher: nn.Module,
     images: Tensor,
     how: PixelAware,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
-    """Let the bounds of a calibrated network learn, in place; the loss of each step.
+    """Train the clipping ranges of a calibrated network in place; the loss of each step.
 
     The gradient of a bound is divided by `sqrt(N (2^(bits - 1) - 1))`, with `N` values rounded.
 
     Args:
-        net: quantized and calibrated; all its ranges are of the kind `Bounds`.
+        net: quantized and calibrated; all its ranges are of the kind `ClippingRange`.
         teacher: the float network.
         images: `(N, 3, H, W)` in `[0, 1]`.
-        how: the plan.
+        how: the settings.
         progress: called with 1 after each step.
 
     Raises:
@@ -69,10 +70,8 @@ def pixel_aware(
         ModelError: the loss is not a number any more.
     """
     found = [fixed for _, fixed in quantizers(net)]
-    if not found or not all(isinstance(fixed.range, Bounds) for fixed in found):
-        raise UsageError(
-            "refining is for quantized networks whose ranges have two bounds; quantize with another method"
-        )
+    if not found or not all(isinstance(fixed.range, ClippingRange) for fixed in found):
+        raise UsageError("refining is for quantized networks with clipping ranges; quantize with another method")
     if not len(images):
         raise UsageError("there is nothing to refine with: not one image came")
     losses: list[float] = []
@@ -114,7 +113,7 @@ def _cosine(first: float, last: float, share: float) -> float:
 
 
 def _started(net: nn.Module, learning: Iterable[Fixed], rate: float) -> torch.optim.Adam:
-    """The optimiser of these bounds; nothing else learns meanwhile."""
+    """The optimiser of these clipping ranges; nothing else learns meanwhile."""
     bounds = [bound for fixed in learning for bound in fixed.range.parameters()]
     known = {id(bound) for bound in bounds}
     for parameter in net.parameters():

@@ -1,8 +1,6 @@
-"""Which layers cost most: the error of the result that is gone when one of them is not rounded."""
+"""Per-layer sensitivity analysis: the error of the result that is gone when one layer is not rounded."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +8,8 @@ from torch import Tensor, nn
 from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 
 def parts(net: nn.Module) -> dict[str, list[Fixed]]:
@@ -24,18 +24,18 @@ def parts(net: nn.Module) -> dict[str, list[Fixed]]:
 
 
 @torch.no_grad()
-def blame(
-    net: nn.Module, teacher: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None
+def sensitivity(
+    net: nn.Module, teacher: nn.Module, images: Tensor, progress: Progress | None = None
 ) -> tuple[tuple[str, float], ...]:
-    """Names of layers and sites, the worst first, with the share of the mean square error that each one causes.
+    """Names of layers and sites, the most sensitive first, with the share of the mean square error that each causes.
 
-    The shares need not sum up to 1: errors that meet can cancel, or make more of each other.
+    The shares need not sum up to 1, because errors of different layers can cancel or amplify each other.
 
     Args:
         net: quantized and calibrated, not frozen.
         teacher: the float network.
         images: `(N, 3, H, W)` in `[0, 1]`, few: the network runs once for each layer.
-        progress: called with 1 after each.
+        progress: called with 1 after each layer.
     """
     wanted = teacher(images)
 
@@ -92,3 +92,6 @@ def widths(net: nn.Module) -> tuple[tuple[str, int, int], ...]:
             if min(act, weight) < FLOAT:
                 found.append((name, act, weight))
     return tuple(found)
+
+
+__getattr__ = old_names(__name__, {"blame": "sensitivity"})

@@ -1,10 +1,12 @@
-"""Where the papers on quantization-aware training put their quantizers: a plan for each network, as data."""
+"""Where quantization-aware training puts its quantizers: a plan for each network, as data, by what that declares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
+from sharpbit.arch import ARCHITECTURES, Aware, Rounded
 from sharpbit.errors import UsageError
 from sharpbit.quant.grid import FLOAT
 from sharpbit.quant.plan import Plan, Rule
@@ -22,6 +24,7 @@ def placement(
     legacy_conv1_float: bool = False,
     fixed: int | None = None,
     options: dict[str, Any] | None = None,
+    net: nn.Module | None = None,
 ) -> Plan:
     """The plan for a network; its first and last layers, and what joins its blocks, stay in float.
 
@@ -29,69 +32,42 @@ def placement(
     it. That is what CADyQ has for EDSR, CARN and IDN, and DDTB for SRResNet. The weights of a layer have one grid.
 
     Args:
-        arch: `edsr`, `srresnet`, `carn`, `idn` or `elan`.
-        act: bits of activations, or those that CADyQ and CABM choose from.
-        weight: bits of weights.
-        width: channels of the network's blocks, of which sites know nothing.
-        legacy_conv1_float: of EDSR (in PAMS and DDTB) and SRResNet (in PAMS and CADyQ), as published: the shortcut of a
-            block is rounded, the input of its first convolution is not.
-        fixed: bits of what CADyQ leaves no choice, the results of EDSR's blocks and what the first convolutions of IDN
-            take; by default those of activations, 8 where these are chosen.
-        options: of the ranges of activations.
+        arch: A name of the architecture catalog.
+        act: The bits of activations, or those that CADyQ and CABM choose from.
+        weight: The bits of weights.
+        width: The channels of the network's blocks, of which sites know nothing.
+        legacy_conv1_float: Whether the older published form is wanted, of EDSR (in PAMS and DDTB) and SRResNet (in PAMS
+            and CADyQ): the shortcut of a block is rounded, the input of its first convolution is not.
+        fixed: The bits of what CADyQ leaves no choice, the results of EDSR's blocks and what the first convolutions of
+            IDN take; by default those of activations, 8 where these are chosen.
+        options: Options of the ranges of activations.
+        net: The float network. The layers of its body are found in it if its architecture declares no sites.
 
     Raises:
-        UsageError: no paper has that.
+        UsageError: The architecture declares no sites and `net` is not given, or has no such form.
     """
-    if arch not in _PLACES:
-        raise UsageError(f"no paper on quantization-aware training has {arch!r}; they have {', '.join(_PLACES)}")
-    if legacy_conv1_float and arch not in ("edsr", "srresnet"):
-        raise UsageError(f"legacy_conv1_float is for edsr and srresnet; the published {arch} has no such form")
-    plain = legacy_conv1_float
-    given = options or {}
-
-    gradient = {"gradient": 1.0} if arch == "carn" else {}
-
-    def rule(match: str, bits: int | tuple[int, ...] = act, weights: int = FLOAT, features: int | None = None) -> Rule:
-        select = {} if isinstance(bits, int) else {**gradient, **({"features": features} if features else {})}
-        return Rule(match, bits, weights, given, ONE if weights != FLOAT else {}, select)
-
+    architecture = ARCHITECTURES[arch]
+    if architecture.aware is None and net is None:
+        raise UsageError(
+            f"no paper on quantization-aware training has {arch!r}, and it declares no sites; give the network, net=..."
+        )
+    aware = architecture.aware_of(net) if net is not None else architecture.aware
+    assert aware is not None
+    if legacy_conv1_float and not aware.legacy:
+        have = [name for name in ARCHITECTURES if (other := ARCHITECTURES[name].aware) and other.legacy]
+        raise UsageError(f"legacy_conv1_float is for {' and '.join(have)}; the published {arch} has no such form")
     if fixed is None:
         fixed = act if isinstance(act, int) else EIGHT
-    return Plan(_PLACES[arch](rule, weight, plain, fixed, width))
+    bits: dict[str, int | tuple[int, ...]] = {"chosen": act, "fixed": fixed, "float": FLOAT}
+    sites = aware.legacy if legacy_conv1_float else aware.sites
+    return Plan(tuple(_rule(site, bits[site.act], weight, options or {}, aware, width) for site in sites))
 
 
-_Make = Callable[..., Rule]
-
-
-def _edsr(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
-    return (
-        rule(f"blocks.*.{'skip' if plain else 'input'}", features=width),
-        rule("blocks.*.conv1", FLOAT, weight),  # the site before it, or nothing, rounds what it takes
-        rule("blocks.*.conv2", weights=weight),
-        rule("blocks.*.output", fixed),
-    )
-
-
-def _srresnet(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
-    second = rule("blocks.*.conv2", weights=weight)
-    if plain:
-        return rule("blocks.*.skip", features=width), rule("blocks.*.conv1", FLOAT, weight), second
-    return rule("blocks.*.conv1", weights=weight), second
-
-
-def _carn(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
-    return tuple(rule(f"body.blocks.*.blocks.*.conv{k}", weights=weight) for k in (1, 2))
-
-
-def _idn(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
-    body = tuple(rule(f"blocks.*.{half}.[024]", weights=weight) for half in ("top", "bottom"))
-    return rule("head.[02]", fixed, weight), *body
-
-
-def _elan(rule: _Make, weight: int, plain: bool, fixed: int, width: int) -> tuple[Rule, ...]:
-    convs = ("blocks.*.pointwise", "blocks.*.project_in", "blocks.*.project_out")
-    sites = ("blocks.*.query", "blocks.*.value")
-    return *(rule(match, weights=weight) for match in convs), *(rule(match, features=width // 3) for match in sites)
-
-
-_PLACES = {"edsr": _edsr, "srresnet": _srresnet, "carn": _carn, "idn": _idn, "elan": _elan}
+def _rule(
+    site: Rounded, act: int | tuple[int, ...], weight: int, options: dict[str, Any], aware: Aware, width: int
+) -> Rule:
+    selector = {} if isinstance(act, int) else dict(aware.selector)
+    if site.share and not isinstance(act, int):
+        selector["features"] = width // site.share
+    kernel = weight if site.weight else FLOAT
+    return Rule(site.match, act, kernel, options, ONE if kernel != FLOAT else {}, selector)

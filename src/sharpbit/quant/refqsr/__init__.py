@@ -9,7 +9,18 @@ open are choices here: a RefER takes the reference's feature of its own depth, a
 
 from sharpbit.quant.refqsr.network import Refined, begin, build
 from sharpbit.quant.refqsr.plan import TwoPass, published
-from sharpbit.quant.refqsr.switch import QUERY, REFERENCE, QueryPass, ReferencePass, by_role, choices, passing, roles_of
+from sharpbit.quant.refqsr.switch import (
+    QUERY,
+    REFERENCE,
+    QueryPass,
+    ReferencePass,
+    Switch,
+    by_role,
+    choices,
+    in_two_passes,
+    query,
+    reference,
+)
 
 __all__ = [
     "QUERY",
@@ -17,12 +28,14 @@ __all__ = [
     "QueryPass",
     "ReferencePass",
     "Refined",
+    "Switch",
     "TwoPass",
     "begin",
     "build",
     "by_role",
     "choices",
-    "passing",
+    "in_two_passes",
     "published",
-    "roles_of",
+    "query",
+    "reference",
 ]

@@ -30,10 +30,10 @@ class Pretraining:
     Attributes:
         epochs: passes over the training images.
         batch: crops a step.
-        side: of a crop before it is shrunk.
+        side: side of a crop in pixels before it is shrunk.
         shrink: most times that it is shrunk, so that textures are as fine as in LR images.
         rate: learning rate of Adam at the start; it falls to 0 along a cosine.
-        seed: of weights and crops.
+        seed: seed of weights and crops.
     """
 
     epochs: int = 800
@@ -102,16 +102,43 @@ class ClustBlock(nn.Module):
         return z
 
 
+class VectorsPass(nn.Module):
+    """The classifier of patches as engines run it, its vectors as images of one pixel; every number is a constant."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.weights = nn.ParameterList(torch.from_numpy(classifier.layers[name].weight) for name in LAYERS)
+        self.biases = nn.ParameterList(torch.from_numpy(classifier.layers[name].bias) for name in LAYERS)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, 3, h, w)` to `(N, classes, 1, 1)`."""
+        x = x - self.mean
+        for number, stride in enumerate(STRIDES):
+            x = F.relu(self.layer(number, x, stride))
+        return self.layer(len(STRIDES), x.mean((2, 3), keepdim=True), 1)
+
+    def layer(self, number: int, x: Tensor, stride: int) -> Tensor:
+        """As `Classifier` does it."""
+        own = self.classifier.layers[LAYERS[number]]
+        whole = torch.round(torch.clamp(x, own.lo, own.hi) / own.step)
+        total = F.conv2d(whole, self.weights[number], stride=stride)
+        y: Tensor = total * (own.step * own.weight_step) + self.biases[number][:, None, None]
+        return y
+
+
 def pretrain(
-    textures: Textures, how: Pretraining, *, device: str = "cpu", progress: Callable[[int, int, float], object] | None
+    textures: Textures, how: Pretraining, *, device: str = "cpu", log: Callable[[int, int, float], object] | None
 ) -> ClustBlock:
     """A classifier trained on images of textures, in 8 bits.
 
     Args:
-        textures: to train on; the grids of activations are those of crops of them.
+        textures: images to train on; clipping ranges of activations are found on crops of them.
         how: the plan.
         device: `cpu` or `cuda`.
-        progress: called after each step with its number, that of all steps, and the loss.
+        log: Called after each step with its number, that of all steps, and the loss.
     """
     torch.manual_seed(how.seed)
     net = ClustBlock(len(textures.classes)).to(device)
@@ -126,8 +153,8 @@ def pretrain(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if progress:
-            progress(step, steps, float(loss.detach()))
+        if log:
+            log(step, steps, float(loss.detach()))
     net = net.cpu().eval().requires_grad_(False)
     crops = [textures.batch(how.batch, _side(how, generator), generator)[0] for _ in range(16)]
     give_grids(net, crops)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from sharpbit.errors import UsageError
 from sharpbit.nn import State
-from sharpbit.quant.adaptive import Mixed, Roles, Switch, inherit
-from sharpbit.quant.core import METHODS, observing, quantize, quantizers
+from sharpbit.quant.adaptive import Mixed, inherit
+from sharpbit.quant.core import METHODS, insert_quantizers, observing, quantizers
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.refqsr.plan import TwoPass
 from sharpbit.quant.refqsr.refer import Correction, RefER
-from sharpbit.quant.refqsr.switch import REFERENCE, by_role
+from sharpbit.quant.refqsr.switch import REFERENCE, Switch, by_role, running
 
 GATE = ("gate", "share")  # options of DDTB that are for features before a convolution
 
@@ -27,43 +27,40 @@ class Refined(nn.Module):
     """A block, and the RefER that stands for it in the second pass.
 
     Args:
-        block: of the network.
-        refer: stands for it.
-        roles: of the network; not part of this module.
-        place: number of the RefER.
-        own: whether the query is its own reference.
+        block: The block of the network.
+        refer: What stands for it.
+        place: The number of the RefER, from 0.
+        own: Whether the query is its own reference.
+        parts: The names of the parts of the block that the RefER begins as, see `TwoPass`.
     """
 
-    def __init__(self, block: nn.Module, refer: RefER, roles: Roles, place: int, *, own: bool) -> None:
+    def __init__(self, block: nn.Module, refer: RefER, place: int, *, own: bool, parts: Sequence[str]) -> None:
         super().__init__()
         self.block, self.refer = block, refer
-        self.__dict__["roles"] = roles  # a module of the network already
-        self.place, self.own = place, own
+        self.place, self.own, self.parts = place, own, tuple(parts)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, h, w)` to the same."""
-        roles: Roles = self.__dict__["roles"]
-        if roles.option == REFERENCE:
-            roles.features[self.place] = x
+        now = running()
+        if now.role == REFERENCE:
+            now.kept[self.place] = x
             y: Tensor = self.block(x)
             return y
         if self.own:
             return self.refer(x, x)  # type: ignore[no-any-return]
-        if self.place not in roles.features:
-            raise UsageError("a query comes after its reference; run the first pass, or give its features")
-        return self.refer(x, roles.features[self.place])  # type: ignore[no-any-return]
+        if self.place >= len(now.features):
+            raise UsageError("a query comes after its reference; run the first pass, and give its features")
+        return self.refer(x, now.features[self.place])  # type: ignore[no-any-return]
 
 
 def build(net: nn.Module, how: TwoPass) -> nn.Module:
-    """A copy of the float network `net` in two passes; it runs the first one unless it is told otherwise.
+    """A copy of the float network `net` in two passes; where it is simply called, it runs the first one.
 
     Raises:
         UsageError: a name of `how` is none of the network.
     """
     method = METHODS[how.method]
-    net = quantize(net, Plan.read(how.plan), method)
-    roles = Roles()
-    net.add_module("roles", roles)
+    net = insert_quantizers(net, Plan.read(how.plan), method)
     for name in (*how.queries, *how.replaced):
         if name not in dict(net.named_modules()):
             raise UsageError(f"{type(net).__name__} has no block {name!r}")
@@ -75,12 +72,12 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         ways = [Fixed(method.act(None, 1, **options), bits) for _ in range(2)]
         refer = RefER(_correction(net, block, how), *ways, rectified=how.rectified, pooled=how.pooled)
         refer.to(next(block.parameters()))
-        net.set_submodule(name, Refined(block, refer, roles, place, own=how.form == "self"))
+        net.set_submodule(name, Refined(block, refer, place, own=how.form == "self", parts=how.parts))
     for name, part in list(net.named_modules()):
         if isinstance(part, QuantConv2d | QuantLinear | QuantSite) and _below(name, how.queries):
-            part.act = Switch([part.act, _narrowed(part.act, how.low)], roles)
+            part.act = Switch([part.act, _narrowed(part.act, how.low)])
             if not isinstance(part, QuantSite):
-                part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)], roles)
+                part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)])
     for place, part in enumerate(part for part in net.modules() if isinstance(part, Mixed)):
         part.place = place
     return net.train(net.training)
@@ -89,9 +86,9 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
 def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     """Let a network in two passes begin with the numbers of another one, in float or quantized; changed in place.
 
-    Both options of a quantizer begin with the bounds of the one that stood there. The convolutions of a RefER begin as
-    those of the block that it stands for, times what its normalization multiplies by. What then has no number yet
-    observes `batches`, each of which is shown as references and, one further, as queries.
+    Both options of a quantizer begin with the clipping range of the one that stood there. The convolutions of a RefER
+    begin as those of the block that it stands for, times what its normalization multiplies by. What then has no number
+    yet observes `batches`, each of which is shown as references and, one further, as queries.
 
     Returns:
         How many batches were shown; 0 where nothing was left to begin.
@@ -102,7 +99,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     left = inherit(net, source, _sources)
     for name, part in net.named_modules():
         if isinstance(part, Refined) and any(key.startswith(f"{name}.refer.residual.") for key in left):
-            part.refer.residual.begin(part.block)
+            part.refer.residual.begin(part.block, part.parts)
     waiting = {fixed for _, fixed in quantizers(net) if _nan(fixed)}
     count, training = 0, net.training
     if waiting:
@@ -110,8 +107,8 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
         with torch.no_grad(), observing(net, waiting):
             for batch in batches:
                 count += 1
-                for (shown,) in by_role(net, torch.cat([batch, batch.roll(1, 0)])):
-                    net(shown)
+                for run, (shown,) in by_role(net, torch.cat([batch, batch.roll(1, 0)])):
+                    run(shown)
         net.train(training)
         if not count:
             raise UsageError("there is nothing to begin with: not one batch of images came")
@@ -142,9 +139,14 @@ def _correction(net: nn.Module, block: nn.Module, how: TwoPass) -> Correction:
     def like(part: nn.Module) -> nn.Module:
         return copy.deepcopy(part, {id(context): context})
 
-    act = like(block.get_submodule("act")) if hasattr(block, "act") else nn.ReLU()
-    conv1, conv2 = block.get_submodule("conv1"), block.get_submodule("conv2")
+    first, between, last = how.parts
+    act = like(block.get_submodule(between)) if between and _has(block, between) else nn.ReLU()
+    conv1, conv2 = block.get_submodule(first), block.get_submodule(last)
     return Correction(like(conv1), act, like(conv2), like(conv1) if how.form == "concat" else None)
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    return any(path == name for path, _ in block.named_modules())
 
 
 def _nan(part: Fixed) -> bool:

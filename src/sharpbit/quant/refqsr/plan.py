@@ -6,20 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from sharpbit.arch import ARCHITECTURES, Refinable
 from sharpbit.errors import UsageError
+from sharpbit.modelfile.history import Verb
 from sharpbit.quant.qat.placement import EIGHT, placement
 
 VERB = "refqsr"
 FORMS = ("difference", "concat", "self")
-REFERS = {"srresnet": 2, "carn": 1, "elan": 2}  # as published
 
 
 @dataclass(frozen=True)
 class TwoPass:
-    """What becomes of a network in two passes: data, as its file tells it.
+    """The two passes of a network as data, as its file holds them.
 
     Attributes:
-        method: of the catalog of methods.
+        method: name of the method catalog.
         plan: tables of rules (`Plan.tables`), for the first pass.
         low: bits of activations in the second pass.
         medium: bits of weights there.
@@ -30,8 +31,10 @@ class TwoPass:
             reference.
         pooled: whether RefERs normalize and pool what they compare.
         threshold: cosine from which on two patches are alike, in training and in use.
-        patch: side of a patch in use, in small pixels; neighbours share `shared` of them.
-        shared: see there.
+        patch: side of a patch in use, in LR pixels.
+        shared: LR pixels that neighbouring patches have in common.
+        parts: the names in a replaced block of its first convolution, the activation after it (empty: a ReLU) and the
+            convolution that gives the channels again; a RefER corrects by copies of them.
     """
 
     method: str
@@ -46,6 +49,7 @@ class TwoPass:
     threshold: float = 0.5
     patch: int = 96
     shared: int = 6
+    parts: tuple[str, ...] = Refinable.parts
     verb: str = field(default=VERB, init=False)
 
     def __post_init__(self) -> None:
@@ -61,10 +65,11 @@ class TwoPass:
         return cls(**own)
 
     @classmethod
-    def of(cls, history: Iterable[Mapping[str, Any]]) -> TwoPass | None:
-        """What was done to a model, by its history; None if it has one pass."""
-        entries = [entry for entry in history if entry["verb"] == VERB]
-        return cls.read(entries[-1]) if entries else None
+    def of(cls, history: Iterable[Mapping[str, Any] | Verb]) -> TwoPass | None:
+        """The two passes of a model, by its history; None if it has one pass."""
+        tables = [entry.table() if isinstance(entry, Verb) else entry for entry in history]
+        passes = [table for table in tables if table["verb"] == VERB]
+        return cls.read(passes[-1]) if passes else None
 
     def entry(self) -> dict[str, Any]:
         """What `read` reads."""
@@ -89,27 +94,28 @@ def published(
     """The two passes of the paper for a network: the first block and the last ones keep many bits.
 
     Args:
-        arch: `srresnet`, `carn` or `elan`.
+        arch: a name of the architecture catalog; the paper has `srresnet`, `carn` and `elan`.
         config: sizes of the network.
-        method: see `TwoPass`.
+        method: name of the method catalog.
         high: bits of the first pass, activations and weights; several are chosen from, and weights have 8 then.
         low: bits of activations in the second.
         medium: bits of weights in the second; by default halfway, as `round` has it.
         refers: how many blocks a RefER stands for; by default as published, but at most a quarter of the blocks.
-        form: see `TwoPass`.
-        pooled: see `TwoPass`.
-        threshold: see `TwoPass`.
-        patch: see `TwoPass`.
-        options: of the ranges of activations.
+        form: form of the RefERs, see `TwoPass`.
+        pooled: whether RefERs normalize and pool, see `TwoPass`.
+        threshold: cosine of patches that are alike, see `TwoPass`.
+        patch: side of a patch in use, in LR pixels.
+        options: options of the ranges of activations.
 
     Raises:
-        UsageError: the paper has no such network, or it is not deep enough.
+        UsageError: the network has no blocks for which a RefER can stand, or not enough.
     """
-    if arch not in REFERS or getattr(config, "groups", 1) != 1:
-        raise UsageError(f"RefQSR is for {', '.join(REFERS)} (without groups), not for this {arch}")
-    local = _blocks(arch, config)
+    architecture = ARCHITECTURES[arch]
+    net = architecture.weightless(config)
+    blocks = architecture.blocks_of(net)
+    local = blocks.names
     if refers is None:
-        refers = min(REFERS[arch], len(local) // 4)
+        refers = min(blocks.count, len(local) // 4)
     if not 0 <= refers <= len(local) - 2:
         raise UsageError(
             f"of the {len(local)} blocks of this {arch} the first has many bits and at least one has few; {refers}"
@@ -118,7 +124,7 @@ def published(
     weight = high if isinstance(high, int) else EIGHT
     if medium is None:
         medium = round((weight + low) / 2)
-    plan = placement(arch, high, weight, width=config.width, options=options)
+    plan = placement(arch, high, weight, width=getattr(config, "width", 0), options=options, net=net)
     last = len(local) - refers
     return TwoPass(
         method=method,
@@ -127,18 +133,10 @@ def published(
         medium=medium,
         queries=tuple(name for block in local[1:last] for name in block),
         replaced=tuple(block[0] for block in local[last:]),
-        rectified=arch == "carn",
+        rectified=blocks.rectified,
         form=form,
         pooled=pooled,
         threshold=threshold,
         patch=patch,
+        parts=blocks.parts,
     )
-
-
-def _blocks(arch: str, config: Any) -> list[tuple[str, ...]]:
-    """The blocks of a network in their order, each with the names of its parts; the first can give way to a RefER."""
-    if arch == "srresnet":
-        return [(f"blocks.{k}",) for k in range(config.blocks)]
-    if arch == "carn":
-        return [(f"body.blocks.{i}.blocks.{k}",) for i in range(3) for k in range(3)]
-    return [(f"blocks.{i}.local.{k}", f"blocks.{i}.attention.{k}") for i in range(config.blocks) for k in range(2)]

@@ -6,6 +6,8 @@ public code; what the paper leaves open is marked as a choice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,15 +77,20 @@ class Correction(nn.Module):
         return correction
 
     @torch.no_grad()
-    def begin(self, block: nn.Module) -> None:
+    def begin(self, block: nn.Module, parts: Sequence[str] = ("conv1", "act", "conv2")) -> None:
         """Take over the weights of the block that this stands for; ranges are left, for differences are smaller.
 
         Here is no normalization; what that of the block multiplies by goes into the weights, what it adds is left out.
         Of two features it begins with the difference.
+
+        Args:
+            block: The block.
+            parts: The names in it of the two convolutions and, between them, of the activation (empty: none).
         """
-        for name, own in (("conv1", self.conv1), ("act", self.act), ("conv2", self.conv2)):
-            if hasattr(block, name):
-                state = block.get_submodule(name).state_dict()
+        inside = dict(block.named_modules())
+        for name, own in zip(parts, (self.conv1, self.act, self.conv2), strict=True):
+            if name and name in inside:
+                state = inside[name].state_dict()
                 own.load_state_dict({key: value for key, value in state.items() if ".range." not in key}, strict=False)
         for name, own in (("bn1", self.conv1), ("bn2", self.conv2)):
             norm = getattr(block, name, None)

@@ -1,0 +1,7 @@
+"""A network with what is known about it, in memory and in one safetensors file."""
+
+from sharpbit.arch import ARCHITECTURES
+from sharpbit.model.core import Model, build, described, reparameterize, save
+from sharpbit.model.reading import from_state, load
+
+__all__ = ["ARCHITECTURES", "Model", "build", "described", "from_state", "load", "reparameterize", "save"]

@@ -1,0 +1,201 @@
+"""Reading models: files of ours, and state dicts as authors publish them, in float or quantized."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from sharpbit import modelfile
+from sharpbit.arch import ARCHITECTURES, Architecture
+from sharpbit.arch.integer import of_chain as of_integer_chain
+from sharpbit.errors import ModelError, UsageError
+from sharpbit.model.core import Model, build, filled
+from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.history import read_all
+from sharpbit.nn import State
+from sharpbit.quant import recorded
+from sharpbit.quant.history import TabulateBits
+from sharpbit.quant.method.cabm import OFF
+from sharpbit.quant.qat.published_names import Published, load_published, published
+from sharpbit.quant.qat.published_plans import fill_table, plan_of
+
+
+def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -> Model:
+    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`, `.pt`, `.tar`).
+
+    Architecture and sizes come from the file. For published weights `arch` and `config` override what was inferred,
+    since weights alone do not tell everything.
+
+    Args:
+        path: the file. Of a `.pth` file only tensors are read, never programs; the tables around a state dict that
+            authors save (`state_dict`, `params_ema` and the like, names that begin with `module.`) are looked through.
+        arch: name of the architecture, such as `edsr`; by default the one that the weights fit.
+        config: sizes of the architecture, such as `scale=4`. For published quantized weights (PAMS, DDTB, CADyQ, CABM)
+            also `bits` (an integer; for CADyQ and CABM the widths to choose from, by default `(4, 6, 8)`),
+            `weight_bits`, `legacy_conv1_float` (`sharpbit.quant.qat.placement`), and for CABM `table`, the path of its
+            table as JSON. By default bits come from the name of the file or of its folders, such as `8bit` or `w8a8`;
+            where these are silent 8 are taken, with an `AssumedBits` warning.
+
+    Returns:
+        The model on the CPU, in the mode of use, not of training.
+
+    Raises:
+        ModelError: the file is unreadable or damaged, holds no network that sharpbit knows, or holds more than tensors.
+        UsageError: the architecture has no such size, or the file is one of ours, whose header says everything.
+
+    Examples:
+        >>> import sharpbit, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     header = sharpbit.save(sharpbit.build("espcn", scale=3), f"{folder}/espcn.safetensors")
+        ...     model = sharpbit.load(f"{folder}/espcn.safetensors")
+        >>> model.arch.name, model.scale
+        ('espcn', 3)
+
+    Source: the names of published weights are those of their authors' repositories, which the modules of
+    `sharpbit.arch` name.
+    """
+    file = ModelFile.of(path)
+    source = file.path
+    state: State
+    if file.suffix == ".safetensors":
+        header = file.verified
+        state = safetensors.torch.load(file.data)
+    elif file.suffix in (".onnx", ".sharpbit"):
+        header, state = _exported(file)
+    else:
+        header, state = None, _unpickle(source)
+    if header is None:
+        return from_state(state, str(source), arch=arch, **config)
+    if arch is not None or config:
+        given = ", ".join(["arch"] * (arch is not None) + list(config))
+        raise UsageError(f"{source} has a header that says everything; leave {given} out")
+    try:
+        architecture = ARCHITECTURES[header.architecture]
+        sizes = architecture.config(**header.config)
+    except UsageError as error:
+        raise ModelError(f"{source} holds another network: {error}") from None
+    except TypeError as error:
+        raise ModelError(
+            f"{source}: its header gives sizes that {header.architecture} does not have ({error})"
+        ) from None
+    history = read_all(header.history, str(source))
+    model = filled(architecture, sizes, state, str(source), history)
+    about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
+    return replace(model, history=history, about=about)
+
+
+def from_state(state: State, source: str, *, arch: str | None = None, **config: Any) -> Model:
+    """The model whose weights these are.
+
+    Args:
+        state: a state dict, with our names of tensors or published ones.
+        source: the path of the file, or another text that names the weights in errors.
+        arch: name of the architecture, see `load`.
+        config: sizes of the architecture, see `load`.
+
+    Raises:
+        ModelError: these are the weights of no network that sharpbit knows.
+        UsageError: the architecture has no such size.
+    """
+    if (quantized := published(state)) is not None and arch in (None, quantized.arch):
+        return _of_published(state, quantized, source, config)
+    for name in ARCHITECTURES if arch is None else (arch,):
+        architecture = ARCHITECTURES[name]
+        sizes = _inferred(architecture, state)
+        if sizes is None and arch is not None:
+            return filled(architecture, build(arch, **config).config, architecture.rename(state), source)
+        if sizes is not None:
+            return filled(architecture, _overridden(architecture, sizes, config), architecture.rename(state), source)
+    first = [f"{key} {tuple(value.shape)}" for key, value in list(state.items())[:3]]
+    seen = f"{len(state)} tensors, first {', '.join(first)}" if state else "no tensors"
+    raise ModelError(
+        f"{source} holds no network that sharpbit knows; seen: {seen};"
+        f" expected: the weights of one of {', '.join(ARCHITECTURES)}"
+    )
+
+
+def _inferred(arch: Architecture, state: State) -> Any | None:
+    try:
+        return arch.infer(state)
+    except (LookupError, TypeError, ValueError, RuntimeError):  # names that it knows, and tensors of another shape
+        return None
+
+
+def _overridden(arch: Architecture, sizes: Any, config: Mapping[str, Any]) -> Any:
+    known = list(arch.config.__dataclass_fields__)
+    unknown = [key for key in config if key not in known]
+    if unknown:
+        raise UsageError(f"the sizes of {arch.name} are {', '.join(known)}; given was {', '.join(unknown)}")
+    return replace(sizes, **config)
+
+
+def _of_published(state: State, found: Published, source: str, given: Mapping[str, Any]) -> Model:
+    """The model of a published quantized network: quantizers where its paper has them, and its weights and ranges."""
+    options = {key: given[key] for key in ("bits", "weight_bits", "legacy_conv1_float", "table") if key in given}
+    arch = ARCHITECTURES[found.arch]
+    sizes = _inferred(arch, found.weights)
+    if sizes is None:
+        raise ModelError(f"{source} looks like a quantized {arch.name}, but its sizes cannot be told from its weights")
+    sizes = _overridden(arch, sizes, {key: value for key, value in given.items() if key not in options})
+    method, plan = plan_of(found, source, width=getattr(sizes, "width", 0), **options)
+    model = recorded.insert_quantizers(Model(arch, sizes, arch.build(sizes).eval()), plan, method)
+    load_published(model.net, state, arch.name, arch.rename, source)
+    if "table" in options:
+        entry = TabulateBits(fill_table(model.net, options["table"]), OFF, legacy_edge=True)
+        model = replace(model, history=(*model.history, entry))
+    return model
+
+
+def _exported(path: ModelFile) -> tuple[Header, State]:
+    """What a file for engines was written from, if we wrote it."""
+    header = path.verified
+    if header is None:
+        raise ModelError(
+            f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
+        )
+    if modelfile.several(header.history) is not None:
+        raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
+    if header.architecture == integer.ARCHITECTURE:
+        return header, of_integer_chain(integer.read(path)[0]).state_dict()
+    kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
+    tensors = path.initializers
+    try:
+        arch = ARCHITECTURES[header.architecture]
+        names = arch.build(arch.config(**header.config)).state_dict()
+        arrays = {
+            name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
+        }
+    except (LookupError, ValueError, TypeError, UsageError) as error:
+        raise ModelError(f"{path} holds no weights that can be read back ({error}); use the .safetensors") from None
+    return header, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def _unpickle(path: Path) -> State:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old pickles; they load or they fail, and both is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
+    for wrapper in ("params_ema", "params", "state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    table = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not table or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path} holds no table of tensors")
+    if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return dict(state)
