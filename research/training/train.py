@@ -132,6 +132,8 @@ def begun(net: nn.Module, path: str) -> None:
     state, own = load(path).net.state_dict(), net.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)
+    if isinstance(net, Constrained):  # weights that were stored in 16 bits keep to nothing
+        net.project()
     print("begins with", len(fitting), "of", len(own), "tensors of", path, flush=True)
 
 
