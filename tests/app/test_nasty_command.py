@@ -48,8 +48,6 @@ def test_the_run_ends_as_it_should(walked):
 @pytest.mark.parametrize("name", MANIFEST)
 def test_what_came_out(walked, name):
     facts, outcome = MANIFEST[name], walked[2][name]
-    megapixels = facts.get("height", 0) * facts.get("width", 0) / 1e6
-    assert outcome["seconds"] < 20 * max(1, megapixels / 4)  # one page of 15 megapixels takes 10 s of honest work
     if facts["outcome"] == "error":
         assert outcome["status"] == "failed"
         assert Path(name).name in outcome["error"]

@@ -1,7 +1,6 @@
 """Strips between two threads: all of them, in order, and no waiting for somebody who has gone."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -37,7 +36,7 @@ def test_all_in_order():
     thread, taken, errors = taking(handover)
     assert all(handover.put(strip(k)) for k in range(20))
     handover.end()
-    thread.join(5)
+    thread.join(60)
     assert (taken, errors) == (list(range(20)), [])
 
 
@@ -46,7 +45,7 @@ def test_an_error_of_the_maker_reaches_the_taker():
     thread, taken, errors = taking(handover)
     handover.put(strip(1))
     handover.end(KeyboardInterrupt())
-    thread.join(5)
+    thread.join(60)
     assert taken == [1]
     assert isinstance(errors[0], KeyboardInterrupt)
 
@@ -55,13 +54,13 @@ def test_an_error_of_the_maker_reaches_the_taker():
 def test_the_maker_notices_that_the_taker_has_gone(most):
     handover = Handover()
     thread, taken, _ = taking(handover, most)
-    started, accepted = time.monotonic(), 0
-    while handover.put(strip(0)):
+    accepted = 0
+    while handover.put(strip(0)):  # without an end, if nobody noticed
         accepted += 1
     handover.end()
-    thread.join(5)
+    thread.join(60)
+    assert not thread.is_alive()
     assert len(taken) == most <= accepted <= most + 1
-    assert time.monotonic() - started < 5
 
 
 def test_a_taker_that_never_began():
@@ -76,9 +75,10 @@ def test_the_end_is_told_without_waiting():
     """A maker that ends while its strip still waits for a taker, as Ctrl-C may have it, keeps neither waiting."""
     handover = Handover()
     assert handover.put(strip(7))
-    started = time.monotonic()
-    handover.end()
-    assert time.monotonic() - started < 1
+    ending = threading.Thread(target=handover.end, daemon=True)
+    ending.start()
+    ending.join(60)
+    assert not ending.is_alive()  # nobody takes the strip: an end that waits for that waits for ever
     thread, taken, errors = taking(handover)
-    thread.join(5)
+    thread.join(60)
     assert (taken, errors, thread.is_alive()) == ([7], [], False)
