@@ -67,6 +67,12 @@ def write(network: IntegerChain, path: Path) -> Path:
     return path
 
 
+def least(rows: list[Row]) -> str:
+    """The fastest sample of each: what is left where a shared machine is never quiet for long."""
+    found = [f"{row.label} {row.latency.min_ms:.1f}" for row in rows if row.latency is not None]
+    return f"Least of all samples, ms: {', '.join(found)}."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", default="T,S,M,L,W64")
@@ -85,7 +91,7 @@ def main() -> None:
             path = write(chain(*NETS[net], given.scale, sloped=net in SLOPED), Path(folder) / f"{net}.sharpbit")
             every = [Candidate(f"{net} x{given.scale} {name}", str(path), name, HERE) for name in sets]
             rows += bench(every, [(height, width)], Rules(threads=given.threads, seconds=given.seconds), told)
-    text = markdown(rows, machine(given.threads))
+    text = f"{markdown(rows, machine(given.threads))}\n\n{least(rows)}"
     if given.output:
         given.output.write_text(f"{text}\n")
     print(text)

@@ -38,7 +38,7 @@ def main() -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
 
-        net = clustblock.pretrain(train, how, device=given.device, progress=shown)
+        net = clustblock.pretrain(train, how, device=given.device, log=shown)
     card = clustblock.card_of(
         how, train, test, clustblock.right(net, test), data=given.data, licence=given.licence, split=split
     )

@@ -30,8 +30,8 @@ struct Isa {
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
   Row rows[2][kMaxBlocks + 1][kMaxBlocks + 1];  // [with slopes][blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
-  // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the layer
-  // to `base`, whose activations are the same. `area`: see pack.cpp.
+  // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the
+  // layer to `base`, whose activations are the same. `area`: see pack.cpp.
   bool (*pack)(Layer &layer, int area) = nullptr;
   const Isa *base = nullptr;
   // Only where a thread must prepare before it computes rows, and tidy up after.

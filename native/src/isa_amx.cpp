@@ -1,7 +1,7 @@
 // AMX: tiles of 16 x 64 bytes. A tile of 16 pixels (or pairs of pixels) times a tile of weights for 16 outputs takes
 // the place of 16 x 16 products of 64 bytes. Pixels lie behind each other, so the three columns of a kernel row are one
-// stretch of bytes: the rows of an A tile are stretches that overlap, and no image is unfolded. What a stretch holds
-// too much meets weights of zero.
+// stretch of bytes: the rows of an A tile are stretches that overlap, and nothing is unfolded but the image itself.
+// What a stretch holds too much meets weights of zero.
 //
 // The sums leave a tile only through memory. They are requantized by AVX-512 while the tiles of the next pixels are at
 // work, a few after every product.
@@ -23,8 +23,8 @@ constexpr int kTile = 1024;            // bytes
 constexpr int kRow = 64;               // bytes of a row of a tile
 constexpr int kRows = 32;              // rows of A that a block works on, in two tiles
 
-// What is read for one row of A: `per_row` stretches of 64 bytes of each of `rows` rows. A row of A is one pixel, or two
-// where there are but 16 outputs (one tile of weights for each of the two).
+// What is read for one row of A: `per_row` stretches of 64 bytes of each of `rows` rows. A row of A is one pixel, or
+// two where there are but 16 outputs (one tile of weights for each of the two).
 //
 // Of the first layer (in_blocks 0) three rows together are but 36 bytes, and tiles of them would begin anywhere in a
 // cache line: there A is written down anew, with 16 bytes of each row, and all is one step.
@@ -44,7 +44,7 @@ struct Shape {
 };
 
 // Whether no product with the multiplier can leave 32 bits: then it needs no minimum before it becomes an integer, and
-// where that is not so for any output, AVX-512 does the layer. (A fifth of the instructions that requantize; they, not
+// where that is not so for any output, AVX-512 does the layer. (A sixth of the instructions that requantize; they, not
 // the tiles, limit layers with few inputs.) Sums lie within the bias and 255 times the weights.
 bool within_32_bits(const Layer &layer, int area) {
   for (int o = 0; o < layer.outputs; o++) {
@@ -209,8 +209,8 @@ SB_INLINE void finish(int32_t *sums) {
   }
 }
 
-// The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile `wanted` portions of the sums
-// of the block before it into bytes.
+// The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile `wanted` portions of the
+// sums of the block before it into bytes.
 template <int N, int M, bool SPLIT, bool SLOPED>
 SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
                      const Scales<N, SLOPED> &scales, int32_t *sums, const int32_t *before, int wanted,
@@ -242,6 +242,7 @@ SB_INLINE void unfold(const Shape &shape, const uint8_t *const *rows, int32_t x,
     const __m256i two = _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(1), 1);
     _mm512_store_si512(a + i * kRow, _mm512_inserti32x4(_mm512_castsi256_si512(two), load(2), 2));
   }
+  SB_FORGET;  // compilers do not know that loading a tile reads memory: what is written for it must be written now
 }
 
 template <int N, bool SPLIT, bool SLOPED, bool FIRST>

@@ -43,8 +43,9 @@ struct Simd {
   static __m512i packed(__m512i a, __m512i b, const float *multiplier_a, const float *multiplier_b, long outputs) {
     const __m512i both = _mm512_packs_epi32(a, b);
     if constexpr (!SLOPED) return both;
-    const __m512i za = _mm512_loadu_si512(multiplier_a + 2 * outputs), zb = _mm512_loadu_si512(multiplier_b + 2 * outputs);
-    return _mm512_adds_epi16(both, _mm512_packs_epi32(za, zb));
+    const __m512i zeros_a = _mm512_loadu_si512(multiplier_a + 2 * outputs);
+    const __m512i zeros_b = _mm512_loadu_si512(multiplier_b + 2 * outputs);
+    return _mm512_adds_epi16(both, _mm512_packs_epi32(zeros_a, zeros_b));
   }
 
   // All blocks of a pixel are computed together, so the blocks of P pixels follow each other: 4 of them fill 64 bytes.

@@ -14,7 +14,8 @@ double computed(int size, int parts, int depth) {
 }
 
 // The widest strip whose rows fit into the cache; but never so narrow that recomputing outweighs what the cache gives.
-// (Measured on Zen 5: half of the cache costs 2 % more, and no strips at all cost no more where the last cache is idle.)
+// (Measured on Zen 5: half of the cache costs 2 % more, and no strips at all cost no more where the last cache is
+// idle.)
 int strip_width(const Chain &chain) {
   const size_t column = (scratch_bytes(chain, 4096) - scratch_bytes(chain, 0)) / 4096;
   const int fits = static_cast<int>(cpu::l2_bytes() / column);

@@ -123,7 +123,7 @@ int main(int count, char **arguments) {
   const bool sloped = count > 4;
   const int width = 640;
   Random random(1);
-  std::printf("%d slices of 0.2 ms, width %d; fastest tenth, cycles a pixel; products a cycle and share of the limit\n\n",
+  std::printf("%d slices of 0.2 ms, width %d; fastest tenth, cycles a pixel (products a cycle, share of limit)\n\n",
               slices, width);
   std::printf("| layer | instruction set | limit | quiet | slices | busy | slices |\n|---|---|---|---|---|---|---|\n");
   for (const int inputs : {3, 16, 32, 48, 64})
@@ -143,7 +143,8 @@ int main(int count, char **arguments) {
         for (size_t i = 0; i < sets.size(); i++) {
           const Layer &layer = chains[i].layers[0];
           // Column 0 starts a cache line, as in a chain.
-          const size_t pixel = size_t(layer.in_blocks ? layer.in_blocks * kBlock : 4) * channel_bytes(sets[i]->activation);
+          const int channels = layer.in_blocks ? layer.in_blocks * kBlock : 4;
+          const size_t pixel = size_t(channels * channel_bytes(sets[i]->activation));
           slice(*sets[i], layer, ring.get() + whole_lines(pixel) - pixel, row_bytes, out.get(), width, found[i]);
         }
       for (size_t i = 0; i < sets.size(); i++) {
@@ -153,7 +154,8 @@ int main(int count, char **arguments) {
         const double busy = found[i].tenth(0, 0.65 * most, busy_count), products = 9.0 * inputs * outputs;
         std::printf("| %d -> %d | %s | %.0f | %.1f (%.0f, %.0f %%) | %zu | %.1f (%.0f) | %zu |\n", inputs, outputs,
                     sets[i]->name, most, quiet, quiet > 0 ? products / quiet : 0,
-                    quiet > 0 ? 100 * products / quiet / most : 0, quiet_count, busy, busy > 0 ? products / busy : 0, busy_count);
+                    quiet > 0 ? 100 * products / quiet / most : 0, quiet_count, busy,
+                    busy > 0 ? products / busy : 0, busy_count);
         std::fflush(stdout);
       }
     }

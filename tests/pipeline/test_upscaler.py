@@ -10,7 +10,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData, Metadata
 from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
-from sharpbit.pipeline import upscaler
+from sharpbit.pipeline import cutting, upscaler
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 
@@ -139,8 +139,8 @@ def test_tiles_of_a_network_that_sees_everything_are_said(tmp_path, monkeypatch)
     assert "not the same" in note
     assert Upscaler(everything, tile=50).losses(source) == ()
     assert Upscaler(local, tile=32).losses(source) == ()
-    monkeypatch.setattr(upscaler, "WHOLE", 49)
-    monkeypatch.setattr(upscaler, "TILE", 20)
+    monkeypatch.setattr(cutting, "WHOLE", 49)
+    monkeypatch.setattr(cutting, "TILE", 20)
     (note,) = Upscaler(everything).losses(source)
     assert "tiles of 20 pixels" in note
 

@@ -8,7 +8,7 @@ import sharpbit
 from sharpbit import zoo
 from sharpbit.errors import ResultError, UsageError
 from sharpbit.image import ImageData, Metadata
-from sharpbit.pipeline import upscaler
+from sharpbit.pipeline import cutting, upscaler
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 
@@ -74,9 +74,9 @@ def test_bytes_are_the_networks_own(chain, path, size, tile):
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_wide_engines_get_whole_rows(chain, path, wide, monkeypatch):
-    monkeypatch.setattr(upscaler, "WIDE", 1)
-    monkeypatch.setattr(upscaler, "LOW", 16)
-    monkeypatch.setattr(upscaler, "TILE", 20)
+    monkeypatch.setattr(cutting, "WIDE", 1)
+    monkeypatch.setattr(cutting, "LOW", 16)
+    monkeypatch.setattr(cutting, "TILE", 20)
     engine = Reference(chain, wide)
     monkeypatch.setattr(upscaler, "open_engine", lambda *args, **more: engine)
     source = image(61, 50)

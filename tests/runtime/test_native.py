@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import integer_files
+from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.modelfile import Header
 from sharpbit.modelfile.integer_chain import IntegerChain, Layer, Slopes
 from sharpbit.runtime import native
 from sharpbit.runtime.native import NativeRuntime
@@ -463,3 +465,25 @@ def test_slopes_by_hand():
     wanted = [[[0, 1, 9]], [[10, 14, 255]]]
     assert added.run(image).tolist() == wanted
     assert NativeRuntime(added).run(image).tolist() == wanted
+
+
+def test_a_file_with_slopes(tmp_path):
+    chain = random_chain([16, 16], 2, adds_image=True)
+    config = {"scale": 2, "hidden": [16, 16]}
+    header = Header("sloped", "integer", config, 2, 7, chain.macs, precision="int8", range=(0.0, 255.0))
+    path = tmp_path / "a.sharpbit"
+    path.write_bytes(modelfile.native(header, chain.payload())[1])
+    image = random_image(9, 11)
+    assert np.array_equal(native.open_native(path).run(image), chain.run(image))
+    of_chain = pytest.importorskip("sharpbit.arch.integer").of_chain  # which needs PyTorch
+    with pytest.raises(ModelError, match="slopes runs on the native engine only"):
+        of_chain(chain)
+
+
+@pytest.mark.parametrize("adds_image", [False, True])
+def test_chains_that_cannot_be(adds_image):
+    good = random_chain([16], 2, sloped=True)
+    first, last = good.layers
+    bare = Layer(first.weight, first.bias, first.multiplier)
+    with pytest.raises(ModelError, match=r"not alike|zero points of 0"):
+        IntegerChain((bare, last) if not adds_image else good.layers, 2, adds_image)

@@ -74,7 +74,7 @@ def test_it_has_eight_bits(net):
 def test_it_learns_to_tell_textures_apart():
     how = Pretraining(epochs=40, batch=24, side=32, shrink=1.2, rate=3e-3)
     seen = []
-    net = pretrain(textures(1), how, progress=lambda step, steps, loss: seen.append((step, steps, loss)))
+    net = pretrain(textures(1), how, log=lambda step, steps, loss: seen.append((step, steps, loss)))
     assert seen[-1][:2] == (40, 40)
     assert seen[-1][2] < seen[0][2]
     assert right(net, textures(100), 32) > 0.8

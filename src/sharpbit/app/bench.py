@@ -52,7 +52,7 @@ def run_bench(
     rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data)
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, bar_format="measuring [{elapsed}] {desc}", leave=False) as bar:
-        rows = bench(candidates, size or ((360, 640),), rules, bar.set_description_str)
+        rows = bench(candidates, size or ((360, 640),), rules, lambda word, done, total: bar.set_description_str(word))
     if plot:
         with open_atomic(Path(plot)) as file:
             file.write(drawing(rows, model).encode())
@@ -181,6 +181,6 @@ def _limits(rows: Sequence[Row]) -> str:
     return f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
 
 
-def told(word: str) -> None:
-    """Progress for scripts: a line on standard error."""
+def told(word: str, done: int = 0, total: int = 0) -> None:
+    """Phases for scripts: a line on standard error for each that begins. See `sharpbit.system.progress.Phases`."""
     sys.stderr.write(f"{word}\n")

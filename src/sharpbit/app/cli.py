@@ -436,9 +436,9 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
 
     A reference gets many bits, a query few bits and the features of its reference; an isolated patch is like no other.
     """
-    from sharpbit.app.clusters import Settings, run_clusters
+    from sharpbit.app.clusters import ClusterOptions, run_clusters
 
-    click.echo(run_clusters(Settings(patch=patch or (96,), **given)))
+    click.echo(run_clusters(ClusterOptions(patch=patch or (96,), **given)))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
 from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.clustering import Clustered, clustered
 
@@ -27,7 +28,7 @@ PUBLISHED = "Derived from the paper's tables: Urban100 at 72 0.490, Test2K at 96
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClusterOptions:
     """What was given to `sharpbit clusters`; see its help."""
 
     images: tuple[str, ...]
@@ -41,7 +42,7 @@ class Settings:
     quiet: bool
 
 
-def run_clusters(given: Settings) -> str:
+def run_clusters(given: ClusterOptions) -> str:
     """What the command prints."""
     sets = [_images(Path(name)) for name in given.images]
     if given.output:
@@ -116,7 +117,7 @@ def drawn(image: NDArray[np.uint8], found: Clustered) -> Image.Image:
     return band
 
 
-def _facts(name: str, patch: int, given: Settings, found: Sequence[Clustered]) -> dict[str, Any]:
+def _facts(name: str, patch: int, given: ClusterOptions, found: Sequence[Clustered]) -> dict[str, Any]:
     counts = {role: sum(one.counts()[role] for one in found) for role in ("reference", "query", "isolated")}
     return {
         "name": name,
@@ -151,7 +152,7 @@ def _small(path: Path, factor: int) -> NDArray[np.uint8]:
     return shrink(np.ascontiguousarray(image[:height, :width]), factor)
 
 
-def _check_drawing(given: Settings, paths: Sequence[Path]) -> None:
+def _check_drawing(given: ClusterOptions, paths: Sequence[Path]) -> None:
     if len(paths) != 1 or len(given.patch) != 1:
         raise UsageError(f"-o draws one image at one size of patch, not {len(paths)} at {len(given.patch)}")
     target = Path(given.output or "")
@@ -186,3 +187,6 @@ def _inset(box: Box, by: int) -> Box:
 
 def _middle(box: Box) -> tuple[int, int]:
     return (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+
+
+__getattr__ = old_names(__name__, {"Settings": "ClusterOptions"})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -49,7 +49,13 @@ class Upscale:
     quiet: bool
 
 
-class _Jobs(click.ParamType[Any]):
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # before click 8.4 it takes no type
+
+
+class _Jobs(ParamType):
     name = "LOAD:PROC:SAVE"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
@@ -62,7 +68,7 @@ class _Jobs(click.ParamType[Any]):
         return load, proc, save
 
 
-class Fit(click.ParamType[Any]):
+class Fit(ParamType):
     """`1920x1080` to (height, width)."""
 
     name = "WIDTHxHEIGHT"
@@ -81,7 +87,7 @@ class Fit(click.ParamType[Any]):
         return int(parts[2]), int(parts[1])
 
 
-class Bits(click.ParamType[Any]):
+class Bits(ParamType):
     """`8` to 8, and `8,6,4` to (8, 6, 4)."""
 
     name = "BITS"
@@ -94,7 +100,7 @@ class Bits(click.ParamType[Any]):
         return widths if len(widths) > 1 else widths[0]
 
 
-class Budget(click.ParamType[Any]):
+class Budget(ParamType):
     """`5` to 5.0; `40%` stays what it is."""
 
     name = "BITS|SHARE%"
@@ -109,7 +115,7 @@ class Budget(click.ParamType[Any]):
         return parts[0] if parts[2] else float(parts[1])
 
 
-class Small(click.ParamType[Any]):
+class Small(ParamType):
     """`X2=FOLDER` to (2, Path)."""
 
     name = "X2=FOLDER"
@@ -132,7 +138,7 @@ ENGINE = click.option(
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
 
 
-class Size(click.ParamType[Any]):
+class Size(ParamType):
     """`heads=6` to ("heads", 6); the value is JSON, or else text."""
 
     name = "KEY=VALUE"

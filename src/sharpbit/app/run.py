@@ -15,7 +15,7 @@ from sharpbit.app import INTERRUPTED, dump, ran
 from sharpbit.app.options import Upscale
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
-from sharpbit.pipeline.batch import Batch, Outcome, Spent, as_json
+from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
 from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
@@ -166,7 +166,7 @@ def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, An
 
 
 def _summary(
-    counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float, spent: Spent
+    counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float, spent: StageTimes
 ) -> str:
     text = ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "nothing done"
     if len(outcomes) == 1 and outcomes[0].status == "done":

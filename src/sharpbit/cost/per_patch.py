@@ -44,7 +44,7 @@ class PatchCost:
         """What the last forward has cost, of one patch of `size`.
 
         Returns:
-            the fields of `sharpbit.runtime.Spent`.
+            the fields of `sharpbit.runtime.TileCost`.
         """
         bits, cost = self._fixed, self._count(size)
         if self.adaptive:

@@ -73,7 +73,7 @@ class TwoPassCost:
             chosen: The bits that its quantizers chose, where they do; None takes the widest.
 
         Returns:
-            The fields of `sharpbit.runtime.Spent`.
+            The fields of `sharpbit.runtime.TileCost`.
         """
         with self._one:
             cost = self._count(size, other)

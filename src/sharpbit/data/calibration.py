@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,13 @@ from torch import Tensor
 from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
+from sharpbit.system.progress import Phases
 
 SIDE = 64
 CROPS = 300
 
 
-def from_folder(
-    folder: str | Path, scale: int, *, progress: Callable[[str, int, int], object] | None = None
-) -> tuple[Tensor, int]:
+def from_folder(folder: str | Path, scale: int, *, progress: Phases | None = None) -> tuple[Tensor, int]:
     """Crops `(N, 3, 64, 64)` uint8 of the images in a folder, and of how many they are, see `from_images`.
 
     Raises:

@@ -15,7 +15,7 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     upscales it. Colours come from the eight neighbours, and farther away from a pyramid of means weighted by alpha.
 
     Args:
-        pixels: any type of sample.
+        pixels: The pixels, of any type of sample.
         alpha: `(H, W)`; zero is invisible.
 
     Returns:

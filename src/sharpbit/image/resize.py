@@ -22,9 +22,10 @@ def taps(size: int, target: int, scale: float | None = None) -> tuple[NDArray[np
     """Which input samples make each output sample, and with what weight.
 
     Args:
-        size: samples in.
-        target: samples out.
-        scale: output per input; by default `target / size` (MATLAB keeps the factor that was asked for instead).
+        size: The number of samples that go in.
+        target: The number of samples that come out.
+        scale: The output samples for each input sample; by default `target / size` (MATLAB keeps the factor that was
+            asked for instead).
 
     Returns:
         indices and weights, each `(target, taps)`; every row of weights sums to 1.
@@ -50,10 +51,10 @@ def resize(x: NDArray[Float], height: int, width: int, *, scale: float | None = 
     """Resize a float image `(H, W, ...)` to `(height, width, ...)`; values may overshoot, nothing is rounded.
 
     Args:
-        x: float32 or float64; the work is done in that type.
-        height: rows out.
-        width: columns out.
-        scale: the factor of both sides where `height / H` is not exactly what was asked for.
+        x: The image, of float32 or float64; the work is done in that type.
+        height: The number of rows of the result.
+        width: The number of columns of the result.
+        scale: The factor of both sides, where `height / H` is not exactly what was asked for.
     """
     return resize_rows(lambda rows: x[rows], x.shape[:2], (height, width), slice(0, height), scale=scale)
 
@@ -69,11 +70,12 @@ def resize_rows(
     """Some rows of a resized image, for images that are too large to be resized at once.
 
     Args:
-        source: gives the rows of a slice of the image as `(h, W, ...)` float; asked once, for what is needed.
-        size: height and width of the image.
-        target: height and width of the result.
-        rows: which rows of the result to make.
-        scale: as in `resize`.
+        source: A function that gives the rows of a slice of the image as `(h, W, ...)` float; asked once, for what is
+            needed.
+        size: The height and the width of the image.
+        target: The height and the width of the result.
+        rows: The rows of the result that are made.
+        scale: The factor of both sides, as in `resize`.
     """
     index, weight = taps(size[0], target[0], scale)
     index, weight = index[rows], weight[rows]

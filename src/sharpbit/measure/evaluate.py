@@ -13,6 +13,7 @@ from sharpbit.measure import psnr, ssim
 from sharpbit.measure.benchmarks import Benchmark
 from sharpbit.measure.patchwise import Cost
 from sharpbit.measure.upscaling import Pixels, Upscale
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def evaluate(
     scale: int,
     *,
     workers: int = 1,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> SetScore:
     """Measure `upscale` on every image of a set.
 

@@ -20,9 +20,9 @@ class Flatness:
     """The largest errors in levels of 255.
 
     Attributes:
-        inside: of all colours, at pixels that are far from the border.
-        border: of all colours, at any pixel.
-        white: of the white image, at any pixel.
+        inside: The error of all colours, at pixels that are far from the border.
+        border: The error of all colours, at any pixel.
+        white: The error of the white image, at any pixel.
     """
 
     inside: int
@@ -45,8 +45,8 @@ def flatness(
 
     Args:
         upscale: `(h, w, 3)` bytes to `(h * scale, w * scale, 3)` bytes.
-        levels: of each colour channel.
-        side: of each constant image; it is more than twice the margin.
+        levels: The number of levels of each colour channel.
+        side: The side of each constant image in pixels; it is more than twice the margin.
         margin: input pixels at the border of a constant image that do not count as its inside. An upscaler that sees
             farther needs more.
     """

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from sharpbit.system.progress import Progress
+
 LEAST = 15  # samples of each call
 ENOUGH = 5  # undisturbed samples, without which disturbed ones count too
 PAUSE = 0.02  # seconds before a sample: threads of another engine may still spin
@@ -55,7 +57,7 @@ def interleaved(
     calls: Mapping[Name, Call],
     *,
     seconds: float = 3.0,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
     beside: Callable[[Name], object] | None = None,
 ) -> dict[Name, Latency]:
     """Time several calls in turn, so that what disturbs one disturbs all.
@@ -86,7 +88,7 @@ def interleaved(
 
 
 def single_stream(
-    call: Call, *, frames: int = FRAMES, seconds: float = SECONDS, progress: Callable[[float], object] | None = None
+    call: Call, *, frames: int = FRAMES, seconds: float = SECONDS, progress: Progress | None = None
 ) -> Latency:
     """Time a call again and again, each when the one before it has ended; what counts is the 90th percentile.
 

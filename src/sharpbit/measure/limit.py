@@ -16,7 +16,7 @@ class Limits:
     """Measured limits by instruction set, in 10^9 multiply-accumulate operations of bytes a second.
 
     Args:
-        threads: that work at the same time.
+        threads: The number of threads that work at the same time.
     """
 
     def __init__(self, threads: int) -> None:
@@ -29,7 +29,7 @@ class Limits:
         Args:
             instruction_set: as a runtime prints it. One that the native engine does not have, such as that of another
                 engine, counts as the fastest one here.
-            seconds: of measuring; nothing happens where there is no native engine.
+            seconds: The seconds to measure for; nothing happens where there is no native engine.
         """
         if find_spec("sharpbit.runtime.native") is None:
             return

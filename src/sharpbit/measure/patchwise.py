@@ -17,6 +17,7 @@ from sharpbit.errors import UsageError
 from sharpbit.measure.upscaling import Pixels, eight_bits
 from sharpbit.runtime import Counting, Piece, Runtime
 from sharpbit.runtime._twopass import TwoPassRuntime
+from sharpbit.system.progress import Progress
 from sharpbit.twopass.patches import grid, merge
 
 OVERLAP = 6  # small pixels that neighbouring patches share in the papers
@@ -40,7 +41,7 @@ class Cost:
         pixels: Small ones of all patches.
         fqr: Feature quantization rate, as published: the mean over patches of the mean over rounded activations. In two
             passes each patch counts by its pixels, as in the tables of RefQSR.
-        feature_bits: Average feature bits, all layers counted, see `sharpbit.runtime.Spent`.
+        feature_bits: Average feature bits, all layers counted, see `sharpbit.runtime.TileCost`.
         macs: Multiply-accumulate operations; in two passes with those of the classifier.
         bitops: BitOPs by the honest rule.
         published: BitOPs by the papers' rule; None where there is none.
@@ -92,7 +93,7 @@ def upscaled(
     small: Pixels,
     cut: Cut | None = None,
     *,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Pixels, list[Piece]]:
     """What a network makes of an image, patch by patch, clamped and rounded to 8 bits; and what each patch cost.
 

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.pipeline import tiles
+from sharpbit.pipeline.cutting import GLOBAL_HALO, of_fixed_side
 from sharpbit.runtime import Runtime, Samples
 
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Pixels], Pixels]
 
 WHOLE = 1 << 20  # input pixels that a network gets in one piece; larger images go through it in tiles
-_TILE, _HALO = 512, 32
+_TILE = 512
 
 
 def by(runtime: Runtime) -> Upscale:
@@ -40,11 +41,10 @@ def by(runtime: Runtime) -> Upscale:
 
 
 def _tiling(runtime: Runtime) -> tuple[int, int]:
-    halo = _HALO if runtime.halo is None else runtime.halo
+    """Side and halo of tiles in LR pixels."""
     if runtime.tile is None:
-        return _TILE, halo
-    halo = min(halo, runtime.tile // 4)
-    return runtime.tile - 2 * halo, halo
+        return _TILE, GLOBAL_HALO if runtime.halo is None else runtime.halo
+    return of_fixed_side(runtime.tile, runtime.halo)
 
 
 def eight_bits(x: Samples) -> Pixels:

@@ -22,6 +22,8 @@ from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import BICUBIC, Upscaler
 from sharpbit.pipeline.writing import Target, Written, write
 from sharpbit.system.atomic import refuse_existing
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to bound the memory
 
@@ -42,7 +44,7 @@ class Outcome:
 
 
 @dataclass
-class Spent:
+class StageTimes:
     """Where the time went, in seconds.
 
     The network runs in the main thread, which waits where reading ahead or writing behind is slower; the threads that
@@ -70,13 +72,13 @@ class Batch:
     """How a run goes.
 
     Attributes:
-        upscaler: the opened models.
-        target: how results are written.
-        skip_existing: leave out images whose result exists.
-        dry_run: only say what would be done.
-        loaders: threads that read ahead.
-        max_pixels: refuse larger images.
-        spent: where the time of the run went.
+        upscaler: The opened models.
+        target: The way in which results are written.
+        skip_existing: Whether images whose result exists are left out.
+        dry_run: Whether nothing is done, and only reported what would be.
+        loaders: The number of threads that read ahead.
+        max_pixels: The most pixels that an image may have.
+        spent: The time that each stage of the run took.
     """
 
     upscaler: Upscaler
@@ -85,16 +87,16 @@ class Batch:
     dry_run: bool = False
     loaders: int = 1
     max_pixels: int = image_io.MAX_PIXELS
-    spent: Spent = field(default_factory=Spent)
+    spent: StageTimes = field(default_factory=StageTimes)
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[float], object]) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
         """Do the jobs in order; each outcome comes when it is known. Nothing but a signal ends the run early.
 
         While the network works on an image, others are read ahead and the one before it is written.
 
         Args:
-            jobs: from `sharpbit.pipeline.jobs.jobs`.
-            progress: called with the number of images, or shares of one, that are done.
+            jobs: The images and where their results go, see `sharpbit.pipeline.jobs.jobs`.
+            progress: Called with the number of images, or the share of one, that is done since the last call.
         """
         before: _Begun | None = None
         with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
@@ -122,9 +124,7 @@ class Batch:
                 for future in ahead.values():
                     future.cancel()
 
-    def _begin(
-        self, job: Job, load: Callable[[], ImageData], writer: ThreadPoolExecutor, progress: Callable[[float], object]
-    ) -> _Begun:
+    def _begin(self, job: Job, load: Callable[[], ImageData], writer: ThreadPoolExecutor, progress: Progress) -> _Begun:
         """Take an image through the network; its strips go to `writer` as they come."""
         begun = _Begun(Outcome(str(job.source), str(job.target), "failed"), time.monotonic())
         outcome, reported = begun.outcome, 0.0
@@ -160,7 +160,7 @@ class Batch:
         image: ImageData,
         begun: _Begun,
         writer: ThreadPoolExecutor,
-        progress: Callable[[float], None],
+        progress: Progress,
     ) -> None:
         begun.stream = io.BytesIO() if job.target == STREAM else None
         strips = Handover()
@@ -266,3 +266,6 @@ def _is_large(outcome: Outcome) -> bool:
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """An outcome for machines."""
     return {key: value for key, value in vars(outcome).items() if value not in (None, ())}
+
+
+__getattr__ = old_names(__name__, {"Spent": "StageTimes"})

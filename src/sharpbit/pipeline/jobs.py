@@ -24,9 +24,9 @@ class Job:
     """One image to upscale.
 
     Attributes:
-        source: its path, or `-` for standard input.
-        target: where the result goes, or `-` for standard output.
-        error: why it cannot be done, known beforehand.
+        source: The path of the image, or `-` for standard input.
+        target: The path of the result, or `-` for standard output.
+        error: The reason why it cannot be done, where that is known beforehand.
     """
 
     source: Path | str
@@ -45,13 +45,13 @@ def jobs(
     once, and one that is itself the result of another is not taken.
 
     Args:
-        inputs: paths of files and folders, or `-`.
-        output: path of a file or a folder, or `-`.
-        suffix: of the files to write, such as `.png`; used where `output` names no file.
-        template: of the names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` (or `{stem}_fit`)
-            beside the input and `{stem}` elsewhere.
-        model: for the template.
-        scale: for the template.
+        inputs: The paths of files and folders, or `-`.
+        output: The path of a file or a folder, or `-`.
+        suffix: The ending of the files to write, such as `.png`; used where `output` names no file.
+        template: The pattern of their names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` (or
+            `{stem}_fit`) beside the input and `{stem}` elsewhere.
+        model: The name of the model, for the template.
+        scale: The scale in words, for the template.
 
     Raises:
         UsageError: no input, an output that cannot hold it, a template that cannot work.

@@ -21,8 +21,8 @@ class Check:
     """Compares results with what they were made of, tile by tile.
 
     Args:
-        name: of the image, for errors.
-        scale: upscaling factor.
+        name: The name of the image, for errors.
+        scale: The upscaling factor.
     """
 
     def __init__(self, name: str, scale: int) -> None:

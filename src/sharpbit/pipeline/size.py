@@ -14,10 +14,10 @@ class Size:
     """What size the result should have: a factor, or pixels. At most one of `scale`, `fit` and width or height.
 
     Attributes:
-        scale: factor of both sides; None takes the model's.
-        width: pixels; the height follows unless it is given too.
-        height: pixels; the width follows unless it is given too.
-        fit: the largest size of the same shape within (height, width).
+        scale: The factor of both sides; None takes the model's.
+        width: The width in pixels; the height follows unless it is given too.
+        height: The height in pixels; the width follows unless it is given too.
+        fit: The height and the width in pixels within which the largest size of the same shape is taken.
     """
 
     scale: float | None = None

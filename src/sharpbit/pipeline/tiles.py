@@ -48,11 +48,11 @@ def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Ite
     """All tiles of an image, one list a row of tiles, from top to bottom and left to right.
 
     Args:
-        height: of the image.
-        width: of the image.
-        tile: largest side of a tile without its halo, or height and width; tiles of one image differ by at most one
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+        tile: The largest side of a tile without its halo, or height and width; tiles of one image differ by at most one
             pixel.
-        halo: surroundings that a tile needs on each side.
+        halo: The surroundings that a tile needs on each side, in pixels.
 
     Raises:
         UsageError: an empty image or tile.

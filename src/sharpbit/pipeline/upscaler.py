@@ -1,9 +1,9 @@
-"""Image to tiles to runtime to tiles to image."""
+"""An image through a model: in strips from the top, in the samples and the size that were asked for."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,17 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows, upscale
-from sharpbit.pipeline import tiles
+from sharpbit.pipeline import cutting
+from sharpbit.pipeline.cutting import TILE
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Samples, Tensor, Whole, open_engine
+from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
-Progress = Callable[[float], None]
 
-TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
-WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
-WHOLE = 512  # a network that sees everything gets images up to this side in one piece
-GLOBAL_HALO = 32  # and tiles with this halo beyond it
 BICUBIC = "bicubic"  # what runs where no network is needed
 
 
@@ -36,13 +33,14 @@ class Upscaler:
     """A model ready to upscale images; opened once, used for many.
 
     Args:
-        model: an embedded name or the path of an ONNX file; None takes the default model of whatever scale is needed.
-        size: what size the results should have.
-        tile: side of tiles in input pixels without the halo; None chooses.
-        ensemble: run all eight orientations of each tile and take the mean: slower, slightly better.
-        threads: of the engine; None takes every core that the process may use.
-        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
-        device: such as `cpu` or `cuda`, where the engine has it.
+        model: An embedded name or the path of a model file; None takes the default model of the scale that is needed.
+        size: The size that results should have.
+        tile: The side of tiles in LR pixels without the halo; None chooses.
+        ensemble: Whether all eight orientations of each tile are run and their mean is taken: eight times slower,
+            slightly better.
+        threads: The threads of the engine; None takes every core that the process may use.
+        engine: `native`, `onnx`, `openvino`, `torch`, or `auto`, which takes the fastest that runs the model exactly.
+        device: The device, such as `cpu` or `cuda`, where the engine has it.
 
     Raises:
         UsageError: no such model, engine or device, a scale that the model does not have.
@@ -105,9 +103,9 @@ class Upscaler:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
 
         Args:
-            image: uint8, uint16 or float32 in `[0, 1]`.
-            name: of the image, for errors.
-            progress: called with the share of the image that each piece of work makes up.
+            image: The image, of uint8, uint16 or float32 in `[0, 1]`.
+            name: The name of the image, for errors.
+            progress: Called with the share of the image that is done since the last call.
 
         Raises:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
@@ -136,12 +134,12 @@ class Upscaler:
         runtime, notes = self._runtime(model), []
         if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
             notes.append(f"{model} has 8 bits per sample: so has the result")
-        side, halo = self._tiling(runtime, height, width)
-        if runtime.halo is None and isinstance(side, int) and max(height, width) > side:
+        cut = cutting.cutting_of(runtime, height, width, self.options.tile)
+        if not cut.exact:
             notes.append(
-                f"{model} looks at the whole image, which was cut into tiles of {side} pixels, {halo} around each:"
-                " the result is close to that in one piece, not the same (larger ones, --tile-size, come closer and"
-                " take more memory)"
+                f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo} around"
+                " each: the result is close to that in one piece, not the same (larger ones, --tile-size, come closer"
+                " and take more memory)"
             )
         return tuple(notes)
 
@@ -180,76 +178,26 @@ class Upscaler:
             )
 
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
-        height, width, channels = image.pixels.shape
-        scale, dtype = runtime.scale, image.pixels.dtype
-        tile_size, halo = self._tiling(runtime, height, width)
-        alpha = image.alpha
+        _, width, channels = image.pixels.shape
+        scale, dtype, alpha = runtime.scale, image.pixels.dtype, image.alpha
         pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
         check = Check(name, scale)
-        for row in tiles.rows(height, width, tile_size, halo):
-            high = (row[0].bottom - row[0].top) * scale
-            out = np.empty((high, width * scale, channels), dtype)
-            out_alpha = None if alpha is None else np.empty((high, width * scale), dtype)
-            for tile in row:
-                columns = slice(tile.left * scale, tile.right * scale)
-                before = _for_network(tile.cut(pixels), runtime)
-                after = tile.trim(self._network(runtime, before, progress), scale)
-                check.add(tile.trim(before, 1), after)
-                out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
-                if alpha is not None and out_alpha is not None:
-                    large = upscale(to_float(tile.cut(alpha)), scale)
-                    out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
-                if progress and not isinstance(runtime, Whole):
-                    progress((tile.bottom - tile.top) * (tile.right - tile.left) / (height * width))
-            yield out, out_alpha
+        out, out_alpha = np.empty(0, dtype), np.empty(0, dtype)
+        for part in cutting.run(runtime, pixels, side=self.options.tile, ensemble=self.ensemble, progress=progress):
+            tile, after = part.tile, part.after
+            check.add(part.before, after)
+            if tile.left == 0:
+                high = (tile.bottom - tile.top) * scale
+                out = np.empty((high, width * scale, channels), dtype)
+                out_alpha = np.empty((high, width * scale) if alpha is not None else 0, dtype)
+            columns = slice(tile.left * scale, tile.right * scale)
+            out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
+            if alpha is not None:
+                large = upscale(to_float(tile.cut(alpha)), scale)
+                out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
+            if tile.right == width:
+                yield out, None if alpha is None else out_alpha
         check.finish()
-
-    def _tiling(self, runtime: Runtime, height: int, width: int) -> tuple[int | tuple[int, int], int]:
-        """Side, or height and width, of tiles without their halo; and the halo."""
-        halo = runtime.halo
-        if isinstance(runtime, Whole):
-            return (height, width), 0
-        if runtime.tile is not None:
-            halo = min(GLOBAL_HALO if halo is None else halo, runtime.tile // 4)
-            return runtime.tile - 2 * halo, halo
-        if halo is None:
-            whole = max(height, width) <= WHOLE and self.options.tile is None
-            return (WHOLE, 0) if whole else (self.options.tile or TILE, GLOBAL_HALO)
-        if runtime.wide and self.options.tile is None:
-            quarter = -(-height // 4)  # so that LR images are written by several threads, too
-            return (min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2)))), width), halo
-        return self.options.tile or TILE, halo
-
-    def _network(self, runtime: Runtime, x: Samples, progress: Progress | None) -> Samples:
-        tile = self.options.tile
-
-        def run(images: Iterable[Samples]) -> Iterable[Samples]:
-            if isinstance(runtime, Whole):
-                return (runtime.run(image, side=tile, progress=progress) for image in images)
-            return runtime(images)
-
-        if not self.ensemble:
-            return next(iter(run([x])))
-        turned = (_turn(x, k) for k in range(8))
-        total = sum(_turn_back(y, k).astype(np.float32) for k, y in enumerate(run(turned)))
-        mean = np.asarray(total / np.float32(8), np.float32)
-        return np.rint(mean).astype(np.uint8) if runtime.samples == np.uint8 else mean
-
-
-def _for_network(x: Array, runtime: Runtime) -> Samples:
-    """A tile as RGB in the samples of a network."""
-    x = to_samples(x, np.uint8) if runtime.samples == np.uint8 else to_float(x)
-    return np.broadcast_to(x, (*x.shape[:2], 3))
-
-
-def _turn(x: Samples, k: int) -> Samples:
-    x = x.swapaxes(0, 1) if k & 4 else x
-    return np.ascontiguousarray(x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1])
-
-
-def _turn_back(x: Samples, k: int) -> Samples:
-    x = x[:: -1 if k & 1 else 1, :: -1 if k & 2 else 1]
-    return x.swapaxes(0, 1) if k & 4 else x
 
 
 def _resized(

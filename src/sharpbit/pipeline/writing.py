@@ -19,11 +19,11 @@ class Target:
     """How results are written.
 
     Attributes:
-        format: such as `PNG`; None takes it from the name of the file, PNG if that says nothing.
-        options: compression and quality.
-        overwrite: replace files that exist.
-        strip_metadata: write pixels only; the colour profile, without which they mean other colours, stays.
-        threads: that compress.
+        format: The format, such as `PNG`; None takes it from the name of the file, or PNG.
+        options: The compression and the quality.
+        overwrite: Whether files that exist are replaced.
+        strip_metadata: Whether only pixels are written, and the colour profile that gives them their meaning.
+        threads: The number of threads that compress.
     """
 
     format: str | None = None
@@ -45,11 +45,11 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     """Write an upscaled image to a file or stream, strip by strip.
 
     Args:
-        strips: of `upscaler.strips(image)`.
-        upscaler: the opened model.
-        opened: the image that is upscaled.
-        target: a path, which appears complete or not at all, or a binary stream.
-        how: format and options.
+        strips: The result from top to bottom, as `upscaler.strips(image)` gives it.
+        upscaler: The opened model.
+        opened: The image that is upscaled.
+        target: A path, which appears complete or not at all, or a binary stream.
+        how: The format and its options.
     """
     height, width, channels = opened.pixels.shape
     _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)

@@ -19,6 +19,7 @@ from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.system.catalog import Catalog
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def quantizers(net: nn.Module) -> Iterator[tuple[str, Fixed]]:
 
 
 @torch.no_grad()
-def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int], object] | None = None) -> int:
+def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Progress | None = None) -> int:
     """Let every range observe the network as it is in float, batch by batch; `net` is changed in place.
 
     A hook on each quantizer observes its input, and nothing is rounded meanwhile. Weights are observed as often as
@@ -170,7 +171,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Callable[[int
 
 @contextmanager
 def observing(
-    net: nn.Module, parts: Collection[Fixed] | None = None, progress: Callable[[int], object] | None = None
+    net: nn.Module, parts: Collection[Fixed] | None = None, progress: Progress | None = None
 ) -> Iterator[None]:
     """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded.
 

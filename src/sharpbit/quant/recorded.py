@@ -7,7 +7,7 @@ The functions that change networks in place lie in `sharpbit.quant.core`, `sharp
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +29,7 @@ from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.quant.refqsr import TwoPass
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 
 class Recorded(Protocol):
@@ -48,7 +49,6 @@ class Recorded(Protocol):
 
 
 M = TypeVar("M", bound=Recorded)
-Progress = Callable[[int], object] | None
 
 
 def insert_quantizers(model: M, plan: Plan | None = None, method: str = "minmax") -> M:
@@ -72,35 +72,35 @@ def refqsr(model: M, how: TwoPass) -> M:
     return _grown(model, two_pass.build(model.net, how), history.InsertTwoPasses(how))
 
 
-def calibrate(model: M, batches: Iterable[Tensor], progress: Progress = None) -> M:
+def calibrate(model: M, batches: Iterable[Tensor], progress: Progress | None = None) -> M:
     """The quantized model with clipping ranges that observed these images (`sharpbit.quant.core.calibrate`)."""
     net = copy.deepcopy(model.net)
     count = core.calibrate(net, batches, progress)
     return _grown(model, net, history.Calibrate(count))
 
 
-def equalize(model: M, images: Tensor, progress: Progress = None) -> M:
+def equalize(model: M, images: Tensor, progress: Progress | None = None) -> M:
     """The quantized model with scaled channels where that helps (`sharpbit.quant.ptq.equalize.equalize`)."""
     net = copy.deepcopy(model.net)
     layers = equalization.equalize(net, images, progress)
     return _grown(model, net, history.Equalize(tuple(layers)))
 
 
-def compensate_rounding(model: M, images: Tensor, progress: Progress = None) -> M:
+def compensate_rounding(model: M, images: Tensor, progress: Progress | None = None) -> M:
     """The calibrated model with weights rounded by error compensation (`sharpbit.quant.ptq.compensated_rounding`)."""
     net = copy.deepcopy(model.net)
     layers = compensated_rounding.round_with_compensation(net, images, progress)
     return _grown(model, net, history.CompensateRounding(layers))
 
 
-def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progress: Progress = None) -> M:
+def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progress: Progress | None = None) -> M:
     """The calibrated model with refined clipping ranges (`sharpbit.quant.ptq.boundary_refinement.refine`)."""
     net = copy.deepcopy(model.net)
     losses = boundary_refinement.refine(net, teacher, images, how, progress)
     return _grown(model, net, history.Refine(_ends(losses), how))
 
 
-def pixel_aware(model: M, teacher: nn.Module, images: Tensor, how: PixelAware, progress: Progress = None) -> M:
+def pixel_aware(model: M, teacher: nn.Module, images: Tensor, how: PixelAware, progress: Progress | None = None) -> M:
     """The calibrated model refined as in PTQ4SR (`sharpbit.quant.ptq.pixel_aware.pixel_aware`)."""
     net = copy.deepcopy(model.net)
     losses = pixel_aware_calibration.pixel_aware(net, teacher, images, how, progress)
@@ -108,7 +108,7 @@ def pixel_aware(model: M, teacher: nn.Module, images: Tensor, how: PixelAware, p
 
 
 def reconstruct_last_layer(
-    model: M, teacher: nn.Module, images: Tensor, how: LastLayerSettings | None = None, progress: Progress = None
+    model: M, teacher: nn.Module, images: Tensor, how: LastLayerSettings | None = None, progress: Progress | None = None
 ) -> M:
     """The calibrated model with a reconstructed last layer (`sharpbit.quant.ptq.last_layer`)."""
     net = copy.deepcopy(model.net)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sharpbit.errors import SharpbitError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark
 from sharpbit.recipe import Expected, Form, Recipe, read
+from sharpbit.system.progress import Progress
 from sharpbit.verbs.evaluate import Evaluation, evaluate
 from sharpbit.verbs.inspect import inspect
 
@@ -117,7 +118,7 @@ def reproduce(
     weights: str | Path | None = None,
     runs: str | Path = "runs",
     threads: int | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Reproduction]:
     """Check each form of the weights that a recipe is about.
 

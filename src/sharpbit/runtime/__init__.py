@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,7 +16,11 @@ from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import ModelFile
 from sharpbit.system.catalog import Catalog
-from sharpbit.twopass.patches import Patch
+from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
+
+if TYPE_CHECKING:
+    from sharpbit.twopass.patches import Patch
 
 Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
@@ -30,17 +34,17 @@ class Runtime(Protocol):
     """A model opened by an engine.
 
     Attributes:
-        engine: name and version, for people.
-        scale: upscaling factor.
-        halo: surroundings that a tile needs, in input pixels; None if the network sees everything.
-        tile: the only tile side (halo included) that the file accepts; None if any will do.
-        wide: whether the engine bounds its own memory, so that whole rows of an image are best.
-        samples: uint8 or float32: what tiles hold, in and out.
-        precision: of the arithmetic that really runs.
-        instruction_set: that runs it, such as `AVX-512 VNNI`; empty where the engine does not say.
-        threads: that work on a tile.
-        device: `cpu`, or what else does the work.
-        notes: what the user should hear of this file.
+        engine: The name and the version of the engine, for people.
+        scale: The upscaling factor.
+        halo: The surroundings that a tile needs, in LR pixels; None if the network sees everything.
+        tile: The only side of tiles (halo included) that the file accepts; None if any will do.
+        wide: Whether the engine bounds its own memory, so that whole rows of an image are best.
+        samples: The type of the samples of tiles, in and out: uint8 or float32.
+        precision: The precision of the arithmetic that really runs.
+        instruction_set: The instruction set that runs it, such as `AVX-512 VNNI`; empty where that is not known.
+        threads: The number of threads that work on a tile.
+        device: The device that does the work, such as `cpu`.
+        notes: Sentences on this file that the user should read.
     """
 
     engine: str
@@ -63,16 +67,16 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one tile cost an engine that can tell.
+class TileCost:
+    """What one tile cost, where an engine can report it.
 
     Attributes:
-        pixels: that went in.
-        bits: of each activation that the network rounds (where it chooses them patch by patch, of each that it chose).
-        feature_bits: average feature bits, all layers counted: the mean over all values that are multiplied.
-        macs: multiply-accumulate operations.
-        bitops: by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
-        published: BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
+        pixels: The number of pixels that went in.
+        bits: The bits of each activation that the network rounds; where it chooses them for each patch, of each choice.
+        feature_bits: The average feature bits, all layers counted: the mean over all values that are multiplied.
+        macs: The number of multiply-accumulate operations.
+        bitops: The BitOPs by the honest rule, MACs x bits x bits over all layers (`sharpbit.cost.bitops`).
+        published: The BitOPs as the papers count them (`sharpbit.cost.published`); None where no paper says how.
     """
 
     pixels: int
@@ -90,45 +94,43 @@ class Piece:
     Attributes:
         patch: Where it lies.
         spent: What it cost; None where the engine cannot tell.
-        role: In a network of two passes `reference`, `query` or `isolated`; in a pair `large` or `small`; else empty.
+        role: `reference`, `query` or `isolated` in a network of two passes, `large` or `small` in a pair, else empty.
         reference: The number of the patch that a query refers to, from 0, row by row; None for all others.
     """
 
     patch: Patch
-    spent: Spent | None
+    spent: TileCost | None
     role: str = ""
     reference: int | None = None
 
 
 @runtime_checkable
 class Counting(Protocol):
-    """A runtime that can tell what a tile cost.
+    """An engine that reports what a tile cost.
 
     Attributes:
-        quantized: whether the network has quantizers as in training, so that its cost is worth telling.
-        widths: that the activations of its layers can have.
+        quantized: Whether the network has quantizers as in training, so that its cost is worth reporting.
+        widths: The bits that activations of its layers can have.
     """
 
     quantized: bool
     widths: tuple[int, ...]
 
-    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+    def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost."""
 
 
 @runtime_checkable
-class Whole(Protocol):
-    """A runtime that takes whole images for tiles, and cuts them itself.
+class SelfCutting(Protocol):
+    """An engine that takes whole images and cuts them itself, as that of a network in two passes.
 
     Attributes:
-        cuts_itself: True; it tells such a runtime from one whose `run` takes tiles.
+        cuts_itself: True; an engine whose `run` takes tiles has no such attribute.
     """
 
     cuts_itself: bool
 
-    def run(
-        self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
-    ) -> Samples:
+    def run(self, image: Samples, *, side: int | None = None, progress: Progress | None = None) -> Samples:
         """One image `(h, w, 3)` through the network.
 
         Args:
@@ -266,3 +268,6 @@ def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> s
     if name not in known:
         raise UsageError(f"{engine} has no device {device!r}; use {' or '.join(known)}")
     return name
+
+
+__getattr__ = old_names(__name__, {"Spent": "TileCost"})

@@ -35,8 +35,8 @@ def probe(run: Callable[[Tensor], Samples], name: str, tile: int | None) -> Foun
 
     Args:
         run: `(h, w, 3)` to what the network makes of it, no value scaled.
-        name: of the file, for errors.
-        tile: the only side that it takes, if there is one.
+        name: The name of the file, for errors.
+        tile: The only side that it takes, if there is one.
 
     Raises:
         ModelError: it is no plain RGB upscaler.

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit.modelfile import PAIR
-from sharpbit.runtime import Piece, Samples, Spent
+from sharpbit.runtime import Piece, Samples, TileCost
+from sharpbit.system.progress import Progress
 from sharpbit.twopass import schedule
 from sharpbit.twopass.clustering import PATCH, SHARED, batches
 from sharpbit.twopass.roles import THRESHOLD
@@ -38,7 +39,7 @@ class PatchCounter(Protocol):
     def patch(
         self, size: tuple[int, int], other: tuple[int, int] | None, side: int, chosen: Chosen | None = None
     ) -> Mapping[str, Any]:
-        """The fields of `Spent` for a patch of `size`, and for a query of the size of its reference."""
+        """The fields of `TileCost` for a patch of `size`, and for a query of the size of its reference."""
 
 
 class TwoPassRuntime(ABC):
@@ -47,11 +48,11 @@ class TwoPassRuntime(ABC):
     A subclass runs patches in `ask`.
 
     Args:
-        path: of the file, for errors.
-        entry: of the file's history, see `sharpbit.modelfile.several`.
-        scale: upscaling factor.
-        threads: that work.
-        device: `cpu`, or what else does the work.
+        path: The path of the file, for errors.
+        entry: The entry of the file's history that says so, see `sharpbit.modelfile.several`.
+        scale: The upscaling factor.
+        threads: The number of threads that work.
+        device: The device that does the work, such as `cpu`.
 
     Attributes:
         patch: The side of patches in small pixels, as the file has it.
@@ -85,9 +86,9 @@ class TwoPassRuntime(ABC):
         """What one part of the network (`sharpbit.twopass.schedule.TASKS`) makes of patches `(N, 3, h, w)` from 0 to 1.
 
         Args:
-            task: the number of the part.
-            image: the patches.
-            features: of queries: `(N, C, h', w')` for each RefER.
+            task: The number of the part.
+            image: The patches.
+            features: The features of the references, for queries: `(N, C, h', w')` for each RefER.
 
         Returns:
             `(N, 3, h * scale, w * scale)`, and of references `(N, C, h, w)` for each RefER; or `(N, classes, 1, 1)`.
@@ -114,10 +115,8 @@ class TwoPassRuntime(ABC):
         for tile in tiles:
             yield self.run(tile)
 
-    def run(
-        self, image: Samples, *, side: int | None = None, progress: Callable[[float], object] | None = None
-    ) -> Samples:
-        """One image `(h, w, 3)` of bytes. See `sharpbit.runtime.Whole`."""
+    def run(self, image: Samples, *, side: int | None = None, progress: Progress | None = None) -> Samples:
+        """One image `(h, w, 3)` of bytes. See `sharpbit.runtime.SelfCutting`."""
         return self.upscale(image, patch=side, progress=progress)[0]
 
     def upscale(
@@ -126,7 +125,7 @@ class TwoPassRuntime(ABC):
         *,
         patch: int | None = None,
         shared: int | None = None,
-        progress: Callable[[float], object] | None = None,
+        progress: Progress | None = None,
         ran: Callable[[list[int]], object] | None = None,
     ) -> tuple[Bytes, Found]:
         """One image, and what its patches were. See `sharpbit.twopass.schedule.run`; defaults are those of the file."""
@@ -153,7 +152,7 @@ class TwoPassRuntime(ABC):
         *,
         patch: int | None = None,
         shared: int | None = None,
-        progress: Callable[[int], object] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Bytes, list[Piece]]:
         """One image, and each of its patches with its role and what it cost.
 
@@ -179,7 +178,7 @@ class TwoPassRuntime(ABC):
             spent = None
             if self.counter:
                 size = None if other is None else sizes[other]
-                spent = Spent(**self.counter.patch(sizes[number], size, side, chosen[number]))
+                spent = TileCost(**self.counter.patch(sizes[number], size, side, chosen[number]))
             pieces.append(Piece(one, spent, role, other))
         return result, pieces
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sharpbit.errors import MissingExtra, ModelError
+from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line
 
@@ -31,11 +32,11 @@ class OpenvinoRuntime(GraphRuntime):
     is one.
 
     Args:
-        path: of the file.
-        threads: None takes every core that the process may use.
-        device: `cpu`.
-        precision: of what is not stored as integers: `f32`, or `bf16` where the processor has it. OpenVINO itself
-            would choose bf16 without a word.
+        path: The path of the file, or the file itself, already opened.
+        threads: The threads of the engine; None takes every core that the process may use.
+        device: The device, which is `cpu`.
+        precision: The precision of what is not stored as integers: `f32`, or `bf16` where the processor has it.
+            OpenVINO itself would choose bf16 without a word.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class OpenvinoRuntime(GraphRuntime):
     ) -> None:
         import openvino
 
-        super().__init__(path, threads)
+        file = ModelFile.of(path)
+        super().__init__(file, threads)
         self.device = checked_device("OpenVINO", device, ("cpu",))
         self.engine = f"OpenVINO {openvino.__version__.split('-')[0]}"
         streams = max(1, available_cpus() // self.threads)  # as many callers at a time as there are cores for
@@ -60,7 +62,8 @@ class OpenvinoRuntime(GraphRuntime):
         }
         self._core = openvino.Core()
         try:
-            self._model = self._core.read_model(str(self.path))
+            # ours from the bytes that were read, those of others by path, for they may have further files
+            self._model = self._core.read_model(file.data if self.header else str(self.path))
         except RuntimeError as error:
             raise ModelError(f"{path} cannot be opened as an ONNX model: {_reason(error)}") from None
         self._compiled: dict[tuple[int, ...] | None, Any] = {}

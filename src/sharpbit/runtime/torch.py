@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import MissingExtra, UsageError
-from sharpbit.runtime import Samples, Spent, available_cpus, checked_device
+from sharpbit.runtime import Samples, TileCost, available_cpus, checked_device
 from sharpbit.runtime._twopass import Chosen, TwoPassRuntime
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.schedule import QUERY, VECTORS, Floats
@@ -94,7 +94,7 @@ class TorchRuntime:
             out = self._net(torch.tensor(tile, device=self.device)[None].permute(0, 3, 1, 2))
         return np.asarray(out[0].permute(1, 2, 0).cpu().numpy(), np.float32)
 
-    def counted(self, tile: Samples) -> tuple[Samples, Spent]:
+    def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
         from sharpbit.cost.per_patch import PatchCost
 
@@ -103,7 +103,7 @@ class TorchRuntime:
             if self._cost is None:
                 plain = self.model.arch.build(self.model.config)
                 self._cost = PatchCost(self.model.arch.name, self.model.net, plain)
-            return result, Spent(**self._cost.last(tile.shape[:2]))
+            return result, TileCost(**self._cost.last(tile.shape[:2]))
 
 
 class TorchPasses(TwoPassRuntime):

@@ -63,10 +63,10 @@ def grid(height: int, width: int, patch: int, step: int) -> list[Patch]:
     """The patches of an image, row by row.
 
     Args:
-        height: of the LR image.
-        width: of the LR image.
+        height: The height of the LR image in pixels.
+        width: The width of the LR image in pixels.
         patch: side of a patch; the last of each row and column reaches to the edge, and has up to `patch + step - 1`.
-        step: from patch to patch; what two of them share is halved between them.
+        step: The distance from patch to patch in LR pixels; what two of them share is halved between them.
 
     Raises:
         UsageError: an empty image, or a step that leaves gaps.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
+from sharpbit.system.progress import Progress
 from sharpbit.twopass import detail
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import PATCH, SHARED, Clustered, clustered, upscale
@@ -49,7 +50,7 @@ def run(
     shared: int = SHARED,
     threshold: float = THRESHOLD,
     detailed: float | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
     ran: Callable[[list[int]], object] | None = None,
 ) -> tuple[Bytes, Found]:
     """The upscaled image, and what its patches were.

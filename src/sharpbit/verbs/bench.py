@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from sharpbit import modelfile, zoo
@@ -21,12 +22,12 @@ from sharpbit.measure.upscaling import by
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
 from sharpbit.system.extras import need
+from sharpbit.system.progress import Phases
 
 WARM = 3  # calls before the first sample
 SHORT = 3.0  # seconds of samples, where it is no single stream
 PEAKS, PEAK_SECONDS = 3, 0.1  # measurements of each limit, before and after the engines
 BESIDE_SECONDS = 0.005  # of the limit, beside each sample
-Progress = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def bench(
     candidates: Sequence[Candidate],
     sizes: Sequence[tuple[int, int]],
     rules: Rules = Rules(),
-    progress: Progress | None = None,
+    progress: Phases | None = None,
 ) -> list[Row]:
     """Measure candidates in turn at each size.
 
@@ -133,7 +134,7 @@ def bench(
         candidates: what to measure; one that cannot run becomes a row with the reason.
         sizes: (height, width) of images that go in.
         rules: how.
-        progress: called with a word on what begins.
+        progress: Called with a word on what begins, the number of steps before it, and that of all steps.
 
     Raises:
         SharpbitError: the only candidate cannot run.
@@ -148,7 +149,12 @@ def bench(
         >>> [(row.label, row.scale, row.threads) for row in rows]
         [('auto', 2, 1), ('onnx', 2, 1)]
     """
-    tell = progress or (lambda word: None)
+    before, steps = count(), len(sizes) * (len(candidates) + 1) + (len(candidates) if rules.data else 0)
+
+    def tell(word: str) -> None:
+        if progress:
+            progress(word, next(before), steps)
+
     rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]
     if not rules.data:
         return rows
@@ -157,7 +163,7 @@ def bench(
     return [replace(row, psnr=quality[item]) for row, item in zip(rows, [*candidates] * len(sizes), strict=True)]
 
 
-def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Progress) -> list[Row]:
+def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Callable[[str], None]) -> list[Row]:
     source = image(size)
     rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
     for number, item in enumerate(candidates):
@@ -234,7 +240,9 @@ def _measure(limits: Limits, rows: Mapping[int, Row], calls: Iterable[int]) -> N
             limits.measure(name, PEAK_SECONDS)
 
 
-def _quality(item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Progress) -> tuple[tuple[str, float], ...]:
+def _quality(
+    item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Callable[[str], None]
+) -> tuple[tuple[str, float], ...]:
     tell(f"{item.label}: PSNR")
     try:
         runtime = opened(_task(item, (1, 1), rules))

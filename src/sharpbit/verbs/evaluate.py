@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from sharpbit.measure.upscaling import by
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import AUTO, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
 from sharpbit.runtime._twopass import TwoPassRuntime
+from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import check_shared
 
 
@@ -68,7 +69,7 @@ def evaluate(
     device: str | None = None,
     patch: int | None = None,
     step: int | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Measure one model on sets of test images.

@@ -7,7 +7,7 @@ channel) are added up patch by patch. So what any threshold would cost is known 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sharpbit.image.resize import shrink
 from sharpbit.measure.psnr import luma
 from sharpbit.measure.upscaling import Pixels, Upscale, by
 from sharpbit.runtime import Runtime
+from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import pieces
 from sharpbit.twopass.detail import detail
 from sharpbit.twopass.patches import merge
@@ -92,7 +93,7 @@ def measured(
     shared: int,
     *,
     count: int = COUNT,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[Photo]:
     """What both networks get wrong on the photos of a folder.
 
@@ -178,7 +179,7 @@ class Pace:
 
 
 def _photo(
-    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Callable[[float], None]
+    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Progress
 ) -> Photo:
     small = shrink(large, scale)
     patches = pieces(small, patch, shared)
@@ -221,7 +222,7 @@ def _middle(image: Pixels, scale: int) -> Pixels:
     return np.ascontiguousarray(image[top : top + sides[0], left : left + sides[1]])
 
 
-def _part_of(progress: Callable[[float], object] | None, parts: int) -> Callable[[float], None]:
+def _part_of(progress: Progress | None, parts: int) -> Progress:
     def told(share: float) -> None:
         if progress:
             progress(share / parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +32,7 @@ from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.reparam.chain import relu_chain
 from sharpbit.system.deprecated import old_names
-from sharpbit.system.progress import Progress
+from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
 OTHERS = "--method tuned takes any network"
@@ -89,11 +89,11 @@ class QuantizationSettings:
 class PostTrainingMethod(Protocol):
     """Makes a quantized model of a float one."""
 
-    def __call__(self, model: Model, crops: Tensor, settings: QuantizationSettings, progress: Progress | None) -> Model:
+    def __call__(self, model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
         """The quantized model, which may still have to be frozen; `crops` `(N, 3, h, w)` uint8 are LR images."""
 
 
-def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Progress | None) -> Model:
+def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
     """A chain of convolutions and ReLU in 8-bit integers. See `sharpbit.quant.lossless`.
 
     Raises:
@@ -134,31 +134,31 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrai
         pixels: refining is the pixel-aware calibration of PTQ4SR, not the boundary refinement of CRAFT.
     """
 
-    def quantized(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Progress | None) -> Model:
+    def quantized(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
         check_images(crops)
         if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
             raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
         images = crops.float() / 255
         after = recorded.insert_quantizers(model, _plan(model, name, settings, images, progress), name)
         if tuned:
-            count = _counted("equalizing", progress, len(images) + _layers(after.net))
+            count = counted(progress, "equalizing", len(images) + _layers(after.net))
             after = recorded.equalize(after, images, count)
         parts = torch.split(images, BATCH)
-        count = _counted("calibrating", progress, len(parts) + sum(1 for _ in core.quantizers(after.net)))
+        count = counted(progress, "calibrating", len(parts) + sum(1 for _ in core.quantizers(after.net)))
         after = recorded.calibrate(after, parts, count)
         if tuned:
             after = recorded.compensate_rounding(
-                after, _spread(images, BATCH), _counted("rounding", progress, _layers(after.net))
+                after, _spread(images, BATCH), counted(progress, "rounding", _layers(after.net))
             )
         if settings.refine and pixels:
-            count = _counted("refining", progress, settings.refine)
+            count = counted(progress, "refining", settings.refine)
             after = recorded.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
         elif settings.refine:
             how = joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
-            after = recorded.refine(after, model.net, images, how, _counted("refining", progress, settings.refine))
+            after = recorded.refine(after, model.net, images, how, counted(progress, "refining", settings.refine))
         if tuned:
             last = LastLayerSettings()
-            count = _counted("reconstructing the last layer", progress, last.steps)
+            count = counted(progress, "reconstructing the last layer", last.steps)
             after = recorded.reconstruct_last_layer(after, model.net, images, last, count)
         return after
 
@@ -175,7 +175,7 @@ def joint_refinement(steps: int, bits: int) -> Refinement:
     return Refinement(steps, rate=rate, weights=weights, fall=True)
 
 
-def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tensor, progress: Progress | None) -> Plan:
+def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tensor, progress: Phases | None) -> Plan:
     """What is rounded, and to how many bits; layer by layer where there is a choice."""
     method = core.METHODS[name]
     plans = {
@@ -186,7 +186,7 @@ def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tenso
         return plans[settings.widths[0]]
     net = core.insert_quantizers(model.net, plans[max(plans)], method)
     parts = bit_allocation.units(net, products(net))
-    count = _counted("allocating bits", progress, len(parts) * len(plans))
+    count = counted(progress, "allocating bits", len(parts) * len(plans))
     return bit_allocation.mixed_precision(
         model.net, plans, method, parts, settings.budget, _spread(images, BATCH), count
     )
@@ -195,18 +195,6 @@ def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tenso
 def _spread(images: Tensor, number: int) -> Tensor:
     """That many of them, from first to last, as neighbours are crops of one image."""
     return images[:: max(1, len(images) // number)][:number]
-
-
-def _counted(word: str, progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        if progress:
-            progress(word, min(done, total), total)
-
-    return count
 
 
 def _layers(net: nn.Module) -> int:
@@ -236,7 +224,7 @@ def quantize(
     refine: int = 0,
     keep: Sequence[str] = (),
     budget: float | str | None = None,
-    progress: Progress | None = None,
+    progress: Phases | None = None,
     images: str | Path | Sequence[np.ndarray] | None = None,
 ) -> Model:
     """The model in integers, calibrated on ordinary images; the `history` of the result records what was done.
@@ -290,7 +278,7 @@ def with_receipt(
     settings: QuantizationSettings = QuantizationSettings(),
     *,
     method: str = "lossless",
-    progress: Progress | None = None,
+    progress: Phases | None = None,
     analysis: bool = False,
     blame: bool = False,
 ) -> tuple[Model, QuantizationReceipt]:
@@ -325,7 +313,7 @@ def with_receipt(
     widths: tuple[tuple[str, int, int], ...] = ()
     if any(True for _ in core.quantizers(after.net)):
         if analysis or blame:
-            count = _counted("measuring sensitivity", progress, len(sensitivity.parts(after.net)))
+            count = counted(progress, "measuring sensitivity", len(sensitivity.parts(after.net)))
             found = sensitivity.sensitivity(after.net, model.net, held_out[:1].float() / 255, count)
         ranges = sensitivity.ranges(after.net, held_out[:BATCH].float() / 255)
         widths = sensitivity.widths(after.net)

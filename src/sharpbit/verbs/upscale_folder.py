@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from sharpbit import image as image_io
@@ -15,6 +14,7 @@ from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target
 from sharpbit.runtime import AUTO, available_cpus
+from sharpbit.system.progress import Progress
 
 
 def upscale_folder(
@@ -31,7 +31,7 @@ def upscale_folder(
     threads: int | None = None,
     engine: str = AUTO,
     device: str | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """Upscale every image of a folder into another one, in which the tree of the first is kept.
 

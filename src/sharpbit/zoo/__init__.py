@@ -14,10 +14,14 @@ DEFAULT = "clean-balanced"
 DEEP = "clean-float"  # the default for images of more than 8 bits
 
 
-@lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
     """The names of the embedded models, by scale; read from the folder alone."""
-    return tuple(sorted((path.stem for path in FOLDER.glob("*.onnx")), key=lambda name: (scale_of(name), name)))
+    return _names(FOLDER)
+
+
+@lru_cache(maxsize=4)
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted((path.stem for path in folder.glob("*.onnx")), key=lambda name: (scale_of(name), name)))
 
 
 def scale_of(name: str) -> int:
@@ -33,8 +37,8 @@ def models() -> dict[str, Header]:
 
 
 @lru_cache(maxsize=32)
-def _embedded(name: str) -> ModelFile:
-    return ModelFile(FOLDER / f"{name}.onnx")
+def _embedded(path: Path) -> ModelFile:
+    return ModelFile(path)
 
 
 def open_file(name: str) -> ModelFile:
@@ -43,7 +47,7 @@ def open_file(name: str) -> ModelFile:
     Raises:
         UsageError: It is neither a known name nor a file.
     """
-    return _embedded(name) if name in names() else ModelFile(path_of(name))
+    return _embedded(FOLDER / f"{name}.onnx") if name in names() else ModelFile(path_of(name))
 
 
 def path_of(name: str) -> Path:

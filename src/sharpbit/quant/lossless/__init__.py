@@ -26,7 +26,7 @@ from sharpbit.quant.lossless.stage import LosslessSettings
 from sharpbit.quant.lossless.tuning import tuned
 from sharpbit.reparam.chain import Chain
 from sharpbit.system.deprecated import old_names
-from sharpbit.system.progress import Progress
+from sharpbit.system.progress import Phases
 
 __all__ = ["LosslessSettings", "check_images", "quantize_chain", "run"]
 
@@ -35,7 +35,7 @@ FEW = 100  # images that least squares see
 
 @torch.no_grad()
 def quantize_chain(
-    chain: Chain, images: Tensor, settings: LosslessSettings | None = None, *, progress: Progress | None = None
+    chain: Chain, images: Tensor, settings: LosslessSettings | None = None, *, progress: Phases | None = None
 ) -> IntegerChain:
     """The integer chain that does what `chain` does with images like these.
 

@@ -24,7 +24,7 @@ class Sums:
     """What the weights that read the image sum to.
 
     Attributes:
-        channels: of the layer's input that hold the image.
+        channels: The channels of the layer's input that hold the image.
         wanted: `(out, 3)`, for each of these channels, in bytes per byte.
     """
 
@@ -73,7 +73,7 @@ def sums_of(layers: Sequence[tuple[Tensor, Tensor]], carriers: Sequence[tuple[in
     Args:
         layers: float weights and biases.
         carriers: the channels of every layer's output that hold the image; none after the last.
-        scale: of the pixel shuffle.
+        scale: The factor of the pixel shuffle.
     """
     if not all(carriers[:-1]):
         return []
@@ -103,7 +103,7 @@ def balanced(whole: Tensor, left: Tensor, wanted: Tensor, limit: int) -> Tensor:
         whole: `(out, 9)`.
         left: what they were before they were rounded.
         wanted: `(out,)`.
-        limit: of a weight's size.
+        limit: The largest size of a weight.
     """
     whole = whole.clone()
     for _ in range(4):

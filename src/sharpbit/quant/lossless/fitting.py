@@ -10,7 +10,7 @@ from sharpbit.errors import QuantizeError
 from sharpbit.quant.lossless.constant import sums_of
 from sharpbit.quant.lossless.least_squares import nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage, copying, in_bytes
-from sharpbit.system.progress import Progress
+from sharpbit.system.progress import Phases
 
 
 def ranges(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
@@ -45,7 +45,7 @@ def _carriers(layers: list[tuple[Tensor, Tensor]]) -> list[tuple[int, ...]]:
 
 
 def fitted(
-    layers: list[tuple[Tensor, Tensor]], x: Tensor, tops: list[Tensor], settings: LosslessSettings, progress: Progress
+    layers: list[tuple[Tensor, Tensor]], x: Tensor, tops: list[Tensor], settings: LosslessSettings, progress: Phases
 ) -> list[Stage]:
     """The layers in bytes, each fitted to the float layer from the rounded values that it gets."""
     generator = torch.Generator().manual_seed(settings.seed)

@@ -14,12 +14,12 @@ from sharpbit.nn import byte_layer
 from sharpbit.quant.lossless.constant import TAPS, Sums, balanced
 from sharpbit.quant.lossless.least_squares import RIDGE, nearest, places_of, windows
 from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage, copying, in_bytes
-from sharpbit.system.progress import Progress
+from sharpbit.system.progress import Phases
 
 LIMIT = 127  # of a weight
 
 
-def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettings, progress: Progress) -> IntegerChain:
+def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettings, progress: Phases) -> IntegerChain:
     """The layers with integer weights, each fitted once more to what comes before weights are rounded."""
     generator = torch.Generator().manual_seed(settings.seed)
     done: list[IntegerLayer] = []

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from sharpbit.quant.lossless.least_squares import regularized
 from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage
-from sharpbit.system.progress import Progress
+from sharpbit.system.progress import Phases
 
 WHITE = 3e-3  # as `RIDGE` where inputs are made white: directions with less than this are followed less
 
 
 def tuned(
-    stages: list[Stage], layers: list[tuple[Tensor, Tensor]], x: Tensor, settings: LosslessSettings, progress: Progress
+    stages: list[Stage], layers: list[tuple[Tensor, Tensor]], x: Tensor, settings: LosslessSettings, progress: Phases
 ) -> list[Stage]:
     """All layers together, nearer to the result of the float network."""
     generator = torch.Generator().manual_seed(settings.seed)

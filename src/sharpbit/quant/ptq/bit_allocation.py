@@ -6,7 +6,7 @@ width. Errors are assumed to add up, and the widths with the smallest sum within
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -19,6 +19,7 @@ from sharpbit.quant.core import Method, quantizers, unrounded
 from sharpbit.quant.grid import FLOAT
 from sharpbit.quant.plan import Plan
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 Product = tuple[int, str | None, str | None]  # MACs, and the quantizers of both operands
 Budget = float | str
@@ -69,7 +70,7 @@ def mixed_precision(
     parts: Sequence[Unit],
     budget: Budget,
     images: Tensor,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """The plan with a width for each layer that keeps the result nearest to the float one within the budget.
 

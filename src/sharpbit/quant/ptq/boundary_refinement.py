@@ -7,7 +7,6 @@ few images again and again, in order, mean square error of the results, Adam at 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def refine(
     teacher: nn.Module,
     images: Tensor,
     how: Refinement,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Train the clipping ranges of a calibrated network in place; the loss of each step.
 

@@ -7,8 +7,6 @@ and the moments of a layer's inputs are taken from the rounded layers before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,13 +15,14 @@ from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.ptq.input_range import search_input_range
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 RIDGE = 0.01  # share of the mean square of all inputs that is added to that of each
 PLACES = 1 << 13  # places of the images that moments are made of
 
 
 @torch.no_grad()
-def round_with_compensation(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> int:
+def round_with_compensation(net: nn.Module, images: Tensor, progress: Progress | None = None) -> int:
     """Round the weights of a calibrated network with error compensation, in place; how many layers were rounded.
 
     Before that the clipping range of each layer's input is searched (`sharpbit.quant.ptq.input_range`). Grouped

@@ -20,6 +20,7 @@ from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted
 from sharpbit.quant.method.search import best
 from sharpbit.quant.prefix_sums import Prefix, grid_of, sample
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 POWERS = (0.25, 0.5, 0.75, 1.0)  # of the channels' sizes, tried as scales beside none
 LEAST = 1 / 64  # smallest size of a channel, as a share of that of the largest one
@@ -30,7 +31,7 @@ SAMPLES = 1 << 17  # values of an input from which its grid is chosen here
 
 
 @torch.no_grad()
-def equalize(net: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None) -> list[str]:
+def equalize(net: nn.Module, images: Tensor, progress: Progress | None = None) -> list[str]:
     """Scale the channels of a quantized network, in place, where that lessens the error of a layer's result.
 
     The size of a channel is measured on all images. Measured on a few, a channel that is near zero in these would be

@@ -8,7 +8,6 @@ is computed once, so a step takes about a hundredth of the time of a step of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted, rounding
 from sharpbit.quant.ptq.equalize import wrap
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 AT_ONCE = 2  # images in a forward of the whole network
 SCALES = 3.0  # the rate of scales, in units of that of the rest
@@ -50,7 +50,7 @@ def reconstruct_last_layer(
     teacher: nn.Module,
     images: Tensor,
     how: LastLayerSettings,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[str], list[float]]:
     """Train the last layer of a calibrated network in place.
 

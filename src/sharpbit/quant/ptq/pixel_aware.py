@@ -9,7 +9,7 @@ loss are cut off from the gradient, so that the pixels alone teach; no `features
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,6 +23,7 @@ from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.grid import Fixed
+from sharpbit.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def pixel_aware(
     teacher: nn.Module,
     images: Tensor,
     how: PixelAware,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Train the clipping ranges of a calibrated network in place; the loss of each step.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +9,7 @@ from sharpbit.quant.core import quantizers, unrounded
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
 from sharpbit.system.deprecated import old_names
+from sharpbit.system.progress import Progress
 
 
 def parts(net: nn.Module) -> dict[str, list[Fixed]]:
@@ -26,7 +25,7 @@ def parts(net: nn.Module) -> dict[str, list[Fixed]]:
 
 @torch.no_grad()
 def sensitivity(
-    net: nn.Module, teacher: nn.Module, images: Tensor, progress: Callable[[int], object] | None = None
+    net: nn.Module, teacher: nn.Module, images: Tensor, progress: Progress | None = None
 ) -> tuple[tuple[str, float], ...]:
     """Names of layers and sites, the most sensitive first, with the share of the mean square error that each causes.
 

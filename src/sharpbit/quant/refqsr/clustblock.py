@@ -130,7 +130,7 @@ class VectorsPass(nn.Module):
 
 
 def pretrain(
-    textures: Textures, how: Pretraining, *, device: str = "cpu", progress: Callable[[int, int, float], object] | None
+    textures: Textures, how: Pretraining, *, device: str = "cpu", log: Callable[[int, int, float], object] | None
 ) -> ClustBlock:
     """A classifier trained on images of textures, in 8 bits.
 
@@ -138,7 +138,7 @@ def pretrain(
         textures: images to train on; clipping ranges of activations are found on crops of them.
         how: the plan.
         device: `cpu` or `cuda`.
-        progress: called after each step with its number, that of all steps, and the loss.
+        log: Called after each step with its number, that of all steps, and the loss.
     """
     torch.manual_seed(how.seed)
     net = ClustBlock(len(textures.classes)).to(device)
@@ -153,8 +153,8 @@ def pretrain(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if progress:
-            progress(step, steps, float(loss.detach()))
+        if log:
+            log(step, steps, float(loss.detach()))
     net = net.cpu().eval().requires_grad_(False)
     crops = [textures.batch(how.batch, _side(how, generator), generator)[0] for _ in range(16)]
     give_grids(net, crops)
