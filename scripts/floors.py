@@ -1,6 +1,6 @@
 """The lowest versions that pyproject.toml allows, as constraints for pip.
 
-    python scripts/floors.py > floors.txt
+python scripts/floors.py > floors.txt
 """
 
 from __future__ import annotations

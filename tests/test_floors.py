@@ -1,6 +1,7 @@
 """The declared lowest versions are ones that can be pinned; `make floors` tests them."""
 
 import pytest
+
 from loaded_script import script
 
 
