@@ -2,6 +2,8 @@
 #   make demo   installs the core and upscales an image of the repository
 #   make test   installs the rest and runs lint, types and tests
 # Also:
+#   make fast   the tests that train nothing and build no large network, in a minute or two
+#   make floors the tests that need no PyTorch, with the lowest versions of all dependencies that are allowed
 #   make docs   the documentation as a site, in build/site
 #   make wheel  a wheel with the native engine, in dist/
 #   make native builds the engine again after a change of native/ (installing builds it as well)
@@ -9,16 +11,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TWO := -n 2 --dist loadfile  # test processes, a file of tests to each in turn
+WITHOUT_TORCH := image/test_image_read.py image/test_image_write.py pipeline/test_jobs.py pipeline/test_strip_queue.py \
+  twopass/test_roles.py app/test_read_once.py verbs/test_upscale_folder.py verbs/test_upscale_verb.py
 SOURCES := pyproject.toml constraints.txt hatch_build.py native/CMakeLists.txt $(wildcard native/src/* native/include/*)
 
-.PHONY: demo test lint docs bench wheel native clean
+.PHONY: demo test fast floors lint docs bench wheel native clean
 
 demo: $(VENV)/core
 	@mkdir -p build
 	$(BIN)/sharpbit upscale docs/images/demo.png -n x4-clean-balanced -o build/demo_x4.png --overwrite
 
 test: $(VENV)/dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
+
+fast: $(VENV)/dev
+	$(BIN)/python -m pytest $(TWO) -m "not slow"
+
+floors: | $(BIN)/python
+	$(PYTHON) -m venv build/floors
+	$(BIN)/python scripts/floors.py > build/floors/floors.txt
+	build/floors/bin/python -m pip --disable-pip-version-check --quiet install -c build/floors/floors.txt . pytest pypng tifffile
+	cd tests && ../build/floors/bin/python -m pytest -c ../pyproject.toml --rootdir .. $(WITHOUT_TORCH)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

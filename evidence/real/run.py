@@ -39,10 +39,22 @@ def gmsd(image: np.ndarray, truth: np.ndarray) -> float:
     return float(similarity.std())
 
 
+def detailed(image: np.ndarray, scale: int) -> tuple[int, int]:
+    """The corner of the detail in which neighbouring pixels differ most."""
+    values = image.astype(np.float32).mean(2)
+    corners = [
+        (y, x)
+        for y in range(0, image.shape[0] - DETAIL, DETAIL // 2 // scale * scale)
+        for x in range(0, image.shape[1] - DETAIL, DETAIL // 2 // scale * scale)
+    ]
+    parts = {corner: values[corner[0] : corner[0] + DETAIL, corner[1] : corner[1] + DETAIL] for corner in corners}
+    return max(parts, key=lambda corner: float(np.abs(np.diff(parts[corner])).mean()))
+
+
 def sheet(path: Path, case: cases.Case, results: dict[str, np.ndarray]) -> None:
     """One row of details: the small image, what each method makes of it, and the truth."""
     scale = case.large.shape[0] // case.small.shape[0]
-    top, left = (max(0, side // 2 - DETAIL // 2) // scale * scale for side in case.large.shape[:2])
+    top, left = detailed(case.large, scale)
     shown = {"input": case.small.repeat(scale, 0).repeat(scale, 1), **results, "truth": case.large}
     image = Image.new("RGB", (len(shown) * (2 * DETAIL + 4), 2 * DETAIL + 14), "white")
     for number, (name, pixels) in enumerate(shown.items()):

@@ -3,7 +3,7 @@
     python research/training/embed.py AVERAGE.safetensors POOL NAME OUT
 
 Writes `OUT/NAME-balanced.onnx` (8-bit integers, calibrated on LR crops of the pool) and `OUT/NAME-float.onnx`, prints
-their flatness errors and how far apart they are. Then `python bench/psnr.py OUT/NAME-balanced.onnx --data BENCHMARKS
+their flatness errors and how far apart they are. Then `python evidence/psnr.py OUT/NAME-balanced.onnx --data BENCHMARKS
 --embed` measures one and puts it among the embedded models.
 """
 
@@ -21,7 +21,7 @@ import sharpbit
 from sharpbit.export import EXPORTS
 from sharpbit.measure.flatness import flatness
 from sharpbit.measure.psnr import of_values
-from sharpbit.verbs.quantize import Settings, lossless
+from sharpbit.verbs.quantize import QuantizationSettings, lossless
 
 CROPS, KEPT, SIDE = 300, 40, 64
 
@@ -39,7 +39,7 @@ def main() -> None:
     model = sharpbit.reparameterize(trained)
     rng, pool = np.random.default_rng(0), Pool(args.pool, model.scale, SIDE)
     crops = torch.from_numpy(np.stack([pool.crop(rng)[0] for _ in range(CROPS)])).permute(0, 3, 1, 2).contiguous()
-    whole = lossless(model, crops, Settings(), None)
+    whole = lossless(model, crops, QuantizationSettings(), None)
     made = {}
     for kind, one in (("float", model), ("balanced", whole)):
         name = f"{args.name}-{kind}"

@@ -14,7 +14,7 @@ import torch
 
 from sharpbit import model as models
 from sharpbit import recipe, zoo
-from sharpbit.recipe.runner import VERBS, Kitchen
+from sharpbit.recipe.runner import VERBS, Runner
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     found, model = recipe.read(args.recipe), models.load(zoo.path_of(args.model))
-    kitchen = Kitchen(found, args.out, args.data, "cpu", None, True, True)
-    verbs = [entry["verb"] for entry in model.history if entry["verb"] != "start"]
+    kitchen = Runner(found, args.out, args.data, "cpu", None, True, True)
+    verbs = [entry.verb for entry in model.history if entry.verb != "start"]
     done = len(verbs)
     assert verbs == [step.verb for step in found.step[:done]]
     for step in found.step[done:]:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.model import Model, load, save
+from sharpbit.modelfile.history import Start, Train, Verb
 from sharpbit.nn import Constrained
 from sharpbit.training import Training
 
@@ -131,6 +132,8 @@ def begun(net: nn.Module, path: str) -> None:
     state, own = load(path).net.state_dict(), net.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(fitting, strict=False)
+    if isinstance(net, Constrained):  # weights that were stored in 16 bits keep to nothing
+        net.project()
     print("begins with", len(fitting), "of", len(own), "tensors of", path, flush=True)
 
 
@@ -152,10 +155,11 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
         ema=plan.average,
         seed=plan.seed,
     )
-    history: tuple[dict, ...] = ({"verb": "train", **asdict(how)},)
+    settings = {key: value for key, value in asdict(how).items() if key != "steps"}
+    history: tuple[Verb, ...] = (Train(step, settings),)
     if plan.after:
         count = len(ema.state_dict())
-        history = ({"verb": "start", "after": plan.after, "tensors": count, "of": count}, *history)
+        history = (Start(plan.after, count, count), *history)
     save(
         Model(ARCHITECTURES[plan.arch], net.config, net, history, plan.about),
         out / "average.safetensors",

@@ -51,7 +51,7 @@ def test_a_tuned_network_with_its_receipt_and_report(model, photos, tests, tmp_p
     assert "model.1.sub.0.conv4" not in names
     assert all(lo <= hi for _, _, _, lo, hi in told["ranges"])
     text = page.read_text()
-    assert text.count("<rect") == 2 * len(told["ranges"])
+    assert text.count("<rect x=") == 2 * len(told["ranges"]), "besides the white background"
     assert "`model.2`" in text
     again = models.load(out)
     assert [entry.verb for entry in again.history] == [

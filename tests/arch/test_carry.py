@@ -10,7 +10,7 @@ from sharpbit.arch.integer import chain_of
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.measure.flatness import flatness
-from sharpbit.quant.lossless import Settings, quantize_chain
+from sharpbit.quant.lossless import LosslessSettings, quantize_chain
 from sharpbit.reparam.chain import relu_chain
 from sharpbit.training import Training, train
 from sharpbit.verbs.carry import carry
@@ -48,7 +48,7 @@ def test_a_form_without_joined_maps_is_the_same(net):
 def test_so_do_integers(net, steps):
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32)).astype(np.uint8))
     images[:4] = images[:4, :, ::8, ::8].repeat_interleave(8, 2).repeat_interleave(8, 3)
-    chain = quantize_chain(relu_chain(net), images, Settings(steps=steps, samples=3000))
+    chain = quantize_chain(relu_chain(net), images, LosslessSettings(steps=steps, samples=3000))
     error = flatness(chain.run, levels=3)
     assert error.inside == 0
     apart = [chain.run(x).astype(float) - upscaled(net, x) for x in images.permute(0, 2, 3, 1).numpy()[:3]]
@@ -60,7 +60,7 @@ def test_weights_that_tint_are_left_as_they_are(net):
     with torch.no_grad():
         net.interpolation.weight.mul_(1.02)
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32)).astype(np.uint8))
-    chain = quantize_chain(relu_chain(net), images, Settings(steps=0, samples=2000))
+    chain = quantize_chain(relu_chain(net), images, LosslessSettings(steps=0, samples=2000))
     made = chain.run(np.full((32, 32, 3), 100, np.uint8))
     assert 101 <= made[32, 32].mean() <= 103
 
@@ -78,7 +78,7 @@ def test_an_integer_chain_becomes_a_network_that_keeps_constants():
     model = models.load(zoo.path_of("x2-clean-balanced"))
     made = carry(model)
     assert made.arch.name == "carry"
-    assert made.history[-1] == {"verb": "carry", "from": "integer"}
+    assert made.history[-1].table() == {"verb": "carry", "from": "integer"}
     image = np.random.default_rng(0).integers(60, 180, (6, 6, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
     apart = upscaled(made.net, image).astype(float) - chain_of(model.net).run(image)
     assert np.abs(apart).mean() < 2

@@ -8,15 +8,27 @@ from stand_ins import image
 
 import sharpbit
 
-MAIN = ("upscale", "Upscaler", "load", "quantize", "evaluate", "inspect", "train", "reparameterize", "bench")
+MAIN = (
+    "upscale",
+    "upscale_folder",
+    "Upscaler",
+    "load",
+    "quantize",
+    "evaluate",
+    "inspect",
+    "train",
+    "reparameterize",
+    "bench",
+)
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with the files that examples name: `photo.png`, images in `PHOTOS`, sets of test images."""
+    """A folder with what examples name: `photo.png`, images in `holiday` and `PHOTOS`, sets of test images."""
     monkeypatch.chdir(tmp_path)
     image(tmp_path / "photo.png", 64, 48)
+    image(tmp_path / "holiday" / "one.jpg", 64, 48)
     for number in range(3):
         image(tmp_path / "PHOTOS" / f"{number}.png", 64, 64, seed=number)
     for name in ("Set5", "Set14"):

@@ -1,6 +1,7 @@
 """Every block of every page that a reader would run is run, or says why it is not."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,18 @@ def test_every_block_has_a_language_and_is_run_or_says_why(capsys):
         )
         for block in marked:
             print(f"  {block.name}: {block.reason}")
+
+
+def test_links_lead_somewhere_in_the_repository():
+    """Pages are read there too; the site has a test of its own."""
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#\s]+)[^)\s]*\)", page.read_text())]
+    broken = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page, link in links
+        if ":" not in link and not (page.parent / link).exists()
+    ]
+    assert len(links) > 100
+    assert not broken
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_what_cannot_be():
         pixel_aware(net, teacher, x[:0], PixelAware(2))
     with pytest.raises(UsageError, match="names no module"):
         pixel_aware(net, teacher, x, PixelAware(2, features=("nothing.*",)))
-    with pytest.raises(UsageError, match="two bounds"):
+    with pytest.raises(UsageError, match="refining is for quantized networks with clipping ranges"):
         pixel_aware(teacher, teacher, x, PixelAware(2))
     with pytest.raises(ModelError, match="the loss is nan"):
         pixel_aware(net, teacher, x * float("nan"), PixelAware(2))

@@ -168,7 +168,7 @@ def test_sizes_that_weights_do_not_tell_can_be_given(tmp_path):
     torch.save(fresh.net.state_dict(), tmp_path / "a.pth")
     assert sharpbit.load(tmp_path / "a.pth", arch="fsrcnn", scale=4).scale == 4
     sharpbit.save(fresh, tmp_path / "a.safetensors")
-    with pytest.raises(UsageError, match="has a header that tells everything; leave scale out"):
+    with pytest.raises(UsageError, match="has a header that says everything; leave scale out"):
         sharpbit.load(tmp_path / "a.safetensors", scale=4)
 
 

@@ -95,7 +95,7 @@ def test_another_seed_and_images_in_memory(tmp_path, data):
     [
         (("steps = 3", "step = 3"), "'step' that is not known; nearest: 'steps'"),
         (("steps = 3\n", ""), "train. lacks the key 'steps', which should be a whole number"),
-        (('verb = "export"', 'verb = "exprot"'), "known are train, reparameterize, fake_quantize, refqsr"),
+        (('verb = "export"', 'verb = "exprot"'), "known are train, carry, reparameterize, fake_quantize, refqsr"),
         (("licence", "license"), "nearest: 'licence'"),
         (("width = 8", "wide = 8"), "scale, blocks, width"),
         (('arch = "etds"', 'arch = "etsd"'), "should be one of .*; nearest: 'etds'"),

@@ -23,4 +23,4 @@ def test_the_example_runs(function):
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 def test_the_docstring_is_whole(function):
     text = function.__doc__
-    assert all(part in text for part in ("Args:", "Raises:", "Example:"))
+    assert all(part in text for part in ("Args:", "Raises:", "Examples:"))

@@ -146,7 +146,7 @@ def inspect(
     opened: Model | None
     if path.suffix.lower() == ".onnx":
         if overrides:
-            raise UsageError(f"{path} has a header that tells everything; leave {', '.join(overrides)} out")
+            raise UsageError(f"{path} has a header that says everything; leave {', '.join(overrides)} out")
         header = file.verified
         facts["operators"] = file.operators
         opened = None if header is None else described(header)

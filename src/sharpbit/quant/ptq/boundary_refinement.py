@@ -63,9 +63,7 @@ def refine(
     found = [fixed.range for _, fixed in quantizers(net)]
     ranges = [own for own in found if isinstance(own, ClippingRange)]
     if not ranges or len(ranges) < len(found):
-        raise UsageError(
-            "refining is for quantized networks whose ranges have two bounds; quantize with another method"
-        )
+        raise UsageError("refining is for quantized networks with clipping ranges; quantize with another method")
     if not len(images):
         raise UsageError("there is nothing to refine with: not one image came")
     bounds = [bound for own in ranges for bound in own.parameters()]
