@@ -125,12 +125,14 @@ def test_missing_recipe_and_data(tmp_path):
 def test_recipes_of_the_repository_run_two_steps(path, tmp_path):
     """On two tiny images; what `after` names is made first, untrained."""
     found = recipe.read(path)
-    side = 48 * found.start.config["scale"] + 12
+    patch = next(step.settings["patch"] for step in found.step if step.verb == "train")
+    side = patch * found.start.config["scale"] + 12
     data = images(tmp_path / "pictures", (side, side), seed=1)
     if found.start.after:
-        assert (path.parent / f"{found.start.after}.toml").exists()
-        before = models.build(found.start.arch, **{**found.start.config, "scale": 2})
-        models.save(before, tmp_path / found.start.after / "trained.safetensors")
+        name, _, trained = found.start.after.partition("/")
+        assert (path.parent / f"{name}.toml").exists()
+        before = models.build(found.start.arch, **{**found.start.config, "scale": int(name[1])})
+        models.save(before, tmp_path / name / f"{trained or 'trained'}.safetensors")
     out = tmp_path / found.name
     results = recipe.run(path, data=data, out=str(out), stop_after=2, quiet=True)
     assert results[0][0] == "train"

@@ -56,7 +56,8 @@ class Carry(Constrained):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`, not clamped."""
-        if self.training:
+        layers = (self.first, *self.inner, self.last, self.interpolation)
+        if self.training and all(type(layer) is nn.Conv2d for layer in layers):  # none of them rounds
             return self._quick(x)
         features = F.relu(self.first(x))
         for layer in self.inner:
@@ -107,10 +108,10 @@ def _bias(layer: nn.Conv2d) -> Tensor:
 def _infer(state: State) -> Config | None:
     if not all(key in state for key in ("first.weight", "last.weight", "interpolation.weight")):
         return None
-    scale = scale_of(state["last.weight"].shape[0])
-    if scale is None:
+    wide, scale = len(state["first.weight"]), scale_of(len(state["last.weight"]))
+    if scale is None or state["last.weight"].shape[1:] != (wide, 3, 3):
         return None
-    return Config(scale, count(state, "inner.{}.weight"), state["first.weight"].shape[0] + COLOURS)
+    return Config(scale, count(state, "inner.{}.weight"), wide + COLOURS)
 
 
 ARCH = Architecture(name="carry", config=Config, build=Carry, infer=_infer, sites=("inner.*",))

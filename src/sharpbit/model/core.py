@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -191,7 +192,9 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
 def filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     try:
-        net = _structured(arch, arch.build(config), history)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers without channels, in sizes of weights that mean nothing
+            net = _structured(arch, arch.build(config), history)
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -128,7 +128,7 @@ def from_state(state: State, source: str, *, arch: str | None = None, **config: 
 def _inferred(arch: Architecture, state: State) -> Any | None:
     try:
         return arch.infer(state)
-    except (LookupError, TypeError, ValueError, RuntimeError):  # names that it knows, and tensors of another shape
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError):  # known names, other shapes
         return None
 
 
