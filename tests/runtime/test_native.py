@@ -409,8 +409,11 @@ def test_names_of_instruction_sets():
 
 
 def test_peak_of_the_fastest_is_the_highest():
+    """The best of several tries of each in turn, as other processes take some of them away."""
     if len(SETS) > 2:
-        assert native.peak(1, 0.1) > native.peak(1, 0.1, "avx2" if "avx2" in SETS else "c")
+        slower = "avx2" if "avx2" in SETS else "c"
+        tries = [(native.peak(1, 0.02), native.peak(1, 0.02, slower)) for _ in range(20)]
+        assert max(first for first, _ in tries) > max(second for _, second in tries)
     assert native.peak(1, 0.05, "mmx") == 0
 
 

@@ -112,7 +112,10 @@ def _infer(state: State) -> Config | None:
     if not blocks or first is None:
         return None
     width = len(first)
-    slices = width // (width - ours["blocks.0.bottom.0.weight"].shape[1])
+    sliced = width - ours["blocks.0.bottom.0.weight"].shape[1]
+    if sliced < 1:
+        return None
+    slices = width // sliced
     return Config(_scale(ours, blocks, width, slices), blocks, width, slices)
 
 
