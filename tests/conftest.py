@@ -9,12 +9,60 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
 # Torch with more threads than free cores waits at barriers most of the time; tests are small, one thread is best.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What runs in the background of a script ignores Ctrl-C, and all that it starts; tests send it to commands.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What `make fast` leaves out: folders and files that train, quantize whole networks, or build sites and wheels.
+SLOW = (
+    "arch",
+    "data/test_prepare.py",
+    "docs",
+    "export",
+    "measure/test_patchwise.py",
+    "measure/test_two_pass_evaluation.py",
+    "quant",
+    "recipe",
+    "reparam/test_rewrite.py",
+    "runtime/test_two_passes.py",
+    "system/test_parallel.py",
+    "twopass/test_classifier.py",
+    "verbs",
+    "app/test_bad_calibration.py",
+    "app/test_clusters_command.py",
+    "app/test_nasty_command.py",
+    "app/test_memory.py",
+    "app/test_pair_command.py",
+    "app/test_quantize_any.py",
+    "app/test_quantize_budget.py",
+    "app/test_quantize_command.py",
+    "app/test_reparameterize.py",
+    "app/test_reproduce.py",
+    "image/test_nasty.py",
+    "runtime/test_native_build.py",
+    "runtime/test_native_programs.py",
+    "test_qat_evidence.py",
+    "test_refqsr_evidence.py",
+    "test_extend.py",
+    "test_package.py",
+    "test_readme.py",
+    "test_training.py",
+    "test_two_pass_training.py",
+)
+assert all((HERE / name).exists() for name in SLOW), "a file that is slow has moved"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in `SLOW`."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and any(item.path.is_relative_to(HERE / name) for name in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Small recipes, and a folder of noise that they train on."""
 
+import re
+
 import numpy as np
 from PIL import Image
 
@@ -22,6 +24,14 @@ def written(folder, text, name="small"):
     path = folder / f"{name}.toml"
     path.write_text(text)
     return path
+
+
+def thin(text, **settings):
+    """The text of a recipe of the evidence: two steps of a thin network, and settings of other values."""
+    text = text.replace("blocks = 4, width = 32", "blocks = 4, width = 8").replace("gate = 32", "gate = 8")
+    for key, value in {"steps": 2, "batch": 2, "batches": 2, **settings}.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
+    return text
 
 
 def images(folder, *sizes, seed=0):

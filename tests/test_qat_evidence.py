@@ -1,21 +1,20 @@
 """The evidence for quantization-aware training: its recipes are carried out, its table and its verdicts are right."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from loaded_script import script
+from noise_images import noise, put
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.measure.benchmarks import find
 from sharpbit.model import load
 from sharpbit.training import Training
+from small_recipes import thin
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,19 +25,6 @@ def evidence():
     del sys.modules["qat"]
 
 
-def noise(path, side, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
-
-
-def thin(text):
-    """A recipe of two steps of a thin network."""
-    text = text.replace("blocks = 4, width = 32", "blocks = 4, width = 8").replace("gate = 32", "gate = 8")
-    for key, value in (("steps", 2), ("batch", 2), ("patch", 12), ("batches", 2)):
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    return text
-
-
 @pytest.fixture(scope="module")
 def ran(evidence, tmp_path_factory):
     """The whole command with thin recipes: all rows with one seed, two with another; folder of runs and sets."""
@@ -46,9 +32,9 @@ def ran(evidence, tmp_path_factory):
     original, evidence.RECIPES = evidence.RECIPES, folder / "recipes"
     evidence.RECIPES.mkdir()
     for path in original.glob("*.toml"):
-        (evidence.RECIPES / path.name).write_text(thin(path.read_text()))
-    noise(folder / "train" / "a.png", 60, 0)
-    noise(folder / "sets" / "Small" / "HR" / "b.png", 120, 1)
+        (evidence.RECIPES / path.name).write_text(thin(path.read_text(), patch=12))
+    put(folder / "train" / "a.png", noise(0, 60, 60))
+    put(folder / "sets" / "Small" / "HR" / "b.png", noise(1, 120, 120))
     pairs = Pairs.from_folder(folder / "train", 2, quiet=True)
     evidence.train(evidence.ORDER, [10], pairs, folder / "runs", quiet=True)
     evidence.train(["float", "pams8", "pams4", "ddtb4"], [11], pairs, folder / "runs", quiet=True)

@@ -1,17 +1,16 @@
 """The evidence for RefQSR: its recipes are carried out, counted and judged."""
 
-import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from loaded_script import script
+from noise_images import noise, put
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.measure.benchmarks import find
+from small_recipes import thin
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,19 +21,6 @@ def bench():
     yield [script(name) for name in names][-1]  # the second one imports the first
     for name in names:
         del sys.modules[name]
-
-
-def thin(text):
-    """A recipe of two steps of a thin network."""
-    text = text.replace("blocks = 4, width = 32", "blocks = 4, width = 8").replace("gate = 32", "gate = 8")
-    for key, value in (("steps", 2), ("batch", 2), ("patch", 15), ("batches", 2), ("crop", 15)):
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.M)
-    return text
-
-
-def noise(path, side, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 
 
 def test_rows_are_trained_alike(bench):
@@ -54,12 +40,12 @@ def test_the_whole_command_with_thin_recipes(bench, tmp_path, monkeypatch):
     for path in (*bench.RECIPES.glob("*.toml"), *bench.RECIPES.glob("refqsr/*.toml")):
         target = copy / path.relative_to(bench.RECIPES)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(thin(path.read_text()))
+        target.write_text(thin(path.read_text(), patch=15, crop=15))
     monkeypatch.setattr(bench, "RECIPES", copy)
     monkeypatch.setattr(bench, "PATCH", 20)
     monkeypatch.setattr(bench, "STEP", 14)
-    noise(tmp_path / "train" / "a.png", 80, 0)
-    noise(tmp_path / "sets" / "Small" / "HR" / "b.png", 96, 1)
+    put(tmp_path / "train" / "a.png", noise(0, 80, 80))
+    put(tmp_path / "sets" / "Small" / "HR" / "b.png", noise(1, 96, 96))
     bench.train([10], Pairs.from_folder(tmp_path / "train", 2, quiet=True), tmp_path / "runs", quiet=True)
     rows = {row.name: row for row in bench.measure(tmp_path / "runs", find(tmp_path / "sets"))}
     assert set(rows) == set(bench.ROWS)

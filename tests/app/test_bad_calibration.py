@@ -9,14 +9,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 import sharpbit
+from noise_images import put, put_photos, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.errors import UsageError
-
-
-def noise(path, seed=0, side=160):
-    small = np.random.default_rng(seed).integers(0, 256, (side // 10, side // 10, 3), np.uint8)
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +25,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed in range(3):
-        noise(folder / f"{seed}.png", seed)
-    return folder
+    return put_photos(tmp_path / "photos", 3, 160, 160)
 
 
 def call(model, photos, out, *given):
@@ -53,7 +45,7 @@ def flat(folder):
 
 def tiny(folder):
     for path in folder.iterdir():
-        noise(path, side=40)
+        put(path, soft_noise(0, 40, 40))
 
 
 def text(folder):
@@ -71,7 +63,7 @@ def gone(folder):
 
 def a_file(folder):
     gone(folder)
-    noise(folder.with_suffix(".png"))
+    put(folder.with_suffix(".png"), soft_noise(0, 160, 160))
     folder.with_suffix(".png").rename(folder)
 
 
@@ -104,7 +96,7 @@ def test_one_image_is_said_to_be_few(model, photos, tmp_path):
     assert done.exit_code == 0, done.output
     assert "one image shows little" in done.stdout
     assert "of 1 image\n" in done.stdout
-    noise(photos / "1.png", 1)
+    put(photos / "1.png", soft_noise(1, 160, 160))
     done = call(model, photos, tmp_path / "b.safetensors", "--method", "minmax")
     assert "one image" not in done.stdout
 
@@ -113,7 +105,7 @@ def test_images_of_another_scale_to_measure_on(model, photos, tmp_path):
     """Small partners that are not half as large as the true ones."""
     for name, side in (("HR", 96), ("LR_bicubic/X2", 32)):
         (tmp_path / "Test" / name).mkdir(parents=True)
-        noise(tmp_path / "Test" / name / f"a{'x2' if side == 32 else ''}.png", 5, side)
+        put(tmp_path / "Test" / name / f"a{'x2' if side == 32 else ''}.png", soft_noise(5, side, side))
     done = call(model, photos, tmp_path / "a.onnx", "--method", "minmax", "--data", tmp_path / "Test")
     assert done.exit_code == 1
     assert "ax2.png" in done.output

@@ -71,7 +71,7 @@ def test_a_signal_ends_the_run_with_a_word_how_to_go_on(folder, number):
     process = start(folder)
     wait_for_results(folder, 1, process)
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "--skip-existing goes on" in told
     assert "Traceback" not in told

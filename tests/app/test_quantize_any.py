@@ -2,35 +2,25 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from noise_images import put, put_photos, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
 
 
-def noise(path, seed=0, side=180):
-    small = np.random.default_rng(seed).integers(0, 256, (side // 10, side // 10, 3), np.uint8)
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
-
-
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed in range(3):
-        noise(folder / f"{seed}.png", seed)
-    return folder
+    return put_photos(tmp_path / "photos", 3, 180, 180)
 
 
 @pytest.fixture
 def tests(tmp_path):
     folder = tmp_path / "Test"
-    folder.mkdir()
-    noise(folder / "a.png", 9, 60)
+    put(folder / "a.png", soft_noise(9, 60, 60))
     return folder
 
 

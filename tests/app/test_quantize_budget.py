@@ -3,19 +3,13 @@
 import json
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
+from noise_images import put, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
-
-
-def noise(path, seed=0, side=128):
-    small = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +17,8 @@ def place(tmp_path_factory):
     """A folder with a model, images to calibrate on, and one to test with."""
     folder = tmp_path_factory.mktemp("budget")
     for name, seeds, side in (("photos", (0, 1), 128), ("Test", (9,), 48)):
-        (folder / name).mkdir()
         for seed in seeds:
-            noise(folder / name / f"{seed}.png", seed, side)
+            put(folder / name / f"{seed}.png", soft_noise(seed, side, side, grain=8))
     torch.manual_seed(0)
     models.save(models.build("imdn", scale=2, blocks=1, width=8), folder / "imdn.safetensors")
     return folder

@@ -2,11 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from noise_images import put, put_photos, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.modelfile import integer_chain as integer
@@ -22,18 +22,9 @@ def quick(monkeypatch):
     )
 
 
-def noise(path, height=200, width=170, seed=0):
-    small = np.random.default_rng(seed).integers(0, 256, (height // 10, width // 10, 3), np.uint8)
-    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(path)
-
-
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed in range(4):
-        noise(folder / f"{seed}.png", seed=seed)
-    return folder
+    return put_photos(tmp_path / "photos", 4, 200, 170)
 
 
 @pytest.fixture
@@ -52,7 +43,7 @@ def test_the_receipt_and_the_file(model, photos, tmp_path, suffix):
     out = tmp_path / f"out{suffix}"
     test = tmp_path / "Test"
     test.mkdir()
-    noise(test / "a.png", 60, 48, seed=9)
+    put(test / "a.png", soft_noise(9, 60, 48))
     done = call("quantize", model, "--calibrate", photos, "-o", out, "--data", test, "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
@@ -113,7 +104,7 @@ def flat(folder):
 
 def small(folder):
     for path in folder.iterdir():
-        noise(path, 50, 50)
+        put(path, soft_noise(0, 50, 50))
 
 
 def empty(folder):

@@ -47,7 +47,7 @@ def at_terminal(*arguments):
             break
         seen += piece
     os.close(ours)
-    return process.wait(timeout=30), seen.decode()
+    return process.wait(timeout=300), seen.decode()
 
 
 def on_screen(text):
@@ -166,11 +166,11 @@ def test_names_that_cannot_be(folder, name):
 def test_a_pipe_in_a_folder_is_not_waited_for_and_a_named_one_is_read(folder):
     pipe = folder / "in" / "pipe.png"
     os.mkfifo(pipe)
-    done = subprocess.run([COMMAND, "upscale", folder / "in", "-o", folder / "out"], capture_output=True, timeout=30)
+    done = subprocess.run([COMMAND, "upscale", folder / "in", "-o", folder / "out"], capture_output=True, timeout=300)
     assert done.returncode == 0
     assert {path.name for path in (folder / "out").iterdir()} == {"a.png", "b.png", "c.png"}
     line = f"cat in/a.png > {pipe} & {COMMAND} upscale {pipe} -o one.png"
-    assert subprocess.run(line, shell=True, cwd=folder, capture_output=True, timeout=30).returncode == 0
+    assert subprocess.run(line, shell=True, cwd=folder, capture_output=True, timeout=300).returncode == 0
     assert (folder / "one.png").read_bytes() == (folder / "out" / "a.png").read_bytes()
 
 
@@ -183,7 +183,7 @@ def test_waiting_for_a_pipe_can_be_ended(folder, number):
     descriptor = os.open(pipe, os.O_WRONLY)  # waits until the command has opened the other end
     process.send_signal(number)
     try:
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=300)
     finally:
         process.kill()  # if it is still there
         os.close(descriptor)

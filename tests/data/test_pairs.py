@@ -7,15 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from noise_images import noise
 from sharpbit.data import pairs as module
 from sharpbit.data.pairs import Pairs
 from sharpbit.data.prepare import PreparationPlan, prepare
 from sharpbit.errors import UsageError
 from sharpbit.image.resize import shrink
-
-
-def noise(seed, height, width):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 @pytest.fixture

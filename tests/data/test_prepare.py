@@ -10,20 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noise_images import noise, put
 from sharpbit import image as image_io
 from sharpbit.data import prepare as module
 from sharpbit.data.prepare import PreparationPlan, prepare, starts
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image.resize import shrink
-
-
-def noise(seed, height, width):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def put(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
 
 
 def got(path):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
+from noise_images import put, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.runtime.onnx import open_onnx
@@ -21,11 +21,6 @@ def call(*arguments):
     return done.stdout
 
 
-def noise(height, width, seed):
-    small = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-
-
 def test_eight_bits_are_the_same_on_the_engine(tmp_path):
     """In grey levels: a tenth on average at most, and nothing by more than eight.
 
@@ -36,16 +31,15 @@ def test_eight_bits_are_the_same_on_the_engine(tmp_path):
     torch.manual_seed(0)
     model = models.build("craft", scale=2, width=16, depths=(1,), heads=2, mask=True, padding="reflect")
     models.save(model, tmp_path / "craft.safetensors")
-    (tmp_path / "photos").mkdir()
     for seed in range(2):
-        noise(128, 128, seed).save(tmp_path / "photos" / f"{seed}.png")
+        put(tmp_path / "photos" / f"{seed}.png", soft_noise(seed, 128, 128, grain=8, more=2))
     given = ["--calibrate", tmp_path / "photos", "--method", "minmax", "-o", tmp_path / "eight.safetensors"]
     call("quantize", tmp_path / "craft.safetensors", *given)
     told = json.loads(call("export", tmp_path / "eight.safetensors", "-o", tmp_path / "eight.onnx", "--json"))
     assert told["precision"] == "W8A8"
     net, runtime = models.load(tmp_path / "eight.safetensors").net, open_onnx(tmp_path / "eight.onnx", threads=1)
     for number, size in enumerate(SIZES):
-        small = np.array(noise(*size, 10 + number))
+        small = soft_noise(10 + number, *size, grain=8, more=2)
         own = upscaled(net, small).astype(int)
         theirs = np.rint(255 * runtime.run(small.astype(np.float32) / 255).clip(0, 1))
         assert theirs.shape == own.shape == (2 * size[0], 2 * size[1], 3)

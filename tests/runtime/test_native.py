@@ -1,6 +1,7 @@
 """Our own engine against the integer reference, bit for bit, and what it does with callers of all kinds."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -277,7 +278,11 @@ def test_several_callers_at_once():
 
 
 def run_script(code, *, send=None, **environment):
-    """Run `code` in a process of its own; `send` is a signal for it after it has printed a line."""
+    """Run `code` in a process of its own: its status, its two streams, and its seconds of CPU time.
+
+    `send` is a signal for it after it has printed a line.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     command = [sys.executable, "-c", textwrap.dedent(code)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -286,10 +291,12 @@ def run_script(code, *, send=None, **environment):
             time.sleep(0.3)
             process.send_signal(send)
         try:
-            out, error = process.communicate(timeout=60)
+            out, error = process.communicate(timeout=300)
         finally:
             process.kill()  # if it is still there
-        return process.returncode, first + out, error
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return process.returncode, first + out, error, worked
 
 
 PRELUDE = f"""
@@ -330,9 +337,10 @@ def test_control_c_ends_it(threads):
     runtime.run(image)  # hours
     """
     )
-    status, _, error = run_script(code, send=signal.SIGINT)
+    status, _, error, worked = run_script(code, send=signal.SIGINT)
     assert error.strip().endswith("KeyboardInterrupt")
     assert status == -signal.SIGINT
+    assert worked < 10
 
 
 def test_other_threads_of_python_go_on():
@@ -359,7 +367,7 @@ def test_it_needs_little_memory():
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
     )
-    status, out, _ = run_script(code)
+    status, out, _, _ = run_script(code)
     assert status == 0
     assert int(out) < 10_000  # kilobytes
 
