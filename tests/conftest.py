@@ -89,25 +89,3 @@ def golden_path(request) -> Callable[[str], Path]:
         return path if path.exists() else request.getfixturevalue("shared") / "golden" / path.name
 
     return find
-
-
-SLOW = (  # what trains, builds networks by the dozen, walks hundreds of files, or compiles
-    *(
-        "arch/test_contract.py",
-        "app/test_memory.py",
-        "app/test_nasty_command.py",
-        "app/test_quantize",
-        "app/test_reproduce",
-    ),
-    *("cost/", "docs/", "export/", "image/test_nasty.py", "measure/test_two_pass", "quant/", "recipe/", "system/"),
-    *("runtime/test_native_build.py", "runtime/test_native_programs.py", "test_package.py", "test_training.py"),
-    *("test_qat_evidence.py", "test_refqsr_evidence.py", "test_two_pass_training.py", "test_real_images.py"),
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones, which `make fast` leaves out."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.relative_to(here).as_posix().startswith(SLOW):
-            item.add_marker(pytest.mark.slow)
