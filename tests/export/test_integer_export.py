@@ -107,7 +107,7 @@ def test_hostile_files_give_a_sentence_or_a_valid_chain(written, monkeypatch):
     """Bits flipped, cut, doubled; with the checksum taken out of the way, so that what follows it is tried too."""
     _, path, header = written
     whole = path.read_bytes()
-    monkeypatch.setattr(modelfile, "digest", lambda payload: header.sha256)
+    monkeypatch.setattr("sharpbit.modelfile.file.digest", lambda payload: header.sha256)
     rng = np.random.default_rng(0)
     read = 0
     for _ in range(1500):
