@@ -19,7 +19,7 @@ from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
 from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target
+from sharpbit.pipeline.writing import Target, suffix_of
 from sharpbit.runtime import available_cpus
 
 
@@ -62,10 +62,7 @@ def _bar(total: int, verbose: bool) -> Any:
 def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
-    suffix = f".{(given.format or 'png').lower().lstrip('.')}"
-    if suffix not in image_io.WRITE_FORMATS:
-        known = " ".join(sorted(name[1:] for name in image_io.WRITE_FORMATS))
-        raise UsageError(f"format {given.format!r} is not written; use one of {known}")
+    suffix = suffix_of(given.format or "png")
     ending = Path(given.output or "").suffix.lower()
     if (
         given.format

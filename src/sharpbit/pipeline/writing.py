@@ -81,6 +81,19 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     return Written(notes, time.perf_counter() - started - waited)
 
 
+def suffix_of(format: str) -> str:  # noqa: A002 - the option of the command
+    """The ending of files of a format, such as `.png` for `PNG`.
+
+    Raises:
+        UsageError: A format that sharpbit does not write.
+    """
+    suffix = f".{format.lower().lstrip('.')}"
+    if suffix not in image_io.WRITE_FORMATS:
+        known = " ".join(sorted(name[1:] for name in image_io.WRITE_FORMATS))
+        raise UsageError(f"format {format!r} is not written; use one of {known}")
+    return suffix
+
+
 def format_of(target: Any) -> str:
     """The format that a file name asks for; PNG where there is no name.
 

@@ -12,7 +12,7 @@ from sharpbit.pipeline.batch import Batch, Outcome
 from sharpbit.pipeline.jobs import jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target
+from sharpbit.pipeline.writing import Target, suffix_of
 from sharpbit.runtime import AUTO, available_cpus
 from sharpbit.system.progress import Progress
 
@@ -73,10 +73,7 @@ def upscale_folder(
         raise UsageError(f"there is no folder {os.fspath(folder)!r} to take images from")
     if overwrite and skip_existing:
         raise UsageError("overwrite and skip_existing exclude each other; give one of them")
-    suffix = f".{format.lower().lstrip('.')}"
-    if suffix not in image_io.WRITE_FORMATS:
-        known = ", ".join(sorted(name[1:] for name in image_io.WRITE_FORMATS))
-        raise UsageError(f"format {format!r} is not written; use one of {known}")
+    suffix = suffix_of(format)
     size = Size(scale, fit=None if fit is None else (fit[1], fit[0]))
     upscaler = Upscaler(model, size=size, tile=tile, threads=threads, engine=engine, device=device)
     todo = jobs(
