@@ -73,7 +73,7 @@ def upscale(**given: Any) -> None:
 
 @app.command()
 @click.argument("name", required=False, metavar="[MODEL]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@options.JSON
 def models(name: str | None, as_json: bool) -> None:
     """List the embedded models, or print the whole card of MODEL (an embedded name or a model file)."""
     from sharpbit.app.show import card_of, table_of_models
@@ -125,7 +125,7 @@ def bench(**given: Any) -> None:
 )
 @click.option("-o", "--output", metavar="FILE.png", help="Path of that drawing.  [default: name of IMAGE, here]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@options.JSON
 def inspect(
     model: str,
     size: tuple[int, int] | None,
@@ -178,8 +178,8 @@ def inspect(
     "--table", metavar="FILE.md", help="Write a Markdown table, published beside measured, to FILE.md.  [default: none]"
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 where a claim could not be checked, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def reproduce(**given: Any) -> None:
     """Compare the numbers that recipes claim with those that their weights give here.
 
@@ -195,7 +195,7 @@ def reproduce(**given: Any) -> None:
 
 
 @app.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@options.JSON
 def doctor(as_json: bool) -> None:
     """Print versions, engines, instruction sets, and the optional packages that are installed."""
     from sharpbit.app.show import doctor_report
@@ -233,8 +233,8 @@ def doctor(as_json: bool) -> None:
     help="Distance from window to window in HR pixels.",
 )
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads to cut with.  [default: all cores]")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def prepare(**given: Any) -> None:
     """Cut the HR images of the folder SOURCE, such as DIV2K, into training windows with their LR images, in OUT.
 
@@ -257,8 +257,8 @@ def prepare(**given: Any) -> None:
     help="Stop with a checkpoint after STEPS steps of training.  [default: never]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the exported file of an earlier run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def train(recipe: str, as_json: bool, **given: Any) -> None:
     """Carry out a recipe: train, transform and export a network. Run it again to go on where it stopped.
 
@@ -286,7 +286,7 @@ def train(recipe: str, as_json: bool, **given: Any) -> None:
     help="Form of the chain, see above.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@options.JSON
 def reparameterize(
     source: str, target: str, form: str, overwrite: bool, as_json: bool, overrides: dict[str, Any]
 ) -> None:
@@ -351,8 +351,8 @@ def reparameterize(
 @click.option("--blame", "sensitivity", is_flag=True, hidden=True)
 @click.option("--report", metavar="FILE", help="Write a report (.html or .md) on all layers.  [default: none]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def quantize(
     bits: int | tuple[int, ...], refine: int, keep: tuple[str, ...], budget: float | str | None, **given: Any
 ) -> None:
@@ -383,7 +383,7 @@ def quantize(
 )
 @click.option("-o", "--output", metavar="FILE", help="Path of the result.  [default: name of MODEL, here]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@options.JSON
 def export(**given: Any) -> None:
     """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
     from sharpbit.system.extras import need
@@ -429,8 +429,8 @@ def export(**given: Any) -> None:
 )
 @click.option("-o", "--output", metavar="FILE.png", help="Draw the clusters over the image.  [default: none]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.png if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def clusters(patch: tuple[int, ...], **given: Any) -> None:
     """Show which patches of images (or folders of them) are alike, as networks in two passes (RefQSR) see them.
 
@@ -476,8 +476,8 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
     "--threads", type=click.IntRange(1, 256), metavar="N", help="Threads of the engine.  [default: all cores]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace FILE.onnx if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@options.JSON
+@options.QUIET
 def pair(**given: Any) -> None:
     """Make one file of two networks of the same scale: patches with little detail go through the small one.
 

@@ -135,6 +135,8 @@ ENGINE = click.option(
     metavar="NAME",
     help="Engine: native, onnx, openvino, torch, or auto (the fastest that is exact).",
 )
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+QUIET = click.option("--quiet", is_flag=True, help="Hide progress.")
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
 
 
@@ -351,8 +353,8 @@ _EVALUATE = (
         is_flag=True,
         help="Print the numbers of each image, also for several models.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-    click.option("--quiet", is_flag=True, help="Hide progress."),
+    JSON,
+    QUIET,
 )
 
 
@@ -387,10 +389,10 @@ _BENCH = (
         "--single-stream", is_flag=True, help="Measure as MLPerf Mobile does: 1024 images, 60 s, 90th percentile."
     ),
     click.option("--data", multiple=True, metavar="FOLDER...", help="Sets of test images for PSNR.  [default: none]"),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    JSON,
     click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
     click.option("--plot", metavar="FILE.svg", help="Draw the medians.  [default: none]"),
-    click.option("--quiet", is_flag=True, help="Hide progress."),
+    QUIET,
 )
 
 
