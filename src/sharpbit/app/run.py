@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import click
 
 from sharpbit import image as image_io
 from sharpbit.app import INTERRUPTED, dump, ran
-from sharpbit.app.options import Upscale
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
 from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
@@ -21,6 +21,38 @@ from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, suffix_of
 from sharpbit.runtime import available_cpus
+
+
+@dataclass(frozen=True)
+class Upscale:
+    """What was given to `sharpbit upscale`; see its help."""
+
+    inputs: tuple[str, ...]
+    more_inputs: tuple[str, ...]
+    output: str | None
+    scale: int | None
+    tile_size: int
+    model: str | None
+    format: str | None
+    jobs: tuple[int, int, int] | None
+    ensemble: bool
+    verbose: bool
+    width: int | None
+    height: int | None
+    fit: tuple[int, int] | None
+    overwrite: bool
+    skip_existing: bool
+    dry_run: bool
+    as_json: bool
+    threads: int | None
+    engine: str
+    device: str | None
+    strip_metadata: bool
+    name_template: str | None
+    compression: int
+    quality: int
+    max_pixels: int | None
+    quiet: bool
 
 
 def run_upscale(given: Upscale) -> int:

@@ -1,0 +1,33 @@
+"""The command `sharpbit export`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sharpbit.app import options
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@options.overrides
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "native"]),
+    default="onnx",
+    show_default=True,
+    help="Format of the result.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Path of the result.  [default: name of MODEL, here]")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@options.JSON
+def export(**given: Any) -> None:
+    """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
+    from sharpbit.system.extras import need
+
+    need("train", "exporting")
+    from sharpbit.app.quantize import run_export
+
+    click.echo(run_export(**given))

@@ -1,0 +1,106 @@
+"""The command `sharpbit quantize`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from sharpbit.app import options
+from sharpbit.errors import UsageError
+
+
+class Bits(options.ParamType):
+    """`8` to 8, and `8,6,4` to (8, 6, 4)."""
+
+    name = "BITS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | tuple[int, ...]:
+        """See `click.ParamType`."""
+        if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", str(value)):
+            raise UsageError(f"--bits {value}: give a width such as 8, or several to choose from, such as 8,6,4")
+        widths = tuple(map(int, str(value).split(",")))
+        return widths if len(widths) > 1 else widths[0]
+
+
+class Budget(options.ParamType):
+    """`5` to 5.0; `40%` stays what it is."""
+
+    name = "BITS|SHARE%"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
+        """See `click.ParamType`."""
+        parts = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)(%?)", str(value).strip())
+        if not parts:
+            raise UsageError(
+                f"--budget {value}: give a mean of bits such as 5, or a share of the cost in 8 bits such as 40%"
+            )
+        return parts[0] if parts[2] else float(parts[1])
+
+
+@click.command(cls=options.ManyFolders)
+@click.argument("model", metavar="MODEL")
+@options.overrides
+@click.option("--calibrate", required=True, metavar="FOLDER", help="Calibration images, ten or more (required).")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="Path of the result: .onnx, .sharpbit or .safetensors (required).",
+)
+@click.option(
+    "--bits",
+    type=Bits(),
+    default=8,
+    show_default=True,
+    help="Bits of weights and activations; several, such as 8,6,4, are allocated by layer (mixed precision).",
+)
+@click.option(
+    "--budget",
+    type=Budget(),
+    help="Budget of mixed precision: mean bits, or a share of the cost in 8 bits such as 40%.  [default: none]",
+)
+@click.option("--method", default="lossless", show_default=True, metavar="NAME", help="Method, see docs/quantize.md.")
+@click.option(
+    "--refine",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps in which the result learns from the float network.",
+)
+@click.option(
+    "--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.  [default: none]"
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="FOLDER...",
+    help="Sets of test images to measure before and after.  [default: none]",
+)
+@click.option(
+    "--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.  [default: any]"
+)
+@click.option("--sensitivity", is_flag=True, help="List the layers whose rounding costs most.")
+@click.option("--blame", "sensitivity", is_flag=True, hidden=True)
+@click.option("--report", metavar="FILE", help="Write a report (.html or .md) on all layers.  [default: none]")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@options.JSON
+@options.QUIET
+def quantize(
+    bits: int | tuple[int, ...], refine: int, keep: tuple[str, ...], budget: float | str | None, **given: Any
+) -> None:
+    """Turn MODEL, an embedded name or a file, into integers, and print what that cost.
+
+    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
+    adc, search, minmax, percentile and ptq4sr take any network.
+    """
+    from sharpbit.system.extras import need
+
+    need("train", "quantizing")
+    from sharpbit.app.quantize import run_quantize
+    from sharpbit.verbs.quantize import QuantizationSettings
+
+    click.echo(run_quantize(settings=QuantizationSettings(bits, refine, keep, budget), **given))

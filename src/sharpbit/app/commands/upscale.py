@@ -1,0 +1,123 @@
+"""The command `sharpbit upscale`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from sharpbit.app import options
+
+_SIDE = click.IntRange(1, 1 << 20)
+
+
+class _Jobs(options.ParamType):
+    name = "LOAD:PROC:SAVE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = re.fullmatch(r"(\d{1,3}):(\d{1,3}):(\d{1,3})", str(value))
+        if not parts or not all(1 <= int(part) <= 256 for part in parts.groups()):
+            self.fail(f"{value!r} is not three counts of threads such as 1:2:2", param, ctx)
+        load, proc, save = map(int, parts.groups())
+        return load, proc, save
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option(
+    "-i",
+    "--input",
+    "more_inputs",
+    multiple=True,
+    metavar="INPUT",
+    help="One more image or folder, or - for standard input.  [default: none]",
+)
+@click.option(
+    "-o", "--output", metavar="OUT", help="File, folder, or - for standard output.  [default: beside the input]"
+)
+@click.option(
+    "-s",
+    "--scale",
+    type=click.IntRange(1, 16),
+    metavar="N",
+    help="Upscaling factor.  [default: the model's, else 2]",
+)
+@click.option(
+    "-t",
+    "--tile-size",
+    default=0,
+    show_default=True,
+    metavar="PIXELS",
+    help="Side of tiles in LR pixels; 0 chooses.",
+)
+@click.option(
+    "-n",
+    "--model",
+    metavar="MODEL",
+    help="An embedded model or the path of a model file.  [default: x2-clean-balanced]",
+)
+@click.option("-f", "--format", metavar="EXT", help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: png]")
+@click.option(
+    "-j",
+    "--jobs",
+    type=_Jobs(),
+    help="Threads that read ahead, run the engine, and compress.  [default: chosen by cores]",
+)
+@click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each image.")
+@click.option("--width", type=_SIDE, metavar="PIXELS", help="Width of the result in pixels.  [default: by the factor]")
+@click.option(
+    "--height", type=_SIDE, metavar="PIXELS", help="Height of the result in pixels.  [default: by the factor]"
+)
+@click.option(
+    "--fit", type=options.Fit(), help="Largest width and height of the result, its aspect ratio kept.  [default: none]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave out images whose result exists.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each image as JSON.")
+@options.THREADS
+@options.ENGINE
+@options.DEVICE
+@click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
+@click.option(
+    "--name-template",
+    metavar="TEXT",
+    help="Names of results, of {stem} {ext} {model} {scale}.  [default: {stem}_x{scale}, in another folder {stem}]",
+)
+@click.option(
+    "--compression",
+    type=click.IntRange(0, 9),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Compression of PNG and TIFF, 0 to 9.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    metavar="N",
+    help="Quality of JPEG, WebP and AVIF, 1 to 100.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="Refuse images with more pixels.  [default: 128 Mi]",
+)
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def upscale(**given: Any) -> None:
+    """Upscale images, folders of images (with their tree), or - for standard input.
+
+    Results are PNG beside the input unless -o or -f say otherwise. Nothing is overwritten unasked; a run that was
+    interrupted goes on with the same command and --skip-existing.
+    """
+    from sharpbit.app.run import Upscale, run_upscale
+
+    sys.exit(run_upscale(Upscale(**given)))
