@@ -39,8 +39,8 @@ class Plan:
         arch: of the network.
         config: its sizes.
         pools: folders of tiles, each with its weight.
-        start: a file of weights to begin with; tensors of another scale begin afresh, and a wider or deeper chain begins
-            as the same function.
+        start: a file of weights to begin with; tensors of another scale begin afresh, and a wider or deeper chain
+            begins as the same function.
         after: what a recipe calls that.
         steps: in all.
         batch: crops of a step.

@@ -23,7 +23,11 @@ class Upscaler:
         self.wait_for = [None] * number
         self.count = -1
 
-    def plan(self, height, width, dtype):
+    def chosen(self, image):
+        return image
+
+    def plan_of(self, image):
+        height, width = image.pixels.shape[:2]
         return "model", 2 * height, 2 * width
 
     def strips(self, image, name, progress):

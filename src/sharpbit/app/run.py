@@ -20,7 +20,7 @@ from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, suffix_of
-from sharpbit.runtime import available_cpus
+from sharpbit.runtime import AUTO, available_cpus
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,15 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         engine=given.engine,
         device=given.device,
     )
-    model, out = given.model or "auto", 0
+    out = 0
     if not size.in_pixels:
-        model, out, _ = upscaler.plan(1000, 1000)
+        _, out, _ = upscaler.plan(1000, 1000)
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model=Path(model).stem,
+        model=Path(given.model or AUTO).stem,
         scale="fit" if size.in_pixels else f"{out / 1000:g}",
     )
     target = Target(
@@ -205,14 +205,27 @@ def _summary(
     text += f" in {seconds:.2f} s"
     if counts["done"]:
         text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
-    models = "; ".join(f"{facts['model']}, {ran(facts)}" for facts in used)
+    models = "; ".join(f"{facts['model']}{_why(facts['model'], outcomes)}, {ran(facts)}" for facts in used)
     return text + (f" [{models}]" if used else "")
+
+
+def _why(model: str, outcomes: list[Outcome]) -> str:
+    """What a model was chosen by, and for how many images where there are others."""
+    those = [outcome for outcome in outcomes if outcome.model == model]
+    reasons = list(dict.fromkeys(outcome.why for outcome in those if outcome.why))
+    if not reasons:
+        return ""
+    more = f" and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    count = f"{len(those)} of {len(outcomes)}: " if len(outcomes) > 1 else ""
+    return f" ({count}{', '.join(reasons[:2])}{more})"
 
 
 def _line(outcome: Outcome) -> str:
     text = f"{outcome.status}: {outcome.input} -> {outcome.output}"
     if outcome.size and outcome.result_size:
         text += f" ({_size(outcome.size)} -> {_size(outcome.result_size)}, {outcome.seconds:.2f} s)"
+    if outcome.model and outcome.why:
+        text += f" [{outcome.model}: {outcome.why}]"
     notes = "; ".join(outcome.notes) or outcome.error or ""
     return f"{text} {notes}".rstrip()
 

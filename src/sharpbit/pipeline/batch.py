@@ -30,7 +30,7 @@ READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to boun
 
 @dataclass
 class Outcome:
-    """What became of one image. `status` is done, failed, skipped or planned."""
+    """What became of one image. `status` is done, failed, skipped or planned; `why` is what chose the model."""
 
     input: str
     output: str
@@ -38,6 +38,7 @@ class Outcome:
     size: tuple[int, int] | None = None
     result_size: tuple[int, int] | None = None
     model: str | None = None
+    why: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str | None = None
@@ -145,7 +146,8 @@ class Batch:
                 with self._waiting():
                     image = load()
                 height, width = image.pixels.shape[:2]
-                outcome.model, out_height, out_width = self.upscaler.plan(height, width, image.pixels.dtype)
+                outcome.model, out_height, out_width = self.upscaler.plan_of(image)
+                outcome.why = image.choice.why if image.choice else None
                 outcome.size, outcome.result_size = (height, width), (out_height, out_width)
                 if self.dry_run:
                     outcome.notes, outcome.status = image.notes, "planned"
@@ -222,8 +224,10 @@ class Batch:
         started = time.perf_counter()
         try:
             if job.source == STREAM:
-                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
-            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+                image = image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            else:
+                image = image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+            return self.upscaler.chosen(image)
         finally:
             self.spent.decode += time.perf_counter() - started
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows, upscale
 from sharpbit.pipeline import cutting
+from sharpbit.pipeline.choose import choose
 from sharpbit.pipeline.cutting import TILE
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
@@ -33,7 +35,8 @@ class Upscaler:
     """A model ready to upscale images; opened once, used for many.
 
     Args:
-        model: An embedded name or the path of a model file; None takes the default model of the scale that is needed.
+        model: An embedded name or the path of a model file; `auto` or None takes an embedded model of the scale that is
+            needed, of the family that suits each image (see `sharpbit.pipeline.choose`).
         size: The size that results should have.
         tile: The side of tiles in LR pixels without the halo; None chooses.
         ensemble: Whether all eight orientations of each tile are run and their mean is taken: eight times slower,
@@ -71,7 +74,7 @@ class Upscaler:
         self.size = size or Size()
         self.ensemble = ensemble
         self.options = EngineOptions(engine, device, threads, tile)
-        self._model = None if model is None else str(model)
+        self._model = None if model in (None, AUTO) else str(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
@@ -81,10 +84,13 @@ class Upscaler:
             known = ", ".join(map(str, zoo.scales()))
             raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
 
-    def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
+    def plan(
+        self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT
+    ) -> tuple[str, int, int]:
         """The model (`BICUBIC` where the result is not larger), height and width for an image of this size.
 
-        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too.
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too, and `family`
+        decides what it is for.
         """
         default = self.size.scale or 2
         if self._model is not None:
@@ -97,7 +103,20 @@ class Upscaler:
             return self._model, out_height, out_width
         scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
         deep = dtype != np.uint8 and self.options.engine != "native"
-        return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
+        return zoo.for_scale(scale, deep, family) or BICUBIC, out_height, out_width
+
+    def plan_of(self, image: ImageData) -> tuple[str, int, int]:
+        """The model, height and width for an image, by what it shows where no model was named."""
+        choice = self.chosen(image).choice
+        height, width = image.pixels.shape[:2]
+        return self.plan(height, width, image.pixels.dtype, choice.family if choice else zoo.DEFAULT)
+
+    def chosen(self, image: ImageData) -> ImageData:
+        """The image with the family of models that suits it; unchanged where a model was named, or none is needed."""
+        if self._model is not None or image.choice is not None:
+            return image
+        model, _, _ = self.plan(*image.pixels.shape[:2])
+        return image if model == BICUBIC else replace(image, choice=choose(image, zoo.families(zoo.scale_of(model))))
 
     def strips(self, image: ImageData, name: str = "image", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
@@ -111,7 +130,7 @@ class Upscaler:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
         """
         height, width = image.pixels.shape[:2]
-        model, out_height, out_width = self.plan(height, width, image.pixels.dtype)
+        model, out_height, out_width = self.plan_of(image)
         if model == BICUBIC:
             yield from _resized([(image.pixels, image.alpha)], image, out_height, out_width, (height, width))
             if progress:
@@ -128,7 +147,7 @@ class Upscaler:
     def losses(self, image: ImageData) -> tuple[str, ...]:
         """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
         height, width = image.pixels.shape[:2]
-        model, _, _ = self.plan(height, width, image.pixels.dtype)
+        model, _, _ = self.plan_of(image)
         if model == BICUBIC:
             return ()
         runtime, notes = self._runtime(model), []
