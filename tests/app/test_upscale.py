@@ -180,7 +180,36 @@ def test_sizes_in_pixels(folder):
         done = run(folder / "in" / "a.png", *flags, "-o", folder / f"{number}.png", "--json")
         assert opened(folder / f"{number}.png").size == size, flags
         model = json.loads(done.stdout)["pictures"][0]["model"]
-        assert model == {70: "x3-clean-balanced", 200: "x4-clean-balanced", 14: "bicubic"}[size[0]]
+        assert model == {70: "x3-clean-balanced", 200: "x2-clean-balanced+x4-clean-balanced", 14: "bicubic"}[size[0]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "plan"),
+    [
+        (["-s", "1.5"], "x2-clean-balanced (x2), then bicubic from x2 to the size"),
+        (["-s", "8"], "x2-clean-balanced (x2), then x4-clean-balanced (x4)"),
+        (["-s", "2", "-n", "x3-clean-balanced"], "x3-clean-balanced (x3), then bicubic from x3 to the size"),
+    ],
+)
+def test_any_factor_and_its_plan(folder, flags, plan):
+    """Images of all sizes of a folder get the same factor."""
+    Image.fromarray(pixels(33, 17)).save(folder / "in" / "d.png")
+    done = run(folder / "in", "-o", folder / "out", *flags)
+    factor = float(flags[1])
+    assert f"plan: {plan}]" in done.stderr
+    assert opened(folder / "out" / "a.png").size == (28 * factor, 20 * factor)
+    assert opened(folder / "out" / "d.png").size == (round(17 * factor), round(33 * factor))
+
+
+def test_the_factor_is_in_the_name(folder):
+    run(folder / "in" / "a.png", "-s", "1.5")
+    assert opened(folder / "in" / "a_x1.5.png").size == (42, 30)
+
+
+def test_a_scale_of_1_says_that_nothing_is_upscaled(folder):
+    done = run(folder / "in" / "a.png", "-s", "1", "-o", folder / "same.png")
+    assert np.array_equal(opened(folder / "same.png"), opened(folder / "in" / "a.png"))
+    assert "not upscaled" in done.stderr
 
 
 def test_a_collision_keeps_both(folder):
@@ -235,8 +264,9 @@ MISTAKES = {
     "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
     "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
     "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx, .sharpbit or .safetensors"),
-    "scale without model": (["{d}/in/a.png", "-s", "5"], "2, 3, 4"),
-    "scale against model": (["{d}/in/a.png", "-n", "x3-clean-balanced", "-s", "2"], "x3 model"),
+    "scale below 1": (["{d}/in/a.png", "-s", "0.5"], "1<=x<=16"),
+    "scale above 16": (["{d}/in/a.png", "-s", "16.1"], "1<=x<=16"),
+    "scale that is no number": (["{d}/in/a.png", "-s", "nan"], "a number from 1 to 16"),
     "scale and width": (["{d}/in/a.png", "-s", "2", "--width", "50"], "one of scale, fit"),
     "fit and height": (["{d}/in/a.png", "--fit", "9x9", "--height", "50"], "one of scale, fit"),
     "unknown format": (["{d}/in/a.png", "-f", "xyz"], "avif bmp gif"),

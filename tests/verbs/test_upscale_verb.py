@@ -115,6 +115,9 @@ def test_other_mistakes(x2, tmp_path):
         (Size(width=45, height=10), (10, 45)),
         (Size(fit=(50, 50)), (33, 50)),
         (Size(fit=(50, 5000)), (50, 75)),
+        (Size(fit=(120, 181)), (120, 181)),
+        (Size(fit=(120, 184)), (120, 180)),
+        (Size(scale=1.5), (30, 45)),
         (Size(width=1), (1, 1)),
     ],
 )
@@ -126,3 +129,10 @@ def test_sizes(size, expected):
 def test_sizes_that_cannot_be(wrong):
     with pytest.raises(UsageError):
         Size(**wrong)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 854), (240, 426), (768, 1366), (360, 640)])
+def test_fit_gives_exactly_the_size_of_the_same_shape(height, width):
+    """These are 16 to 9 but for their whole pixels; a factor alone would give 1079 rows."""
+    assert Size(fit=(1080, 1920)).of(height, width, 2) == (1080, 1920)
+    assert Size(fit=(1080, 1920)).of(480, 640, 2) == (1080, 1440)

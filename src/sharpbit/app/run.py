@@ -16,6 +16,7 @@ from sharpbit.app import INTERRUPTED, dump, ran
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
 from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
+from sharpbit.pipeline.chain import BICUBIC
 from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
@@ -30,7 +31,7 @@ class Upscale:
     inputs: tuple[str, ...]
     more_inputs: tuple[str, ...]
     output: str | None
-    scale: int | None
+    scale: float | None
     tile_size: int
     model: str | None
     format: str | None
@@ -114,16 +115,14 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         engine=given.engine,
         device=given.device,
     )
-    model, out = given.model or "auto", 0
-    if not size.in_pixels:
-        model, out, _ = upscaler.plan(1000, 1000)
+    models = [given.model or "auto"] if size.in_pixels else upscaler.chain(1000, 1000).models or [BICUBIC]
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model=Path(model).stem,
-        scale="fit" if size.in_pixels else f"{out / 1000:g}",
+        model="+".join(Path(model).stem for model in models),
+        scale="fit" if size.in_pixels else f"{upscaler.factor:g}",
     )
     target = Target(
         format=image_io.WRITE_FORMATS[suffix] if given.format else None,
@@ -149,7 +148,8 @@ def _report(
     given: Upscale, batch: Batch, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
 ) -> None:
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES}
-    used = [batch.upscaler.describe(model) for model in dict.fromkeys(o.model for o in outcomes if o.model)]
+    models = dict.fromkeys(model for o in outcomes if o.model for model in o.models or [BICUBIC])
+    used = [batch.upscaler.describe(model) for model in models]
     if given.as_json:
         spent = {stage: round(value, 3) for stage, value in vars(batch.spent).items()}
         summary: dict[str, Any] = {
@@ -205,8 +205,9 @@ def _summary(
     text += f" in {seconds:.2f} s"
     if counts["done"]:
         text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
-    models = "; ".join(f"{facts['model']}, {ran(facts)}" for facts in used)
-    return text + (f" [{models}]" if used else "")
+    facts = [f"{facts['model']}, {ran(facts)}" for facts in used]
+    plans = dict.fromkeys(outcome.plan for outcome in outcomes if outcome.plan and ", then " in outcome.plan)
+    return text + (f" [{'; '.join([*facts, *(f'plan: {plan}' for plan in plans)])}]" if used else "")
 
 
 def _line(outcome: Outcome) -> str:

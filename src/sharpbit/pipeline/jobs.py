@@ -51,7 +51,7 @@ def jobs(
         template: The pattern of their names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` (or
             `{stem}_fit`) beside the input and `{stem}` elsewhere.
         model: The name of the model, for the template.
-        scale: The scale in words, for the template.
+        scale: The scale in words, for the template, or `fit`.
 
     Raises:
         UsageError: no input, an output that cannot hold it, a template that cannot work.
@@ -138,7 +138,7 @@ def _target(
 ) -> Path:
     folder = source.parent if output is None else Path(output) / source.parent.relative_to(base)
     if template is None:
-        mark = f"_x{scale}" if scale.isdigit() else f"_{scale}"
+        mark = "_fit" if scale == "fit" else f"_x{scale}"
         template = "{stem}" + (mark if folder.resolve() == source.parent.resolve() else "")
     ext = source.suffix[1:].lower()
     return folder / (template.format(stem=source.stem, ext=ext, model=model, scale=scale) + suffix)

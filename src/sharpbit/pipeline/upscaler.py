@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows, upscale
 from sharpbit.pipeline import cutting
+from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.cutting import TILE
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
@@ -25,8 +28,6 @@ from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
-
-BICUBIC = "bicubic"  # what runs where no network is needed
 
 
 class Upscaler:
@@ -75,29 +76,48 @@ class Upscaler:
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
-        if self._model is not None:
-            self._check_scale(self._runtime(self._model).scale)
-        elif self.size.scale is not None and self.size.scale not in zoo.scales():
-            known = ", ".join(map(str, zoo.scales()))
-            raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
+        if self._model is not None and self._runtime(self._model).scale == 1 and (self.size.scale or 1) > 1:
+            raise UsageError(
+                f"{self._model} gives images of the size that they have, and the scale asked for is"
+                f" {self.size.scale:g}; leave --scale out, and upscale its result with another model"
+            )
+
+    @property
+    def factor(self) -> float:
+        """The factor of both sides that was asked for, or that is the model's; 2 where neither says one."""
+        return self.size.scale or (2 if self._model is None else self._runtime(self._model).scale)
 
     def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
-        """The model (`BICUBIC` where the result is not larger), height and width for an image of this size.
+        """The model (`bicubic` where the result is not larger), height and width for an image of this size.
 
-        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too.
+        Several networks in a row are named with a plus between them; `chain` has them one by one.
         """
-        default = self.size.scale or 2
-        if self._model is not None:
-            default = self._runtime(self._model).scale
-        out_height, out_width = self.size.of(height, width, int(default))
-        factor = max(out_height / height, out_width / width)
-        if factor <= 1:
-            return BICUBIC, out_height, out_width
-        if self._model is not None:
-            return self._model, out_height, out_width
-        scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        deep = dtype != np.uint8 and self.options.engine != "native"
-        return zoo.for_scale(scale, deep) or BICUBIC, out_height, out_width
+        chain = self.chain(height, width, dtype)
+        return chain.model, chain.height, chain.width
+
+    def chain(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> Chain:
+        """The networks that an image of this size goes through, and the size of its result.
+
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets those that have them too.
+        """
+        out_height, out_width = self.size.of(height, width, self.factor)
+        factor = self.factor if not self.size.in_pixels else max(out_height / height, out_width / width)
+        scales: tuple[int, ...]
+        if self._model is None:
+            deep = dtype != np.uint8 and self.options.engine != "native"
+            scales = scales_for(factor, zoo.scales()) if factor > 1 else ()
+            models = tuple(zoo.for_scale(scale, deep) or BICUBIC for scale in scales)
+        else:
+            scales = self._repeated(self._runtime(self._model).scale, factor)
+            models = (self._model,) * len(scales)
+        size = height * prod(scales), width * prod(scales)
+        return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
+
+    def _repeated(self, own: int, factor: float) -> tuple[int, ...]:
+        """How often the model that was named runs: once at least, where no smaller size in pixels was asked for."""
+        if own == 1:
+            return (1,)
+        return scales_for(factor, [own]) if factor > 1 or not self.size.in_pixels else ()
 
     def strips(self, image: ImageData, name: str = "image", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
@@ -111,36 +131,39 @@ class Upscaler:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
         """
         height, width = image.pixels.shape[:2]
-        model, out_height, out_width = self.plan(height, width, image.pixels.dtype)
-        if model == BICUBIC:
-            yield from _resized([(image.pixels, image.alpha)], image, out_height, out_width, (height, width))
+        chain = self.chain(height, width, image.pixels.dtype)
+        if not chain.models:
             if progress:
                 progress(1.0)
+            yield from _sized([(image.pixels, image.alpha)], image, chain)
             return
-        runtime = self._runtime(model)
-        native = self._native(image, runtime, name, progress)
-        size = (height * runtime.scale, width * runtime.scale)
-        if (out_height, out_width) == size:
-            yield from native
-        else:
-            yield from _resized(native, image, out_height, out_width, size)
+        work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
+        for number, model in enumerate(chain.models):
+            share = work[number] / sum(work)
+            strips = self._native(image, self._runtime(model), name, _part_of(progress, share))
+            if number < len(work) - 1:
+                image = _gathered(strips, image)
+        yield from _sized(strips, image, chain)
 
     def losses(self, image: ImageData) -> tuple[str, ...]:
         """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
         height, width = image.pixels.shape[:2]
-        model, _, _ = self.plan(height, width, image.pixels.dtype)
-        if model == BICUBIC:
-            return ()
-        runtime, notes = self._runtime(model), []
-        if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
-            notes.append(f"{model} has 8 bits per sample: so has the result")
-        cut = cutting.cutting_of(runtime, height, width, self.options.tile)
-        if not cut.exact:
-            notes.append(
-                f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo} around"
-                " each: the result is close to that in one piece, not the same (larger ones, --tile-size, come closer"
-                " and take more memory)"
-            )
+        notes: dict[str, None] = {}
+        chain = self.chain(height, width, image.pixels.dtype)
+        if not chain.models:
+            return (f"not upscaled: {'resized by bicubic' if chain.resized else 'a scale of 1 keeps the image'}",)
+        for model, scale in zip(chain.models, chain.scales, strict=True):
+            runtime = self._runtime(model)
+            if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
+                notes[f"{model} has 8 bits per sample: so has the result"] = None
+            cut = cutting.cutting_of(runtime, height, width, self.options.tile)
+            if not cut.exact:
+                notes[
+                    f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo}"
+                    " around each: the result is close to that in one piece, not the same (larger ones, --tile-size,"
+                    " come closer and take more memory)"
+                ] = None
+            height, width = height * scale, width * scale
         return tuple(notes)
 
     def describe(self, model: str) -> dict[str, Any]:
@@ -170,13 +193,6 @@ class Upscaler:
             self._open[model] = open_engine(file, self.options)
         return self._open[model]
 
-    def _check_scale(self, scale: int) -> None:
-        if self.size.scale is not None and self.size.scale != scale:
-            raise UsageError(
-                f"{self._model} is an x{scale} model and the scale asked for is {self.size.scale:g};"
-                " leave one of them out, or give the size with --width or --fit"
-            )
-
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         _, width, channels = image.pixels.shape
         scale, dtype, alpha = runtime.scale, image.pixels.dtype, image.alpha
@@ -198,6 +214,27 @@ class Upscaler:
             if tile.right == width:
                 yield out, None if alpha is None else out_alpha
         check.finish()
+
+
+def _part_of(progress: Progress | None, share: float) -> Progress | None:
+    """What reports a part of the work as that share of the whole."""
+    return None if progress is None else lambda done: progress(done * share)
+
+
+def _gathered(strips: Iterable[Strip], image: ImageData) -> ImageData:
+    """The image that strips make; in all but its pixels it is as the one that they were made of."""
+    rows, covers = zip(*strips, strict=True)
+    alpha = None if image.alpha is None else np.concatenate(covers)
+    return replace(image, pixels=np.concatenate(rows), alpha=alpha)
+
+
+def _sized(strips: Iterable[Strip], image: ImageData, chain: Chain) -> Iterator[Strip]:
+    """The strips of the last network of a chain, which `image` went through, brought to the size of the result."""
+    if not chain.resized:
+        return iter(strips)
+    scale = chain.scales[-1] if chain.scales else 1
+    size = image.pixels.shape[0] * scale, image.pixels.shape[1] * scale
+    return _resized(strips, image, chain.height, chain.width, size)
 
 
 def _resized(

@@ -42,9 +42,9 @@ class _Jobs(options.ParamType):
 @click.option(
     "-s",
     "--scale",
-    type=click.IntRange(1, 16),
+    type=click.FloatRange(1, 16),
     metavar="N",
-    help="Upscaling factor.  [default: the model's, else 2]",
+    help="Upscaling factor, any number from 1 to 16, such as 1.5.  [default: the model's, else 2]",
 )
 @click.option(
     "-t",
