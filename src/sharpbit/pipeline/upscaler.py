@@ -24,7 +24,7 @@ from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.transparency import AlphaRun
-from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
 from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
@@ -186,7 +186,7 @@ class Upscaler:
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
             file = zoo.open_file(model)
-            if self.options.engine == AUTO and file.suffix in WEIGHTS:
+            if self.options.engine == AUTO and file.suffix == ".safetensors":
                 raise ModelError(
                     f"{file} holds weights to train with; to upscale images export it as .onnx first, or run it as"
                     " it is with --engine torch"
