@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sharpbit.image.data import Array, Metadata
+from sharpbit.image.mark import mark_of
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -84,6 +85,12 @@ class PngEncoder:
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
         if metadata.exif:
             self._chunk(b"eXIf", metadata.exif)
+        if metadata.made:
+            text = mark_of(metadata.made)
+            if text.isascii():
+                self._chunk(b"tEXt", b"Software\0" + text.encode())
+            else:
+                self._chunk(b"iTXt", b"Software\0\0\0\0\0" + text.encode())
         if metadata.xmp:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,10 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     format = how.format or format_of(target)  # noqa: A001
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
     notes = image_io.losses(format, dtype=dtype, alpha=alpha, height=out_height, width=out_width)
-    metadata = Metadata(icc=opened.metadata.icc) if how.strip_metadata else opened.metadata
+    if how.strip_metadata:
+        metadata = Metadata(icc=opened.metadata.icc)
+    else:
+        metadata = replace(opened.metadata, made=upscaler.made(height, width, dtype))
     started, waited = time.perf_counter(), 0.0
     with image_io.open_writer(
         target,
