@@ -16,14 +16,15 @@ from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
-from sharpbit.image.resize import resize_rows, upscale
+from sharpbit.image.resize import resize_rows
 from sharpbit.pipeline import cutting
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.cutting import TILE
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.pipeline.transparency import AlphaRun
+from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
 from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
@@ -185,7 +186,7 @@ class Upscaler:
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
             file = zoo.open_file(model)
-            if self.options.engine == AUTO and file.suffix in WEIGHTS:
+            if self.options.engine == AUTO and file.suffix == ".safetensors":
                 raise ModelError(
                     f"{file} holds weights to train with; to upscale images export it as .onnx first, or run it as"
                     " it is with --engine torch"
@@ -195,25 +196,30 @@ class Upscaler:
 
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         _, width, channels = image.pixels.shape
-        scale, dtype, alpha = runtime.scale, image.pixels.dtype, image.alpha
-        pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
+        scale, dtype, side = runtime.scale, image.pixels.dtype, self.options.tile
+        pixels, cover = image.pixels, None
+        if image.alpha is not None:
+            pixels = fill(image.pixels, image.alpha)
+            cover = AlphaRun(runtime, image.alpha, name, side=side, ensemble=self.ensemble)
+            progress = _part_of(progress, 0.5)
         check = Check(name, scale)
         out, out_alpha = np.empty(0, dtype), np.empty(0, dtype)
-        for part in cutting.run(runtime, pixels, side=self.options.tile, ensemble=self.ensemble, progress=progress):
+        for part in cutting.run(runtime, pixels, side=side, ensemble=self.ensemble, progress=progress):
             tile, after = part.tile, part.after
             check.add(part.before, after)
             if tile.left == 0:
                 high = (tile.bottom - tile.top) * scale
                 out = np.empty((high, width * scale, channels), dtype)
-                out_alpha = np.empty((high, width * scale) if alpha is not None else 0, dtype)
+                out_alpha = np.empty((high, width * scale) if cover is not None else 0, dtype)
             columns = slice(tile.left * scale, tile.right * scale)
             out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
-            if alpha is not None:
-                large = upscale(to_float(tile.cut(alpha)), scale)
-                out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
+            if cover is not None:
+                out_alpha[:, columns] = cover.tile(tile, progress)
             if tile.right == width:
-                yield out, None if alpha is None else out_alpha
+                yield out, None if cover is None else out_alpha
         check.finish()
+        if cover is not None:
+            cover.finish()
 
 
 def _part_of(progress: Progress | None, share: float) -> Progress | None:
@@ -244,16 +250,19 @@ def _resized(
     window = _Window(iter(strips))
     target = (height, width)
     band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    dtype = image.pixels.dtype
+    most = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
-        if image.alpha is None:
-            colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
-            yield to_samples(colour, image.pixels.dtype), None
+        if opaque:
+            colour = to_samples(resize_rows(lambda part: to_float(window(part)[0]), size, target, rows), dtype)
+            yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, image.pixels.dtype), to_samples(cover, image.pixels.dtype)
+        yield to_samples(colour, dtype), to_samples(cover, dtype)
     window.finish()
 
 
