@@ -40,7 +40,8 @@ class ImageData:
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
     type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
-    frames"). `format` is the name of the file format ("PNG", "JPEG").
+    frames"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it
+    keeps every pixel.
     """
 
     pixels: Array
@@ -48,6 +49,7 @@ class ImageData:
     metadata: Metadata
     notes: tuple[str, ...]
     format: str
+    lossless: bool = False
 
     def rgb8(self) -> npt.NDArray[np.uint8]:
         """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""

@@ -27,7 +27,7 @@ from sharpbit.system.atomic import open_atomic
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
 _MOST = {
-    "JPEG": 65535,
+    "JPEG": 65500,
     "WEBP": 16383,
     "GIF": 65535,
     "AVIF": 65535,
@@ -35,20 +35,33 @@ _MOST = {
     "PNG": 2**31 - 1,
     "TIFF": 2**32 - 1,
 }
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`compression` is the deflate level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
+    """How files are compressed.
+
+    Attributes:
+        compression: The deflate level of PNG and TIFF, 0 to 9.
+        quality: The quality of JPEG, WebP and AVIF, 1 to 100.
+        subsampling: The resolution of the colours of JPEG, `4:4:4` (full), `4:2:2` or `4:2:0`; None takes the full one
+            from quality 90 on, and `4:2:0` below.
+        lossless: Whether WebP keeps every pixel.
+    """
 
     compression: int = 3
     quality: int = 95
+    subsampling: str | None = None
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.compression <= 9:
             raise UsageError(f"compression {self.compression} is not between 0 (fast) and 9 (small)")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not between 1 (small) and 100 (best)")
+        if self.subsampling not in (None, *SUBSAMPLINGS):
+            raise UsageError(f"subsampling {self.subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}")
 
 
 class _Encoder(Protocol):
@@ -76,7 +89,7 @@ def losses(
     if max(height, width) > _MOST[format]:
         raise ImageError(
             f"{format} holds at most {_MOST[format]} pixels a side and the image would be {width} x {height}; "
-            "write PNG or TIFF instead"
+            "write PNG or TIFF instead (-f png)"
         )
     notes = []
     if np.dtype(dtype).itemsize > 1 and format not in _DEEP:
@@ -240,9 +253,11 @@ def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads:
     held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
     save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
-        save["subsampling"] = "4:4:4" if options.quality >= 90 else "4:2:0"
+        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
         if metadata.dpi:
             save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
+    elif kind == "WEBP" and options.lossless:
+        save |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         save["max_threads"] = threads
     return save
