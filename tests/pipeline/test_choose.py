@@ -125,7 +125,7 @@ def test_compression_of_a_pillow_image():
 def test_python_takes_what_was_chosen(tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(saved(Image.fromarray(scene(64)), "JPEG", quality=60))
-    made = np.asarray(Image.open(sharpbit.upscale(photo)))
+    made = np.asarray(Image.open(sharpbit.upscale(photo, tmp_path / "a.png")))
     by_hand = np.asarray(Image.open(sharpbit.upscale(photo, tmp_path / "b.png", model="x2-photo-balanced")))
     other = np.asarray(Image.open(sharpbit.upscale(photo, tmp_path / "c.png", model="x2-clean-balanced")))
     assert np.array_equal(made, by_hand) and not np.array_equal(made, other)
@@ -139,8 +139,8 @@ def test_python_takes_what_was_chosen(tmp_path):
 
 def test_deep_images_take_the_float_model_of_the_family():
     image = ImageData(np.asarray(page(64)).astype(np.uint16) * 257, None, Metadata(), (), "PNG")
-    assert Upscaler().plan_of(image)[0] == "x2-art-float"
-    assert Upscaler("x2-clean-balanced").plan_of(image)[0] == "x2-clean-balanced"
+    assert Upscaler().chain_of(image).model == "x2-art-float"
+    assert Upscaler("x2-clean-balanced").chain_of(image).model == "x2-clean-balanced"
 
 
 def test_a_folder_says_of_each_image_which_and_why(tmp_path):

@@ -61,6 +61,10 @@ def test_where_results_go(tree, inputs, output, expected):
     assert pairs(inputs, output) == expected
 
 
+def test_a_factor_that_is_no_whole_number_is_in_the_name(tree):
+    assert pairs(["one.jpg"], scale="1.5") == {"one.jpg": "one_x1.5.png"}
+
+
 def test_a_size_in_pixels_is_no_factor_in_the_name(tree):
     assert pairs(["one.jpg"], scale="fit") == {"one.jpg": "one_fit.png"}
 

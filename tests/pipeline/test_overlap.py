@@ -9,6 +9,7 @@ import pytest
 from sharpbit.image import ImageData, Metadata
 from sharpbit.pipeline import batch as batches
 from sharpbit.pipeline.batch import Batch
+from sharpbit.pipeline.chain import Chain
 from sharpbit.pipeline.jobs import Job
 from sharpbit.pipeline.writing import Target, Written
 
@@ -26,9 +27,12 @@ class Upscaler:
     def chosen(self, image):
         return image
 
-    def plan_of(self, image):
-        height, width = image.pixels.shape[:2]
+    def plan(self, height, width, dtype):
         return "model", 2 * height, 2 * width
+
+    def chain_of(self, image):
+        height, width = image.pixels.shape[:2]
+        return Chain(("model",), (2,), 2 * height, 2 * width, False)
 
     def strips(self, image, name, progress):
         self.count += 1

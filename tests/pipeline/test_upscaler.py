@@ -32,7 +32,7 @@ def whole(strips):
 
 
 @pytest.mark.parametrize("tile", [16, 500])
-@pytest.mark.parametrize("size", [(150, 300), (299, 61), (90, 70), (111, 640), (1, 1)])
+@pytest.mark.parametrize("size", [(150, 121), (299, 61), (90, 70), (111, 122), (1, 1)])
 def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeypatch):
     """Strips in, strips out: wherever they are cut, each pixel is what one resize of all of it would give."""
     monkeypatch.setattr(upscaler, "TILE", 37)  # rows of a strip that goes out
@@ -114,10 +114,17 @@ def test_progress_adds_up_to_one(size, alpha):
         (Size(scale=3), None, ("x3-clean-balanced", 60, 90)),
         (Size(width=61), None, ("x3-clean-balanced", 41, 61)),
         (Size(width=60), None, (X2, 40, 60)),
-        (Size(width=300), None, ("x4-clean-balanced", 200, 300)),
+        (Size(width=300), None, ("x3-clean-balanced+x4-clean-balanced", 200, 300)),
+        (Size(scale=1.5), None, (X2, 30, 45)),
+        (Size(scale=8), None, (f"{X2}+x4-clean-balanced", 160, 240)),
+        (Size(scale=16), None, ("x4-clean-balanced+x4-clean-balanced", 320, 480)),
+        (Size(scale=1), None, ("bicubic", 20, 30)),
+        (Size(scale=1), X2, (X2, 20, 30)),
+        (Size(scale=3), X2, (f"{X2}+{X2}", 60, 90)),
         (Size(width=30), None, ("bicubic", 20, 30)),
         (Size(width=60, height=10), None, (X2, 10, 60)),
-        (Size(width=90), X2, (X2, 60, 90)),
+        (Size(width=60), X2, (X2, 40, 60)),
+        (Size(width=90), X2, (f"{X2}+{X2}", 60, 90)),
     ],
 )
 def test_which_model_runs(size, model, expected):
@@ -220,9 +227,46 @@ def test_files_for_another_purpose(tmp_path):
     (tmp_path / "a.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     with pytest.raises(ModelError, match=r"export it as \.onnx"):
         Upscaler(tmp_path / "a.safetensors")
-    path = network(tmp_path / "same.onnx", scale=2, stride=2)
-    model = onnx.load(path)
-    del model.metadata_props[:]
-    onnx.save(model, path)  # of somebody else, and as large out as in
+    path = foreign(network(tmp_path / "smaller.onnx", scale=2, stride=3))
     with pytest.raises(ModelError, match="no upscaling"):
         Upscaler(path)
+
+
+def foreign(path):
+    """The file as somebody else would have made it: without our header."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+def test_networks_in_a_row_are_one_after_the_other():
+    source = image(21, 34, alpha=True)
+    whole_row = sharpbit.upscale(np.dstack([source.pixels, source.alpha]), scale=6)
+    step = sharpbit.upscale(np.dstack([source.pixels, source.alpha]), scale=2)
+    assert np.array_equal(whole_row, sharpbit.upscale(step, scale=3))
+
+
+def test_any_factor_is_the_next_network_made_smaller():
+    source = image(21, 33).pixels
+    out = sharpbit.upscale(source, scale=1.5)
+    expected = resize(sharpbit.upscale(source, scale=2) / np.float32(255), 32, 50)
+    assert out.shape == (32, 50, 3)
+    assert np.abs(out - np.rint(np.clip(expected, 0, 1) * 255)).max() <= 1
+
+
+def test_a_network_that_restores_keeps_the_size(tmp_path):
+    path = foreign(network(tmp_path / "same.onnx", scale=1, gain=0.9))
+    source = image(20, 30).pixels
+    for scale in (None, 1):
+        assert np.abs(sharpbit.upscale(source, model=path, scale=scale) - source * 0.9).max() <= 1
+    with pytest.raises(UsageError, match="images of the size that they have"):
+        Upscaler(path, size=Size(2))
+
+
+def test_the_plan_in_words(tmp_path):
+    assert str(Upscaler(size=Size(7)).chain(10, 10)) == (
+        "x2-clean-balanced (x2), then x4-clean-balanced (x4), then bicubic from x8 to the size"
+    )
+    assert str(Upscaler(size=Size(4)).chain(10, 10)) == "x4-clean-balanced (x4)"
+    assert str(Upscaler(size=Size(width=5)).chain(10, 10)) == "bicubic"

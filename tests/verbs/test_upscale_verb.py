@@ -90,6 +90,19 @@ def test_bad_arrays(x2, name):
     assert "\n" not in str(caught.value)
 
 
+def test_lossy_stays_lossy(tmp_path):
+    for name, result, kind in (
+        ("a.jpeg", "a_x2.jpeg", "JPEG"),
+        ("b.webp", "b_x2.webp", "WEBP"),
+        ("c.bmp", "c_x2.png", "PNG"),
+    ):
+        Image.new("RGB", (8, 6), (200, 30, 30)).save(tmp_path / name)
+        written = sharpbit.upscale(tmp_path / name)
+        assert written.name == result
+        with Image.open(written) as image:
+            assert image.format == kind
+
+
 def test_other_mistakes(x2, tmp_path):
     with pytest.raises(UsageError, match="not list"):
         sharpbit.upscale([[1, 2]], upscaler=x2)
@@ -101,7 +114,7 @@ def test_other_mistakes(x2, tmp_path):
     with pytest.raises(UsageError, match=r"\.xyz"):
         sharpbit.upscale(tmp_path / "a.png", tmp_path / "b.xyz")
     Image.new("RGB", (5000, 2)).save(tmp_path / "wide.png")
-    with pytest.raises(SharpbitError, match="65535"):
+    with pytest.raises(SharpbitError, match="65500"):
         sharpbit.upscale(tmp_path / "wide.png", tmp_path / "b.jpg", width=70000, height=20)
 
 
@@ -115,6 +128,9 @@ def test_other_mistakes(x2, tmp_path):
         (Size(width=45, height=10), (10, 45)),
         (Size(fit=(50, 50)), (33, 50)),
         (Size(fit=(50, 5000)), (50, 75)),
+        (Size(fit=(120, 181)), (120, 181)),
+        (Size(fit=(120, 184)), (120, 180)),
+        (Size(scale=1.5), (30, 45)),
         (Size(width=1), (1, 1)),
     ],
 )
@@ -126,3 +142,10 @@ def test_sizes(size, expected):
 def test_sizes_that_cannot_be(wrong):
     with pytest.raises(UsageError):
         Size(**wrong)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 854), (240, 426), (768, 1366), (360, 640)])
+def test_fit_gives_exactly_the_size_of_the_same_shape(height, width):
+    """These are 16 to 9 but for their whole pixels; a factor alone would give 1079 rows."""
+    assert Size(fit=(1080, 1920)).of(height, width, 2) == (1080, 1920)
+    assert Size(fit=(1080, 1920)).of(480, 640, 2) == (1080, 1440)

@@ -16,10 +16,12 @@ from sharpbit.app import INTERRUPTED, dump, ran
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
 from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
+from sharpbit.pipeline.chain import BICUBIC
+from sharpbit.pipeline.format import suffix_of
 from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, suffix_of
+from sharpbit.pipeline.writing import Target
 from sharpbit.runtime import AUTO, available_cpus
 
 
@@ -30,7 +32,7 @@ class Upscale:
     inputs: tuple[str, ...]
     more_inputs: tuple[str, ...]
     output: str | None
-    scale: int | None
+    scale: float | None
     tile_size: int
     model: str | None
     format: str | None
@@ -51,6 +53,7 @@ class Upscale:
     name_template: str | None
     compression: int
     quality: int
+    subsampling: str | None
     max_pixels: int | None
     quiet: bool
 
@@ -94,12 +97,9 @@ def _bar(total: int, verbose: bool) -> Any:
 def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
-    suffix = suffix_of(given.format or "png")
+    suffix = suffix_of(given.format) if given.format else None
     ending = Path(given.output or "").suffix.lower()
-    if (
-        given.format
-        and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]
-    ):
+    if suffix and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]:
         raise UsageError(f"-o {given.output} and -f {given.format} name two formats; leave -f out, or give a folder")
     load, proc, save = given.jobs or (1, None, None)
     threads = given.threads or proc
@@ -114,20 +114,17 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         engine=given.engine,
         device=given.device,
     )
-    out = 0
-    if not size.in_pixels:
-        _, out, _ = upscaler.plan(1000, 1000)
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
         model=Path(given.model or AUTO).stem,
-        scale="fit" if size.in_pixels else f"{out / 1000:g}",
+        scale="fit" if size.in_pixels else f"{upscaler.factor:g}",
     )
     target = Target(
-        format=image_io.WRITE_FORMATS[suffix] if given.format else None,
-        options=WriteOptions(compression=given.compression, quality=given.quality),
+        format=image_io.WRITE_FORMATS[suffix] if suffix else None,
+        options=WriteOptions(given.compression, given.quality, given.subsampling),
         overwrite=given.overwrite,
         strip_metadata=given.strip_metadata,
         threads=save or available_cpus(),
@@ -149,7 +146,8 @@ def _report(
     given: Upscale, batch: Batch, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
 ) -> None:
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES}
-    used = [batch.upscaler.describe(model) for model in dict.fromkeys(o.model for o in outcomes if o.model)]
+    models = dict.fromkeys(model for o in outcomes if o.model for model in o.models or [BICUBIC])
+    used = [batch.upscaler.describe(model) for model in models]
     if given.as_json:
         spent = {stage: round(value, 3) for stage, value in vars(batch.spent).items()}
         summary: dict[str, Any] = {
@@ -205,13 +203,14 @@ def _summary(
     text += f" in {seconds:.2f} s"
     if counts["done"]:
         text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
-    models = "; ".join(f"{facts['model']}{_why(facts['model'], outcomes)}, {ran(facts)}" for facts in used)
-    return text + (f" [{models}]" if used else "")
+    facts = [f"{facts['model']}{_why(facts['model'], outcomes)}, {ran(facts)}" for facts in used]
+    plans = dict.fromkeys(outcome.plan for outcome in outcomes if outcome.plan and ", then " in outcome.plan)
+    return text + (f" [{'; '.join([*facts, *(f'plan: {plan}' for plan in plans)])}]" if used else "")
 
 
 def _why(model: str, outcomes: list[Outcome]) -> str:
     """What a model was chosen by, and for how many images where there are others."""
-    those = [outcome for outcome in outcomes if outcome.model == model]
+    those = [outcome for outcome in outcomes if outcome.models[:1] == (model,)]
     reasons = list(dict.fromkeys(outcome.why for outcome in those if outcome.why))
     if not reasons:
         return ""

@@ -44,8 +44,8 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     if icc is not None:
         metadata = replace(metadata, icc=icc or None)
     turned = None if alpha is None else oriented(alpha, turn)
-    lossy = compression_of(pil_image)
-    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", lossy)
+    lossy = None if pil_image.format == "WEBP" else compression_of(pil_image)  # which kind of WebP is not known
+    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:

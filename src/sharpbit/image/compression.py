@@ -1,9 +1,8 @@
-"""How much a file's compression took from an image: the JPEG quality by its tables, and whether WebP is lossy."""
+"""How much a file's compression took from an image: whether it is lossy, and of JPEG the quality, by its tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from PIL import Image
 
@@ -21,19 +20,13 @@ class Compression:
         return f"lossy {self.format}" if self.quality is None else f"{self.format} quality {self.quality}"
 
 
-def compression_of(pil_image: Image.Image, file: BinaryIO | None = None) -> Compression | None:
-    """The lossy compression of an opened image; None where there is none, or nothing says so.
-
-    Args:
-        pil_image: The image as Pillow opened it.
-        file: The file that it came from, needed to see whether WebP is lossy.
-    """
+def compression_of(pil_image: Image.Image) -> Compression | None:
+    """The compression of an image as Pillow opened it; None where its format loses nothing. WebP counts as lossy."""
     tables = getattr(pil_image, "quantization", None)
     if tables:
         return Compression("JPEG", _quality(sum(tables[min(tables)])))
-    if pil_image.format == "AVIF" or (pil_image.format == "WEBP" and file is not None and _is_lossy(file)):
-        return Compression("WebP" if pil_image.format == "WEBP" else "AVIF")
-    return None
+    names = {"WEBP": "WebP", "AVIF": "AVIF"}
+    return Compression(names[pil_image.format]) if pil_image.format in names else None
 
 
 def _quality(total: int) -> int:
@@ -42,17 +35,3 @@ def _quality(total: int) -> int:
         return 100
     ratio = total / _ANNEX_K
     return max(1, min(100, round(100 - 50 * ratio if ratio < 1 else 50 / ratio)))
-
-
-def _is_lossy(file: BinaryIO) -> bool:
-    """Whether the first image chunk of a RIFF file is the lossy one; animations are looked into, too."""
-    file.seek(12)
-    while len(head := file.read(8)) == 8:
-        name, size = head[:4], int.from_bytes(head[4:], "little")
-        if name in (b"VP8 ", b"VP8L"):
-            return name == b"VP8 "
-        if name == b"ANMF":
-            file.seek(16, 1)  # its chunks follow after the place and the time of the frame
-        else:
-            file.seek(size + size % 2, 1)
-    return False

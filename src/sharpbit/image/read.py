@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, png
+from sharpbit.image import colour, deep, png, webp
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
@@ -93,8 +93,9 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata, turn = collect(pil_image, channels, notes)
     if icc is not None:
         metadata = replace(metadata, icc=icc or None)
+    lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
-    return replace(image, compression=compression_of(pil_image, file))
+    return replace(image, lossless=lossless, compression=None if lossless else compression_of(pil_image))
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

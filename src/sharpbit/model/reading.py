@@ -20,7 +20,7 @@ from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model.core import Model, build, filled
-from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile import Header, ModelFile, ncnn
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
 from sharpbit.nn import State
@@ -32,7 +32,7 @@ from sharpbit.quant.qat.published_plans import fill_table, plan_of
 
 
 def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -> Model:
-    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`, `.pt`, `.tar`).
+    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`, `.pt`, `.tar`, ncnn).
 
     Architecture and sizes come from the file. For published weights `arch` and `config` override what was inferred,
     since weights alone do not tell everything.
@@ -40,6 +40,7 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
     Args:
         path: the file. Of a `.pth` file only tensors are read, never programs; the tables around a state dict that
             authors save (`state_dict`, `params_ema` and the like, names that begin with `module.`) are looked through.
+            Of the two files of ncnn either is given (`sharpbit.modelfile.ncnn`).
         arch: name of the architecture, such as `edsr`; by default the one that the weights fit.
         config: sizes of the architecture, such as `scale=4`. For published quantized weights (PAMS, DDTB, CADyQ, CABM)
             also `bits` (an integer; for CADyQ and CABM the widths to choose from, by default `(4, 6, 8)`),
@@ -73,6 +74,8 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
         state = safetensors.torch.load(file.data)
     elif file.suffix in (".onnx", ".sharpbit"):
         header, state = _exported(file)
+    elif file.suffix in ncnn.SUFFIXES:
+        header, state = None, {name: torch.from_numpy(array) for name, array in ncnn.read(source).items()}
     else:
         header, state = None, _unpickle(source)
     if header is None:

@@ -19,8 +19,8 @@ from sharpbit.errors import ImageError, SharpbitError
 from sharpbit.image import ImageData
 from sharpbit.pipeline.jobs import STREAM, Job
 from sharpbit.pipeline.strip_queue import Handover
-from sharpbit.pipeline.upscaler import BICUBIC, Upscaler
-from sharpbit.pipeline.writing import Target, Written, write
+from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.pipeline.writing import Target, Written, losses, write
 from sharpbit.system.atomic import refuse_existing
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
@@ -30,7 +30,22 @@ READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to boun
 
 @dataclass
 class Outcome:
-    """What became of one image. `status` is done, failed, skipped or planned; `why` is what chose the model."""
+    """What became of one image.
+
+    Attributes:
+        input: The path of the image, or `-`.
+        output: The path of the result, or `-`.
+        status: `done`, `failed`, `skipped` or `planned`.
+        size: The height and the width of the image in pixels.
+        result_size: The height and the width of the result in pixels.
+        model: The network that made the result, or several in a row with a plus between them, or `bicubic`.
+        models: The same networks one by one.
+        why: What chose the network, such as `JPEG quality 80`, where it was not named.
+        plan: The networks and the resizing in words.
+        seconds: The time from when its turn came until its result was written, in seconds.
+        notes: What should be known of the result, such as what its format could not hold.
+        error: The reason why it failed.
+    """
 
     input: str
     output: str
@@ -38,7 +53,9 @@ class Outcome:
     size: tuple[int, int] | None = None
     result_size: tuple[int, int] | None = None
     model: str | None = None
+    models: tuple[str, ...] = ()
     why: str | None = None
+    plan: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     error: str | None = None
@@ -146,11 +163,13 @@ class Batch:
                 with self._waiting():
                     image = load()
                 height, width = image.pixels.shape[:2]
-                outcome.model, out_height, out_width = self.upscaler.plan_of(image)
+                chain = self.upscaler.chain_of(image)
                 outcome.why = image.choice.why if image.choice else None
-                outcome.size, outcome.result_size = (height, width), (out_height, out_width)
+                outcome.model, outcome.models, outcome.plan = chain.model, chain.models, str(chain)
+                outcome.size, outcome.result_size = (height, width), (chain.height, chain.width)
+                lost = losses(self.upscaler, image, job.target, self.target)
                 if self.dry_run:
-                    outcome.notes, outcome.status = image.notes, "planned"
+                    outcome.notes, outcome.status = (*image.notes, *self.upscaler.losses(image), *lost), "planned"
                 else:
                     self._network(job, image, begun, writer, report)
         progress(1.0 - reported)
@@ -205,8 +224,7 @@ class Batch:
                 if begun.stream is not None:
                     sys.stdout.buffer.write(begun.stream.getbuffer())
                     sys.stdout.buffer.flush()
-                bicubic = ("not upscaled: resized by bicubic",) if outcome.model == BICUBIC else ()
-                outcome.notes, outcome.status = (*notes, *bicubic), "done"
+                outcome.notes, outcome.status = notes, "done"
         outcome.seconds = round(time.monotonic() - begun.started, 3)
         return outcome
 

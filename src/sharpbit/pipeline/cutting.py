@@ -111,10 +111,28 @@ def run(
     height, width = image.shape[:2]
     cutting = cutting_of(runtime, height, width, side)
     for tile in chain.from_iterable(tiles.rows(height, width, (cutting.height, cutting.width), cutting.halo)):
-        before = _for_network(tile.cut(image), runtime)
-        share = (tile.bottom - tile.top) * (tile.right - tile.left) / (height * width)
-        after = _upscaled(_engine(runtime, side, share, progress), before, ensemble, np.dtype(runtime.samples))
-        yield Part(tile, tile.trim(before, 1), tile.trim(after, runtime.scale))
+        yield one(runtime, tile, image, side=side, ensemble=ensemble, progress=progress)
+
+
+def one(
+    runtime: Runtime,
+    tile: Tile,
+    image: NDArray[Any],
+    *,
+    side: int | None = None,
+    ensemble: bool = False,
+    progress: Progress | None = None,
+) -> Part:
+    """Take one tile of an image through an engine; the arguments are those of `run`, which chooses the tiles."""
+    before = _for_network(tile.cut(image), runtime)
+    run_one = _engine(runtime, side, share(tile, image.shape), progress)
+    after = _upscaled(run_one, before, ensemble, np.dtype(runtime.samples))
+    return Part(tile, tile.trim(before, 1), tile.trim(after, runtime.scale))
+
+
+def share(tile: Tile, size: tuple[int, ...]) -> float:
+    """The share of the pixels of an image of `size` (its height and width come first) that lie in a tile."""
+    return (tile.bottom - tile.top) * (tile.right - tile.left) / (size[0] * size[1])
 
 
 def _engine(

@@ -17,7 +17,9 @@ class Size:
         scale: The factor of both sides; None takes the model's.
         width: The width in pixels; the height follows unless it is given too.
         height: The height in pixels; the width follows unless it is given too.
-        fit: The height and the width in pixels within which the largest size of the same shape is taken.
+        fit: The height and the width in pixels within which the largest size of the same shape is taken; exactly
+            these where the image has their shape but for the rounding of its own sides, as 854x480 has that of
+            1920x1080.
     """
 
     scale: float | None = None
@@ -29,19 +31,22 @@ class Size:
         asked = [self.scale is not None, self.fit is not None, self.width is not None or self.height is not None]
         if sum(asked) > 1:
             raise UsageError("give one of scale, fit, and width or height, not several")
-        numbers = [self.scale, self.width, self.height, *(self.fit or ())]
+        numbers = [self.width, self.height, *(self.fit or ())]
         if any(number is not None and not 0 < number <= 1 << 20 for number in numbers):
             raise UsageError(f"a size must be above 0, not {self}")
-        if self.scale is not None and self.scale > MOST:
-            raise UsageError(f"a scale goes up to {MOST}, not {self.scale}")
+        if self.scale is not None and not 1 <= self.scale <= MOST:
+            raise UsageError(
+                f"a scale is a number from 1 to {MOST}, not {self.scale:g}; a size in pixels is given with --width,"
+                " --height or --fit"
+            )
 
     @property
     def in_pixels(self) -> bool:
         """Whether the result's size does not follow from a factor."""
         return self.scale is None and (self.fit or self.width or self.height) is not None
 
-    def of(self, height: int, width: int, default: int) -> tuple[int, int]:
-        """Height and width of the result for an image of this size; `default` is the model's scale.
+    def of(self, height: int, width: int, default: float) -> tuple[int, int]:
+        """Height and width of the result for an image of this size; `default` is the factor where none was given.
 
         Raises:
             UsageError: it would be more than `MOST` times as high or wide; a slip of the key asks for terabytes.
@@ -49,6 +54,8 @@ class Size:
         if self.height and self.width:
             return self._bounded(height, width, (self.height, self.width))
         if self.fit:
+            if _alike(height, width, self.fit):
+                return self._bounded(height, width, self.fit)
             factor = min(self.fit[0] / height, self.fit[1] / width)
         elif self.height or self.width:
             factor = self.height / height if self.height else (self.width or 0) / width
@@ -62,3 +69,9 @@ class Size:
                 f"an image of {width}x{height} would become {size[1]}x{size[0]}; it grows at most {MOST} times a side"
             )
         return size
+
+
+def _alike(height: int, width: int, fit: tuple[int, int]) -> bool:
+    """Whether a side is less than a pixel, and less than a hundredth, away from giving exactly the shape of `fit`."""
+    off = abs(width - height * fit[1] / fit[0])
+    return (off < 1 or off * fit[0] / fit[1] < 1) and off < width / 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,20 @@ from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
-from sharpbit.image.resize import resize_rows, upscale
+from sharpbit.image.resize import resize_rows
 from sharpbit.pipeline import cutting
+from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
 from sharpbit.pipeline.cutting import TILE
 from sharpbit.pipeline.samples import grey, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, WEIGHTS, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.pipeline.transparency import AlphaRun
+from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
 from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
-
-BICUBIC = "bicubic"  # what runs where no network is needed
 
 
 class Upscaler:
@@ -78,45 +79,74 @@ class Upscaler:
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
-        if self._model is not None:
-            self._check_scale(self._runtime(self._model).scale)
-        elif self.size.scale is not None and self.size.scale not in zoo.scales():
-            known = ", ".join(map(str, zoo.scales()))
-            raise UsageError(f"scale {self.size.scale:g} is not one of {known}; for other sizes give --width or --fit")
+        if self._model is not None and self._runtime(self._model).scale == 1 and (self.size.scale or 1) > 1:
+            raise UsageError(
+                f"{self._model} gives images of the size that they have, and the scale asked for is"
+                f" {self.size.scale:g}; leave --scale out, and upscale its result with another model"
+            )
+
+    @property
+    def factor(self) -> float:
+        """The factor of both sides that was asked for, or that is the model's; 2 where neither says one."""
+        return self.size.scale or (2 if self._model is None else self._runtime(self._model).scale)
 
     def plan(
         self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT
     ) -> tuple[str, int, int]:
-        """The model (`BICUBIC` where the result is not larger), height and width for an image of this size.
+        """The model (`bicubic` where the result is not larger), height and width for an image of this size.
 
-        Where no model was named, an image of more than 8 bits (its `dtype`) gets one that has them too, and `family`
-        decides what it is for.
+        Several networks in a row are named with a plus between them; `chain` has them one by one.
         """
-        default = self.size.scale or 2
-        if self._model is not None:
-            default = self._runtime(self._model).scale
-        out_height, out_width = self.size.of(height, width, int(default))
-        factor = max(out_height / height, out_width / width)
-        if factor <= 1:
-            return BICUBIC, out_height, out_width
-        if self._model is not None:
-            return self._model, out_height, out_width
-        scale = next((scale for scale in zoo.scales() if scale >= factor), zoo.scales()[-1])
-        deep = dtype != np.uint8 and self.options.engine != "native"
-        return zoo.for_scale(scale, deep, family) or BICUBIC, out_height, out_width
+        chain = self.chain(height, width, dtype, family)
+        return chain.model, chain.height, chain.width
 
-    def plan_of(self, image: ImageData) -> tuple[str, int, int]:
-        """The model, height and width for an image, by what it shows where no model was named."""
-        choice = self.chosen(image).choice
-        height, width = image.pixels.shape[:2]
-        return self.plan(height, width, image.pixels.dtype, choice.family if choice else zoo.DEFAULT)
+    def chain(self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT) -> Chain:
+        """The networks that an image of this size goes through, and the size of its result.
+
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets those that have them too, and the
+        first is of `family`; what follows `photo` has nothing to restore and is of the default family.
+        """
+        out_height, out_width = self.size.of(height, width, self.factor)
+        factor = self.factor if not self.size.in_pixels else max(out_height / height, out_width / width)
+        scales: tuple[int, ...]
+        if self._model is None:
+            deep = dtype != np.uint8 and self.options.engine != "native"
+            scales = scales_for(factor, zoo.scales()) if factor > 1 else ()
+            after = zoo.DEFAULT if family == "photo" else family
+            kinds = (family if number == 0 else after for number in range(len(scales)))
+            found = (zoo.for_scale(scale, deep, kind) for scale, kind in zip(scales, kinds, strict=True))
+            models = tuple(name or BICUBIC for name in found)
+        else:
+            scales = self._repeated(self._runtime(self._model).scale, factor)
+            models = (self._model,) * len(scales)
+        size = height * prod(scales), width * prod(scales)
+        return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
+
+    def chain_of(self, image: ImageData) -> Chain:
+        """The networks for an image, by what it shows where no model was named."""
+        choice, (height, width) = self.chosen(image).choice, image.pixels.shape[:2]
+        return self.chain(height, width, image.pixels.dtype, choice.family if choice else zoo.DEFAULT)
 
     def chosen(self, image: ImageData) -> ImageData:
         """The image with the family of models that suits it; unchanged where a model was named, or none is needed."""
         if self._model is not None or image.choice is not None:
             return image
-        model, _, _ = self.plan(*image.pixels.shape[:2])
-        return image if model == BICUBIC else replace(image, choice=choose(image, zoo.families(zoo.scale_of(model))))
+        height, width = image.pixels.shape[:2]
+        scales = self.chain(height, width).scales
+        return replace(image, choice=choose(image, zoo.families(scales[0]))) if scales else image
+
+    def made(self, image: ImageData) -> str:
+        """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
+        chain, (height, width) = self.chain_of(image), image.pixels.shape[:2]
+        names = "+".join(Path(model).name for model in chain.models) or BICUBIC
+        factor = max(chain.height / height, chain.width / width) if self.size.in_pixels else self.factor
+        return f"{names} x{factor:.4g}"
+
+    def _repeated(self, own: int, factor: float) -> tuple[int, ...]:
+        """How often the model that was named runs: once at least, where no smaller size in pixels was asked for."""
+        if own == 1:
+            return (1,)
+        return scales_for(factor, [own]) if factor > 1 or not self.size.in_pixels else ()
 
     def strips(self, image: ImageData, name: str = "image", progress: Progress | None = None) -> Iterator[Strip]:
         """The result from top to bottom: rows `(h, W, C)` and alpha `(h, W)` or None, in the image's sample type.
@@ -129,37 +159,39 @@ class Upscaler:
         Raises:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
         """
-        height, width = image.pixels.shape[:2]
-        model, out_height, out_width = self.plan_of(image)
-        if model == BICUBIC:
-            yield from _resized([(image.pixels, image.alpha)], image, out_height, out_width, (height, width))
+        chain = self.chain_of(image)
+        if not chain.models:
             if progress:
                 progress(1.0)
+            yield from _sized([(image.pixels, image.alpha)], image, chain)
             return
-        runtime = self._runtime(model)
-        native = self._native(image, runtime, name, progress)
-        size = (height * runtime.scale, width * runtime.scale)
-        if (out_height, out_width) == size:
-            yield from native
-        else:
-            yield from _resized(native, image, out_height, out_width, size)
+        work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
+        for number, model in enumerate(chain.models):
+            share = work[number] / sum(work)
+            strips = self._native(image, self._runtime(model), name, _part_of(progress, share))
+            if number < len(work) - 1:
+                image = _gathered(strips, image)
+        yield from _sized(strips, image, chain)
 
     def losses(self, image: ImageData) -> tuple[str, ...]:
         """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
         height, width = image.pixels.shape[:2]
-        model, _, _ = self.plan_of(image)
-        if model == BICUBIC:
-            return ()
-        runtime, notes = self._runtime(model), []
-        if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
-            notes.append(f"{model} has 8 bits per sample: so has the result")
-        cut = cutting.cutting_of(runtime, height, width, self.options.tile)
-        if not cut.exact:
-            notes.append(
-                f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo} around"
-                " each: the result is close to that in one piece, not the same (larger ones, --tile-size, come closer"
-                " and take more memory)"
-            )
+        notes: dict[str, None] = {}
+        chain = self.chain_of(image)
+        if not chain.models:
+            return (f"not upscaled: {'resized by bicubic' if chain.resized else 'a scale of 1 keeps the image'}",)
+        for model, scale in zip(chain.models, chain.scales, strict=True):
+            runtime = self._runtime(model)
+            if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
+                notes[f"{model} has 8 bits per sample: so has the result"] = None
+            cut = cutting.cutting_of(runtime, height, width, self.options.tile)
+            if not cut.exact:
+                notes[
+                    f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo}"
+                    " around each: the result is close to that in one piece, not the same (larger ones, --tile-size,"
+                    " come closer and take more memory)"
+                ] = None
+            height, width = height * scale, width * scale
         return tuple(notes)
 
     def describe(self, model: str) -> dict[str, Any]:
@@ -181,7 +213,7 @@ class Upscaler:
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
             file = zoo.open_file(model)
-            if self.options.engine == AUTO and file.suffix in WEIGHTS:
+            if self.options.engine == AUTO and file.suffix == ".safetensors":
                 raise ModelError(
                     f"{file} holds weights to train with; to upscale images export it as .onnx first, or run it as"
                     " it is with --engine torch"
@@ -189,34 +221,53 @@ class Upscaler:
             self._open[model] = open_engine(file, self.options)
         return self._open[model]
 
-    def _check_scale(self, scale: int) -> None:
-        if self.size.scale is not None and self.size.scale != scale:
-            raise UsageError(
-                f"{self._model} is an x{scale} model and the scale asked for is {self.size.scale:g};"
-                " leave one of them out, or give the size with --width or --fit"
-            )
-
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         _, width, channels = image.pixels.shape
-        scale, dtype, alpha = runtime.scale, image.pixels.dtype, image.alpha
-        pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
+        scale, dtype, side = runtime.scale, image.pixels.dtype, self.options.tile
+        pixels, cover = image.pixels, None
+        if image.alpha is not None:
+            pixels = fill(image.pixels, image.alpha)
+            cover = AlphaRun(runtime, image.alpha, name, side=side, ensemble=self.ensemble)
+            progress = _part_of(progress, 0.5)
         check = Check(name, scale)
         out, out_alpha = np.empty(0, dtype), np.empty(0, dtype)
-        for part in cutting.run(runtime, pixels, side=self.options.tile, ensemble=self.ensemble, progress=progress):
+        for part in cutting.run(runtime, pixels, side=side, ensemble=self.ensemble, progress=progress):
             tile, after = part.tile, part.after
             check.add(part.before, after)
             if tile.left == 0:
                 high = (tile.bottom - tile.top) * scale
                 out = np.empty((high, width * scale, channels), dtype)
-                out_alpha = np.empty((high, width * scale) if alpha is not None else 0, dtype)
+                out_alpha = np.empty((high, width * scale) if cover is not None else 0, dtype)
             columns = slice(tile.left * scale, tile.right * scale)
             out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
-            if alpha is not None:
-                large = upscale(to_float(tile.cut(alpha)), scale)
-                out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
+            if cover is not None:
+                out_alpha[:, columns] = cover.tile(tile, progress)
             if tile.right == width:
-                yield out, None if alpha is None else out_alpha
+                yield out, None if cover is None else out_alpha
         check.finish()
+        if cover is not None:
+            cover.finish()
+
+
+def _part_of(progress: Progress | None, share: float) -> Progress | None:
+    """What reports a part of the work as that share of the whole."""
+    return None if progress is None else lambda done: progress(done * share)
+
+
+def _gathered(strips: Iterable[Strip], image: ImageData) -> ImageData:
+    """The image that strips make; in all but its pixels it is as the one that they were made of."""
+    rows, covers = zip(*strips, strict=True)
+    alpha = None if image.alpha is None else np.concatenate(covers)
+    return replace(image, pixels=np.concatenate(rows), alpha=alpha)
+
+
+def _sized(strips: Iterable[Strip], image: ImageData, chain: Chain) -> Iterator[Strip]:
+    """The strips of the last network of a chain, which `image` went through, brought to the size of the result."""
+    if not chain.resized:
+        return iter(strips)
+    scale = chain.scales[-1] if chain.scales else 1
+    size = image.pixels.shape[0] * scale, image.pixels.shape[1] * scale
+    return _resized(strips, image, chain.height, chain.width, size)
 
 
 def _resized(
@@ -226,16 +277,19 @@ def _resized(
     window = _Window(iter(strips))
     target = (height, width)
     band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    dtype = image.pixels.dtype
+    most = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
-        if image.alpha is None:
-            colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
-            yield to_samples(colour, image.pixels.dtype), None
+        if opaque:
+            colour = to_samples(resize_rows(lambda part: to_float(window(part)[0]), size, target, rows), dtype)
+            yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, image.pixels.dtype), to_samples(cover, image.pixels.dtype)
+        yield to_samples(colour, dtype), to_samples(cover, dtype)
     window.finish()
 
 

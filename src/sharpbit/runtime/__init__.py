@@ -27,7 +27,7 @@ Samples = NDArray[Any]
 
 AUTO = "auto"
 ENGINES = ("native", "onnx", "openvino", "torch")  # our own, in the order of the help
-WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors")  # files that PyTorch alone runs
+WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".param", ".bin")  # files that PyTorch alone runs
 
 
 class Runtime(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from sharpbit.errors import ModelError
 from sharpbit.runtime import Samples, Tensor
 
-_SCALES = (2, 3, 4, 6, 8)
+_SCALES = range(1, 17)
 
 
 @dataclass(frozen=True)

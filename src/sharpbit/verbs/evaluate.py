@@ -225,9 +225,10 @@ def expand(models: Sequence[str]) -> Iterator[str]:
         if not folder.is_dir():
             yield model
             continue
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (*WEIGHTS, ".onnx", ".sharpbit"))
+        kinds = {*WEIGHTS, ".onnx", ".sharpbit"} - {".bin"}  # beside a .param there is always one
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
         if not files:
-            raise ModelError(f"{folder} holds no model files (.pth, .safetensors, .onnx, .sharpbit)")
+            raise ModelError(f"{folder} holds no model files (.pth, .param, .safetensors, .onnx, .sharpbit)")
         yield from map(str, files)
 
 

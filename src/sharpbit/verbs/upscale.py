@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sharpbit import image as image_io
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.pipeline.format import suffix_like
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, write
@@ -24,7 +25,7 @@ def upscale(
     output: str | Path | None = None,
     *,
     model: str | Path | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     width: int | None = None,
     height: int | None = None,
     fit: tuple[int, int] | None = None,
@@ -44,10 +45,10 @@ def upscale(
         image: the path of an image, a Pillow image, or a numpy array `(H, W)` or `(H, W, C)` of uint8, uint16 or
             float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
         output: where to write the result of a path; its ending chooses the format. By default beside the image,
-            with the scale in its name, as PNG.
+            with the scale in its name; JPEG and WebP stay what they are, everything else becomes PNG.
         model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler. By default (`auto`) the
             quality of the compression, the noise and the flatness of the image decide which embedded model it is.
-        scale: 2 (default), 3 or 4.
+        scale: The upscaling factor, any number from 1 to 16; by default 2 or the model's own.
         width: the width of the result in pixels, instead of a scale; the height follows.
         height: the height of the result in pixels, instead of a scale; the width follows.
         fit: largest (width, height) that the result may have, keeping its shape.
@@ -88,8 +89,10 @@ def upscale(
         source = Path(image)
         opened = upscaler.chosen(image_io.read(source, max_pixels=max_pixels))
         if output is None:
-            _, large, _ = upscaler.plan(*opened.pixels.shape[:2])
-            output = source.with_name(f"{source.stem}_x{large / opened.pixels.shape[0]:.3g}.png")
+            height, width = opened.pixels.shape[:2]
+            grown = f"{upscaler.plan(height, width)[1] / height:.3g}"
+            factor = grown if upscaler.size.in_pixels else f"{upscaler.factor:g}"
+            output = source.with_name(f"{source.stem}_x{factor}{suffix_like(source)}")
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
         write(upscaler.strips(opened, str(source)), upscaler, opened, Path(output), target)
         return Path(output)
