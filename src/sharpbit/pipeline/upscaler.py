@@ -114,6 +114,17 @@ class Upscaler:
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
 
+    def makes(self, made: str, height: int, width: int) -> bool:
+        """Whether a result with the mark `made` is one that an image of this size gets here.
+
+        Its factor decides, and its model where one was named; without, any embedded one may have suited the image.
+        """
+        names, _, factor = made.rpartition(" x")
+        mine, _, my_factor = self.made(height, width).rpartition(" x")
+        if self._model is None:
+            return factor == my_factor and {BICUBIC, *zoo.names()} >= set(names.split("+"))
+        return (names, factor) == (mine, my_factor)
+
     def _repeated(self, own: int, factor: float) -> tuple[int, ...]:
         """How often the model that was named runs: once at least, where no smaller size in pixels was asked for."""
         if own == 1:
