@@ -23,13 +23,15 @@ class Metadata:
     """What travels with the pixels, as blocks of bytes that are written again unchanged.
 
     `exif` is a TIFF structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright.
-    `dpi` is (horizontal, vertical) dots per inch.
+    `dpi` is (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
+    `made_by` to find again.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    made: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from sharpbit.errors import ImageError, UsageError
-from sharpbit.image import exif
 from sharpbit.image.colour import on_white, to_8_bits
 from sharpbit.image.data import Array, Metadata
-from sharpbit.image.metadata import checked_icc
+from sharpbit.image.fitting import fitted
+from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
 from sharpbit.image.tiff import TiffEncoder
@@ -36,7 +36,6 @@ _MOST = {
     "TIFF": 2**32 - 1,
 }
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-_JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,7 @@ class ImageWriter:
         self._name, self._row = name, 0
         self._reduce = dtype == np.uint16 and kind not in _DEEP
         self._flatten = alpha and kind in _OPAQUE
-        self.notes: tuple[str, ...] = ()
-        metadata = self._fitting(metadata, kind)
+        metadata, self.notes = fitted(metadata, kind, height, width, channels)
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
         if kind in _DEEP:
@@ -210,26 +208,6 @@ class ImageWriter:
             raise RuntimeError(f"{self._row} of {self._shape[0]} rows were written")
         self._encoder.finish()
 
-    def _fitting(self, metadata: Metadata, kind: str) -> Metadata:
-        """The metadata which these pixels in this format can carry."""
-        height, width, channels = self._shape
-        notes = []
-        try:
-            icc = checked_icc(metadata.icc, channels)
-        except ValueError as error:
-            icc = None
-            notes.append(f"colour profile left out ({error})")
-        block = exif.resized(metadata.exif, height, width) if metadata.exif else None
-        xmp = metadata.xmp
-        if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
-            block = None
-            notes.append("EXIF block left out (more than the 64 KiB that JPEG holds)")
-        if kind == "JPEG" and xmp and len(xmp) > _JPEG_SEGMENT:
-            xmp = None
-            notes.append("XMP block left out (more than the 64 KiB that JPEG holds)")
-        self.notes = tuple(notes)
-        return replace(metadata, icc=icc, exif=block, xmp=xmp)
-
 
 class _PillowEncoder:
     """Gathers the rows in a Pillow image, which is saved at the end."""
@@ -267,11 +245,11 @@ class _PillowEncoder:
 
 def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
     """What `Image.save` is told."""
+    if kind == "GIF":
+        return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
     if kind not in ("JPEG", "WEBP", "AVIF"):
         return {"dpi": metadata.dpi} if kind == "BMP" and metadata.dpi else {}
     block = metadata.exif
-    if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
-        block = _resolution_block(metadata.dpi)
     held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
     save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
@@ -283,12 +261,6 @@ def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads:
     elif kind == "AVIF":
         save["max_threads"] = threads
     return save
-
-
-def _resolution_block(dpi: tuple[float, float]) -> bytes:
-    values = Image.Exif()
-    values[282], values[283], values[296] = dpi[0], dpi[1], 2
-    return exif.strip_prefix(values.tobytes())
 
 
 @contextlib.contextmanager

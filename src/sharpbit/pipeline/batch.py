@@ -18,10 +18,11 @@ from typing import Any
 from sharpbit import image as image_io
 from sharpbit.errors import ImageError, OutputExists, SharpbitError
 from sharpbit.image import ImageData
-from sharpbit.pipeline.jobs import STREAM, Job
+from sharpbit.pipeline.jobs import Job
 from sharpbit.pipeline.ledger import Outcome
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.pipeline.walk import STREAM
 from sharpbit.pipeline.writing import Target, Written, losses, write
 from sharpbit.system.atomic import refuse_existing
 from sharpbit.system.deprecated import old_names

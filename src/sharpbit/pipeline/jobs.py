@@ -81,13 +81,12 @@ def jobs(
     seen: dict[str, Entry] = {}
     for item in inputs:
         for entry in walk(item, follow_links=follow_links):
-            seen.setdefault(_same(entry.name), entry)
+            before = seen.setdefault(_same(entry.name), entry)
+            if before.found and not entry.found:  # what is named itself is meant, whatever lies in its folder
+                seen[_same(entry.name)] = replace(before, found=False, ignored=None)
     others = [Job(Path(entry.name), "", entry.error, entry.ignored) for entry in seen.values() if not entry.is_image]
-    found = [
-        (entry.name if entry.name == STREAM else Path(entry.name), entry.base)
-        for entry in seen.values()
-        if entry.is_image
-    ]
+    images = [entry for entry in seen.values() if entry.is_image]
+    found = [(entry.name if entry.name == STREAM else Path(entry.name), entry.base) for entry in images]
     if STREAM in (output, *inputs):
         return [_stream_job(found, output)]
     folder_in = any(os.path.isdir(item) for item in inputs)  # noqa: PTH112 - no error where it may not be asked
@@ -178,9 +177,8 @@ def _without_results(named: Sequence[Planned]) -> tuple[list[Planned], list[Plan
 
 def _checked(named: Sequence[Planned]) -> list[Job]:
     result, taken = [], dict[str, Path]()
-    linked = {
-        os.path.realpath(source): source for source, _ in named if any(target.is_symlink() for _, target in named)
-    }
+    any_link = any(target.is_symlink() for _, target in named)
+    linked = {os.path.realpath(source): source for source, _ in named if any_link}
     for source, target in named:
         other = taken.setdefault(_key(target), source)
         error = None
@@ -188,8 +186,9 @@ def _checked(named: Sequence[Planned]) -> list[Job]:
             error = UsageError(f"{source} would go to {target}, where {other} goes already; rename one of them")
         elif _key(target) == _key(source):
             error = UsageError(f"{source} would be replaced by its own result; give another folder with -o")
-        elif target.is_symlink() and (other := linked.get(os.path.realpath(target))) is not None:
-            error = UsageError(f"{target} is a link to {other}, which would be replaced; give another folder with -o")
+        elif target.is_symlink() and os.path.realpath(target) in linked:
+            original = linked[os.path.realpath(target)]
+            error = UsageError(f"{target} is a link to {original}, which is an input; give another folder with -o")
         result.append(Job(source, target, error))
     return result
 

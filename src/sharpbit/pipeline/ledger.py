@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-STATUSES = ("done", "planned", "skipped", "ignored", "failed")
+STATUSES = ("done", "planned", "skipped", "failed", "ignored")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from sharpbit.errors import ImageError, SharpbitError
 from sharpbit.image import is_image_name
 
 STREAM = "-"  # standard input or output
+HIDDEN = "it is hidden"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def _folder(folder: str, base: Path, follow_links: bool, entered: set[tuple[int,
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        reason = error.strerror or str(error)
-        yield Entry(folder, base, error=ImageError(f"the folder {folder} cannot be entered: {reason}"))
+        sentence = f"the folder {folder} cannot be entered: {error.strerror or error}"
+        yield Entry(folder, base, error=ImageError(sentence))
         return
     folders = []
     for entry in inside:
@@ -69,7 +70,7 @@ def _folder(folder: str, base: Path, follow_links: bool, entered: set[tuple[int,
         else:
             yield Entry(entry.path, base, ignored=_reason_to_ignore(entry))
     for entry in folders:
-        reason = "it is hidden" if entry.name.startswith(".") else _link(entry, follow_links, entered)
+        reason = HIDDEN if entry.name.startswith(".") else _link(entry, follow_links, entered)
         if reason is not None:
             yield Entry(entry.path, base, ignored=reason)
         else:
@@ -98,7 +99,7 @@ def _link(entry: os.DirEntry[str], follow_links: bool, entered: set[tuple[int, i
 def _reason_to_ignore(entry: os.DirEntry[str]) -> str | None:
     name = Path(entry.name)
     if entry.name.startswith("."):
-        return "it is hidden"
+        return HIDDEN
     if not is_image_name(name):
         return f"it is no image by its name ({name.suffix.lower() or 'without ending'})"
     if os.path.exists(entry.path) and not os.path.isfile(entry.path):  # noqa: PTH110, PTH113

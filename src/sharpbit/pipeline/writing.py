@@ -57,7 +57,10 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     format = _format(opened, target, how)  # noqa: A001
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
     notes = losses(upscaler, opened, target, how)
-    metadata = Metadata(icc=opened.metadata.icc) if how.strip_metadata else opened.metadata
+    if how.strip_metadata:
+        metadata = Metadata(icc=opened.metadata.icc)
+    else:
+        metadata = replace(opened.metadata, made=upscaler.made(height, width, dtype))
     started, waited = time.perf_counter(), 0.0
     with image_io.open_writer(
         target,
