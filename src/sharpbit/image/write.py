@@ -40,7 +40,7 @@ _JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the lo
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`compression` is the deflate level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
+    """`compression` is the level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
 
     compression: int = 3
     quality: int = 95
