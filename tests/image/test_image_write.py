@@ -16,7 +16,7 @@ from isal import isal_zlib
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError, OutputExists, UsageError
-from sharpbit.image import Metadata, WriteOptions, deflate, losses, open_writer, png, read
+from sharpbit.image import Metadata, WriteOptions, deflate, losses, open_writer, png, read, webp
 
 DTYPES = (np.uint8, np.uint16)
 KINDS = ("PNG", "TIFF", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
@@ -188,6 +188,21 @@ def test_jpeg_has_full_colour_at_high_quality_only() -> None:
     for quality, layers in ((95, 1), (90, 1), (80, 2)):
         got = Image.open(io.BytesIO(written("JPEG", pixels, options=WriteOptions(quality=quality))))
         assert got.layer[0][1] == layers
+    for subsampling, layers in (("4:4:4", 1), ("4:2:0", 2)):
+        options = WriteOptions(quality=85, subsampling=subsampling)
+        assert Image.open(io.BytesIO(written("JPEG", pixels, options=options))).layer[0][1] == layers
+    with pytest.raises(UsageError, match="4:2:1"):
+        WriteOptions(subsampling="4:2:1")
+
+
+def test_lossless_webp_keeps_every_pixel() -> None:
+    pixels = array(48, 64, 3, np.uint8)
+    data = written("WEBP", pixels, options=WriteOptions(lossless=True))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), pixels)
+    assert webp.is_lossless(io.BytesIO(data))
+    assert not webp.is_lossless(io.BytesIO(written("WEBP", pixels)))
+    assert not webp.is_lossless(io.BytesIO(data[:14]))
+    assert read(data).lossless
 
 
 @pytest.mark.parametrize("kind", KINDS)

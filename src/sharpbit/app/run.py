@@ -17,10 +17,11 @@ from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
 from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
 from sharpbit.pipeline.chain import BICUBIC
+from sharpbit.pipeline.format import suffix_of
 from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, suffix_of
+from sharpbit.pipeline.writing import Target
 from sharpbit.runtime import available_cpus
 
 
@@ -52,6 +53,7 @@ class Upscale:
     name_template: str | None
     compression: int
     quality: int
+    subsampling: str | None
     max_pixels: int | None
     quiet: bool
 
@@ -95,12 +97,9 @@ def _bar(total: int, verbose: bool) -> Any:
 def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
-    suffix = suffix_of(given.format or "png")
+    suffix = suffix_of(given.format) if given.format else None
     ending = Path(given.output or "").suffix.lower()
-    if (
-        given.format
-        and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]
-    ):
+    if suffix and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]:
         raise UsageError(f"-o {given.output} and -f {given.format} name two formats; leave -f out, or give a folder")
     load, proc, save = given.jobs or (1, None, None)
     threads = given.threads or proc
@@ -125,8 +124,8 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         scale="fit" if size.in_pixels else f"{upscaler.factor:g}",
     )
     target = Target(
-        format=image_io.WRITE_FORMATS[suffix] if given.format else None,
-        options=WriteOptions(compression=given.compression, quality=given.quality),
+        format=image_io.WRITE_FORMATS[suffix] if suffix else None,
+        options=WriteOptions(given.compression, given.quality, given.subsampling),
         overwrite=given.overwrite,
         strip_metadata=given.strip_metadata,
         threads=save or available_cpus(),

@@ -6,6 +6,7 @@ fail.
 
 from sharpbit.image.colour import from_pil, to_pil
 from sharpbit.image.data import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, ImageData, Metadata, is_image_name
+from sharpbit.image.mark import made_by
 from sharpbit.image.read import probe, read
 from sharpbit.image.write import ImageWriter, WriteOptions, losses, open_writer
 
@@ -20,6 +21,7 @@ __all__ = [
     "from_pil",
     "is_image_name",
     "losses",
+    "made_by",
     "open_writer",
     "probe",
     "read",

@@ -23,13 +23,15 @@ class Metadata:
     """What travels with the pixels, as blocks of bytes that are written again unchanged.
 
     `exif` is a TIFF structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright.
-    `dpi` is (horizontal, vertical) dots per inch.
+    `dpi` is (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
+    `made_by` to find again.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    made: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class ImageData:
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
     type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
-    frames"). `format` is the name of the file format ("PNG", "JPEG").
+    frames"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it
+    keeps every pixel.
     """
 
     pixels: Array
@@ -46,6 +49,7 @@ class ImageData:
     metadata: Metadata
     notes: tuple[str, ...]
     format: str
+    lossless: bool = False
 
     def rgb8(self) -> npt.NDArray[np.uint8]:
         """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""

@@ -15,6 +15,7 @@ from isal import isal_zlib
 
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.deflate import deflated
+from sharpbit.image.mark import mark_of
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -85,6 +86,12 @@ class PngEncoder:
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
         if metadata.exif:
             self._chunk(b"eXIf", metadata.exif)
+        if metadata.made:
+            text = mark_of(metadata.made)
+            if text.isascii():
+                self._chunk(b"tEXt", b"Software\0" + text.encode())
+            else:
+                self._chunk(b"iTXt", b"Software\0\0\0\0\0" + text.encode())
         if metadata.xmp:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, png
+from sharpbit.image import colour, deep, png, webp
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import libtiff_errors, quiet
@@ -92,7 +92,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata, turn = collect(pil_image, channels, notes)
     if icc is not None:
         metadata = replace(metadata, icc=icc or None)
-    return _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
+    lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
+    return replace(_image(pixels, alpha, metadata, turn, notes, pil_image.format or "?"), lossless=lossless)
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

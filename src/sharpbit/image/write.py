@@ -6,7 +6,7 @@ import contextlib
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -15,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from sharpbit.errors import ImageError, UsageError
-from sharpbit.image import exif
 from sharpbit.image.colour import on_white, to_8_bits
 from sharpbit.image.data import Array, Metadata
-from sharpbit.image.metadata import checked_icc
+from sharpbit.image.fitting import fitted
+from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
 from sharpbit.image.tiff import TiffEncoder
@@ -27,7 +27,7 @@ from sharpbit.system.atomic import open_atomic
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
 _MOST = {
-    "JPEG": 65535,
+    "JPEG": 65500,
     "WEBP": 16383,
     "GIF": 65535,
     "AVIF": 65535,
@@ -35,21 +35,33 @@ _MOST = {
     "PNG": 2**31 - 1,
     "TIFF": 2**32 - 1,
 }
-_JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`compression` is the level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
+    """How files are compressed.
+
+    Attributes:
+        compression: The deflate level of PNG and TIFF, 0 to 9.
+        quality: The quality of JPEG, WebP and AVIF, 1 to 100.
+        subsampling: The resolution of the colours of JPEG, `4:4:4` (full), `4:2:2` or `4:2:0`; None takes the full one
+            from quality 90 on, and `4:2:0` below.
+        lossless: Whether WebP keeps every pixel.
+    """
 
     compression: int = 3
     quality: int = 95
+    subsampling: str | None = None
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.compression <= 9:
             raise UsageError(f"compression {self.compression} is not between 0 (fast) and 9 (small)")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not between 1 (small) and 100 (best)")
+        if self.subsampling not in (None, *SUBSAMPLINGS):
+            raise UsageError(f"subsampling {self.subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}")
 
 
 class _Encoder(Protocol):
@@ -77,7 +89,7 @@ def losses(
     if max(height, width) > _MOST[format]:
         raise ImageError(
             f"{format} holds at most {_MOST[format]} pixels a side and the image would be {width} x {height}; "
-            "write PNG or TIFF instead"
+            "write PNG or TIFF instead (-f png)"
         )
     notes = []
     if np.dtype(dtype).itemsize > 1 and format not in _DEEP:
@@ -156,8 +168,7 @@ class ImageWriter:
         self._name, self._row = name, 0
         self._reduce = dtype == np.uint16 and kind not in _DEEP
         self._flatten = alpha and kind in _OPAQUE
-        self.notes: tuple[str, ...] = ()
-        metadata = self._fitting(metadata, kind)
+        metadata, self.notes = fitted(metadata, kind, height, width, channels)
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
         if kind in _DEEP:
@@ -197,26 +208,6 @@ class ImageWriter:
             raise RuntimeError(f"{self._row} of {self._shape[0]} rows were written")
         self._encoder.finish()
 
-    def _fitting(self, metadata: Metadata, kind: str) -> Metadata:
-        """The metadata which these pixels in this format can carry."""
-        height, width, channels = self._shape
-        notes = []
-        try:
-            icc = checked_icc(metadata.icc, channels)
-        except ValueError as error:
-            icc = None
-            notes.append(f"colour profile left out ({error})")
-        block = exif.resized(metadata.exif, height, width) if metadata.exif else None
-        xmp = metadata.xmp
-        if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
-            block = None
-            notes.append("EXIF block left out (more than the 64 KiB that JPEG holds)")
-        if kind == "JPEG" and xmp and len(xmp) > _JPEG_SEGMENT:
-            xmp = None
-            notes.append("XMP block left out (more than the 64 KiB that JPEG holds)")
-        self.notes = tuple(notes)
-        return replace(metadata, icc=icc, exif=block, xmp=xmp)
-
 
 class _PillowEncoder:
     """Gathers the rows in a Pillow image, which is saved at the end."""
@@ -254,26 +245,22 @@ class _PillowEncoder:
 
 def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
     """What `Image.save` is told."""
+    if kind == "GIF":
+        return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
     if kind not in ("JPEG", "WEBP", "AVIF"):
         return {"dpi": metadata.dpi} if kind == "BMP" and metadata.dpi else {}
     block = metadata.exif
-    if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
-        block = _resolution_block(metadata.dpi)
     held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
     save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
-        save["subsampling"] = "4:4:4" if options.quality >= 90 else "4:2:0"
+        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
         if metadata.dpi:
             save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
+    elif kind == "WEBP" and options.lossless:
+        save |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         save["max_threads"] = threads
     return save
-
-
-def _resolution_block(dpi: tuple[float, float]) -> bytes:
-    values = Image.Exif()
-    values[282], values[283], values[296] = dpi[0], dpi[1], 2
-    return exif.strip_prefix(values.tobytes())
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from sharpbit.image import ImageData
 from sharpbit.pipeline.jobs import STREAM, Job
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, Written, write
+from sharpbit.pipeline.writing import Target, Written, losses, write
 from sharpbit.system.atomic import refuse_existing
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
@@ -164,8 +164,9 @@ class Batch:
                 chain = self.upscaler.chain(height, width, image.pixels.dtype)
                 outcome.model, outcome.models, outcome.plan = chain.model, chain.models, str(chain)
                 outcome.size, outcome.result_size = (height, width), (chain.height, chain.width)
+                lost = losses(self.upscaler, image, job.target, self.target)
                 if self.dry_run:
-                    outcome.notes, outcome.status = image.notes, "planned"
+                    outcome.notes, outcome.status = (*image.notes, *self.upscaler.losses(image), *lost), "planned"
                 else:
                     self._network(job, image, begun, writer, report)
         progress(1.0 - reported)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.image import WRITE_FORMATS, is_image_name
-from sharpbit.pipeline.writing import format_of
+from sharpbit.pipeline.format import format_of, suffix_like
 
 STREAM = "-"
 Planned = tuple[Path, Path]  # source and target
@@ -35,7 +35,7 @@ class Job:
 
 
 def jobs(
-    inputs: Sequence[str], output: str | None, *, suffix: str, template: str | None, model: str, scale: str
+    inputs: Sequence[str], output: str | None, *, suffix: str | None, template: str | None, model: str, scale: str
 ) -> list[Job]:
     """One job for each image of `inputs`, in a fixed order.
 
@@ -47,7 +47,8 @@ def jobs(
     Args:
         inputs: The paths of files and folders, or `-`.
         output: The path of a file or a folder, or `-`.
-        suffix: The ending of the files to write, such as `.png`; used where `output` names no file.
+        suffix: The ending of the files to write, such as `.png`, used where `output` names no file; None takes the one
+            that suits each image (see `sharpbit.pipeline.format.suffix_like`).
         template: The pattern of their names, with {stem} {ext} {model} {scale}; by default `{stem}_x{scale}` (or
             `{stem}_fit`) beside the input and `{stem}` elsewhere.
         model: The name of the model, for the template.
@@ -134,14 +135,15 @@ def _check_template(template: str | None) -> None:
 
 
 def _target(
-    source: Path, base: Path, output: str | None, suffix: str, template: str | None, model: str, scale: str
+    source: Path, base: Path, output: str | None, suffix: str | None, template: str | None, model: str, scale: str
 ) -> Path:
     folder = source.parent if output is None else Path(output) / source.parent.relative_to(base)
     if template is None:
         mark = "_fit" if scale == "fit" else f"_x{scale}"
         template = "{stem}" + (mark if folder.resolve() == source.parent.resolve() else "")
     ext = source.suffix[1:].lower()
-    return folder / (template.format(stem=source.stem, ext=ext, model=model, scale=scale) + suffix)
+    name = template.format(stem=source.stem, ext=ext, model=model, scale=scale)
+    return folder / (name + (suffix or suffix_like(source)))
 
 
 def _distinct(named: Sequence[Planned]) -> list[Planned]:

@@ -115,6 +115,13 @@ class Upscaler:
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
 
+    def made(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> str:
+        """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
+        chain = self.chain(height, width, dtype)
+        names = "+".join(Path(model).name for model in chain.models) or BICUBIC
+        factor = max(chain.height / height, chain.width / width) if self.size.in_pixels else self.factor
+        return f"{names} x{factor:.4g}"
+
     def _repeated(self, own: int, factor: float) -> tuple[int, ...]:
         """How often the model that was named runs: once at least, where no smaller size in pixels was asked for."""
         if own == 1:

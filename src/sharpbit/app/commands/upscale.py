@@ -60,7 +60,12 @@ class _Jobs(options.ParamType):
     metavar="MODEL",
     help="An embedded model or the path of a model file.  [default: x2-clean-balanced]",
 )
-@click.option("-f", "--format", metavar="EXT", help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: png]")
+@click.option(
+    "-f",
+    "--format",
+    metavar="EXT",
+    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
+)
 @click.option(
     "-j",
     "--jobs",
@@ -106,6 +111,11 @@ class _Jobs(options.ParamType):
     help="Quality of JPEG, WebP and AVIF, 1 to 100.",
 )
 @click.option(
+    "--subsampling",
+    type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),  # as in sharpbit.image, which would import numpy
+    help="Resolution of the colours of JPEG, 4:4:4 being full.  [default: full from quality 90 on, else 4:2:0]",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="PIXELS",
@@ -115,8 +125,9 @@ class _Jobs(options.ParamType):
 def upscale(**given: Any) -> None:
     """Upscale images, folders of images (with their tree), or - for standard input.
 
-    Results are PNG beside the input unless -o or -f say otherwise. Nothing is overwritten unasked; a run that was
-    interrupted goes on with the same command and --skip-existing.
+    Results lie beside the input unless -o says otherwise. JPEG and WebP stay what they are and everything else becomes
+    PNG, unless -f or the name of the output says otherwise. Nothing is overwritten unasked; a run that was interrupted
+    goes on with the same command and --skip-existing.
     """
     from sharpbit.app.run import Upscale, run_upscale
 
