@@ -20,8 +20,7 @@ from sharpbit.image.resize import resize_rows
 from sharpbit.pipeline import cutting
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
-from sharpbit.pipeline.cutting import TILE
-from sharpbit.pipeline.samples import grey, to_float, to_samples
+from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.transparency import AlphaRun
@@ -30,6 +29,8 @@ from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
+
+BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
 
 
 class Upscaler:
@@ -276,14 +277,15 @@ def _resized(
     """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
-    band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    band = max(8, BAND * height // max(height, size[0]) // 8 * 8)
     dtype = image.pixels.dtype
     most = np.iinfo(dtype).max if dtype.kind == "u" else 1
     opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
         if opaque:
-            colour = to_samples(resize_rows(lambda part: to_float(window(part)[0]), size, target, rows), dtype)
+            colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
+            colour = rounded(colour, dtype, most)
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
