@@ -120,7 +120,7 @@ def test_the_results_of_the_same_command_are_accounted_for(folder):
 
 @pytest.mark.parametrize("flags", [["-s", "4"], ["-s", "2", "-n", "x3-clean-balanced"], ["--width", "20"]])
 def test_results_of_another_scale_or_model_are_not_taken_for_those_asked_for(folder, flags):
-    run("in", "-o", "out", "-s", "2")
+    run("in", "-o", "out", "-n", "x2-clean-balanced")
     before = {path: path.read_bytes() for path in (folder / "out").rglob("*.*")}
     done = run("in", "-o", "out", *flags, "--skip-existing", code=1)
     assert "out/a.png was made by x2-clean-balanced x2" in done.stderr

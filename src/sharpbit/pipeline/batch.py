@@ -142,7 +142,8 @@ class Batch:
                 with self._waiting():
                     image = load()
                 height, width = image.pixels.shape[:2]
-                chain = self.upscaler.chain(height, width, image.pixels.dtype)
+                chain = self.upscaler.chain_of(image)
+                outcome.why = image.choice.why if image.choice else None
                 outcome.model, outcome.models, outcome.plan = chain.model, chain.models, str(chain)
                 outcome.size, outcome.result_size = (height, width), (chain.height, chain.width)
                 lost = losses(self.upscaler, image, job.target, self.target)
@@ -220,8 +221,10 @@ class Batch:
         started = time.perf_counter()
         try:
             if job.source == STREAM:
-                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
-            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+                image = image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            else:
+                image = image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+            return self.upscaler.chosen(image)
         finally:
             self.spent.decode += time.perf_counter() - started
 

@@ -22,6 +22,7 @@ class Outcome:
         result_size: The height and the width of the result in pixels.
         model: The network that made the result, or several in a row with a plus between them, or `bicubic`.
         models: The same networks one by one.
+        why: What chose the network, such as `JPEG quality 80`, where it was not named.
         plan: The networks and the resizing in words.
         seconds: The time from when its turn came until its result was written, in seconds.
         notes: What should be known of the result, such as what its format could not hold.
@@ -36,6 +37,7 @@ class Outcome:
     result_size: tuple[int, int] | None = None
     model: str | None = None
     models: tuple[str, ...] = ()
+    why: str | None = None
     plan: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
