@@ -49,7 +49,7 @@ def test_beside_the_input_with_the_scale_in_its_name(folder):
     done = run(folder / "in" / "a.png")
     assert opened(folder / "in" / "a_x2.png").size == (56, 40)
     assert "a_x2.png (28x20 -> 56x40)" in done.stderr
-    assert "x2-clean-balanced, int8" in done.stderr
+    assert "x2-clean-balanced (sharp and hardly compressed), int8" in done.stderr
     assert ("sharpbit native" if native.available() else "ONNX Runtime") in done.stderr
 
 
@@ -229,7 +229,7 @@ def test_any_factor_and_its_plan(folder, flags, plan):
     Image.fromarray(pixels(33, 17)).save(folder / "in" / "d.png")
     done = run(folder / "in", "-o", folder / "out", *flags)
     factor = float(flags[1])
-    assert f"plan: {plan}]" in done.stderr
+    assert f"plan: {plan}" in done.stderr
     assert opened(folder / "out" / "a.png").size == (28 * factor, 20 * factor)
     assert opened(folder / "out" / "d.png").size == (round(17 * factor), round(33 * factor))
 
@@ -255,7 +255,7 @@ def test_a_collision_keeps_both(folder):
 
 def test_name_template(folder):
     run(folder / "in", "-o", folder / "out", "--name-template", "{stem}-{ext}-{model}-{scale}")
-    assert (folder / "out" / "b-jpg-x2-clean-balanced-2.jpg").exists()
+    assert (folder / "out" / "b-jpg-auto-2.jpg").exists()
 
 
 def test_metadata_is_kept_or_stripped(folder):

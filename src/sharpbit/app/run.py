@@ -22,7 +22,7 @@ from sharpbit.pipeline.jobs import STREAM, Job, jobs
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target
-from sharpbit.runtime import available_cpus
+from sharpbit.runtime import AUTO, available_cpus
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,12 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         engine=given.engine,
         device=given.device,
     )
-    models = [given.model or "auto"] if size.in_pixels else upscaler.chain(1000, 1000).models or [BICUBIC]
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model="+".join(Path(model).stem for model in models),
+        model=Path(given.model or AUTO).stem,
         scale="fit" if size.in_pixels else f"{upscaler.factor:g}",
     )
     target = Target(
@@ -204,15 +203,28 @@ def _summary(
     text += f" in {seconds:.2f} s"
     if counts["done"]:
         text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
-    facts = [f"{facts['model']}, {ran(facts)}" for facts in used]
+    facts = [f"{facts['model']}{_why(facts['model'], outcomes)}, {ran(facts)}" for facts in used]
     plans = dict.fromkeys(outcome.plan for outcome in outcomes if outcome.plan and ", then " in outcome.plan)
     return text + (f" [{'; '.join([*facts, *(f'plan: {plan}' for plan in plans)])}]" if used else "")
+
+
+def _why(model: str, outcomes: list[Outcome]) -> str:
+    """What a model was chosen by, and for how many images where there are others."""
+    those = [outcome for outcome in outcomes if outcome.models[:1] == (model,)]
+    reasons = list(dict.fromkeys(outcome.why for outcome in those if outcome.why))
+    if not reasons:
+        return ""
+    more = f" and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    count = f"{len(those)} of {len(outcomes)}: " if len(outcomes) > 1 else ""
+    return f" ({count}{', '.join(reasons[:2])}{more})"
 
 
 def _line(outcome: Outcome) -> str:
     text = f"{outcome.status}: {outcome.input} -> {outcome.output}"
     if outcome.size and outcome.result_size:
         text += f" ({_size(outcome.size)} -> {_size(outcome.result_size)}, {outcome.seconds:.2f} s)"
+    if outcome.model and outcome.why:
+        text += f" [{outcome.model}: {outcome.why}]"
     notes = "; ".join(outcome.notes) or outcome.error or ""
     return f"{text} {notes}".rstrip()
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError
+from sharpbit.image.compression import compression_of
 from sharpbit.image.data import Array, ImageData, Metadata
 from sharpbit.image.metadata import checked_icc, collect
 from sharpbit.image.space import ColourSpace
@@ -45,7 +46,8 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
-    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "")
+    lossy = None if pil_image.format == "WEBP" else compression_of(pil_image)  # which kind of WebP is not known
+    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharpbit.errors import ImageTooLarge
+from sharpbit.image.compression import Compression
 from sharpbit.image.space import ColourSpace
 
 Array = npt.NDArray[Any]
@@ -56,13 +57,22 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The family of models that suits an image (`clean`, `photo`, `art`), and why, in a few words."""
+
+    family: str
+    why: str
+
+
+@dataclass(frozen=True)
 class ImageData:
     """An upright image in memory.
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
     type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
     frames"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it
-    keeps every pixel.
+    keeps every pixel. `compression` is what the file says of its lossy compression, and `choice` the family of models
+    that was found to suit the image, None before anybody looked.
     """
 
     pixels: Array
@@ -71,6 +81,8 @@ class ImageData:
     notes: tuple[str, ...]
     format: str
     lossless: bool = False
+    compression: Compression | None = None
+    choice: Choice | None = None
 
     def rgb8(self) -> npt.NDArray[np.uint8]:
         """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""

@@ -22,7 +22,7 @@ from sharpbit.image.strips import Strips
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _FILTERS = _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
-_SAMPLE = 12  # one row in so many is tried with every filter
+_SAMPLE = 24  # one row in so many is tried with every filter
 _BLOCK = 1 << 17  # bytes that are filtered at a time, so that what lies between stays in the cache
 
 

@@ -12,6 +12,7 @@ from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
 from sharpbit.image import colour, deep, png, webp
+from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import libtiff_errors, quiet
@@ -94,7 +95,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
-    return replace(_image(pixels, alpha, metadata, turn, notes, pil_image.format or "?"), lossless=lossless)
+    image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
+    return replace(image, lossless=lossless, compression=None if lossless else compression_of(pil_image))
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

@@ -40,6 +40,7 @@ class Outcome:
         result_size: The height and the width of the result in pixels.
         model: The network that made the result, or several in a row with a plus between them, or `bicubic`.
         models: The same networks one by one.
+        why: What chose the network, such as `JPEG quality 80`, where it was not named.
         plan: The networks and the resizing in words.
         seconds: The time from when its turn came until its result was written, in seconds.
         notes: What should be known of the result, such as what its format could not hold.
@@ -53,6 +54,7 @@ class Outcome:
     result_size: tuple[int, int] | None = None
     model: str | None = None
     models: tuple[str, ...] = ()
+    why: str | None = None
     plan: str | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
@@ -161,7 +163,8 @@ class Batch:
                 with self._waiting():
                     image = load()
                 height, width = image.pixels.shape[:2]
-                chain = self.upscaler.chain(height, width, image.pixels.dtype)
+                chain = self.upscaler.chain_of(image)
+                outcome.why = image.choice.why if image.choice else None
                 outcome.model, outcome.models, outcome.plan = chain.model, chain.models, str(chain)
                 outcome.size, outcome.result_size = (height, width), (chain.height, chain.width)
                 lost = losses(self.upscaler, image, job.target, self.target)
@@ -239,8 +242,10 @@ class Batch:
         started = time.perf_counter()
         try:
             if job.source == STREAM:
-                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
-            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+                image = image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            else:
+                image = image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+            return self.upscaler.chosen(image)
         finally:
             self.spent.decode += time.perf_counter() - started
 

@@ -60,7 +60,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     if how.strip_metadata:
         metadata = Metadata(colour=opened.metadata.colour)
     else:
-        metadata = replace(opened.metadata, made=upscaler.made(height, width, dtype))
+        metadata = replace(opened.metadata, made=upscaler.made(opened))
     started, waited = time.perf_counter(), 0.0
     with image_io.open_writer(
         target,

@@ -46,7 +46,8 @@ def upscale(
             float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
         output: where to write the result of a path; its ending chooses the format. By default beside the image,
             with the scale in its name; JPEG and WebP stay what they are, everything else becomes PNG.
-        model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler.
+        model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler. By default (`auto`) the
+            quality of the compression, the noise and the flatness of the image decide which embedded model it is.
         scale: The upscaling factor, any number from 1 to 16; by default 2 or the model's own.
         width: the width of the result in pixels, instead of a scale; the height follows.
         height: the height of the result in pixels, instead of a scale; the width follows.
@@ -86,7 +87,7 @@ def upscale(
         )
     if isinstance(image, str | Path):
         source = Path(image)
-        opened = image_io.read(source, max_pixels=max_pixels)
+        opened = upscaler.chosen(image_io.read(source, max_pixels=max_pixels))
         if output is None:
             height, width = opened.pixels.shape[:2]
             grown = f"{upscaler.plan(height, width)[1] / height:.3g}"

@@ -41,7 +41,8 @@ def upscale_folder(
     Args:
         folder: The folder with the images, at any depth.
         output: The folder of the results; it is made.
-        model: The name of an embedded model or the path of a model file; by default the default model of the scale.
+        model: The name of an embedded model or the path of a model file; by default (`auto`) the embedded model that
+            suits each image.
         scale: The upscaling factor, by default 2 or the model's own.
         fit: The largest width and height of a result in pixels, its aspect ratio kept, in place of a factor.
         format: The format of the results; by default JPEG and WebP stay what they are, everything else becomes PNG.

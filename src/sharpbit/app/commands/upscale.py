@@ -58,7 +58,7 @@ class _Jobs(options.ParamType):
     "-n",
     "--model",
     metavar="MODEL",
-    help="An embedded model or the path of a model file.  [default: x2-clean-balanced]",
+    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
 )
 @click.option(
     "-f",
