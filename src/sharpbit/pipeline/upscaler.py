@@ -17,7 +17,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows
-from sharpbit.pipeline import cutting
+from sharpbit.pipeline import cutting, light
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
 from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
@@ -179,6 +179,10 @@ class Upscaler:
             if progress:
                 progress(1.0)
             yield from _sized([(image.pixels, image.alpha)], image, chain)
+            return
+        if image.metadata.colour.is_linear:
+            for pixels, alpha in self.strips(light.encoded(image), name, progress):
+                yield light.decoded(pixels), alpha
             return
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
