@@ -16,12 +16,13 @@ from isal import isal_zlib
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.deflate import deflated
 from sharpbit.image.mark import mark_of
+from sharpbit.image.space import png_chunks
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _FILTERS = _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
-_SAMPLE = 12  # one row in so many is tried with every filter
+_SAMPLE = 24  # one row in so many is tried with every filter
 _BLOCK = 1 << 17  # bytes that are filtered at a time, so that what lies between stays in the cache
 
 
@@ -79,8 +80,8 @@ class PngEncoder:
         self._start = b""
 
     def _metadata(self, metadata: Metadata) -> None:
-        if metadata.icc:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+        for kind, data in png_chunks(metadata.colour):
+            self._chunk(kind, data)
         if metadata.dpi:
             x, y = (round(value / 0.0254) for value in metadata.dpi)
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))

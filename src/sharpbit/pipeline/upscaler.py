@@ -17,11 +17,10 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows
-from sharpbit.pipeline import cutting
+from sharpbit.pipeline import cutting, light
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
-from sharpbit.pipeline.cutting import TILE
-from sharpbit.pipeline.samples import grey, to_float, to_samples
+from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.transparency import AlphaRun
@@ -30,6 +29,8 @@ from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
+
+BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
 
 
 class Upscaler:
@@ -122,6 +123,17 @@ class Upscaler:
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
 
+    def makes(self, made: str, height: int, width: int) -> bool:
+        """Whether a result with the mark `made` is one that an image of this size gets here.
+
+        Its factor decides, and its model where one was named; without, any embedded one may have suited the image.
+        """
+        names, _, factor = made.rpartition(" x")
+        mine, _, my_factor = self._mark(self.chain(height, width), height, width).rpartition(" x")
+        if self._model is None:
+            return factor == my_factor and {BICUBIC, *zoo.names()} >= set(names.split("+"))
+        return (names, factor) == (mine, my_factor)
+
     def chain_of(self, image: ImageData) -> Chain:
         """The networks for an image, by what it shows where no model was named."""
         choice, (height, width) = self.chosen(image).choice, image.pixels.shape[:2]
@@ -137,7 +149,10 @@ class Upscaler:
 
     def made(self, image: ImageData) -> str:
         """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
-        chain, (height, width) = self.chain_of(image), image.pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
+        return self._mark(self.chain_of(image), height, width)
+
+    def _mark(self, chain: Chain, height: int, width: int) -> str:
         names = "+".join(Path(model).name for model in chain.models) or BICUBIC
         factor = max(chain.height / height, chain.width / width) if self.size.in_pixels else self.factor
         return f"{names} x{factor:.4g}"
@@ -164,6 +179,10 @@ class Upscaler:
             if progress:
                 progress(1.0)
             yield from _sized([(image.pixels, image.alpha)], image, chain)
+            return
+        if image.metadata.colour.is_linear:
+            for pixels, alpha in self.strips(light.encoded(image), name, progress):
+                yield light.decoded(pixels), alpha
             return
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
@@ -276,14 +295,15 @@ def _resized(
     """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
-    band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    band = max(8, BAND * height // max(height, size[0]) // 8 * 8)
     dtype = image.pixels.dtype
     most = np.iinfo(dtype).max if dtype.kind == "u" else 1
     opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
         if opaque:
-            colour = to_samples(resize_rows(lambda part: to_float(window(part)[0]), size, target, rows), dtype)
+            colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
+            colour = rounded(colour, dtype, most)
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
