@@ -112,7 +112,7 @@ def sheet(path: Path, results: dict[str, np.ndarray], corner: tuple[int, int]) -
         image.paste(detail, (x, 14))
         image.paste(closer, (x, SIDE + 18))
         ImageDraw.Draw(image).text((x + 2, 1), name[:34], fill="black")
-    image.save(path, lossless=True, method=6)
+    image.save(path, quality=93, method=6)
 
 
 def detailed(image: np.ndarray) -> tuple[int, int]:
