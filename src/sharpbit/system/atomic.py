@@ -116,7 +116,7 @@ def _sweep(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             match = _PART.match(entry.name)
-            if match and not _alive(int(match[1])):
+            if match and not is_alive(int(match[1])):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
@@ -125,7 +125,8 @@ def _exists(path: Path) -> OutputExists:
     return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it")
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be told."""
     if os.name == "nt":  # signal 0 is no question there but an event
         return True
     try:
