@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -77,7 +76,7 @@ def _open(folder: Path, part: Path) -> tuple[int, bool]:
 
 
 def _part_name(path: Path) -> Path:
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     return path.parent / f".{path.name[:150]}.{os.getpid()}.{token}.part"
 
 
