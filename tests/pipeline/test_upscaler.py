@@ -270,3 +270,11 @@ def test_the_plan_in_words(tmp_path):
     )
     assert str(Upscaler(size=Size(4)).chain(10, 10)) == "x4-clean-balanced (x4)"
     assert str(Upscaler(size=Size(width=5)).chain(10, 10)) == "bicubic"
+
+
+def test_an_image_wider_than_the_engine_takes():
+    """The native engine takes 65535 pixels a side; the same pixels come from any cut."""
+    source = np.ascontiguousarray(np.tile(image(1, 300).pixels, (1, 220, 1)))
+    out = sharpbit.upscale(source)
+    assert out.shape == (2, 132000, 3)
+    assert np.array_equal(out[:, 65000:67000], sharpbit.upscale(source[:, 32400:33600])[:, 200:2200])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sharpbit.errors import ImageTooLarge
 from sharpbit.image.compression import Compression
+from sharpbit.image.space import ColourSpace
 
 Array = npt.NDArray[Any]
 
@@ -19,20 +20,40 @@ MAX_PIXELS = 128 * 2**20
 """Pixels an image may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Metadata:
     """What travels with the pixels, as blocks of bytes that are written again unchanged.
 
-    `exif` is a TIFF structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright.
-    `dpi` is (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
+    `colour` is what the numbers of the pixels mean; its ICC profile may be given alone, as `icc`. `exif` is a TIFF
+    structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright. `dpi` is
+    (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
     `made_by` to find again.
     """
 
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    made: str | None = None
+    colour: ColourSpace
+    exif: bytes | None
+    xmp: bytes | None
+    dpi: tuple[float, float] | None
+    made: str | None
+
+    def __init__(
+        self,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        dpi: tuple[float, float] | None = None,
+        *,
+        made: str | None = None,
+        colour: ColourSpace | None = None,
+    ) -> None:
+        values = {"colour": colour or ColourSpace(icc=icc), "exif": exif, "xmp": xmp, "dpi": dpi, "made": made}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The ICC profile that the image came with."""
+        return self.colour.icc
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 Order = Literal["<", ">"]
 
 ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x0131, 0x8769, 0x8825, 0xA005
-_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
+_COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value, by type
 _PREFIX = b"Exif\0\0"
@@ -92,6 +92,18 @@ def orientation(block: bytes) -> int | None:
     """The orientation (1 to 8) that a block asks for, or None. Raises ValueError for a broken block."""
     value = integer(block, first_directory(block).get(ORIENTATION))
     return value if value is not None and 1 <= value <= 8 else None
+
+
+def is_adobe_rgb(block: bytes) -> bool:
+    """Whether a block says that the pixels are Adobe RGB, as cameras do without a profile (DCF 2.0)."""
+    try:
+        entries = directory(block, integer(block, first_directory(block).get(EXIF_IFD)) or 0)
+        if integer(block, entries.get(_COLOUR_SPACE)) == 2:
+            return True
+        index = directory(block, integer(block, entries.get(INTEROP_IFD)) or 0).get(1)
+    except ValueError:
+        return False
+    return index is not None and block[index.start : index.start + 3] == b"R03"
 
 
 def upright(block: bytes) -> bytes:

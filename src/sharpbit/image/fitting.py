@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sharpbit.errors import ImageError
 from sharpbit.image import exif
 from sharpbit.image.data import Metadata
 from sharpbit.image.mark import mark_of
 from sharpbit.image.metadata import checked_icc
+from sharpbit.image.space import ColourSpace
 
 _JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
 _WITHOUT_EXIF = ("PNG", "GIF", "BMP")  # the mark of a result has another place there, or none
@@ -23,12 +25,7 @@ def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int
         width: The width of the result in pixels.
         channels: 1 for grey, 3 for RGB.
     """
-    notes = []
-    try:
-        icc = checked_icc(metadata.icc, channels)
-    except ValueError as error:
-        icc = None
-        notes.append(f"colour profile left out ({error})")
+    colour, notes = _colour(metadata.colour, kind, channels)
     block = exif.resized(metadata.exif, height, width) if metadata.exif else None
     xmp = metadata.xmp
     if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
@@ -42,4 +39,20 @@ def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int
     if metadata.made and kind not in _WITHOUT_EXIF:
         marked = exif.with_software(block, mark_of(metadata.made))
         block = block if kind == "JPEG" and len(marked) > _JPEG_SEGMENT else marked
-    return replace(metadata, icc=icc, exif=block, xmp=xmp), tuple(notes)
+    return replace(metadata, colour=colour, exif=block, xmp=xmp), tuple(notes)
+
+
+def _colour(space: ColourSpace, kind: str, channels: int) -> tuple[ColourSpace, list[str]]:
+    """The description in the form that a format has for it: chunks, numbers or a profile."""
+    notes = []
+    try:
+        checked_icc(space.icc, channels)
+    except ValueError as error:
+        space = replace(space, icc=None)
+        notes.append(f"colour profile left out ({error})")
+    if kind == "PNG" or (kind == "AVIF" and space.cicp and space.cicp[3]):
+        return space, notes
+    try:
+        return ColourSpace(icc=space.profile(channels)), notes
+    except ImageError:
+        return ColourSpace(), [*notes, f"colour space left out ({kind} cannot describe {space.name})"]

@@ -16,6 +16,7 @@ from isal import isal_zlib
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.deflate import deflated
 from sharpbit.image.mark import mark_of
+from sharpbit.image.space import png_chunks
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -79,8 +80,8 @@ class PngEncoder:
         self._start = b""
 
     def _metadata(self, metadata: Metadata) -> None:
-        if metadata.icc:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+        for kind, data in png_chunks(metadata.colour):
+            self._chunk(kind, data)
         if metadata.dpi:
             x, y = (round(value / 0.0254) for value in metadata.dpi)
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -16,16 +16,19 @@ from PIL import Image
 
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image.colour import on_white, to_8_bits
+from sharpbit.image.convert import to_srgb
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.fitting import fitted
 from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
+from sharpbit.image.space import with_nclx
 from sharpbit.image.tiff import TiffEncoder
 from sharpbit.system.atomic import open_atomic
 
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
+_WITHOUT_COLOUR = ("GIF", "BMP")
 _MOST = {
     "JPEG": 65500,
     "WEBP": 16383,
@@ -169,6 +172,7 @@ class ImageWriter:
         self._reduce = dtype == np.uint16 and kind not in _DEEP
         self._flatten = alpha and kind in _OPAQUE
         metadata, self.notes = fitted(metadata, kind, height, width, channels)
+        self._convert = self._conversion(metadata, kind, channels) if kind in _WITHOUT_COLOUR else None
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
         if kind in _DEEP:
@@ -198,10 +202,22 @@ class ImageWriter:
         self._row += len(rows)
         if self._reduce:
             rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
+        if self._convert is not None:
+            rows = self._convert(rows)
         if alpha is not None:
             rows = on_white(rows, alpha) if self._flatten else np.concatenate([rows, alpha[..., None]], axis=2)
         with _sentences(self._name):
             self._encoder.write(rows)
+
+    def _conversion(self, metadata: Metadata, kind: str, channels: int) -> Callable[[Array], Array] | None:
+        try:
+            convert = to_srgb(metadata.colour, channels)
+        except ImageError as error:
+            self.notes = (*self.notes, f"{metadata.colour.name} left out ({error})")
+            return None
+        if convert is not None:
+            self.notes = (*self.notes, f"colours converted to sRGB ({kind} holds no other)")
+        return convert
 
     def _finish(self) -> None:
         if self._row != self._shape[0]:
@@ -218,6 +234,7 @@ class _PillowEncoder:
         self._file, self._kind = file, kind
         self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
         self._row, self._options = 0, options
+        self._cicp: tuple[int, int, int, int] | None = options.pop("cicp", None)
 
     def write(self, rows: Array) -> None:
         strip = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
@@ -233,11 +250,11 @@ class _PillowEncoder:
             pil_image = pil_image.quantize(256, Image.Quantize.MEDIANCUT)
         elif pil_image.mode == "LA":
             pil_image = pil_image.convert("RGBA")
-        target = self._file if self._file.seekable() else io.BytesIO()
+        target = self._file if self._file.seekable() and self._cicp is None else io.BytesIO()
         with quiet():
             pil_image.save(target, self._kind, **self._options)
         if isinstance(target, io.BytesIO) and target is not self._file:
-            self._file.write(target.getbuffer())
+            self._file.write(target.getvalue() if self._cicp is None else with_nclx(target.getvalue(), self._cicp))
 
     def close(self) -> None:
         self._image = Image.new("L", (1, 1))
@@ -259,7 +276,7 @@ def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads:
     elif kind == "WEBP" and options.lossless:
         save |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
-        save["max_threads"] = threads
+        save |= {"max_threads": threads, "cicp": metadata.colour.cicp}
     return save
 
 

@@ -18,6 +18,7 @@ from sharpbit.system.progress import Progress
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
+WIDEST = 1 << 15  # pixels of a row that it gets at once, so that with its halo it is within what engines take
 WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 ORIENTATIONS = 8
@@ -78,7 +79,7 @@ def cutting_of(runtime: Runtime, height: int, width: int, side: int | None = Non
     if runtime.wide and side is None:
         quarter = -(-height // 4)  # so that LR images are written by several threads, too
         high = min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2))))
-        return Cutting(high, width, runtime.halo)
+        return Cutting(high, WIDEST, runtime.halo)
     return Cutting(side or TILE, side or TILE, runtime.halo)
 
 

@@ -17,7 +17,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows
-from sharpbit.pipeline import cutting
+from sharpbit.pipeline import cutting, light
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
 from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
@@ -123,6 +123,17 @@ class Upscaler:
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
 
+    def makes(self, made: str, height: int, width: int) -> bool:
+        """Whether a result with the mark `made` is one that an image of this size gets here.
+
+        Its factor decides, and its model where one was named; without, any embedded one may have suited the image.
+        """
+        names, _, factor = made.rpartition(" x")
+        mine, _, my_factor = self._mark(self.chain(height, width), height, width).rpartition(" x")
+        if self._model is None:
+            return factor == my_factor and {BICUBIC, *zoo.names()} >= set(names.split("+"))
+        return (names, factor) == (mine, my_factor)
+
     def chain_of(self, image: ImageData) -> Chain:
         """The networks for an image, by what it shows where no model was named."""
         choice, (height, width) = self.chosen(image).choice, image.pixels.shape[:2]
@@ -138,7 +149,10 @@ class Upscaler:
 
     def made(self, image: ImageData) -> str:
         """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
-        chain, (height, width) = self.chain_of(image), image.pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
+        return self._mark(self.chain_of(image), height, width)
+
+    def _mark(self, chain: Chain, height: int, width: int) -> str:
         names = "+".join(Path(model).name for model in chain.models) or BICUBIC
         factor = max(chain.height / height, chain.width / width) if self.size.in_pixels else self.factor
         return f"{names} x{factor:.4g}"
@@ -165,6 +179,10 @@ class Upscaler:
             if progress:
                 progress(1.0)
             yield from _sized([(image.pixels, image.alpha)], image, chain)
+            return
+        if image.metadata.colour.is_linear:
+            for pixels, alpha in self.strips(light.encoded(image), name, progress):
+                yield light.decoded(pixels), alpha
             return
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):

@@ -58,7 +58,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
     notes = losses(upscaler, opened, target, how)
     if how.strip_metadata:
-        metadata = Metadata(icc=opened.metadata.icc)
+        metadata = Metadata(colour=opened.metadata.colour)
     else:
         metadata = replace(opened.metadata, made=upscaler.made(opened))
     started, waited = time.perf_counter(), 0.0

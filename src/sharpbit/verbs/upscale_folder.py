@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sharpbit.errors import UsageError
 from sharpbit.image import WRITE_FORMATS
-from sharpbit.pipeline.batch import Batch, Outcome
+from sharpbit.pipeline.batch import Batch
 from sharpbit.pipeline.format import suffix_of
 from sharpbit.pipeline.jobs import jobs
+from sharpbit.pipeline.ledger import Outcome
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target
@@ -27,6 +28,7 @@ def upscale_folder(
     format: str | None = None,  # noqa: A002 - the option of the command
     overwrite: bool = False,
     skip_existing: bool = False,
+    follow_links: bool = False,
     tile: int | None = None,
     threads: int | None = None,
     engine: str = AUTO,
@@ -48,6 +50,7 @@ def upscale_folder(
         format: The format of the results; by default JPEG and WebP stay what they are, everything else becomes PNG.
         overwrite: Whether results that exist are replaced, by default not.
         skip_existing: Whether images whose result exists are left out, by default not.
+        follow_links: Whether folders that are symbolic links are entered, by default not.
         tile: The side of tiles in pixels of the input image; by default as suits the model.
         threads: The threads of the engine, by default all cores that the process may use.
         engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
@@ -55,8 +58,9 @@ def upscale_folder(
         progress: Called with the number of images, or shares of one, that are done.
 
     Returns:
-        An outcome for each image, in the order of their paths: `status` is `done`, `skipped` or `failed`, `error` the
-        reason of a failure, `notes` what should be known of a result.
+        An outcome for each entry of the folder, in the order of their paths: `status` is `done`, `skipped` (it is
+        upscaled already), `ignored` (no image, or a folder that is not entered) or `failed`; `error` is the reason of a
+        failure, `reason` that of what was skipped or ignored, `notes` what should be known of a result.
 
     Raises:
         UsageError: No such folder, a format that is not written, options that exclude each other.
@@ -84,8 +88,10 @@ def upscale_folder(
         template=None,
         model=Path(model or AUTO).stem,
         scale="",
+        follow_links=follow_links,
     )
     kind = None if suffix is None else WRITE_FORMATS[suffix]
     target = Target(kind, overwrite=overwrite, threads=available_cpus())
     batch = Batch(upscaler, target, skip_existing=skip_existing)
-    return list(batch.run(todo, progress or (lambda share: None)))
+    place = {str(job.source): number for number, job in enumerate(todo)}
+    return sorted(batch.run(todo, progress or (lambda share: None)), key=lambda outcome: place[outcome.input])

@@ -26,7 +26,7 @@ class _Jobs(options.ParamType):
         return load, proc, save
 
 
-@click.command()
+@click.command(cls=options.FilesAndOptions)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-i",
@@ -83,8 +83,10 @@ class _Jobs(options.ParamType):
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out images whose result exists.")
+@click.option("--follow-links", is_flag=True, help="Enter folders that are symbolic links.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each image as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each entry as JSON, at the end.")
+@click.option("--json-lines", is_flag=True, help="Print the outcome of each entry as a line of JSON when it is known.")
 @options.THREADS
 @options.ENGINE
 @options.DEVICE
