@@ -7,7 +7,7 @@ from loaded_script import script
 
 def test_every_dependency_of_the_core_has_a_floor():
     found = script("floors", "scripts").floors()
-    assert {"click", "numpy", "onnxruntime", "openimageio", "pillow", "tqdm"} <= set(found)
+    assert {"click", "isal", "numpy", "onnxruntime", "openimageio", "pillow", "tqdm"} <= set(found)
     assert all(version[0].isdigit() for version in found.values())
 
 

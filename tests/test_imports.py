@@ -15,7 +15,7 @@ ALLOWED = {
     "__main__": {"app"},
     "errors": set(),
     "system": {"errors"},
-    "image": BASE,
+    "image": BASE | {"_version"},
     "modelfile": {"errors"},
     "zoo": {"errors", "modelfile"},
     "twopass": BASE,

@@ -47,7 +47,7 @@ def test_the_wheel_needs_no_torch(wheel):
     (name,) = (entry for entry in wheel.namelist() if entry.endswith("METADATA"))
     needs = [line for line in wheel.read(name).decode().splitlines() if line.startswith("Requires-Dist")]
     core = {re.match(r"Requires-Dist: ([\w-]+)", line)[1].lower() for line in needs if "extra ==" not in line}
-    assert core == {"click", "numpy", "onnxruntime", "openimageio", "pillow", "tqdm"}
+    assert core == {"click", "isal", "numpy", "onnxruntime", "openimageio", "pillow", "tqdm"}
 
 
 def test_every_dependency_is_in_the_notices_and_pinned():

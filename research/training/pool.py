@@ -3,7 +3,8 @@
     python research/training/pool.py OUT --photos PHOTOS --scale 2 --kind photo --variants 3 --seed 1
 
 Photos are cut into tiles of about 480 pixels, each of which is degraded in its own way. Every variant but the first is
-shrunk before by a random factor and has its colour channels and sides exchanged at random. `--drawn N` adds N drawn
+shrunk before by a random factor and has its colour channels and sides exchanged at random; with `--shrink 0.3 0.6` the
+first is shrunk, too, which makes the details of photos as fine as those of the benchmarks. `--drawn N` adds N drawn
 tiles (flat fills, thin lines, text), and `--folder` whole images of a folder, such as rendered vector art.
 """
 
@@ -36,10 +37,12 @@ def tiles(image: np.ndarray, scale: int) -> Iterator[np.ndarray]:
             yield part[: part.shape[0] // scale * scale, : part.shape[1] // scale * scale]
 
 
-def varied(image: Image.Image, number: int, rng: np.random.Generator, *, art: bool) -> np.ndarray:
+def varied(
+    image: Image.Image, number: int, rng: np.random.Generator, factors: tuple[float, float], *, art: bool
+) -> np.ndarray:
     """The image as the numbered variant has it."""
-    if number:
-        factor = rng.uniform(0.5, 1.0)
+    if number or factors[1] < 1:
+        factor = rng.uniform(*factors)
         size = (round(image.width * factor), round(image.height * factor))
         image = image.resize(size, Image.Resampling.LANCZOS if not art else Image.Resampling.BOX)
     array = np.asarray(image)
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(KINDS), default="photo")
     parser.add_argument("--variants", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=0)
+    parser.add_argument("--shrink", type=float, nargs=2, default=(0.5, 1.0), help="factors by which variants shrink")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--files", action="store_true", help="also as PNG files, which `sharpbit train` reads")
     args = parser.parse_args()
@@ -81,7 +85,7 @@ def main() -> None:
             for path in paths:
                 image = Image.open(path).convert("RGB")
                 for number in range(args.variants):
-                    yield from tiles(varied(image, number, rng, art=art), args.scale)
+                    yield from tiles(varied(image, number, rng, tuple(args.shrink), art=art), args.scale)
         for _ in range(args.drawn):
             yield drawing(SIDE // 2 // 12 * 12, rng)
 

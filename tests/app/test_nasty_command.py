@@ -26,7 +26,7 @@ SHARPENED, FEW, FEW_SHARPENED = 0.08, 64, 0.17
 def walked(shared, tmp_path_factory):
     """One run over the folder: its process, summary, the outcome of each file, and the seconds of CPU time."""
     folder, out = shared / "data" / "nasty", tmp_path_factory.mktemp("nasty")
-    command = [Path(sys.executable).with_name("sharpbit"), "upscale", folder, "-o", out, "--json"]
+    command = [Path(sys.executable).with_name("sharpbit"), "upscale", folder, "-o", out, "-f", "png", "--json"]
     command += ["--name-template", "{stem}.{ext}"]
     everything = [folder / name for name in MANIFEST if Path(name).parts[0] in SOURCES]
     # a walk through a folder takes only what looks like an image, so every file is named too

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sharpbit import zoo
 from sharpbit.app.cli import app
+from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.runtime import native
 
 
@@ -48,7 +49,7 @@ def test_beside_the_input_with_the_scale_in_its_name(folder):
     done = run(folder / "in" / "a.png")
     assert opened(folder / "in" / "a_x2.png").size == (56, 40)
     assert "a_x2.png (28x20 -> 56x40)" in done.stderr
-    assert "x2-clean-balanced, int8" in done.stderr
+    assert "x2-clean-balanced (sharp and hardly compressed), int8" in done.stderr
     assert ("sharpbit native" if native.available() else "ONNX Runtime") in done.stderr
 
 
@@ -65,7 +66,7 @@ def test_a_folder_keeps_its_tree_and_goes_past_a_bad_file(folder):
     (folder / "in" / "bad.png").write_bytes((folder / "in" / "a.png").read_bytes()[:60])
     done = run(folder / "in", "-o", folder / "out", code=1)
     found = sorted(str(p.relative_to(folder / "out")) for p in (folder / "out").rglob("*") if p.is_file())
-    assert found == ["a.png", "b.png", "deep/er/c.png"]
+    assert found == ["a.png", "b.jpg", "deep/er/c.webp"]
     assert "3 done, 1 failed" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("sharpbit: ")
     assert "bad.png" in done.stderr.splitlines()[-1]
@@ -96,7 +97,7 @@ def test_dry_run_writes_nothing(folder):
     done = run(folder / "in", "-o", folder / "out", "--dry-run")
     assert not (folder / "out").exists()
     assert "3 planned" in done.stderr
-    assert "deep/er/c.png (28x20 -> 56x40" in done.stderr
+    assert "deep/er/c.webp (28x20 -> 56x40" in done.stderr
     (folder / "out").mkdir()
     (folder / "out" / "a.png").write_text("mine")
     assert "--overwrite" in run(folder / "in", "-o", folder / "out", "--dry-run", code=1).stderr
@@ -133,6 +134,38 @@ def test_every_format(folder, ending):
     run(folder / "in" / "a.png", "-o", folder / f"name.{ending}")
     assert opened(by_flag / f"a.{ending}").size == (56, 40)
     assert (by_flag / f"a.{ending}").read_bytes() == (folder / f"name.{ending}").read_bytes()
+
+
+def test_lossy_in_lossy_out(folder):
+    """By what the file is, not by its name; -f and the name of the output win."""
+    Image.fromarray(pixels(seed=4)).save(folder / "in" / "really.jpg", "WEBP")
+    Image.fromarray(pixels(seed=5)).save(folder / "in" / "old.JPEG", quality=50)
+    Image.fromarray(pixels(seed=6)).save(folder / "in" / "all.webp", lossless=True)
+    run(folder / "in", "-o", folder / "out")
+    found = {path.name: opened(path) for path in (folder / "out").rglob("*") if path.is_file()}
+    kinds = {"a.png": "PNG", "b.jpg": "JPEG", "c.webp": "WEBP", "really.webp": "WEBP", "old.jpeg": "JPEG"}
+    assert {name: image.format for name, image in found.items()} == {**kinds, "all.webp": "WEBP"}
+    assert found["b.jpg"].layer[0][1] == 1  # full colour
+    assert max(found["b.jpg"].quantization[0]) < 20
+    run(folder / "in" / "all.webp", "-o", folder / "all.png")
+    assert np.array_equal(found["all.webp"].convert("RGB"), opened(folder / "all.png"))
+    run(folder / "in" / "b.jpg", "-f", "png", "-o", folder / "asked")
+    assert opened(folder / "asked" / "b.png").format == "PNG"
+    run(folder / "in" / "b.jpg", "-o", folder / "s.jpg", "--quality", "40", "--subsampling", "4:4:4")
+    assert opened(folder / "s.jpg").layer[0][1] == 1
+    done = run("-", input=(folder / "in" / "b.jpg").read_bytes())
+    assert Image.open(io.BytesIO(done.stdout_bytes)).format == "JPEG"
+
+
+@pytest.mark.parametrize(("ending", "width", "limit"), [("jpg", 32751, 65500), ("webp", 8192, 16383)])
+def test_a_size_that_a_format_cannot_hold_is_refused_before_the_work(folder, ending, width, limit, monkeypatch):
+    Image.new("RGB", (width, 2)).save(folder / "wide.png")
+    monkeypatch.setattr(Upscaler, "strips", None)  # which would be the work
+    for flags in ([], ["--dry-run"]):
+        done = run(folder / "wide.png", "-o", folder / f"wide.{ending}", *flags, code=1)
+        assert f"at most {limit} pixels a side" in done.stderr
+        assert "-f png" in done.stderr
+    assert not (folder / f"wide.{ending}").exists()
 
 
 def test_sixteen_bits_stay_sixteen_bits(folder):
@@ -196,7 +229,7 @@ def test_any_factor_and_its_plan(folder, flags, plan):
     Image.fromarray(pixels(33, 17)).save(folder / "in" / "d.png")
     done = run(folder / "in", "-o", folder / "out", *flags)
     factor = float(flags[1])
-    assert f"plan: {plan}]" in done.stderr
+    assert f"plan: {plan}" in done.stderr
     assert opened(folder / "out" / "a.png").size == (28 * factor, 20 * factor)
     assert opened(folder / "out" / "d.png").size == (round(17 * factor), round(33 * factor))
 
@@ -214,13 +247,15 @@ def test_a_scale_of_1_says_that_nothing_is_upscaled(folder):
 
 def test_a_collision_keeps_both(folder):
     Image.fromarray(pixels(seed=3)).save(folder / "in" / "a.jpg")
-    run(folder / "in", "-o", folder / "out")
+    run(folder / "in", "-o", folder / "out", "-f", "png")
     assert {p.name for p in (folder / "out").iterdir() if p.is_file()} == {"a.jpg.png", "a.png.png", "b.png"}
+    run(folder / "in", "-o", folder / "out2")
+    assert {p.name for p in (folder / "out2").iterdir() if p.is_file()} == {"a.jpg", "a.png", "b.jpg"}
 
 
 def test_name_template(folder):
     run(folder / "in", "-o", folder / "out", "--name-template", "{stem}-{ext}-{model}-{scale}")
-    assert (folder / "out" / "b-jpg-x2-clean-balanced-2.png").exists()
+    assert (folder / "out" / "b-jpg-auto-2.jpg").exists()
 
 
 def test_metadata_is_kept_or_stripped(folder):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from image_samples import SRGB, XMP, array, exif
+from isal import isal_zlib
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError, OutputExists, UsageError
-from sharpbit.image import Metadata, WriteOptions, losses, open_writer, read
+from sharpbit.image import Metadata, WriteOptions, deflate, losses, open_writer, png, read, webp
 
 DTYPES = (np.uint8, np.uint16)
 KINDS = ("PNG", "TIFF", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
@@ -54,11 +55,11 @@ def samples_of(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 @pytest.mark.parametrize(("dtype", "channels", "alpha"), list(product(DTYPES, (1, 3), (False, True))))
 def test_png_is_exact_to_pypng(dtype: Any, channels: int, alpha: bool) -> None:
-    import png
+    from png import Reader
 
     pixels = array(41, 53, channels, dtype)
     cover = array(41, 53, 1, dtype, seed=1)[..., 0] if alpha else None
-    width, height, rows, info = png.Reader(bytes=written("PNG", pixels, cover)).read()
+    width, height, rows, info = Reader(bytes=written("PNG", pixels, cover)).read()
     assert info["bitdepth"] == 8 * np.dtype(dtype).itemsize
     assert info["greyscale"] == (channels == 1)
     assert info["alpha"] == alpha
@@ -120,6 +121,25 @@ def test_many_strips_come_back_and_do_not_depend_on_threads(kind: str, dtype: An
     assert np.array_equal(read(files.pop()).pixels, pixels)
 
 
+@pytest.mark.parametrize("kind", range(5))
+def test_filters_do_not_depend_on_blocks(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = array(40, 50, 3, np.uint8).reshape(40, 150)
+    above = rows[20].copy()
+    whole = png._filter(kind, rows, above, 3)
+    monkeypatch.setattr(png, "_BLOCK", 700)
+    assert np.array_equal(png._filter(kind, rows, above, 3), whole)
+
+
+def test_fast_files_are_nearly_as_small_as_those_of_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = array(400, 500, 3, np.uint8)
+    for image in (pixels, np.kron(pixels[::20, ::20], np.ones((20, 20, 1), np.uint8)), np.full_like(pixels, 7)):
+        fast = len(written("PNG", image))
+        with monkeypatch.context() as patched:
+            patched.setattr(deflate, "FAST", 0)  # zlib for every level
+            patched.setattr(isal_zlib, "compressobj", None)
+            assert fast <= 1.08 * len(written("PNG", image)) + 100
+
+
 @pytest.mark.parametrize("level", [0, 1, 6, 9])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_every_level_is_exact(kind: str, level: int) -> None:
@@ -168,6 +188,21 @@ def test_jpeg_has_full_colour_at_high_quality_only() -> None:
     for quality, layers in ((95, 1), (90, 1), (80, 2)):
         got = Image.open(io.BytesIO(written("JPEG", pixels, options=WriteOptions(quality=quality))))
         assert got.layer[0][1] == layers
+    for subsampling, layers in (("4:4:4", 1), ("4:2:0", 2)):
+        options = WriteOptions(quality=85, subsampling=subsampling)
+        assert Image.open(io.BytesIO(written("JPEG", pixels, options=options))).layer[0][1] == layers
+    with pytest.raises(UsageError, match="4:2:1"):
+        WriteOptions(subsampling="4:2:1")
+
+
+def test_lossless_webp_keeps_every_pixel() -> None:
+    pixels = array(48, 64, 3, np.uint8)
+    data = written("WEBP", pixels, options=WriteOptions(lossless=True))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), pixels)
+    assert webp.is_lossless(io.BytesIO(data))
+    assert not webp.is_lossless(io.BytesIO(written("WEBP", pixels)))
+    assert not webp.is_lossless(io.BytesIO(data[:14]))
+    assert read(data).lossless
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -91,3 +91,10 @@ def test_one_tile_at_a_time():
 )
 def test_whether_tiles_are_exact(engine, side, exact):
     assert cutting.cutting_of(engine, 61, 83, side).exact is exact
+
+
+def test_rows_that_are_wider_than_engines_take_come_in_parts(monkeypatch):
+    monkeypatch.setattr(cutting, "WIDEST", 40)
+    engine, source = Nearest(wide=True), image(9, 131)
+    assert np.array_equal(joined(cutting.run(engine, source), source.shape), source.repeat(SCALE, 0).repeat(SCALE, 1))
+    assert max(width for _, width in engine.seen) <= 40 + 2 * 3

@@ -19,7 +19,8 @@ def tree(tmp_path, monkeypatch):
 
 
 def plan(inputs, output=None, *, suffix=".png", template=None, model="x2-clean-balanced", scale="2"):
-    return jobs(inputs, output, suffix=suffix, template=template, model=model, scale=scale)
+    found = jobs(inputs, output, suffix=suffix, template=template, model=model, scale=scale)
+    return [job for job in found if job.ignored is None]
 
 
 def pairs(*arguments, **more):

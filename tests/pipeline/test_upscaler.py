@@ -35,7 +35,7 @@ def whole(strips):
 @pytest.mark.parametrize("size", [(150, 121), (299, 61), (90, 70), (111, 122), (1, 1)])
 def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeypatch):
     """Strips in, strips out: wherever they are cut, each pixel is what one resize of all of it would give."""
-    monkeypatch.setattr(upscaler, "TILE", 37)  # rows of a strip that goes out
+    monkeypatch.setattr(upscaler, "BAND", 37)  # rows of a strip that goes out
     source = image(150, 61)
     native, _ = whole(Upscaler(X2, tile=tile).strips(source))
     before = native if size[0] > 150 or size[1] > 61 else source.pixels
@@ -270,3 +270,11 @@ def test_the_plan_in_words(tmp_path):
     )
     assert str(Upscaler(size=Size(4)).chain(10, 10)) == "x4-clean-balanced (x4)"
     assert str(Upscaler(size=Size(width=5)).chain(10, 10)) == "bicubic"
+
+
+def test_an_image_wider_than_the_engine_takes():
+    """The native engine takes 65535 pixels a side; the same pixels come from any cut."""
+    source = np.ascontiguousarray(np.tile(image(1, 300).pixels, (1, 220, 1)))
+    out = sharpbit.upscale(source)
+    assert out.shape == (2, 132000, 3)
+    assert np.array_equal(out[:, 65000:67000], sharpbit.upscale(source[:, 32400:33600])[:, 200:2200])

@@ -90,6 +90,19 @@ def test_bad_arrays(x2, name):
     assert "\n" not in str(caught.value)
 
 
+def test_lossy_stays_lossy(tmp_path):
+    for name, result, kind in (
+        ("a.jpeg", "a_x2.jpeg", "JPEG"),
+        ("b.webp", "b_x2.webp", "WEBP"),
+        ("c.bmp", "c_x2.png", "PNG"),
+    ):
+        Image.new("RGB", (8, 6), (200, 30, 30)).save(tmp_path / name)
+        written = sharpbit.upscale(tmp_path / name)
+        assert written.name == result
+        with Image.open(written) as image:
+            assert image.format == kind
+
+
 def test_other_mistakes(x2, tmp_path):
     with pytest.raises(UsageError, match="not list"):
         sharpbit.upscale([[1, 2]], upscaler=x2)
@@ -101,7 +114,7 @@ def test_other_mistakes(x2, tmp_path):
     with pytest.raises(UsageError, match=r"\.xyz"):
         sharpbit.upscale(tmp_path / "a.png", tmp_path / "b.xyz")
     Image.new("RGB", (5000, 2)).save(tmp_path / "wide.png")
-    with pytest.raises(SharpbitError, match="65535"):
+    with pytest.raises(SharpbitError, match="65500"):
         sharpbit.upscale(tmp_path / "wide.png", tmp_path / "b.jpg", width=70000, height=20)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sharpbit._version import __version__
-from sharpbit.app import INTERRUPTED
+from sharpbit.app import INTERRUPTED, say
 from sharpbit.errors import SharpbitError
 
 
@@ -25,17 +25,17 @@ class Sentences(click.Group):
         try:
             return super().invoke(ctx)
         except SharpbitError as error:
-            click.echo(f"sharpbit: {error}", err=True)
+            say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("sharpbit: interrupted; the same command goes on from where files were last saved", err=True)
+            say("sharpbit: interrupted; the same command goes on from where files were last saved")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say
             ctx.exit(1)
         except OSError as error:  # of a name that was given: too long, in a folder that may not be entered
             about = f"{error.filename}: " if error.filename else ""
-            click.echo(f"sharpbit: {about}{error.strerror or error}", err=True)
+            say(f"sharpbit: {about}{error.strerror or error}")
             ctx.exit(1)
 
 
@@ -68,13 +68,15 @@ def app() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `sharpbit.__main__` leaves it while modules are loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.showwarning = _note  # type: ignore[assignment]
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
 
 
 def _note(message: Warning | str, *rest: object) -> None:
     """Print a warning as one line, without the place in the code that it came from."""
-    click.echo(f"note: {message}", err=True)
+    say(f"note: {message}")
 
 
 def _interrupt(number: int, frame: object) -> None:

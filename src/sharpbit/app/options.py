@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,19 @@ class ManyFolders(click.Command):
             out += ["--data", arg] if more and out[-1] != "--data" else [arg]
             more = more or arg.startswith("--data")
         return super().parse_args(ctx, out)
+
+
+class FilesAndOptions(click.Command):
+    """A command that says how to name a file that begins with a dash."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse such a file, which would be taken for options."""
+        for arg in args:
+            if arg == "--":
+                break
+            if len(arg) > 1 and arg.startswith("-") and os.path.lexists(arg):
+                raise UsageError(f"{arg} begins with a dash and is taken for options; name the file as ./{arg}")
+        return super().parse_args(ctx, args)
 
 
 class Fit(ParamType):

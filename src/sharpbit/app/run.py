@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -12,16 +13,19 @@ from typing import Any
 import click
 
 from sharpbit import image as image_io
-from sharpbit.app import INTERRUPTED, dump, ran
+from sharpbit.app import INTERRUPTED, dump, printable, ran, say
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
-from sharpbit.pipeline.batch import Batch, Outcome, StageTimes, as_json
+from sharpbit.pipeline.batch import Batch, StageTimes
 from sharpbit.pipeline.chain import BICUBIC
-from sharpbit.pipeline.jobs import STREAM, Job, jobs
+from sharpbit.pipeline.format import suffix_of
+from sharpbit.pipeline.jobs import Job, jobs
+from sharpbit.pipeline.ledger import Ledger, Outcome
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, suffix_of
-from sharpbit.runtime import available_cpus
+from sharpbit.pipeline.walk import HIDDEN, STREAM
+from sharpbit.pipeline.writing import Target
+from sharpbit.runtime import AUTO, available_cpus
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ class Upscale:
     fit: tuple[int, int] | None
     overwrite: bool
     skip_existing: bool
+    follow_links: bool
     dry_run: bool
     as_json: bool
+    json_lines: bool
     threads: int | None
     engine: str
     device: str | None
@@ -52,6 +58,7 @@ class Upscale:
     name_template: str | None
     compression: int
     quality: int
+    subsampling: str | None
     max_pixels: int | None
     quiet: bool
 
@@ -61,26 +68,29 @@ def run_upscale(given: Upscale) -> int:
     started = time.monotonic()
     todo, batch = _prepare(given)
     to_stream = any(job.target == STREAM for job in todo)
-    if to_stream and (given.as_json or not sys.stdout or sys.stdout.isatty()):
+    machine = given.as_json or given.json_lines
+    if to_stream and (machine or not sys.stdout or sys.stdout.isatty()):
         raise UsageError("the image goes to standard output; redirect it to a file or a pipe, and leave --json out")
+    if given.as_json and given.json_lines:
+        raise UsageError("--json and --json-lines exclude each other; give one of them")
     if any(job.source == STREAM for job in todo) and (not sys.stdin or sys.stdin.isatty()):
         raise UsageError("the image comes from standard input, which holds none; redirect a file or a pipe to it")
-    outcomes: list[Outcome] = []
+    ledger = Ledger()
     interrupted = False
-    hidden = given.quiet or given.as_json or to_stream or not sys.stderr.isatty()
+    hidden = given.quiet or machine or to_stream or not sys.stderr.isatty()
     with contextlib.nullcontext() if hidden else _bar(len(todo), given.verbose) as bar:
         try:
             for outcome in batch.run(todo, bar.update if bar else lambda share: None):
-                outcomes.append(outcome)
+                ledger.outcomes.append(outcome)
+                if given.json_lines:
+                    click.echo(json.dumps(outcome.as_json()))
                 if given.verbose and not given.quiet:
-                    (bar.write if bar else print)(_line(outcome), file=sys.stderr)
+                    (bar.write if bar else print)(printable(_line(outcome)), file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = True
     seconds = time.monotonic() - started
-    _report(given, batch, todo, outcomes, seconds, interrupted)
-    if interrupted:
-        return INTERRUPTED
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+    _report(given, batch, todo, ledger, seconds, interrupted)
+    return INTERRUPTED if interrupted else ledger.exit_code
 
 
 def _bar(total: int, verbose: bool) -> Any:
@@ -95,12 +105,9 @@ def _bar(total: int, verbose: bool) -> Any:
 def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     if given.overwrite and given.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other; give one of them")
-    suffix = suffix_of(given.format or "png")
+    suffix = suffix_of(given.format) if given.format else None
     ending = Path(given.output or "").suffix.lower()
-    if (
-        given.format
-        and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]
-    ):
+    if suffix and image_io.WRITE_FORMATS.get(ending, image_io.WRITE_FORMATS[suffix]) != image_io.WRITE_FORMATS[suffix]:
         raise UsageError(f"-o {given.output} and -f {given.format} name two formats; leave -f out, or give a folder")
     load, proc, save = given.jobs or (1, None, None)
     threads = given.threads or proc
@@ -115,18 +122,18 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         engine=given.engine,
         device=given.device,
     )
-    models = [given.model or "auto"] if size.in_pixels else upscaler.chain(1000, 1000).models or [BICUBIC]
     todo = jobs(
         [*given.inputs, *given.more_inputs],
         given.output,
         suffix=suffix,
         template=given.name_template,
-        model="+".join(Path(model).stem for model in models),
+        model=Path(given.model or AUTO).stem,
         scale="fit" if size.in_pixels else f"{upscaler.factor:g}",
+        follow_links=given.follow_links,
     )
     target = Target(
-        format=image_io.WRITE_FORMATS[suffix] if given.format else None,
-        options=WriteOptions(compression=given.compression, quality=given.quality),
+        format=image_io.WRITE_FORMATS[suffix] if suffix else None,
+        options=WriteOptions(given.compression, given.quality, given.subsampling),
         overwrite=given.overwrite,
         strip_metadata=given.strip_metadata,
         threads=save or available_cpus(),
@@ -144,10 +151,8 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     )
 
 
-def _report(
-    given: Upscale, batch: Batch, todo: list[Job], outcomes: list[Outcome], seconds: float, interrupted: bool
-) -> None:
-    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in STATUSES}
+def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, seconds: float, interrupted: bool) -> None:
+    outcomes, counts = ledger.outcomes, ledger.counts()
     models = dict.fromkeys(model for o in outcomes if o.model for model in o.models or [BICUBIC])
     used = [batch.upscaler.describe(model) for model in models]
     if given.as_json:
@@ -159,45 +164,45 @@ def _report(
             "spent": spent,
             "ran": used,
         }
-        click.echo(dump({"pictures": [as_json(outcome) for outcome in outcomes], "summary": summary}))
+        images = [outcome.as_json() for outcome in outcomes if outcome.status != "ignored"]
+        ignored = [outcome.as_json() for outcome in ledger.of("ignored")]
+        click.echo(dump({"pictures": images, "ignored": ignored, "summary": summary}))
         return
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if not given.quiet:
-        _tell_notes(given, outcomes, used)
-        found = _summary(counts, outcomes, used, seconds, batch.spent) if todo else "nothing to do: no images found"
-        click.echo(found, err=True)
-    for outcome in failed:
-        click.echo(f"sharpbit: {outcome.error}", err=True)
+        _tell_notes(given, ledger, used)
+        say(_summary(counts, outcomes, used, seconds, batch.spent))
+    for outcome in ledger.of("failed"):
+        say(f"sharpbit: {outcome.error}")
     if interrupted:
         left = len(todo) - len(outcomes)
-        click.echo(f"sharpbit: interrupted, {left} left; the same command with --skip-existing goes on", err=True)
+        say(f"sharpbit: interrupted, {left} left; the same command with --skip-existing goes on")
 
 
-STATUSES = ("done", "planned", "skipped", "failed")
-
-
-def _tell_notes(given: Upscale, outcomes: list[Outcome], used: list[dict[str, Any]]) -> None:
+def _tell_notes(given: Upscale, ledger: Ledger, used: list[dict[str, Any]]) -> None:
     for facts in used:
         for note in facts["notes"]:
-            click.echo(f"note: {note}", err=True)
+            say(f"note: {note}")
     if given.dry_run:
-        for outcome in outcomes:
-            click.echo(_line(outcome), err=True)
+        for outcome in ledger.of("planned"):
+            say(_line(outcome))
     if given.verbose:
         return
     noted: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        for note in outcome.notes:
+    for outcome in ledger.outcomes:
+        why = [] if outcome.reason in (None, HIDDEN) else [f"{outcome.status}: {outcome.reason}"]
+        for note in (*outcome.notes, *why):
             noted.setdefault(note, []).append(outcome.input)
     for note, names in noted.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        click.echo(f"note: {names[0]}{more}: {note}", err=True)
+        say(f"note: {names[0]}{more}: {note}")
 
 
 def _summary(
     counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float, spent: StageTimes
 ) -> str:
-    text = ", ".join(f"{number} {word}" for word, number in counts.items() if number) or "nothing done"
+    text = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    if not any(number for status, number in counts.items() if status != "ignored"):
+        return "nothing to do: no images found" + (f" ({text})" if text else "")
     if len(outcomes) == 1 and outcomes[0].status == "done":
         outcome = outcomes[0]
         assert outcome.size and outcome.result_size
@@ -205,16 +210,29 @@ def _summary(
     text += f" in {seconds:.2f} s"
     if counts["done"]:
         text += " (" + ", ".join(f"{stage} {value:.2f}" for stage, value in vars(spent).items()) + ")"
-    facts = [f"{facts['model']}, {ran(facts)}" for facts in used]
+    facts = [f"{facts['model']}{_why(facts['model'], outcomes)}, {ran(facts)}" for facts in used]
     plans = dict.fromkeys(outcome.plan for outcome in outcomes if outcome.plan and ", then " in outcome.plan)
     return text + (f" [{'; '.join([*facts, *(f'plan: {plan}' for plan in plans)])}]" if used else "")
 
 
+def _why(model: str, outcomes: list[Outcome]) -> str:
+    """What a model was chosen by, and for how many images where there are others."""
+    those = [outcome for outcome in outcomes if outcome.models[:1] == (model,)]
+    reasons = list(dict.fromkeys(outcome.why for outcome in those if outcome.why))
+    if not reasons:
+        return ""
+    more = f" and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    count = f"{len(those)} of {len(outcomes)}: " if len(outcomes) > 1 else ""
+    return f" ({count}{', '.join(reasons[:2])}{more})"
+
+
 def _line(outcome: Outcome) -> str:
-    text = f"{outcome.status}: {outcome.input} -> {outcome.output}"
+    text = f"{outcome.status}: {outcome.input}" + (f" -> {outcome.output}" if outcome.output else "")
     if outcome.size and outcome.result_size:
         text += f" ({_size(outcome.size)} -> {_size(outcome.result_size)}, {outcome.seconds:.2f} s)"
-    notes = "; ".join(outcome.notes) or outcome.error or ""
+    if outcome.model and outcome.why:
+        text += f" [{outcome.model}: {outcome.why}]"
+    notes = "; ".join(outcome.notes) or outcome.error or outcome.reason or ""
     return f"{text} {notes}".rstrip()
 
 

@@ -5,7 +5,8 @@ fail.
 """
 
 from sharpbit.image.colour import from_pil, to_pil
-from sharpbit.image.data import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, ImageData, Metadata, is_image_name
+from sharpbit.image.data import MAX_PIXELS, READ_FORMATS, WRITE_FORMATS, Choice, ImageData, Metadata, is_image_name
+from sharpbit.image.mark import made_by
 from sharpbit.image.read import probe, read
 from sharpbit.image.write import ImageWriter, WriteOptions, losses, open_writer
 
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_PIXELS",
     "READ_FORMATS",
     "WRITE_FORMATS",
+    "Choice",
     "ImageData",
     "ImageWriter",
     "Metadata",
@@ -20,6 +22,7 @@ __all__ = [
     "from_pil",
     "is_image_name",
     "losses",
+    "made_by",
     "open_writer",
     "probe",
     "read",

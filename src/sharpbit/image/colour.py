@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +11,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from sharpbit.errors import ImageError
+from sharpbit.image.compression import compression_of
 from sharpbit.image.data import Array, ImageData, Metadata
 from sharpbit.image.metadata import checked_icc, collect
+from sharpbit.image.space import ColourSpace
 
 _ROWS = 256  # rows converted at a time, so that no second copy of a large image is ever made
 _DIRECT = {
@@ -41,9 +44,10 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     pixels, alpha, notes, icc = arrays(pil_image, str(name))
     metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes)
     if icc is not None:
-        metadata = replace(metadata, icc=icc or None)
+        metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
-    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "")
+    lossy = None if pil_image.format == "WEBP" else compression_of(pil_image)  # which kind of WebP is not known
+    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:
@@ -56,7 +60,10 @@ def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None 
     samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     pil_image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
     if metadata is not None:
-        held = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
+        icc = None
+        with contextlib.suppress(ImageError):
+            icc = metadata.colour.profile(pixels.shape[2])
+        held = {"icc_profile": icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
         pil_image.info.update({key: value for key, value in held.items() if value is not None})
     return pil_image
 

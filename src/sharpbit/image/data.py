@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sharpbit.errors import ImageTooLarge
+from sharpbit.image.compression import Compression
+from sharpbit.image.space import ColourSpace
 
 Array = npt.NDArray[Any]
 
@@ -18,18 +20,48 @@ MAX_PIXELS = 128 * 2**20
 """Pixels an image may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Metadata:
     """What travels with the pixels, as blocks of bytes that are written again unchanged.
 
-    `exif` is a TIFF structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright.
-    `dpi` is (horizontal, vertical) dots per inch.
+    `colour` is what the numbers of the pixels mean; its ICC profile may be given alone, as `icc`. `exif` is a TIFF
+    structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright. `dpi` is
+    (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
+    `made_by` to find again.
     """
 
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
+    colour: ColourSpace
+    exif: bytes | None
+    xmp: bytes | None
+    dpi: tuple[float, float] | None
+    made: str | None
+
+    def __init__(
+        self,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        dpi: tuple[float, float] | None = None,
+        *,
+        made: str | None = None,
+        colour: ColourSpace | None = None,
+    ) -> None:
+        values = {"colour": colour or ColourSpace(icc=icc), "exif": exif, "xmp": xmp, "dpi": dpi, "made": made}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The ICC profile that the image came with."""
+        return self.colour.icc
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The family of models that suits an image (`clean`, `photo`, `art`), and why, in a few words."""
+
+    family: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +70,9 @@ class ImageData:
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
     type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
-    frames"). `format` is the name of the file format ("PNG", "JPEG").
+    frames"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it
+    keeps every pixel. `compression` is what the file says of its lossy compression, and `choice` the family of models
+    that was found to suit the image, None before anybody looked.
     """
 
     pixels: Array
@@ -46,6 +80,9 @@ class ImageData:
     metadata: Metadata
     notes: tuple[str, ...]
     format: str
+    lossless: bool = False
+    compression: Compression | None = None
+    choice: Choice | None = None
 
     def rgb8(self) -> npt.NDArray[np.uint8]:
         """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""

@@ -17,15 +17,17 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from sharpbit.errors import ImageError
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import (
-    checked_icc,
     checked_xmp,
+    fitting_icc,
     kept,
     tiff_dpi,
     tiff_exif,
     upright,
+    with_profile,
     xmp_orientation,
 )
 from sharpbit.image.source import damaged
+from sharpbit.image.space import ColourSpace
 
 _WEBP_IN_TIFF = 50001  # compression that Pillow's libtiff lacks
 _MOST_SAMPLES = 16
@@ -124,10 +126,20 @@ def read_tiff(file: BinaryIO, header: TiffHeader, name: str, notes: list[str]) -
 
 def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, notes: list[str]) -> Metadata:
     """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
-    icc = kept(lambda: checked_icc(header.tags.get(34675), channels), "colour profile", notes)
+    icc = fitting_icc(header.tags.get(34675), channels, notes)
     block = kept(lambda: tiff_exif(file, header.tags), "EXIF block", notes)
     xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
-    return upright(Metadata(icc, block, xmp, tiff_dpi(header.tags)))
+    colour = with_profile(_tiff_space(header.tags), icc, block) if channels else ColourSpace()
+    return upright(Metadata(exif=block, xmp=xmp, dpi=tiff_dpi(header.tags), colour=colour))
+
+
+def _tiff_space(tags: dict[int, object]) -> ColourSpace:
+    """The tags WhitePoint and PrimaryChromaticities (TIFF 6.0, section 20), if both are there."""
+    white, primaries = tags.get(318), tags.get(319)
+    if not (isinstance(white, tuple) and isinstance(primaries, tuple) and len(white) == 2 and len(primaries) == 6):
+        return ColourSpace()
+    x = [float(value) for value in (*white, *primaries)]
+    return ColourSpace(chromaticities=(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]))
 
 
 def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Array:

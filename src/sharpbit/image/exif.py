@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 Order = Literal["<", ">"]
 
-ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x8769, 0x8825, 0xA005
-_PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA002, 0xA003
+ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x0131, 0x8769, 0x8825, 0xA005
+_COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value, by type
 _PREFIX = b"Exif\0\0"
 
@@ -93,6 +94,18 @@ def orientation(block: bytes) -> int | None:
     return value if value is not None and 1 <= value <= 8 else None
 
 
+def is_adobe_rgb(block: bytes) -> bool:
+    """Whether a block says that the pixels are Adobe RGB, as cameras do without a profile (DCF 2.0)."""
+    try:
+        entries = directory(block, integer(block, first_directory(block).get(EXIF_IFD)) or 0)
+        if integer(block, entries.get(_COLOUR_SPACE)) == 2:
+            return True
+        index = directory(block, integer(block, entries.get(INTEROP_IFD)) or 0).get(1)
+    except ValueError:
+        return False
+    return index is not None and block[index.start : index.start + 3] == b"R03"
+
+
 def upright(block: bytes) -> bytes:
     """The block with orientation 1, and without a thumbnail if that was not upright. Raises ValueError."""
     entries = first_directory(block)
@@ -116,6 +129,60 @@ def resized(block: bytes, height: int, width: int) -> bytes:
         return block
     block = _patch(block, entries.get(_PIXEL_WIDTH), width)
     return _patch(block, entries.get(_PIXEL_HEIGHT), height)
+
+
+def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes:
+    """The block, or one of its own, saying (horizontal, vertical) dots per inch if it did not name a resolution."""
+    block, entries = _some(block)
+    if _X_RESOLUTION in entries:
+        return block
+    order = byte_order(block)
+    x, y = (struct.pack(order + "LL", round(value * 1000), 1000) for value in dpi)
+    inch = struct.pack(order + "H", 2)
+    return _with(block, {_X_RESOLUTION: (5, 1, x), _Y_RESOLUTION: (5, 1, y), _RESOLUTION_UNIT: (3, 1, inch)})
+
+
+def with_software(block: bytes | None, text: str) -> bytes:
+    """The block, or one of its own, with `text` as the program that made the image."""
+    block, entries = _some(block)
+    value, old = text.encode() + b"\0", entries.get(SOFTWARE)
+    if old is not None and old.kind == 2 and len(value) <= old.stop - old.start:
+        return block[: old.start] + value.ljust(old.stop - old.start, b"\0") + block[old.stop :]
+    return _with(block, {SOFTWARE: (2, len(value), value)})
+
+
+def _some(block: bytes | None) -> tuple[bytes, dict[int, Entry]]:
+    """The block and its main directory; an empty one if it is broken or there is none."""
+    try:
+        return block or b"", first_directory(block or b"")
+    except ValueError:
+        return b"II*\0\x08\0\0\0\0\0\0\0\0\0", {}
+
+
+def _with(block: bytes, values: dict[int, tuple[int, int, bytes]]) -> bytes:
+    """The block with more values (type, count, bytes) in its main directory, which is written again at the end.
+
+    Everything else stays in its place, so that offsets in makers' notes remain true.
+    """
+    order = byte_order(block)
+    (offset,) = struct.unpack_from(order + "L", block, 4)
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    lines = {}
+    for at in range(offset + 2, offset + 2 + 12 * count, 12):
+        lines[struct.unpack_from(order + "H", block, at)[0]] = block[at : at + 12]
+    link = block[offset + 2 + 12 * count :][:4].ljust(4, b"\0")
+    start = len(block) + len(block) % 2
+    behind, tail = start + 2 + 12 * len(lines.keys() | values.keys()) + 4, b""
+    for tag, (kind, number, value) in values.items():
+        head = struct.pack(order + "HHL", tag, kind, number)
+        if len(value) <= 4:
+            lines[tag] = head + value.ljust(4, b"\0")
+        else:
+            lines[tag] = head + struct.pack(order + "L", behind + len(tail))
+            tail += value + bytes(len(value) % 2)
+    body = b"".join(lines[tag] for tag in sorted(lines))
+    moved = block[:4] + struct.pack(order + "L", start) + block[8:].ljust(start - 8, b"\0")
+    return moved + struct.pack(order + "H", len(lines)) + body + link + tail
 
 
 def _patch(block: bytes, entry: Entry | None, value: int) -> bytes:

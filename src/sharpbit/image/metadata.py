@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
+import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO, TypeVar
 
 from PIL import Image
 
 from sharpbit.image import exif as exif_block
+from sharpbit.image import space as space_of
 from sharpbit.image.data import Metadata
+from sharpbit.image.icc import as_grey
+from sharpbit.image.space import ColourSpace
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
@@ -18,29 +24,93 @@ _MAX_XMP = 16 * 2**20  # a few KiB is usual; edit histories have reached some Mi
 T = TypeVar("T")
 
 
-def collect(pil_image: Image.Image, channels: int | None, notes: list[str]) -> tuple[Metadata, int]:
+def collect(
+    pil_image: Image.Image, channels: int | None, notes: list[str], file: BinaryIO | None = None
+) -> tuple[Metadata, int]:
     """The metadata of an opened Pillow image (`image.info`), for pixels of `channels` channels;
-    without its colour profile if that is None.
+    without what it says about colour if that is None. `file` is where the image came from, if that is known.
 
     Returns the metadata, with its orientation reset, and the orientation (1 to 8) that the pixels still need.
     What could not be used is said in `notes`.
     """
     info = pil_image.info
-    icc = kept(lambda: checked_icc(info.get("icc_profile"), channels), "colour profile", notes)
+    icc = fitting_icc(info.get("icc_profile"), channels, notes)
     xmp = kept(lambda: checked_xmp(info.get("xmp")), "XMP block", notes)
     block = kept(lambda: _exif_of(info), "EXIF block", notes)
     turn = (exif_block.orientation(block) if block else None) or xmp_orientation(xmp) or 1
-    return upright(Metadata(icc, block, xmp, _dpi(info, block))), turn
+    colour = described(pil_image, icc, block, file) if channels else ColourSpace()
+    return upright(Metadata(exif=block, xmp=xmp, dpi=_dpi(info, block), colour=colour)), turn
 
 
 def upright(metadata: Metadata) -> Metadata:
     """The same metadata, saying that the pixels need no turning."""
-    return Metadata(
-        metadata.icc,
-        exif_block.upright(metadata.exif) if metadata.exif else None,
-        _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
-        metadata.dpi,
+    return replace(
+        metadata,
+        exif=exif_block.upright(metadata.exif) if metadata.exif else None,
+        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
     )
+
+
+def described(pil_image: Image.Image, icc: bytes | None, block: bytes | None, file: BinaryIO | None) -> ColourSpace:
+    """What an opened image says about its colours, with the profile and the EXIF block that were found in it."""
+    space, format = ColourSpace(), pil_image.format  # noqa: A001
+    if format == "PNG" and file is not None:
+        space = space_of.of_png(_short_chunks(file))
+    elif format == "PNG":
+        info = pil_image.info
+        space = ColourSpace(
+            gamma=info.get("gamma") or None, chromaticities=info.get("chromaticity"), intent=info.get("srgb")
+        )
+    elif format in ("AVIF", "HEIF") and icc is None and file is not None:
+        space = ColourSpace(cicp=_nclx(file))
+    return with_profile(space, icc, block)
+
+
+def with_profile(space: ColourSpace, icc: bytes | None, block: bytes | None) -> ColourSpace:
+    """A description with a profile; where there is neither, what EXIF says of the colours."""
+    if icc is not None:
+        return replace(space, icc=icc, intent=None)
+    if space == ColourSpace() and block and exif_block.is_adobe_rgb(block):
+        return ColourSpace(gamma=256 / 563, chromaticities=space_of.ADOBE)
+    return space
+
+
+def fitting_icc(profile: object, channels: int | None, notes: list[str]) -> bytes | None:
+    """The profile as it fits pixels of `channels` channels: grey pixels get the curve of an RGB profile."""
+    if channels == 1 and isinstance(profile, bytes) and profile[16:20] == b"RGB ":
+        curve = kept(lambda: as_grey(checked_icc(profile, 3) or b""), "colour profile", [])
+        if curve is not None:
+            notes.append("RGB profile of a grey image replaced by its curve for grey")
+            return curve
+    return kept(lambda: checked_icc(profile, channels), "colour profile", notes)
+
+
+def _short_chunks(file: BinaryIO) -> dict[bytes, bytes]:
+    """The short chunks of a PNG file that lie before its pixels; the file is left where it was."""
+    here, chunks = file.tell(), dict[bytes, bytes]()
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        length = int.from_bytes(head[:4], "big")
+        if length <= 32:
+            chunks.setdefault(head[4:], file.read(length))
+            file.seek(4, io.SEEK_CUR)
+        else:
+            file.seek(length + 4, io.SEEK_CUR)
+    file.seek(here)
+    return chunks
+
+
+def _nclx(file: BinaryIO) -> tuple[int, int, int, int] | None:
+    """The numbers of the first box `nclx` of an AVIF or HEIF file."""
+    here = file.tell()
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(here)
+    at = head.find(b"colrnclx")
+    if not 0 <= at <= len(head) - 15:
+        return None
+    primaries, transfer, matrix, full = struct.unpack_from(">HHHB", head, at + 8)
+    return space_of.of_nclx(primaries, transfer, matrix, full >> 7)
 
 
 def xmp_orientation(xmp: bytes | None) -> int | None:

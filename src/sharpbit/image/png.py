@@ -11,14 +11,19 @@ import zlib
 from typing import BinaryIO
 
 import numpy as np
+from isal import isal_zlib
 
 from sharpbit.image.data import Array, Metadata
+from sharpbit.image.deflate import deflated
+from sharpbit.image.mark import mark_of
+from sharpbit.image.space import png_chunks
 from sharpbit.image.strips import Strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _FILTERS = _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
-_SAMPLE = 12  # one row in so many is tried with every filter
+_SAMPLE = 24  # one row in so many is tried with every filter
+_BLOCK = 1 << 17  # bytes that are filtered at a time, so that what lies between stays in the cache
 
 
 class PngEncoder:
@@ -66,9 +71,7 @@ class PngEncoder:
     def _encode(self, rows: Array, above: Array) -> bytes:
         """The deflated strip, with its checksum and length in front."""
         lines = filtered(rows, above, self._bytes_per_pixel)
-        deflate = zlib.compressobj(self._level, zlib.DEFLATED, -15, 9)
-        body = deflate.compress(lines.data) + deflate.flush(zlib.Z_SYNC_FLUSH)
-        return struct.pack(">IQ", zlib.adler32(lines.data), lines.nbytes) + body
+        return struct.pack(">IQ", isal_zlib.adler32(lines.data), lines.nbytes) + deflated(lines, self._level)
 
     def _put(self, strip: bytes) -> None:
         adler, length = struct.unpack_from(">IQ", strip)
@@ -77,20 +80,26 @@ class PngEncoder:
         self._start = b""
 
     def _metadata(self, metadata: Metadata) -> None:
-        if metadata.icc:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+        for kind, data in png_chunks(metadata.colour):
+            self._chunk(kind, data)
         if metadata.dpi:
             x, y = (round(value / 0.0254) for value in metadata.dpi)
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
         if metadata.exif:
             self._chunk(b"eXIf", metadata.exif)
+        if metadata.made:
+            text = mark_of(metadata.made)
+            if text.isascii():
+                self._chunk(b"tEXt", b"Software\0" + text.encode())
+            else:
+                self._chunk(b"iTXt", b"Software\0\0\0\0\0" + text.encode())
         if metadata.xmp:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
 
     def _chunk(self, kind: bytes, data: bytes) -> None:
         self._file.write(struct.pack(">I", len(data)) + kind)
         self._file.write(data)
-        self._file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+        self._file.write(struct.pack(">I", isal_zlib.crc32(data, zlib.crc32(kind))))
 
 
 def filtered(rows: Array, above: Array, step: int) -> Array:
@@ -102,21 +111,30 @@ def filtered(rows: Array, above: Array, step: int) -> Array:
     first = len(rows) // 2
     some = rows[first : first + max(1, len(rows) // _SAMPLE)]
     before = rows[first - 1] if first else above
-    sizes = [len(zlib.compress(_filter(kind, some, before, step).data, 1)) for kind in _FILTERS]
+    sizes = [len(isal_zlib.compress(_filter(kind, some, before, step).data, 2)) for kind in _FILTERS]
     return _filter(_FILTERS[sizes.index(min(sizes))], rows, above, step)
 
 
 def _filter(kind: int, rows: Array, above: Array, step: int) -> Array:
-    """Scanlines of `rows` with one filter (ISO/IEC 15948, 9.2); all arithmetic is modulo 256."""
+    """Scanlines of `rows` with one filter (ISO/IEC 15948, 9.2)."""
     out = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     out[:, 0] = kind
+    high = max(1, _BLOCK // rows.shape[1])
+    for top in range(0, len(rows), high):
+        before = rows[top - 1] if top else above
+        _filter_block(kind, rows[top : top + high], before, step, out[top : top + high, 1:])
+    return out
+
+
+def _filter_block(kind: int, rows: Array, above: Array, step: int, out: Array) -> None:
+    """Write the differences of some rows to `out`; all arithmetic is modulo 256."""
     if kind == _NONE:
-        out[:, 1:] = rows
-        return out
+        out[:] = rows
+        return
     up = np.concatenate([above[None], rows[:-1]])
     if kind == _UP:
-        np.subtract(rows, up, out=out[:, 1:])
-        return out
+        np.subtract(rows, up, out=out)
+        return
     left = np.zeros_like(rows)
     left[:, step:] = rows[:, :-step]
     if kind == _AVERAGE:
@@ -125,8 +143,7 @@ def _filter(kind: int, rows: Array, above: Array, step: int) -> Array:
         corner = np.zeros_like(rows)
         corner[:, step:] = up[:, :-step]
         left = _paeth(left, up, corner)
-    np.subtract(rows, left, out=out[:, 1:])
-    return out
+    np.subtract(rows, left, out=out)
 
 
 def _paeth(a: Array, b: Array, c: Array) -> Array:

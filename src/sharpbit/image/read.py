@@ -11,11 +11,13 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, png
+from sharpbit.image import colour, deep, png, webp
+from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import libtiff_errors, quiet
 from sharpbit.image.source import damaged, name_of, opened, sentences
+from sharpbit.image.space import ColourSpace
 
 # Formats that Pillow decodes itself. Not EPS, WMF, FPX and the like, which start other programs or libraries.
 # JPEG stands for MPO too. TGA has no signature, so it comes last.
@@ -89,10 +91,12 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     if header is not None:
         metadata, turn = deep.tiff_metadata(file, header, channels, notes), 1  # Pillow turns TIFF files itself
     else:
-        metadata, turn = collect(pil_image, channels, notes)
+        metadata, turn = collect(pil_image, channels, notes, file)
     if icc is not None:
-        metadata = replace(metadata, icc=icc or None)
-    return _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
+        metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
+    lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
+    image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
+    return replace(image, lossless=lossless, compression=None if lossless else compression_of(pil_image))
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

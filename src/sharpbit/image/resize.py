@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = TypeVar("Float", np.float32, np.float64)
 
-_BAND = 16  # samples made by one matrix product of `shrink`: few enough that little of the matrix is zero
+_ROWS, _COLUMNS = 8, 16  # samples made by one matrix product: few enough that little of the matrix is zero
+_BLOCK = 64  # rows of a result that are made at a time, so that what lies between stays in the cache
 
 
 @functools.lru_cache(maxsize=64)
@@ -56,7 +58,11 @@ def resize(x: NDArray[Float], height: int, width: int, *, scale: float | None = 
         width: The number of columns of the result.
         scale: The factor of both sides, where `height / H` is not exactly what was asked for.
     """
-    return resize_rows(lambda rows: x[rows], x.shape[:2], (height, width), slice(0, height), scale=scale)
+    out = np.empty((height, width, *x.shape[2:]), x.dtype)
+    for top in range(0, height, _BLOCK):
+        rows = slice(top, min(height, top + _BLOCK))
+        out[rows] = resize_rows(lambda part: x[part], x.shape[:2], (height, width), rows, scale=scale)
+    return out
 
 
 def resize_rows(
@@ -77,13 +83,17 @@ def resize_rows(
         rows: The rows of the result that are made.
         scale: The factor of both sides, as in `resize`.
     """
-    index, weight = taps(size[0], target[0], scale)
-    index, weight = index[rows], weight[rows]
-    low, high = int(index.min()), int(index.max()) + 1
-    x, index = source(slice(low, high)), index - low
-    if target[0] * size[1] <= target[1] * size[0]:  # the side that shrinks more goes first; rows on a tie
-        return _columns(_rows(x, index, weight), target[1], scale)
-    return _rows(_columns(x, target[1], scale), index, weight)
+    bands = _bands(size[0], target[0], scale, _ROWS)[rows.start // _ROWS : -(-rows.stop // _ROWS)]
+    low, high = min(band.needed.start for band in bands), max(band.needed.stop for band in bands)
+    x = source(slice(low, high))
+    shape = x.shape[2:]
+    x = x.reshape(len(x), -1)
+    if scale or target[0] * size[1] <= target[1] * size[0]:  # the side that shrinks more goes first; rows on a tie
+        x = _columns(_rows(x, bands, low), size[1], target[1], scale)
+    else:
+        x = _rows(_columns(x, size[1], target[1], scale), bands, low)
+    first = bands[0].made.start
+    return x[rows.start - first : rows.stop - first].reshape(-1, target[1], *shape)
 
 
 def upscale(x: NDArray[Float], scale: int) -> NDArray[Float]:
@@ -109,44 +119,63 @@ def shrink(pil_image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     Source: `imresize` of the double image, then 8 bits, as in the data of BasicSR (specs of ETDS, section 5).
     """
     height, width = -(-pil_image.shape[0] // scale), -(-pil_image.shape[1] // scale)
-    x = pil_image.astype(np.float64).reshape(pil_image.shape[0], -1)
-    x = _mixed(x, height, 1 / scale).reshape(height, *pil_image.shape[1:])
-    return np.rint(np.clip(_mixed(x, width, 1 / scale), 0, 255)).astype(np.uint8)
+    x = resize(pil_image.astype(np.float64), height, width, scale=1 / scale)
+    return np.rint(np.clip(x, 0, 255, out=x)).astype(np.uint8)
 
 
-def _mixed(x: NDArray[np.float64], target: int, scale: float) -> NDArray[np.float64]:
-    """`(..., size, n)` resized to `(..., target, n)`: the same sums as `_rows`, as a few small matrix products."""
-    out = np.empty((*x.shape[:-2], target, x.shape[-1]))
-    for made, needed, weights in _bands(x.shape[-2], target, scale):
-        np.matmul(weights, x[..., needed, :], out=out[..., made, :])
-    return out
+@dataclass(frozen=True)
+class _Band:
+    """Some samples that are made, the samples that they are made of, and the weights between them, a dense matrix."""
+
+    made: slice
+    needed: slice
+    weights: NDArray[np.float64]
 
 
-@functools.lru_cache(maxsize=64)
-def _bands(size: int, target: int, scale: float) -> list[tuple[slice, slice, NDArray[np.float64]]]:
-    """`taps` as dense matrices: which samples they make, of which samples, and the weights between them."""
+@functools.lru_cache(maxsize=16)
+def _bands(size: int, target: int, scale: float | None, height: int) -> list[_Band]:
+    """`taps` as matrices for `height` samples each."""
     index, weight = taps(size, target, scale)
     bands = []
-    for first in range(0, target, _BAND):
-        index_here, weight_here = index[first : first + _BAND], weight[first : first + _BAND]
+    for first in range(0, target, height):
+        index_here, weight_here = index[first : first + height], weight[first : first + height]
         low, high = int(index_here.min()), int(index_here.max()) + 1
         matrix = np.zeros((len(index_here), high - low))
         np.add.at(matrix, (np.arange(len(index_here))[:, None], index_here - low), weight_here)
-        bands.append((slice(first, first + len(index_here)), slice(low, high), matrix))
+        bands.append(_Band(slice(first, first + len(index_here)), slice(low, high), matrix))
     return bands
 
 
-def _rows(x: NDArray[Float], index: NDArray[np.intp], weight: NDArray[np.float64]) -> NDArray[Float]:
-    out = np.zeros((len(index), *x.shape[1:]), x.dtype)
-    shape = (-1,) + (1,) * (x.ndim - 1)
-    for k in range(index.shape[1]):
-        out += weight[:, k].astype(x.dtype).reshape(shape) * x[index[:, k]]
+def _rows(x: NDArray[Float], bands: list[_Band], low: int) -> NDArray[Float]:
+    """The rows of some bands, from the rows `(h, n)` of the image that begin with the row `low`."""
+    first = bands[0].made.start
+    out = np.empty((bands[-1].made.stop - first, x.shape[1]), x.dtype)
+    for band in bands:
+        needed = x[band.needed.start - low : band.needed.stop - low]
+        np.matmul(band.weights.astype(x.dtype), needed, out=out[band.made.start - first : band.made.stop - first])
     return out
 
 
-def _columns(x: NDArray[Float], width: int, scale: float | None) -> NDArray[Float]:
-    index, weight = taps(x.shape[1], width, scale)
-    return np.ascontiguousarray(np.swapaxes(_rows(np.swapaxes(x, 0, 1), index, weight), 0, 1))
+def _columns(x: NDArray[Float], size: int, target: int, scale: float | None) -> NDArray[Float]:
+    """All columns of some rows `(h, size * channels)`."""
+    channels = x.shape[1] // size
+    out = np.empty((len(x), target * channels), x.dtype)
+    for band, weights in _column_bands(size, target, scale, channels, x.dtype.char):
+        made, needed = (slice(part.start * channels, part.stop * channels) for part in (band.made, band.needed))
+        np.matmul(x[:, needed], weights, out=out[:, made])
+    return out
+
+
+@functools.lru_cache(maxsize=4)
+def _column_bands(
+    size: int, target: int, scale: float | None, channels: int, kind: str
+) -> list[tuple[_Band, NDArray[Any]]]:
+    """Bands with their matrices turned, and spread over the channels that lie beside each other in a row."""
+    apart = np.eye(channels)
+    return [
+        (band, np.ascontiguousarray(np.kron(band.weights, apart).T, kind))
+        for band in _bands(size, target, scale, _COLUMNS)
+    ]
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import shutil
 import struct
 import tempfile
-import zlib
 from typing import BinaryIO
 
 import numpy as np
 
 from sharpbit.image import exif
 from sharpbit.image.data import Array, Metadata
+from sharpbit.image.deflate import whole
 from sharpbit.image.strips import Strips
 
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
@@ -81,7 +81,7 @@ class TiffEncoder:
     def _encode(self, rows: Array, above: Array) -> bytes:
         steps = rows.copy()
         steps[:, 1:] -= rows[:, :-1]
-        return zlib.compress(steps.astype(steps.dtype.newbyteorder(self._order), copy=False).data, self._level)
+        return whole(steps.astype(steps.dtype.newbyteorder(self._order), copy=False), self._level)
 
     def _put(self, strip: bytes) -> None:
         self._offsets.append(self._size)

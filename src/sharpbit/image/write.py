@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -15,19 +15,22 @@ import numpy.typing as npt
 from PIL import Image
 
 from sharpbit.errors import ImageError, UsageError
-from sharpbit.image import exif
 from sharpbit.image.colour import on_white, to_8_bits
+from sharpbit.image.convert import to_srgb
 from sharpbit.image.data import Array, Metadata
-from sharpbit.image.metadata import checked_icc
+from sharpbit.image.fitting import fitted
+from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.png import PngEncoder
+from sharpbit.image.space import with_nclx
 from sharpbit.image.tiff import TiffEncoder
 from sharpbit.system.atomic import open_atomic
 
 _DEEP = ("PNG", "TIFF")
 _OPAQUE = ("JPEG", "BMP")
+_WITHOUT_COLOUR = ("GIF", "BMP")
 _MOST = {
-    "JPEG": 65535,
+    "JPEG": 65500,
     "WEBP": 16383,
     "GIF": 65535,
     "AVIF": 65535,
@@ -35,21 +38,33 @@ _MOST = {
     "PNG": 2**31 - 1,
     "TIFF": 2**32 - 1,
 }
-_JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """`compression` is the deflate level of PNG and TIFF, 0 to 9; `quality` that of JPEG, WebP and AVIF, 1 to 100."""
+    """How files are compressed.
+
+    Attributes:
+        compression: The deflate level of PNG and TIFF, 0 to 9.
+        quality: The quality of JPEG, WebP and AVIF, 1 to 100.
+        subsampling: The resolution of the colours of JPEG, `4:4:4` (full), `4:2:2` or `4:2:0`; None takes the full one
+            from quality 90 on, and `4:2:0` below.
+        lossless: Whether WebP keeps every pixel.
+    """
 
     compression: int = 3
     quality: int = 95
+    subsampling: str | None = None
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.compression <= 9:
             raise UsageError(f"compression {self.compression} is not between 0 (fast) and 9 (small)")
         if not 1 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not between 1 (small) and 100 (best)")
+        if self.subsampling not in (None, *SUBSAMPLINGS):
+            raise UsageError(f"subsampling {self.subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}")
 
 
 class _Encoder(Protocol):
@@ -77,7 +92,7 @@ def losses(
     if max(height, width) > _MOST[format]:
         raise ImageError(
             f"{format} holds at most {_MOST[format]} pixels a side and the image would be {width} x {height}; "
-            "write PNG or TIFF instead"
+            "write PNG or TIFF instead (-f png)"
         )
     notes = []
     if np.dtype(dtype).itemsize > 1 and format not in _DEEP:
@@ -156,8 +171,8 @@ class ImageWriter:
         self._name, self._row = name, 0
         self._reduce = dtype == np.uint16 and kind not in _DEEP
         self._flatten = alpha and kind in _OPAQUE
-        self.notes: tuple[str, ...] = ()
-        metadata = self._fitting(metadata, kind)
+        metadata, self.notes = fitted(metadata, kind, height, width, channels)
+        self._convert = self._conversion(metadata, kind, channels) if kind in _WITHOUT_COLOUR else None
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
         if kind in _DEEP:
@@ -187,35 +202,27 @@ class ImageWriter:
         self._row += len(rows)
         if self._reduce:
             rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
+        if self._convert is not None:
+            rows = self._convert(rows)
         if alpha is not None:
             rows = on_white(rows, alpha) if self._flatten else np.concatenate([rows, alpha[..., None]], axis=2)
         with _sentences(self._name):
             self._encoder.write(rows)
 
+    def _conversion(self, metadata: Metadata, kind: str, channels: int) -> Callable[[Array], Array] | None:
+        try:
+            convert = to_srgb(metadata.colour, channels)
+        except ImageError as error:
+            self.notes = (*self.notes, f"{metadata.colour.name} left out ({error})")
+            return None
+        if convert is not None:
+            self.notes = (*self.notes, f"colours converted to sRGB ({kind} holds no other)")
+        return convert
+
     def _finish(self) -> None:
         if self._row != self._shape[0]:
             raise RuntimeError(f"{self._row} of {self._shape[0]} rows were written")
         self._encoder.finish()
-
-    def _fitting(self, metadata: Metadata, kind: str) -> Metadata:
-        """The metadata which these pixels in this format can carry."""
-        height, width, channels = self._shape
-        notes = []
-        try:
-            icc = checked_icc(metadata.icc, channels)
-        except ValueError as error:
-            icc = None
-            notes.append(f"colour profile left out ({error})")
-        block = exif.resized(metadata.exif, height, width) if metadata.exif else None
-        xmp = metadata.xmp
-        if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
-            block = None
-            notes.append("EXIF block left out (more than the 64 KiB that JPEG holds)")
-        if kind == "JPEG" and xmp and len(xmp) > _JPEG_SEGMENT:
-            xmp = None
-            notes.append("XMP block left out (more than the 64 KiB that JPEG holds)")
-        self.notes = tuple(notes)
-        return replace(metadata, icc=icc, exif=block, xmp=xmp)
 
 
 class _PillowEncoder:
@@ -227,6 +234,7 @@ class _PillowEncoder:
         self._file, self._kind = file, kind
         self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
         self._row, self._options = 0, options
+        self._cicp: tuple[int, int, int, int] | None = options.pop("cicp", None)
 
     def write(self, rows: Array) -> None:
         strip = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
@@ -242,11 +250,11 @@ class _PillowEncoder:
             pil_image = pil_image.quantize(256, Image.Quantize.MEDIANCUT)
         elif pil_image.mode == "LA":
             pil_image = pil_image.convert("RGBA")
-        target = self._file if self._file.seekable() else io.BytesIO()
+        target = self._file if self._file.seekable() and self._cicp is None else io.BytesIO()
         with quiet():
             pil_image.save(target, self._kind, **self._options)
         if isinstance(target, io.BytesIO) and target is not self._file:
-            self._file.write(target.getbuffer())
+            self._file.write(target.getvalue() if self._cicp is None else with_nclx(target.getvalue(), self._cicp))
 
     def close(self) -> None:
         self._image = Image.new("L", (1, 1))
@@ -254,26 +262,22 @@ class _PillowEncoder:
 
 def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
     """What `Image.save` is told."""
+    if kind == "GIF":
+        return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
     if kind not in ("JPEG", "WEBP", "AVIF"):
         return {"dpi": metadata.dpi} if kind == "BMP" and metadata.dpi else {}
     block = metadata.exif
-    if kind != "JPEG" and metadata.dpi and block is None:  # they have no other place for it
-        block = _resolution_block(metadata.dpi)
     held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
     save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
-        save["subsampling"] = "4:4:4" if options.quality >= 90 else "4:2:0"
+        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
         if metadata.dpi:
             save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
+    elif kind == "WEBP" and options.lossless:
+        save |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
-        save["max_threads"] = threads
+        save |= {"max_threads": threads, "cicp": metadata.colour.cicp}
     return save
-
-
-def _resolution_block(dpi: tuple[float, float]) -> bytes:
-    values = Image.Exif()
-    values[282], values[283], values[296] = dpi[0], dpi[1], 2
-    return exif.strip_prefix(values.tobytes())
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Upscale many images: read ahead, go on past a bad one, and tell at the end."""
+"""Upscale many images: read ahead, and go on past a bad one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,48 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit import image as image_io
-from sharpbit.errors import ImageError, SharpbitError
+from sharpbit.errors import ImageError, OutputExists, SharpbitError
 from sharpbit.image import ImageData
-from sharpbit.pipeline.jobs import STREAM, Job
+from sharpbit.pipeline.jobs import Job
+from sharpbit.pipeline.ledger import Outcome
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, Written, write
+from sharpbit.pipeline.walk import STREAM
+from sharpbit.pipeline.writing import Target, Written, losses, write
 from sharpbit.system.atomic import refuse_existing
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
 
 READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to bound the memory
-
-
-@dataclass
-class Outcome:
-    """What became of one image.
-
-    Attributes:
-        input: The path of the image, or `-`.
-        output: The path of the result, or `-`.
-        status: `done`, `failed`, `skipped` or `planned`.
-        size: The height and the width of the image in pixels.
-        result_size: The height and the width of the result in pixels.
-        model: The network that made the result, or several in a row with a plus between them, or `bicubic`.
-        models: The same networks one by one.
-        plan: The networks and the resizing in words.
-        seconds: The time from when its turn came until its result was written, in seconds.
-        notes: What should be known of the result, such as what its format could not hold.
-        error: The reason why it failed.
-    """
-
-    input: str
-    output: str
-    status: str
-    size: tuple[int, int] | None = None
-    result_size: tuple[int, int] | None = None
-    model: str | None = None
-    models: tuple[str, ...] = ()
-    plan: str | None = None
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    error: str | None = None
 
 
 @dataclass
@@ -108,6 +80,8 @@ class Batch:
     def run(self, jobs: Sequence[Job], progress: Progress) -> Iterator[Outcome]:
         """Do the jobs in order; each outcome comes when it is known. Nothing but a signal ends the run early.
 
+        What is to be ignored comes at its turn, while the image before it may still be being written.
+
         While the network works on an image, others are read ahead and the one before it is written.
 
         Args:
@@ -115,11 +89,17 @@ class Batch:
             progress: Called with the number of images, or the share of one, that is done since the last call.
         """
         before: _Begun | None = None
+        images = [number for number, job in enumerate(jobs) if job.is_image]
         with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
             ahead: dict[int, Future[ImageData]] = {}
             try:
                 for number, job in enumerate(jobs):
-                    for later in range(number, min(len(jobs), number + 1 + self.loaders)):
+                    if job.ignored is not None:
+                        progress(1.0)
+                        yield Outcome(str(job.source), "", "ignored", reason=job.ignored)
+                        continue
+                    first = bisect_left(images, number)
+                    for later in images[first : first + 1 + self.loaders]:
                         if later not in ahead and self._may_read_ahead(jobs[later], later == number):
                             ahead[later] = readers.submit(self._read, jobs[later])
                     load = ahead.pop(number).result if number in ahead else partial(self._read, job)
@@ -153,7 +133,8 @@ class Batch:
         with _told(outcome):
             if job.error:
                 raise job.error
-            if self._skips(job):
+            outcome.reason = self._reason_to_skip(job)
+            if outcome.reason is not None:
                 outcome.status = "skipped"
             else:
                 if isinstance(job.target, Path) and not self.target.overwrite:
@@ -161,11 +142,13 @@ class Batch:
                 with self._waiting():
                     image = load()
                 height, width = image.pixels.shape[:2]
-                chain = self.upscaler.chain(height, width, image.pixels.dtype)
+                chain = self.upscaler.chain_of(image)
+                outcome.why = image.choice.why if image.choice else None
                 outcome.model, outcome.models, outcome.plan = chain.model, chain.models, str(chain)
                 outcome.size, outcome.result_size = (height, width), (chain.height, chain.width)
+                lost = losses(self.upscaler, image, job.target, self.target)
                 if self.dry_run:
-                    outcome.notes, outcome.status = image.notes, "planned"
+                    outcome.notes, outcome.status = (*image.notes, *self.upscaler.losses(image), *lost), "planned"
                 else:
                     self._network(job, image, begun, writer, report)
         progress(1.0 - reported)
@@ -233,18 +216,45 @@ class Batch:
             self.spent.waiting += time.perf_counter() - started
 
     def _read(self, job: Job) -> ImageData:
-        if job.error or self._skips(job):
+        if job.error or self._reason_to_skip(job) is not None:
             raise ImageError(f"{job.source} was not read")
         started = time.perf_counter()
         try:
             if job.source == STREAM:
-                return image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
-            return image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+                image = image_io.read(sys.stdin.buffer, name="standard input", max_pixels=self.max_pixels)
+            else:
+                image = image_io.read(Path(job.source), name=str(job.source), max_pixels=self.max_pixels)
+            return self.upscaler.chosen(image)
         finally:
             self.spent.decode += time.perf_counter() - started
 
-    def _skips(self, job: Job) -> bool:
-        return self.skip_existing and isinstance(job.target, Path) and job.target.exists()
+    def _reason_to_skip(self, job: Job) -> str | None:
+        """Why an image is left out, if it is.
+
+        Raises:
+            OutputExists: What is there was made by another model or scale, so that it is not what was asked for.
+        """
+        if job.found and (made := image_io.made_by(Path(job.source))):
+            return f"it is a result of sharpbit ({made}); name the file itself to upscale it again"
+        if not (self.skip_existing and isinstance(job.target, Path) and job.target.exists()):
+            return None
+        made = image_io.made_by(job.target)
+        if made is not None and not self._makes(made, job):
+            raise OutputExists(
+                f"{job.target} was made by {made}, which is not what is asked for now; give --overwrite without"
+                " --skip-existing to replace it, or another folder with -o"
+            )
+        return "its result exists"
+
+    def _makes(self, made: str, job: Job) -> bool:
+        """Whether this run would make a result with that mark; an image that cannot be read is not told apart."""
+        if job.source == STREAM or not os.path.isfile(job.source):  # noqa: PTH113 - no error for impossible names
+            return True
+        try:
+            size = image_io.probe(Path(job.source), self.max_pixels)
+        except SharpbitError:
+            return True
+        return self.upscaler.makes(made, *size)
 
     def _may_read_ahead(self, job: Job, is_next: bool) -> bool:
         """Whether another thread may read it: a file, and small unless it is the next to be upscaled.
@@ -277,11 +287,6 @@ def _told(outcome: Outcome) -> Iterator[None]:
 
 def _is_large(outcome: Outcome) -> bool:
     return outcome.size is not None and outcome.size[0] * outcome.size[1] > READ_AHEAD
-
-
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """An outcome for machines."""
-    return {key: value for key, value in vars(outcome).items() if value not in (None, ())}
 
 
 __getattr__ = old_names(__name__, {"Spent": "StageTimes"})

@@ -18,6 +18,7 @@ from sharpbit.system.progress import Progress
 
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
+WIDEST = 1 << 15  # pixels of a row that it gets at once, so that with its halo it is within what engines take
 WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 ORIENTATIONS = 8
@@ -78,7 +79,7 @@ def cutting_of(runtime: Runtime, height: int, width: int, side: int | None = Non
     if runtime.wide and side is None:
         quarter = -(-height // 4)  # so that LR images are written by several threads, too
         high = min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2))))
-        return Cutting(high, width, runtime.halo)
+        return Cutting(high, WIDEST, runtime.halo)
     return Cutting(side or TILE, side or TILE, runtime.halo)
 
 
@@ -111,10 +112,28 @@ def run(
     height, width = image.shape[:2]
     cutting = cutting_of(runtime, height, width, side)
     for tile in chain.from_iterable(tiles.rows(height, width, (cutting.height, cutting.width), cutting.halo)):
-        before = _for_network(tile.cut(image), runtime)
-        share = (tile.bottom - tile.top) * (tile.right - tile.left) / (height * width)
-        after = _upscaled(_engine(runtime, side, share, progress), before, ensemble, np.dtype(runtime.samples))
-        yield Part(tile, tile.trim(before, 1), tile.trim(after, runtime.scale))
+        yield one(runtime, tile, image, side=side, ensemble=ensemble, progress=progress)
+
+
+def one(
+    runtime: Runtime,
+    tile: Tile,
+    image: NDArray[Any],
+    *,
+    side: int | None = None,
+    ensemble: bool = False,
+    progress: Progress | None = None,
+) -> Part:
+    """Take one tile of an image through an engine; the arguments are those of `run`, which chooses the tiles."""
+    before = _for_network(tile.cut(image), runtime)
+    run_one = _engine(runtime, side, share(tile, image.shape), progress)
+    after = _upscaled(run_one, before, ensemble, np.dtype(runtime.samples))
+    return Part(tile, tile.trim(before, 1), tile.trim(after, runtime.scale))
+
+
+def share(tile: Tile, size: tuple[int, ...]) -> float:
+    """The share of the pixels of an image of `size` (its height and width come first) that lie in a tile."""
+    return (tile.bottom - tile.top) * (tile.right - tile.left) / (size[0] * size[1])
 
 
 def _engine(

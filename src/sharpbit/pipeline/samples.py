@@ -23,11 +23,14 @@ def to_samples(x: Array, dtype: DTypeLike) -> Array:
     dtype = np.dtype(dtype)
     if x.dtype == dtype and dtype.kind == "u":
         return x
-    x = np.clip(to_float(x), 0, 1)
-    if np.issubdtype(dtype, np.integer):
-        x *= np.iinfo(dtype).max
-        np.rint(x, out=x)
-    return x.astype(dtype)
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    return rounded(to_float(x) * np.float32(white), dtype, white)
+
+
+def rounded(x: NDArray[np.float32], dtype: DTypeLike, white: float) -> Array:
+    """Floats whose white is that of `dtype` already, clipped and rounded to it; `x` is used up."""
+    np.clip(x, 0, white, out=x)
+    return np.rint(x, out=x).astype(dtype) if np.issubdtype(dtype, np.integer) else x.astype(dtype, copy=False)
 
 
 def grey(x: Array) -> Array:

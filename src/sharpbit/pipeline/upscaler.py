@@ -16,25 +16,29 @@ from sharpbit import zoo
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
-from sharpbit.image.resize import resize_rows, upscale
-from sharpbit.pipeline import cutting
+from sharpbit.image.resize import resize_rows
+from sharpbit.pipeline import cutting, light
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
-from sharpbit.pipeline.cutting import TILE
-from sharpbit.pipeline.samples import grey, to_float, to_samples
+from sharpbit.pipeline.choose import choose
+from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.transparency import AlphaRun
 from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
 from sharpbit.system.progress import Progress
 
 Array = NDArray[Any]
 Strip = tuple[Array, Array | None]
 
+BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
+
 
 class Upscaler:
     """A model ready to upscale images; opened once, used for many.
 
     Args:
-        model: An embedded name or the path of a model file; None takes the default model of the scale that is needed.
+        model: An embedded name or the path of a model file; `auto` or None takes an embedded model of the scale that is
+            needed, of the family that suits each image (see `sharpbit.pipeline.choose`).
         size: The size that results should have.
         tile: The side of tiles in LR pixels without the halo; None chooses.
         ensemble: Whether all eight orientations of each tile are run and their mean is taken: eight times slower,
@@ -72,7 +76,7 @@ class Upscaler:
         self.size = size or Size()
         self.ensemble = ensemble
         self.options = EngineOptions(engine, device, threads, tile)
-        self._model = None if model is None else str(model)
+        self._model = None if model in (None, AUTO) else str(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
@@ -87,18 +91,21 @@ class Upscaler:
         """The factor of both sides that was asked for, or that is the model's; 2 where neither says one."""
         return self.size.scale or (2 if self._model is None else self._runtime(self._model).scale)
 
-    def plan(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> tuple[str, int, int]:
+    def plan(
+        self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT
+    ) -> tuple[str, int, int]:
         """The model (`bicubic` where the result is not larger), height and width for an image of this size.
 
         Several networks in a row are named with a plus between them; `chain` has them one by one.
         """
-        chain = self.chain(height, width, dtype)
+        chain = self.chain(height, width, dtype, family)
         return chain.model, chain.height, chain.width
 
-    def chain(self, height: int, width: int, dtype: DTypeLike = np.uint8) -> Chain:
+    def chain(self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT) -> Chain:
         """The networks that an image of this size goes through, and the size of its result.
 
-        Where no model was named, an image of more than 8 bits (its `dtype`) gets those that have them too.
+        Where no model was named, an image of more than 8 bits (its `dtype`) gets those that have them too, and the
+        first is of `family`; what follows `photo` has nothing to restore and is of the default family.
         """
         out_height, out_width = self.size.of(height, width, self.factor)
         factor = self.factor if not self.size.in_pixels else max(out_height / height, out_width / width)
@@ -106,12 +113,49 @@ class Upscaler:
         if self._model is None:
             deep = dtype != np.uint8 and self.options.engine != "native"
             scales = scales_for(factor, zoo.scales()) if factor > 1 else ()
-            models = tuple(zoo.for_scale(scale, deep) or BICUBIC for scale in scales)
+            after = zoo.DEFAULT if family == "photo" else family
+            kinds = (family if number == 0 else after for number in range(len(scales)))
+            found = (zoo.for_scale(scale, deep, kind) for scale, kind in zip(scales, kinds, strict=True))
+            models = tuple(name or BICUBIC for name in found)
         else:
             scales = self._repeated(self._runtime(self._model).scale, factor)
             models = (self._model,) * len(scales)
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
+
+    def makes(self, made: str, height: int, width: int) -> bool:
+        """Whether a result with the mark `made` is one that an image of this size gets here.
+
+        Its factor decides, and its model where one was named; without, any embedded one may have suited the image.
+        """
+        names, _, factor = made.rpartition(" x")
+        mine, _, my_factor = self._mark(self.chain(height, width), height, width).rpartition(" x")
+        if self._model is None:
+            return factor == my_factor and {BICUBIC, *zoo.names()} >= set(names.split("+"))
+        return (names, factor) == (mine, my_factor)
+
+    def chain_of(self, image: ImageData) -> Chain:
+        """The networks for an image, by what it shows where no model was named."""
+        choice, (height, width) = self.chosen(image).choice, image.pixels.shape[:2]
+        return self.chain(height, width, image.pixels.dtype, choice.family if choice else zoo.DEFAULT)
+
+    def chosen(self, image: ImageData) -> ImageData:
+        """The image with the family of models that suits it; unchanged where a model was named, or none is needed."""
+        if self._model is not None or image.choice is not None:
+            return image
+        height, width = image.pixels.shape[:2]
+        scales = self.chain(height, width).scales
+        return replace(image, choice=choose(image, zoo.families(scales[0]))) if scales else image
+
+    def made(self, image: ImageData) -> str:
+        """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
+        height, width = image.pixels.shape[:2]
+        return self._mark(self.chain_of(image), height, width)
+
+    def _mark(self, chain: Chain, height: int, width: int) -> str:
+        names = "+".join(Path(model).name for model in chain.models) or BICUBIC
+        factor = max(chain.height / height, chain.width / width) if self.size.in_pixels else self.factor
+        return f"{names} x{factor:.4g}"
 
     def _repeated(self, own: int, factor: float) -> tuple[int, ...]:
         """How often the model that was named runs: once at least, where no smaller size in pixels was asked for."""
@@ -130,12 +174,15 @@ class Upscaler:
         Raises:
             ResultError: the result cannot be right (see `sharpbit.pipeline.sanity`).
         """
-        height, width = image.pixels.shape[:2]
-        chain = self.chain(height, width, image.pixels.dtype)
+        chain = self.chain_of(image)
         if not chain.models:
             if progress:
                 progress(1.0)
             yield from _sized([(image.pixels, image.alpha)], image, chain)
+            return
+        if image.metadata.colour.is_linear:
+            for pixels, alpha in self.strips(light.encoded(image), name, progress):
+                yield light.decoded(pixels), alpha
             return
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
@@ -149,7 +196,7 @@ class Upscaler:
         """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
         height, width = image.pixels.shape[:2]
         notes: dict[str, None] = {}
-        chain = self.chain(height, width, image.pixels.dtype)
+        chain = self.chain_of(image)
         if not chain.models:
             return (f"not upscaled: {'resized by bicubic' if chain.resized else 'a scale of 1 keeps the image'}",)
         for model, scale in zip(chain.models, chain.scales, strict=True):
@@ -195,25 +242,30 @@ class Upscaler:
 
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
         _, width, channels = image.pixels.shape
-        scale, dtype, alpha = runtime.scale, image.pixels.dtype, image.alpha
-        pixels = image.pixels if alpha is None else fill(image.pixels, alpha)
+        scale, dtype, side = runtime.scale, image.pixels.dtype, self.options.tile
+        pixels, cover = image.pixels, None
+        if image.alpha is not None:
+            pixels = fill(image.pixels, image.alpha)
+            cover = AlphaRun(runtime, image.alpha, name, side=side, ensemble=self.ensemble)
+            progress = _part_of(progress, 0.5)
         check = Check(name, scale)
         out, out_alpha = np.empty(0, dtype), np.empty(0, dtype)
-        for part in cutting.run(runtime, pixels, side=self.options.tile, ensemble=self.ensemble, progress=progress):
+        for part in cutting.run(runtime, pixels, side=side, ensemble=self.ensemble, progress=progress):
             tile, after = part.tile, part.after
             check.add(part.before, after)
             if tile.left == 0:
                 high = (tile.bottom - tile.top) * scale
                 out = np.empty((high, width * scale, channels), dtype)
-                out_alpha = np.empty((high, width * scale) if alpha is not None else 0, dtype)
+                out_alpha = np.empty((high, width * scale) if cover is not None else 0, dtype)
             columns = slice(tile.left * scale, tile.right * scale)
             out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
-            if alpha is not None:
-                large = upscale(to_float(tile.cut(alpha)), scale)
-                out_alpha[:, columns] = to_samples(tile.trim(large, scale), dtype)
+            if cover is not None:
+                out_alpha[:, columns] = cover.tile(tile, progress)
             if tile.right == width:
-                yield out, None if alpha is None else out_alpha
+                yield out, None if cover is None else out_alpha
         check.finish()
+        if cover is not None:
+            cover.finish()
 
 
 def _part_of(progress: Progress | None, share: float) -> Progress | None:
@@ -243,17 +295,21 @@ def _resized(
     """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
-    band = max(1, TILE * height // max(height, size[0]))  # rows out, from about TILE rows in
+    band = max(8, BAND * height // max(height, size[0]) // 8 * 8)
+    dtype = image.pixels.dtype
+    most = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
-        if image.alpha is None:
-            colour = resize_rows(lambda part: to_float(window(part)[0]), size, target, rows)
-            yield to_samples(colour, image.pixels.dtype), None
+        if opaque:
+            colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
+            colour = rounded(colour, dtype, most)
+            yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, image.pixels.dtype), to_samples(cover, image.pixels.dtype)
+        yield to_samples(colour, dtype), to_samples(cover, dtype)
     window.finish()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sharpbit import image as image_io
-from sharpbit.errors import UsageError
 from sharpbit.image import ImageData, Metadata, WriteOptions
+from sharpbit.pipeline.format import format_like, format_of
 from sharpbit.pipeline.upscaler import Strip, Upscaler
 
 
@@ -19,7 +19,8 @@ class Target:
     """How results are written.
 
     Attributes:
-        format: The format, such as `PNG`; None takes it from the name of the file, or PNG.
+        format: The format, such as `PNG`; None takes it from the name of the file, or
+            where there is none from the image: JPEG and WebP stay what they are, the rest becomes PNG.
         options: The compression and the quality.
         overwrite: Whether files that exist are replaced.
         strip_metadata: Whether only pixels are written, and the colour profile that gives them their meaning.
@@ -53,10 +54,13 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     """
     height, width, channels = opened.pixels.shape
     _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)
-    format = how.format or format_of(target)  # noqa: A001
+    format = _format(opened, target, how)  # noqa: A001
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
-    notes = image_io.losses(format, dtype=dtype, alpha=alpha, height=out_height, width=out_width)
-    metadata = Metadata(icc=opened.metadata.icc) if how.strip_metadata else opened.metadata
+    notes = losses(upscaler, opened, target, how)
+    if how.strip_metadata:
+        metadata = Metadata(colour=opened.metadata.colour)
+    else:
+        metadata = replace(opened.metadata, made=upscaler.made(opened))
     started, waited = time.perf_counter(), 0.0
     with image_io.open_writer(
         target,
@@ -67,7 +71,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
         alpha=alpha,
         dtype=dtype,
         metadata=metadata,
-        options=how.options,
+        options=replace(how.options, lossless=how.options.lossless or opened.lossless),
         overwrite=how.overwrite,
         threads=how.threads,
     ) as writer:
@@ -81,27 +85,29 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     return Written(notes, time.perf_counter() - started - waited)
 
 
-def suffix_of(format: str) -> str:  # noqa: A002 - the option of the command
-    """The ending of files of a format, such as `.png` for `PNG`.
+def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> tuple[str, ...]:
+    """What the format cannot hold of a result, as notes for the user; known before any work is done.
+
+    Args:
+        upscaler: The opened model.
+        opened: The image that is upscaled.
+        target: A path or a binary stream.
+        how: The format and its options.
 
     Raises:
+        ImageError: The format cannot hold an image as large as the result at all.
         UsageError: A format that sharpbit does not write.
     """
-    suffix = f".{format.lower().lstrip('.')}"
-    if suffix not in image_io.WRITE_FORMATS:
-        known = " ".join(sorted(name[1:] for name in image_io.WRITE_FORMATS))
-        raise UsageError(f"format {format!r} is not written; use one of {known}")
-    return suffix
+    height, width = opened.pixels.shape[:2]
+    _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)
+    return image_io.losses(
+        _format(opened, target, how),
+        dtype=opened.pixels.dtype,
+        alpha=opened.alpha is not None,
+        height=out_height,
+        width=out_width,
+    )
 
 
-def format_of(target: Any) -> str:
-    """The format that a file name asks for; PNG where there is no name.
-
-    Raises:
-        UsageError: an ending that sharpbit does not write.
-    """
-    suffix = target.suffix.lower() if isinstance(target, Path) else ".png"
-    if suffix not in image_io.WRITE_FORMATS:
-        known = " ".join(sorted(image_io.WRITE_FORMATS))
-        raise UsageError(f"{target} ends in {suffix or 'nothing'!r}, which is not a format to write; known: {known}")
-    return image_io.WRITE_FORMATS[suffix]
+def _format(opened: ImageData, target: Any, how: Target) -> str:
+    return how.format or (format_of(target) if isinstance(target, Path) else format_like(opened.format))

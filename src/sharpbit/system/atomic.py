@@ -33,6 +33,8 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     path = Path(path)
     if not overwrite:
         refuse_existing(path)
+    elif path.is_symlink():
+        path = Path(os.path.realpath(path))  # what it points to is replaced, and the link stays
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # what should be its folder, or hold it
@@ -78,7 +80,8 @@ def _open(folder: Path, part: Path) -> tuple[int, bool]:
 
 def _part_name(path: Path) -> Path:
     token = secrets.token_hex(4)
-    return path.parent / f".{path.name[:150]}.{os.getpid()}.{token}.part"
+    short = os.fsencode(path.name)[:100].decode(errors="ignore")  # names have at most 255 bytes
+    return path.parent / f".{short}.{os.getpid()}.{token}.part"
 
 
 def _link(unnamed: str, path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sharpbit import image as image_io
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.pipeline.format import suffix_like
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, write
@@ -44,8 +45,9 @@ def upscale(
         image: the path of an image, a Pillow image, or a numpy array `(H, W)` or `(H, W, C)` of uint8, uint16 or
             float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
         output: where to write the result of a path; its ending chooses the format. By default beside the image,
-            with the scale in its name, as PNG.
-        model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler.
+            with the scale in its name; JPEG and WebP stay what they are, everything else becomes PNG.
+        model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler. By default (`auto`) the
+            quality of the compression, the noise and the flatness of the image decide which embedded model it is.
         scale: The upscaling factor, any number from 1 to 16; by default 2 or the model's own.
         width: the width of the result in pixels, instead of a scale; the height follows.
         height: the height of the result in pixels, instead of a scale; the width follows.
@@ -85,12 +87,12 @@ def upscale(
         )
     if isinstance(image, str | Path):
         source = Path(image)
-        opened = image_io.read(source, max_pixels=max_pixels)
+        opened = upscaler.chosen(image_io.read(source, max_pixels=max_pixels))
         if output is None:
             height, width = opened.pixels.shape[:2]
             grown = f"{upscaler.plan(height, width)[1] / height:.3g}"
             factor = grown if upscaler.size.in_pixels else f"{upscaler.factor:g}"
-            output = source.with_name(f"{source.stem}_x{factor}.png")
+            output = source.with_name(f"{source.stem}_x{factor}{suffix_like(source)}")
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
         write(upscaler.strips(opened, str(source)), upscaler, opened, Path(output), target)
         return Path(output)

@@ -10,8 +10,8 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import Header, ModelFile
 
 FOLDER = Path(__file__).parent / "models"
-DEFAULT = "clean-balanced"
-DEEP = "clean-float"  # the default for images of more than 8 bits
+DEFAULT = "clean"  # the family for images that nothing is known of
+SIZE, DEEP = "balanced", "float"  # the size that is taken by default, and for images of more than 8 bits
 
 
 def names() -> tuple[str, ...]:
@@ -72,17 +72,25 @@ def path_of(name: str) -> Path:
     )
 
 
-def for_scale(scale: int, deep: bool = False) -> str | None:
+def for_scale(scale: int, deep: bool = False, family: str = DEFAULT) -> str | None:
     """The name of the default model for a scale, if there is one.
 
     Args:
-        scale: upscaling factor.
-        deep: for images of more than 8 bits.
+        scale: The upscaling factor.
+        deep: Whether it is for images of more than 8 bits.
+        family: The family, such as `photo`; where a scale does not have it, that for images nothing is known of.
     """
-    wanted = [f"x{scale}-{kind}" for kind in ((DEEP, DEFAULT) if deep else (DEFAULT, DEEP))]
+    sizes = (DEEP, SIZE) if deep else (SIZE, DEEP)
+    wanted = [f"x{scale}-{kind}-{size}" for kind in (family, DEFAULT) for size in sizes]
     return next((name for name in wanted if name in names()), None)
+
+
+def families(scale: int) -> tuple[str, ...]:
+    """The families of models that a scale has in the default size, such as `clean` and `photo`."""
+    parts = [name.split("-") for name in names() if scale_of(name) == scale]
+    return tuple(family for _, family, *size in parts if size == [SIZE])
 
 
 def scales() -> list[int]:
     """The scales that the default model comes in."""
-    return [scale_of(name) for name in names() if name.endswith(f"-{DEFAULT}")]
+    return [scale_of(name) for name in names() if name.endswith(f"-{DEFAULT}-{SIZE}")]

@@ -26,7 +26,7 @@ class _Jobs(options.ParamType):
         return load, proc, save
 
 
-@click.command()
+@click.command(cls=options.FilesAndOptions)
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-i",
@@ -58,9 +58,14 @@ class _Jobs(options.ParamType):
     "-n",
     "--model",
     metavar="MODEL",
-    help="An embedded model or the path of a model file.  [default: x2-clean-balanced]",
+    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
 )
-@click.option("-f", "--format", metavar="EXT", help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: png]")
+@click.option(
+    "-f",
+    "--format",
+    metavar="EXT",
+    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
+)
 @click.option(
     "-j",
     "--jobs",
@@ -78,8 +83,10 @@ class _Jobs(options.ParamType):
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out images whose result exists.")
+@click.option("--follow-links", is_flag=True, help="Enter folders that are symbolic links.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each image as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome of each entry as JSON, at the end.")
+@click.option("--json-lines", is_flag=True, help="Print the outcome of each entry as a line of JSON when it is known.")
 @options.THREADS
 @options.ENGINE
 @options.DEVICE
@@ -106,6 +113,11 @@ class _Jobs(options.ParamType):
     help="Quality of JPEG, WebP and AVIF, 1 to 100.",
 )
 @click.option(
+    "--subsampling",
+    type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),  # as in sharpbit.image, which would import numpy
+    help="Resolution of the colours of JPEG, 4:4:4 being full.  [default: full from quality 90 on, else 4:2:0]",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="PIXELS",
@@ -115,8 +127,9 @@ class _Jobs(options.ParamType):
 def upscale(**given: Any) -> None:
     """Upscale images, folders of images (with their tree), or - for standard input.
 
-    Results are PNG beside the input unless -o or -f say otherwise. Nothing is overwritten unasked; a run that was
-    interrupted goes on with the same command and --skip-existing.
+    Results lie beside the input unless -o says otherwise. JPEG and WebP stay what they are and everything else becomes
+    PNG, unless -f or the name of the output says otherwise. Nothing is overwritten unasked; a run that was interrupted
+    goes on with the same command and --skip-existing.
     """
     from sharpbit.app.run import Upscale, run_upscale
 
