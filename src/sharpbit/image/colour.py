@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from sharpbit.errors import ImageError
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import Array, ImageData, Metadata
+from sharpbit.image.fitting import sized
 from sharpbit.image.metadata import checked_icc, collect
 from sharpbit.image.space import ColourSpace
 
@@ -47,7 +48,9 @@ def from_pil(pil_image: Image.Image) -> ImageData:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
     lossy = None if pil_image.format == "WEBP" else compression_of(pil_image)  # which kind of WebP is not known
-    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
+    upright = oriented(pixels, turn)
+    metadata = replace(metadata, size=upright.shape[:2])
+    return ImageData(upright, turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:
@@ -63,6 +66,7 @@ def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None 
         icc = None
         with contextlib.suppress(ImageError):
             icc = metadata.colour.profile(pixels.shape[2])
+        metadata = sized(metadata, *pixels.shape[:2])
         held = {"icc_profile": icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
         pil_image.info.update({key: value for key, value in held.items() if value is not None})
     return pil_image

@@ -15,16 +15,16 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sharpbit.errors import ImageError
+from sharpbit.image import xmp as xmp_block
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.metadata import (
-    checked_xmp,
     fitting_icc,
     kept,
     tiff_dpi,
     tiff_exif,
     upright,
     with_profile,
-    xmp_orientation,
+    xmp_of,
 )
 from sharpbit.image.source import damaged
 from sharpbit.image.space import ColourSpace
@@ -53,7 +53,7 @@ class TiffHeader:
     def turn(self) -> int:
         """The orientation (1 to 8) which the pixels need."""
         xmp = self.tags.get(700)
-        value = _first(self.tags.get(274), 0) or xmp_orientation(xmp if isinstance(xmp, bytes) else None) or 1
+        value = _first(self.tags.get(274), 0) or xmp_block.orientation(xmp if isinstance(xmp, bytes) else None) or 1
         return value if 1 <= value <= 8 else 1
 
     @property
@@ -128,7 +128,7 @@ def tiff_metadata(file: BinaryIO, header: TiffHeader, channels: int | None, note
     """The metadata in the tags of a TIFF file, upright; without its profile if `channels` is None."""
     icc = fitting_icc(header.tags.get(34675), channels, notes)
     block = kept(lambda: tiff_exif(file, header.tags), "EXIF block", notes)
-    xmp = kept(lambda: checked_xmp(header.tags.get(700)), "XMP block", notes)
+    xmp = xmp_of(header.tags.get(700), notes)
     colour = with_profile(_tiff_space(header.tags), icc, block) if channels else ColourSpace()
     return upright(Metadata(exif=block, xmp=xmp, dpi=tiff_dpi(header.tags), colour=colour))
 

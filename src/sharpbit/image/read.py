@@ -101,7 +101,9 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:
     turned = None if alpha is None else colour.oriented(alpha, turn)
-    return ImageData(colour.oriented(pixels, turn), turned, metadata, tuple(notes), kind)
+    upright = colour.oriented(pixels, turn)
+    metadata = replace(metadata, size=upright.shape[:2])
+    return ImageData(upright, turned, metadata, tuple(notes), kind)
 
 
 def _loaded(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
