@@ -41,6 +41,7 @@ from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
 OTHERS = "--method tuned takes any network"
 AUTO, SLOPED = "auto", "sloped"
+SLOPED_CROPS = 80
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
@@ -347,8 +348,8 @@ def with_receipt(
         crops, used = calibration.from_folder(images, model.scale, progress=progress)
     else:
         crops, used = calibration.from_images(images, model.scale)
-    if method == SLOPED:  # measured on drawings and compressed images as well
-        crops = varied(crops)
+    if method == SLOPED:  # calibrated and measured on drawings and compressed images as well
+        crops = varied(_spread(crops, SLOPED_CROPS))
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())
     held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)

@@ -34,12 +34,12 @@ class SlopedSettings:
     """How much work is done.
 
     Attributes:
-        images: Images that layers are calibrated on.
+        images: Largest number of images that layers are calibrated on.
         samples: Places in these images that rounding looks at.
         seed: Seed of everything that is drawn at random.
     """
 
-    images: int = 64
+    images: int = 72
     samples: int = 20000
     seed: int = 0
 
