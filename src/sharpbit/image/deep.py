@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sharpbit.errors import ImageError
 from sharpbit.image import xmp as xmp_block
@@ -71,6 +68,8 @@ def tiff_header(file: BinaryIO) -> TiffHeader | None:
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     try:
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
         directory = ImageFileDirectory_v2(head if b"+" in head[:4] else head[:8])
         file.seek(directory.next)
         directory.load(file)
@@ -277,6 +276,9 @@ def _path_of(file: BinaryIO, suffix: str) -> Iterator[str]:
     if isinstance(name, str) and Path(name).is_file() and not _has_surrogates(name):
         yield name
         return
+    import shutil
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="sharpbit-"))
     try:
         copy = folder / ("picture" + suffix)

@@ -25,6 +25,7 @@ _FORMATS = (
     *("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
     *("PSD", "DDS", "SGI", "SUN", "QOI", "IM", "PCX", "TGA"),
 )
+_COMMON = (png.SIGNATURE, b"\xff\xd8\xff", b"GIF8")  # how the formats begin that Pillow loads by itself, in no time
 _FRAMED = ("GIF", "WEBP", "PNG", "MPO", "AVIF", "TIFF")  # in which one file may hold several images
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -179,7 +180,13 @@ def _samples(
 
 
 def _open(file: BinaryIO) -> ImageFile:
-    Image.init()  # so that all formats are known; AVIF and WebP are missing from some builds of Pillow
+    file.seek(0)
+    common = file.read(8).startswith(_COMMON)
+    file.seek(0)
+    if common:
+        Image.preinit()
+    else:
+        Image.init()  # so that all formats are known; AVIF and WebP are missing from some builds of Pillow
     return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 

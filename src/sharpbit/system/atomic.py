@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -79,7 +78,7 @@ def _open(folder: Path, part: Path) -> tuple[int, bool]:
 
 
 def _part_name(path: Path) -> Path:
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     short = os.fsencode(path.name)[:100].decode(errors="ignore")  # names have at most 255 bytes
     return path.parent / f".{short}.{os.getpid()}.{token}.part"
 
