@@ -153,11 +153,6 @@ def test_avif_keeps_its_bits(tmp_path):
     assert read(sharpbit.upscale(tmp_path / "a.avif", tmp_path / "b.png")).pixels.dtype == np.uint16
 
 
-def test_avif_without_the_extra(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert read(AVIF_12_BITS).notes == ("only 8 of 12 bits per sample could be read; sharpbit[formats] reads all",)
-
-
 def test_the_reported_names(shared):
     """Files of a few bytes with names of newer formats are named as what they are."""
     for name in ("phone.heic", "a.jxl"):
