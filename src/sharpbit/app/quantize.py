@@ -21,7 +21,7 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
+from sharpbit.verbs.quantize import AUTO, SLOPED, QuantizationSettings, suited, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
@@ -66,6 +66,12 @@ def run_quantize(
     for target in (path, *([Path(report)] if report else [])):
         check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
+    method = suited(before) if method == AUTO else method
+    if method == SLOPED and path.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"{before.arch.name} becomes an integer chain with slopes, which runs on the native engine alone; write it"
+            f" as .sharpbit, not {path.name}"
+        )
     sets = [item for folder in data for item in find(folder)]
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:

@@ -6,15 +6,20 @@ import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from sharpbit.errors import ImageError
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import Array, ImageData, Metadata
+from sharpbit.image.fitting import sized
 from sharpbit.image.metadata import checked_icc, collect
 from sharpbit.image.space import ColourSpace
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 _ROWS = 256  # rows converted at a time, so that no second copy of a large image is ever made
 _DIRECT = {
@@ -47,7 +52,9 @@ def from_pil(pil_image: Image.Image) -> ImageData:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
     lossy = None if pil_image.format == "WEBP" else compression_of(pil_image)  # which kind of WebP is not known
-    return ImageData(oriented(pixels, turn), turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
+    upright = oriented(pixels, turn)
+    metadata = replace(metadata, size=upright.shape[:2])
+    return ImageData(upright, turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:
@@ -63,6 +70,7 @@ def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None 
         icc = None
         with contextlib.suppress(ImageError):
             icc = metadata.colour.profile(pixels.shape[2])
+        metadata = sized(metadata, *pixels.shape[:2])
         held = {"icc_profile": icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
         pil_image.info.update({key: value for key, value in held.items() if value is not None})
     return pil_image
@@ -107,6 +115,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
     elif mode == "CMYK":
         return _from_cmyk(pil_image, notes)
     elif mode == "LAB":
+        from PIL import ImageCms
+
         notes.append("LAB converted to sRGB")
         return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
     elif mode in _DIRECT:
@@ -119,6 +129,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
 
 
 def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes | None]:
+    from PIL import ImageCms  # with the library behind it, a twentieth of a cold start
+
     try:
         icc = checked_icc(pil_image.info.get("icc_profile"), 4)
         if icc is not None:
@@ -132,6 +144,8 @@ def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> tuple[Convert, bytes]:
+    from PIL import ImageCms
+
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     transform = ImageCms.buildTransform(
         source,

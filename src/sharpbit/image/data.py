@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,14 +26,15 @@ class Metadata:
 
     `colour` is what the numbers of the pixels mean; its ICC profile may be given alone, as `icc`. `exif` is a TIFF
     structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright. `dpi` is
-    (horizontal, vertical) dots per inch. `made` names the model and the scale of a result that is written, for
-    `made_by` to find again.
+    (horizontal, vertical) dots per inch. `size` is the height and width that sizes in the blocks belong to. `made`
+    names the model and the scale of a result that is written, for `made_by` to find again.
     """
 
     colour: ColourSpace
     exif: bytes | None
     xmp: bytes | None
     dpi: tuple[float, float] | None
+    size: tuple[int, int] | None = field(compare=False)
     made: str | None
 
     def __init__(
@@ -43,10 +44,12 @@ class Metadata:
         xmp: bytes | None = None,
         dpi: tuple[float, float] | None = None,
         *,
+        size: tuple[int, int] | None = None,
         made: str | None = None,
         colour: ColourSpace | None = None,
     ) -> None:
-        values = {"colour": colour or ColourSpace(icc=icc), "exif": exif, "xmp": xmp, "dpi": dpi, "made": made}
+        values: dict[str, object] = {"colour": colour or ColourSpace(icc=icc), "exif": exif, "xmp": xmp, "dpi": dpi}
+        values |= {"size": size, "made": made}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -103,6 +106,8 @@ READ_FORMATS = _table(
     BMP="bmp dib",
     GIF="gif",
     AVIF="avif avifs",
+    JPEGXL="jxl",
+    HEIF="heic heif hif heics heifs",
     JPEG2000="jp2 j2k j2c jpc jpf jpx",
     PPM="ppm pgm pbm pnm",
     ICO="ico",

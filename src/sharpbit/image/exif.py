@@ -13,6 +13,8 @@ Order = Literal["<", ">"]
 
 ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x0131, 0x8769, 0x8825, 0xA005
 _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
+_WIDTH, _LENGTH, _SUBJECT_AREA, _SUBJECT_LOCATION = 0x0100, 0x0101, 0x9214, 0xA214
+_FOCAL_PLANE_X, _FOCAL_PLANE_Y = 0xA20E, 0xA20F
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value, by type
 _PREFIX = b"Exif\0\0"
@@ -80,6 +82,12 @@ def first_directory(block: bytes) -> dict[int, Entry]:
     return directory(block, struct.unpack_from(order + "L", block, 4)[0])
 
 
+def _behind(block: bytes, pointer: Entry | None) -> dict[int, Entry]:
+    """The entries of the directory that an entry leads to; none if it leads nowhere."""
+    offset = integer(block, pointer)
+    return directory(block, offset) if offset else {}
+
+
 def integer(block: bytes, entry: Entry | None) -> int | None:
     """The value of an entry that is one SHORT or LONG, else None."""
     if entry is None or entry.values != 1 or entry.kind not in (3, 4, 13):
@@ -97,10 +105,10 @@ def orientation(block: bytes) -> int | None:
 def is_adobe_rgb(block: bytes) -> bool:
     """Whether a block says that the pixels are Adobe RGB, as cameras do without a profile (DCF 2.0)."""
     try:
-        entries = directory(block, integer(block, first_directory(block).get(EXIF_IFD)) or 0)
+        entries = _behind(block, first_directory(block).get(EXIF_IFD))
         if integer(block, entries.get(_COLOUR_SPACE)) == 2:
             return True
-        index = directory(block, integer(block, entries.get(INTEROP_IFD)) or 0).get(1)
+        index = _behind(block, entries.get(INTEROP_IFD)).get(1)
     except ValueError:
         return False
     return index is not None and block[index.start : index.start + 3] == b"R03"
@@ -111,24 +119,51 @@ def upright(block: bytes) -> bytes:
     entries = first_directory(block)
     turned = orientation(block) not in (None, 1)
     block = _patch(block, entries.get(ORIENTATION), 1)
-    if turned:  # the thumbnail hangs on the directory that follows: unhook it
-        order = byte_order(block)
-        (offset,) = struct.unpack_from(order + "L", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, offset)
-        link = offset + 2 + 12 * count
-        block = block[:link] + bytes(len(block[link : link + 4])) + block[link + 4 :]
-    return block
+    return _without_thumbnail(block) if turned else block
 
 
-def resized(block: bytes, height: int, width: int) -> bytes:
-    """The block saying, where it says so at all, that the image is `height` x `width`."""
+def resized(block: bytes, height: int, width: int, high: float = 1.0, wide: float = 1.0) -> bytes:
+    """The block saying, where it says so at all, that the image is `height` x `width`.
+
+    What else counts in pixels follows: the subject's place, and the pixels of each unit of the sensor's plane, which
+    become `high` and `wide` times as many. A thumbnail of another shape than the image is unhooked.
+    """
     try:
-        pointer = integer(block, first_directory(block).get(EXIF_IFD))
-        entries = directory(block, pointer) if pointer else {}
+        main = first_directory(block)
+        entries = _behind(block, main.get(EXIF_IFD))
     except ValueError:
         return block
-    block = _patch(block, entries.get(_PIXEL_WIDTH), width)
-    return _patch(block, entries.get(_PIXEL_HEIGHT), height)
+    for tag, value in ((_PIXEL_WIDTH, width), (_PIXEL_HEIGHT, height)):
+        block = _patch(block, entries.get(tag), value)
+    for tag in (_SUBJECT_AREA, _SUBJECT_LOCATION):
+        block = _scaled(block, entries.get(tag), (wide, high, wide, high))
+    for tag, factor in ((_FOCAL_PLANE_X, wide), (_FOCAL_PLANE_Y, high)):
+        block = _scaled(block, entries.get(tag), (factor,))
+    for tag, value in ((_WIDTH, width), (_LENGTH, height)):
+        block = _patch(block, main.get(tag), value)
+    return block if abs(high / wide - 1) < 0.02 else _without_thumbnail(block)
+
+
+def _scaled(block: bytes, entry: Entry | None, factors: tuple[float, ...]) -> bytes:
+    """The block with the values of an entry multiplied: whole numbers, or the numerators of fractions."""
+    if entry is None or entry.kind not in (3, 4, 5) or entry.values > len(factors):
+        return block
+    letters = {3: "H", 4: "L", 5: "LL"}[entry.kind]
+    form = byte_order(block) + letters * entry.values
+    values = list(struct.unpack_from(form, block, entry.start))
+    most = 0xFFFF if entry.kind == 3 else 0xFFFFFFFF
+    for number in range(entry.values):
+        values[number * len(letters)] = min(round(values[number * len(letters)] * factors[number]), most)
+    return block[: entry.start] + struct.pack(form, *values) + block[entry.stop :]
+
+
+def _without_thumbnail(block: bytes) -> bytes:
+    """The block whose main directory leads to no other: there hangs the thumbnail."""
+    order = byte_order(block)
+    (offset,) = struct.unpack_from(order + "L", block, 4)
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    link = offset + 2 + 12 * count
+    return block[:link] + bytes(len(block[link : link + 4])) + block[link + 4 :]
 
 
 def with_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes:
@@ -186,8 +221,11 @@ def _with(block: bytes, values: dict[int, tuple[int, int, bytes]]) -> bytes:
 
 
 def _patch(block: bytes, entry: Entry | None, value: int) -> bytes:
+    """The block with one whole number for another; one that needs 32 bits gets them, in the same place."""
     if integer(block, entry) is None or entry is None:
         return block
-    letter, most = ("H", 0xFFFF) if entry.kind == 3 else ("L", 0xFFFFFFFF)
-    new = struct.pack(byte_order(block) + letter, min(value, most))
-    return block[: entry.start] + new + block[entry.stop :]
+    order, start = byte_order(block), entry.start
+    if entry.kind == 3 and value > 0xFFFF:
+        kind, count = struct.pack(order + "H", 4), block[start - 4 : start]
+        return block[: start - 6] + kind + count + struct.pack(order + "L", value) + block[start + 4 :]
+    return block[:start] + struct.pack(order + ("H" if entry.kind == 3 else "L"), value) + block[entry.stop :]

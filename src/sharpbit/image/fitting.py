@@ -10,8 +10,10 @@ from sharpbit.image.data import Metadata
 from sharpbit.image.mark import mark_of
 from sharpbit.image.metadata import checked_icc
 from sharpbit.image.space import ColourSpace
+from sharpbit.image.xmp import resized
 
 _JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
+_BARE = ("GIF", "BMP")
 _WITHOUT_EXIF = ("PNG", "GIF", "BMP")  # the mark of a result has another place there, or none
 
 
@@ -26,8 +28,11 @@ def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int
         channels: 1 for grey, 3 for RGB.
     """
     colour, notes = _colour(metadata.colour, kind, channels)
-    block = exif.resized(metadata.exif, height, width) if metadata.exif else None
-    xmp = metadata.xmp
+    metadata = sized(metadata, height, width)
+    block, xmp = metadata.exif, metadata.xmp
+    if kind in _BARE and (block or xmp):
+        what = " and ".join(name for name, held in (("EXIF", block), ("XMP", xmp)) if held)
+        notes.append(f"{what} left out ({kind} holds none)")
     if kind == "JPEG" and block and len(block) > _JPEG_SEGMENT:
         block = None
         notes.append("EXIF block left out (more than the 64 KiB that JPEG holds)")
@@ -40,6 +45,17 @@ def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int
         marked = exif.with_software(block, mark_of(metadata.made))
         block = block if kind == "JPEG" and len(marked) > _JPEG_SEGMENT else marked
     return replace(metadata, colour=colour, exif=block, xmp=xmp), tuple(notes)
+
+
+def sized(metadata: Metadata, height: int, width: int) -> Metadata:
+    """The metadata of an image that was resized: whatever in it counts in pixels follows."""
+    high, wide = (1.0, 1.0) if metadata.size is None else (height / metadata.size[0], width / metadata.size[1])
+    return replace(
+        metadata,
+        exif=exif.resized(metadata.exif, height, width, high, wide) if metadata.exif else None,
+        xmp=resized(metadata.xmp, wide, high) if metadata.xmp else None,
+        size=(height, width),
+    )
 
 
 def _colour(space: ColourSpace, kind: str, channels: int) -> tuple[ColourSpace, list[str]]:

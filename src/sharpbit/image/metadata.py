@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +13,12 @@ from PIL import Image
 
 from sharpbit.image import exif as exif_block
 from sharpbit.image import space as space_of
+from sharpbit.image import xmp as xmp_block
 from sharpbit.image.data import Metadata
 from sharpbit.image.icc import as_grey
 from sharpbit.image.space import ColourSpace
 
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _ICC_SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
-_MAX_XMP = 16 * 2**20  # a few KiB is usual; edit histories have reached some MiB
 T = TypeVar("T")
 
 
@@ -35,11 +33,17 @@ def collect(
     """
     info = pil_image.info
     icc = fitting_icc(info.get("icc_profile"), channels, notes)
-    xmp = kept(lambda: checked_xmp(info.get("xmp")), "XMP block", notes)
+    xmp = xmp_of(info.get("xmp"), notes)
     block = kept(lambda: _exif_of(info), "EXIF block", notes)
-    turn = (exif_block.orientation(block) if block else None) or xmp_orientation(xmp) or 1
+    turn = (exif_block.orientation(block) if block else None) or xmp_block.orientation(xmp) or 1
     colour = described(pil_image, icc, block, file) if channels else ColourSpace()
     return upright(Metadata(exif=block, xmp=xmp, dpi=_dpi(info, block), colour=colour)), turn
+
+
+def xmp_of(xmp: object, notes: list[str]) -> bytes | None:
+    """The XMP packet of an image, without what it announces beside that image."""
+    packet = kept(lambda: xmp_block.checked(xmp), "XMP block", notes)
+    return kept(lambda: xmp_block.alone(packet, notes), "XMP block", notes) if packet else None
 
 
 def upright(metadata: Metadata) -> Metadata:
@@ -47,7 +51,7 @@ def upright(metadata: Metadata) -> Metadata:
     return replace(
         metadata,
         exif=exif_block.upright(metadata.exif) if metadata.exif else None,
-        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None,
+        xmp=xmp_block.upright(metadata.xmp) if metadata.xmp else None,
     )
 
 
@@ -113,12 +117,6 @@ def _nclx(file: BinaryIO) -> tuple[int, int, int, int] | None:
     return space_of.of_nclx(primaries, transfer, matrix, full >> 7)
 
 
-def xmp_orientation(xmp: bytes | None) -> int | None:
-    """The orientation that an XMP packet asks for, or None."""
-    found = _XMP_ORIENTATION.search(xmp) if xmp else None
-    return int(found[2]) if found else None
-
-
 def checked_icc(profile: object, channels: int | None) -> bytes | None:
     """The profile, cut to the length it declares; None if there is none or `channels` is None.
 
@@ -179,6 +177,11 @@ def kept(get: Callable[[], T | None], what: str, notes: list[str]) -> T | None:
         return None
 
 
+def exif_of(block: object, notes: list[str]) -> bytes | None:
+    """An EXIF block as a decoder gave it, with or without its prefix; if it is broken, None and a note."""
+    return kept(lambda: _exif_of({"exif": block}), "EXIF block", notes)
+
+
 def _exif_of(info: dict[str | tuple[int, int], object]) -> bytes | None:
     block = info.get("exif")
     raw = info.get("Raw profile type exif")
@@ -191,19 +194,6 @@ def _exif_of(info: dict[str | tuple[int, int], object]) -> bytes | None:
         return None
     exif_block.first_directory(block)
     return block
-
-
-def checked_xmp(xmp: object) -> bytes | None:
-    """The packet as bytes, None if it is empty. Raises ValueError if it is broken or absurdly large."""
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if not isinstance(xmp, bytes) or not xmp.strip(b"\0 \r\n\t"):
-        return None
-    if len(xmp) > _MAX_XMP:
-        raise ValueError("larger than 16 MiB")
-    if b"<" not in xmp[:4096]:
-        raise ValueError("broken")
-    return xmp.rstrip(b"\0")
 
 
 def _dpi(info: dict[str | tuple[int, int], object], block: bytes | None) -> tuple[float, float] | None:

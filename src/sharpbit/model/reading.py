@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,8 @@ def _exported(path: ModelFile) -> tuple[Header, State]:
     if modelfile.several(header.history) is not None:
         raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
     if header.architecture == integer.ARCHITECTURE:
-        return header, of_integer_chain(integer.read(path)[0]).state_dict()
+        net = of_integer_chain(integer.read(path)[0])
+        return replace(header, config=asdict(net.config)), net.state_dict()
     kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
     tensors = path.initializers
     try:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -118,7 +117,7 @@ def _open(folder: Path, part: Path) -> tuple[int, bool]:
 
 
 def _part_name(path: Path) -> Path:
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     short = os.fsencode(path.name)[:100].decode(errors="ignore")  # names have at most 255 bytes
     return path.parent / f".{short}.{os.getpid()}.{token}.part"
 
@@ -155,7 +154,7 @@ def _sweep(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             match = _PART.match(entry.name)
-            if match and not _alive(int(match[1])):
+            if match and not is_alive(int(match[1])):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
@@ -164,7 +163,8 @@ def _exists(path: Path) -> OutputExists:
     return OutputExists(f"{path} exists and was left as it is; give --overwrite to replace it")
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be told."""
     if os.name == "nt":  # signal 0 is no question there but an event
         return True
     try:
