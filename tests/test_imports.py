@@ -42,6 +42,7 @@ IN_QUANT = {
     "ptq": CORE | {"method"},
     "qat": CORE | {"method"},
     "lossless": CORE,
+    "sloped": CORE | {"lossless"},
     "refqsr": CORE | {"method", "qat"},
     "history": CORE | {"ptq", "refqsr"},
     "recorded": CORE | {"history", "method", "ptq", "refqsr"},

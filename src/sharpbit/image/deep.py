@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.ImageFile import ImageFile
@@ -147,6 +147,34 @@ def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Arr
     Raises:
         ImageError: OpenImageIO cannot decode it, or finds another (height, width) than `size`, which was checked.
     """
+    return decode_with(file, name, suffix, size)[0]
+
+
+def size_of(file: BinaryIO, name: str, suffix: str) -> tuple[int, int]:
+    """Height and width of a file that OpenImageIO opens. Raises ImageError if it does not."""
+    with _opened(file, name, suffix) as reader:
+        spec = reader.spec()
+        return spec.height, spec.width
+
+
+def decode_with(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
+    """What `decode` gives, and what OpenImageIO knows beside the samples."""
+    with _opened(file, name, suffix) as reader:
+        spec = reader.spec()
+        if (spec.height, spec.width) != size:
+            raise damaged(name, "two readers see different sizes")
+        if str(spec.format) not in ("uint8", "uint16"):
+            raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
+        samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))
+        message = reader.geterror()
+        attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+    if not isinstance(samples, np.ndarray):
+        raise damaged(name, message)
+    return samples.reshape(spec.height, spec.width, spec.nchannels), attributes
+
+
+@contextlib.contextmanager
+def _opened(file: BinaryIO, name: str, suffix: str) -> Iterator[Any]:
     import OpenImageIO as oiio  # noqa: N813  # slow to load and seldom needed
 
     wishes = oiio.ImageSpec()
@@ -155,17 +183,10 @@ def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Arr
         reader = oiio.ImageInput.open(path, wishes)
         if reader is None:
             raise damaged(name, oiio.geterror())
-        spec = reader.spec()
-        if (spec.height, spec.width) != size:
-            raise damaged(name, "two readers see different sizes")
-        if str(spec.format) not in ("uint8", "uint16"):
-            raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
-        samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))
-        message = reader.geterror()
-        reader.close()
-    if not isinstance(samples, np.ndarray):
-        raise damaged(name, message)
-    return samples.reshape(spec.height, spec.width, spec.nchannels)
+        try:
+            yield reader
+        finally:
+            reader.close()
 
 
 def split(samples: Array) -> tuple[Array, Array | None]:
