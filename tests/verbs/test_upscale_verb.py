@@ -13,8 +13,6 @@ from sharpbit.errors import ImageError, OutputExists, UsageError
 from sharpbit.image import ImageData, Metadata
 from sharpbit.runtime.native import NativeRuntime
 
-pytestmark = pytest.mark.filterwarnings("ignore::sharpbit.ResultWarning")
-
 
 def smooth(shape, dtype):
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]

@@ -86,8 +86,8 @@ def cutting_of(runtime: Runtime, height: int, width: int, side: int | None = Non
 
 def at_once(runtime: Runtime, height: int, width: int) -> Tile | None:
     """The image as one tile, where an engine that takes whole rows makes the whole result in one call, else None."""
-    fits = runtime.wide and runtime.halo is not None and height * width * runtime.scale**2 <= ONCE
-    return Tile(0, 0, height, width, runtime.halo or 0) if fits else None
+    fits = runtime.wide and max(height, width) <= WIDEST and height * width * runtime.scale**2 <= ONCE
+    return Tile(0, 0, height, width, runtime.halo) if fits and runtime.halo is not None else None
 
 
 def of_fixed_side(side: int, halo: int | None) -> tuple[int, int]:

@@ -33,7 +33,7 @@ class Report:
     Attributes:
         models: The names of the models that ran, one after the other; none where bicubic alone did.
         precision: The number format that each of them computed in, such as `int8` or `float32`.
-        notes: Sentences on what was lost, or done otherwise than asked for.
+        notes: Sentences on what was lost or done otherwise than asked for, and on what was found out about a model.
     """
 
     models: tuple[str, ...]
@@ -88,7 +88,8 @@ def upscale(
         max_pixels: refuse larger images.
         upscaler: one that was opened before, instead of all that concerns the model.
         out: The array that the result of an array is written to, of its shape and type; by default a new one.
-        report: Whether a `Report` is returned too, as the second of a pair. Without it, its notes are warnings.
+        report: Whether a `Report` is returned too, as the second of a pair. Without it, its notes on the image are
+            warnings.
 
     Returns:
         the `Path` that was written (or `output`, where that is an open file), a Pillow image, or an array of the type
@@ -142,9 +143,9 @@ def upscale(
     else:
         kind = type(image).__name__
         raise UsageError(f"an image is a path, an open file, a Pillow image or a numpy array, not {kind}")
-    facts = [upscaler.describe(model) for model in upscaler.chain_of(opened).models]
-    notes = tuple(dict.fromkeys([*notes, *(note for fact in facts for note in fact["notes"])]))
     if report:
+        facts = [upscaler.describe(model) for model in upscaler.chain_of(opened).models]
+        notes = tuple(dict.fromkeys([*notes, *(note for fact in facts for note in fact["notes"])]))
         return result, Report(tuple(f["model"] for f in facts), tuple(f["precision"] for f in facts), notes)
     for note in notes:
         warnings.warn(note, ResultWarning, stacklevel=2)
