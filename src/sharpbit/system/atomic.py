@@ -28,6 +28,7 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
     Raises:
         OutputExists: `path` exists (checked at the start and, atomically, at the end) and `overwrite` is false.
+        OSError: It cannot be written; the error names `path`, not the file that stands for it until then.
     """
     path = Path(path)
     if not overwrite:
@@ -40,9 +41,10 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     _sweep(path.parent)
     part = _part_name(path)
-    fd, named = _open(path.parent, part)
+    with _naming(path, part):
+        fd, named = _open(path.parent, part)
     try:
-        with os.fdopen(fd, "w+b") as file:
+        with _naming(path, part), os.fdopen(fd, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -50,7 +52,8 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
                 target = part if overwrite else path
                 _link(f"/proc/self/fd/{file.fileno()}", target)
         if overwrite:
-            os.replace(part, path)
+            with _naming(path, part):
+                os.replace(part, path)
         elif named:
             _publish(part, path)
     except BaseException:
@@ -67,6 +70,42 @@ def refuse_existing(path: Path) -> None:
     """
     if os.path.lexists(path):
         raise _exists(path)
+
+
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Raise before long work what `open_atomic` would raise after it. Nothing is left behind, not even a folder.
+
+    Args:
+        path: The file to be written.
+        overwrite: Whether a file of that name is replaced, by default not.
+
+    Raises:
+        OutputExists: `path` exists and `overwrite` is false.
+        OSError: It is a folder, or its folder, or what should hold that, cannot be written to.
+    """
+    path = Path(path)
+    if not overwrite:
+        refuse_existing(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    part = folder / _part_name(path).name
+    with _naming(path, part):
+        fd, named = _open(folder, part)
+        os.close(fd)
+        if named:
+            os.unlink(part)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, part: Path) -> Iterator[None]:
+    """Make errors of a file that stands for `path` speak of `path`, and those of a full disk too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(part), part):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _open(folder: Path, part: Path) -> tuple[int, bool]:
@@ -125,7 +164,7 @@ def _exists(path: Path) -> OutputExists:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; True where that cannot be told."""
+    """Whether a process of this machine runs; True where nobody knows."""
     if os.name == "nt":  # signal 0 is no question there but an event
         return True
     try:
