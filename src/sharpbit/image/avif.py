@@ -36,7 +36,7 @@ class DeepAvifEncoder:
         channels: 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
         bits: The bits of each sample in the file: 8, 10 or 12.
         metadata: The colour description, EXIF and XMP.
-        quality: From 1 (small) to 100 (best).
+        quality: The quality, 1 (small) to 100 (best).
         subsampling: `4:4:4`, `4:2:2` or `4:2:0`.
         threads: The number of threads of the encoder.
     """

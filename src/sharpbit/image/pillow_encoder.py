@@ -58,7 +58,7 @@ class PillowEncoder:
 
 
 def save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
-    """What `Image.save` is told."""
+    """The arguments of `Image.save`."""
     if kind == "GIF":
         return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
     if kind not in ("JPEG", "WEBP", "AVIF"):
