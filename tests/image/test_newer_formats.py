@@ -14,8 +14,9 @@ from PIL import Image
 
 import sharpbit
 from sharpbit.errors import ImageError
-from sharpbit.image import EXTRA_FORMATS, is_image_name, missing_extra, probe, read
+from sharpbit.image import EXTRA_FORMATS, Metadata, is_image_name, made_by, missing_extra, open_writer, probe, read
 from sharpbit.image import exif as exif_block
+from sharpbit.image.space import ColourSpace
 
 HEIC = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('pi_heif')", reason="needs pi-heif")
 DEEP = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('imagecodecs')", reason="needs imagecodecs")
@@ -151,6 +152,61 @@ def test_avif_keeps_its_bits(tmp_path):
     assert np.abs(image.pixels[8, 8] / 257 - 124).max() <= 2
     (tmp_path / "a.avif").write_bytes(AVIF_12_BITS)
     assert read(sharpbit.upscale(tmp_path / "a.avif", tmp_path / "b.png")).pixels.dtype == np.uint16
+
+
+def avif(pixels, alpha=None, **metadata):
+    target = io.BytesIO()
+    height, width, channels = pixels.shape
+    how = {"height": height, "width": width, "channels": channels, "alpha": alpha is not None, "dtype": pixels.dtype}
+    with open_writer(target, "AVIF", **how, metadata=Metadata(**metadata)) as writer:
+        writer.write(pixels, alpha)
+    return target.getvalue()
+
+
+@DEEP
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("bits", [10, 12, None])
+def test_avif_is_written_with_all_its_bits_and_metadata(channels, alpha, bits):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 65536, (3, 4, channels), np.uint16).repeat(8, 0).repeat(8, 1)
+    cover = rng.integers(0, 65536, (3, 4), np.uint16).repeat(8, 0).repeat(8, 1) if alpha else None
+    values = Image.Exif()
+    values[0x010F] = "maker"
+    block = exif_block.strip_prefix(values.tobytes())
+    for colour in (ColourSpace(cicp=(9, 16, 9, 1)), ColourSpace(gamma=0.5), ColourSpace()):
+        data = avif(pixels, cover, bits=bits, colour=colour, exif=block, xmp=b"<x:xmpmeta/>", made="m x2")
+        image = read(data)
+        assert image.metadata.bits == (bits or 12)
+        assert np.abs(image.pixels / 65535 - pixels / 65535).max() < 0.02
+        assert cover is None or np.abs(image.alpha / 65535 - cover / 65535).max() < 0.002
+        assert image.metadata.colour.cicp == colour.cicp
+        assert (image.metadata.icc is not None) == (colour.gamma is not None)
+        assert image.metadata.xmp == b"<x:xmpmeta/>"
+        values.load(image.metadata.exif)
+        assert values[0x010F] == "maker" and made_by(data) == "m x2"
+
+
+@DEEP
+def test_the_numbers_of_avif_stay_the_same(shared, tmp_path):
+    source = shared / "data" / "reports" / "pictures" / "nclx_p3pq.avif"
+    data = sharpbit.upscale(source, tmp_path / "out.avif").read_bytes()
+    assert struct.unpack_from(">HHH", data, data.index(b"colrnclx") + 8) == (12, 16, 1)
+    assert np.abs(read(data).pixels[::2, ::2].astype(int) - read(source).pixels).mean() < 4
+
+
+def test_grey_profiles_fit_formats_that_store_rgb():
+    """WebP always, and AVIF with alpha, hold grey as RGB; a profile for grey would be ignored there."""
+    profile = ColourSpace(gamma=0.5).profile(1)
+    pixels, cover = np.full((8, 8, 1), 100, np.uint8), np.full((8, 8), 200, np.uint8)
+    for kind, alpha in (("WEBP", None), ("WEBP", cover), ("AVIF", cover), ("AVIF", None), ("PNG", cover)):
+        target = io.BytesIO()
+        how = {"height": 8, "width": 8, "channels": 1, "alpha": alpha is not None, "dtype": np.uint8}
+        with open_writer(target, kind, **how, metadata=Metadata(icc=profile)) as writer:
+            writer.write(pixels, alpha)
+        image = read(target.getvalue())
+        assert image.notes == () and writer.notes == ()
+        assert image.metadata.icc[16:20] == (b"GRAY" if image.pixels.shape[2] == 1 else b"RGB ")
 
 
 def test_the_reported_names(shared):

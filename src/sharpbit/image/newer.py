@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -82,6 +83,7 @@ class NewerImage:
         samples = np.asarray(heif)
         samples = samples[..., None] if samples.ndim == 2 else samples
         bits = int(info.get("bit_depth", 8))
+        held = bits if 8 < bits < 16 else None
         if samples.dtype.itemsize > 1:
             samples = full_scale(samples >> (16 - bits), bits)
             if 8 < bits < 16:
@@ -98,7 +100,8 @@ class NewerImage:
         cicp = of_nclx(*(int(nclx[key]) for key in names)) if nclx else None
         cicp = (*cicp[:3], 1) if cicp else None  # what is decoded has the full range
         icc = fitting_icc(info.get("icc_profile"), pixels.shape[2], notes)
-        return pixels, alpha, _metadata(info.get("exif"), info.get("xmp"), icc, None if icc else cicp, notes)
+        metadata = _metadata(info.get("exif"), info.get("xmp"), icc, None if icc else cicp, notes)
+        return pixels, alpha, replace(metadata, bits=held)
 
     def _read_jxl(self, notes: list[str]) -> tuple[Array, Array | None, Metadata]:
         samples, attributes = deep.decode_with(self._file, self._name, ".jxl", (self.height, self.width))

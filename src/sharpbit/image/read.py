@@ -104,6 +104,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata, turn = collect(pil_image, channels, notes, file)
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
+    if 8 < bits < 16:
+        metadata = replace(metadata, bits=bits)
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
     return replace(image, lossless=lossless, compression=None if lossless else compression_of(pil_image))
