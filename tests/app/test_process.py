@@ -1,5 +1,6 @@
 """The command as a process: signals, kills, cold starts, and what it never loads."""
 
+import json
 import os
 import random
 import signal
@@ -39,6 +40,7 @@ def wait_for_results(folder, count, process):
 def complete(folder):
     """Every file of the output folder, each opened to its last pixel."""
     names = sorted(path.name for path in (folder / "out").iterdir()) if (folder / "out").exists() else []
+    names = [name for name in names if not name.endswith(".claim")]  # who was killed cannot take them away
     for name in names:
         assert name.endswith(".png") and not name.startswith("."), names
         with Image.open(folder / "out" / name) as image:
@@ -63,6 +65,23 @@ def test_a_killed_run_leaves_no_partial_file_and_the_next_one_does_the_rest(fold
     process = start(folder, "--skip-existing")
     _, told = process.communicate()
     assert process.returncode == 0, told
+    assert len(complete(folder)) == IMAGES
+    assert not list((folder / "out").glob(".*"))
+
+
+def test_processes_over_one_folder_make_each_image_once(folder):
+    """Whoever is killed loses its claims to the others; all that are left end well."""
+    processes = [start(folder, "--skip-existing", "--json-lines", "--quiet", "--threads", "1") for _ in range(3)]
+    wait_for_results(folder, 3, processes[0])
+    processes[0].kill()
+    made = []
+    for process in processes:
+        lines, told = process.communicate(timeout=300)
+        assert process.returncode == (0 if process is not processes[0] else -signal.SIGKILL), told
+        found = [json.loads(line) for line in lines.splitlines() if line.endswith("}")]
+        assert {item["status"] for item in found} <= {"done", "skipped"}
+        made += [item["input"] for item in found if item["status"] == "done"]
+    assert len(made) == len(set(made)) >= IMAGES - 2  # it may have died between a result and its line
     assert len(complete(folder)) == IMAGES
 
 

@@ -18,7 +18,7 @@ from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
 from sharpbit.verbs.quantize import AUTO, SLOPED, QuantizationSettings, suited, with_receipt
@@ -64,8 +64,7 @@ def run_quantize(
     if report and Path(report).suffix.lower() not in PAGES:
         raise UsageError(f"a report can be {' or '.join(PAGES)}, not {Path(report).name!r}")
     for target in (path, *([Path(report)] if report else [])):
-        if not overwrite:
-            refuse_existing(target)
+        check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
     method = suited(before) if method == AUTO else method
     if method == SLOPED and path.suffix.lower() == ".onnx":

@@ -6,9 +6,10 @@ import contextlib
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from sharpbit.errors import ImageError
 from sharpbit.image.compression import compression_of
@@ -16,6 +17,9 @@ from sharpbit.image.data import Array, ImageData, Metadata
 from sharpbit.image.fitting import sized
 from sharpbit.image.metadata import checked_icc, collect
 from sharpbit.image.space import ColourSpace
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 _ROWS = 256  # rows converted at a time, so that no second copy of a large image is ever made
 _DIRECT = {
@@ -111,6 +115,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
     elif mode == "CMYK":
         return _from_cmyk(pil_image, notes)
     elif mode == "LAB":
+        from PIL import ImageCms
+
         notes.append("LAB converted to sRGB")
         return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
     elif mode in _DIRECT:
@@ -123,6 +129,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
 
 
 def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes | None]:
+    from PIL import ImageCms  # with the library behind it, a twentieth of a cold start
+
     try:
         icc = checked_icc(pil_image.info.get("icc_profile"), 4)
         if icc is not None:
@@ -136,6 +144,8 @@ def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> tuple[Convert, bytes]:
+    from PIL import ImageCms
+
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     transform = ImageCms.buildTransform(
         source,

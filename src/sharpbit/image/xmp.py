@@ -72,7 +72,7 @@ def resized(xmp: bytes, wide: float, high: float) -> bytes:
 def alone(xmp: bytes, notes: list[str]) -> bytes | None:
     """The packet without what it announces beside the image, such as a gain map; each kind is said in `notes`.
 
-    Returns None if it cannot be told apart from the rest.
+    Returns None if it cannot be separated from the rest.
     """
     gone, edited = [], xmp
     names = [*_ELSEWHERE, *(b":" + name for name in _LOOSE)]
@@ -92,7 +92,7 @@ def alone(xmp: bytes, notes: list[str]) -> bytes | None:
     if edited == xmp:
         return xmp
     if _is_whole(xmp) and not _is_whole(edited):
-        notes.append("XMP block left out (it cannot be told apart from what is not there)")
+        notes.append("XMP block left out (it cannot be separated from what is not there)")
         return None
     return edited
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from os import PathLike
@@ -190,10 +189,14 @@ def _unpickle(path: Path) -> State:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickles; they load or they fail, and both is said below
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # bytes that are no pickle run into whatever they happen to say
+        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path):
+            reason = "holds more than tensors and is not opened: such a file can run programs"
+        else:
+            reason = "is not a complete file of weights (.pth); get it again"
+        raise ModelError(f"{path} {reason}") from None
     for wrapper in ("params_ema", "params", "state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -203,3 +206,9 @@ def _unpickle(path: Path) -> State:
     if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle by its first bytes: one of protocol 2 or later, alone or in a zip archive."""
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"\x80", b"PK"))

@@ -11,13 +11,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sharpbit import image as image_io
-from sharpbit.errors import ImageError, OutputExists, SharpbitError
+from sharpbit.errors import OutputExists, SharpbitError
 from sharpbit.image import ImageData
+from sharpbit.pipeline.claims import Claims, claim_of
 from sharpbit.pipeline.jobs import Job
 from sharpbit.pipeline.ledger import Outcome
 from sharpbit.pipeline.strip_queue import Handover
@@ -28,6 +28,7 @@ from sharpbit.system.atomic import refuse_existing
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
 
+POLL = 0.2  # seconds until what other processes have claimed is looked at again
 READ_AHEAD = 16 << 20  # pixels; larger images go through one at a time, to bound the memory
 
 
@@ -47,8 +48,9 @@ class StageTimes:
 
 @dataclass
 class _Begun:
-    """An image that is on its way: its outcome so far, when it began, and its result being written."""
+    """An image that is on its way: its job, its outcome so far, when it began, and its result being written."""
 
+    job: Job
     outcome: Outcome
     started: float
     written: Future[Written] | None = None
@@ -90,8 +92,13 @@ class Batch:
         """
         before: _Begun | None = None
         images = [number for number, job in enumerate(jobs) if job.is_image]
-        with ThreadPoolExecutor(self.loaders, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
-            ahead: dict[int, Future[ImageData]] = {}
+        elsewhere: list[Job] = []
+        with (
+            Claims() as claims,
+            ThreadPoolExecutor(self.loaders, "read") as readers,
+            ThreadPoolExecutor(1, "write") as writer,
+        ):
+            ahead: dict[int, Future[ImageData | None]] = {}
             try:
                 for number, job in enumerate(jobs):
                     if job.ignored is not None:
@@ -101,28 +108,59 @@ class Batch:
                     first = bisect_left(images, number)
                     for later in images[first : first + 1 + self.loaders]:
                         if later not in ahead and self._may_read_ahead(jobs[later], later == number):
-                            ahead[later] = readers.submit(self._read, jobs[later])
-                    load = ahead.pop(number).result if number in ahead else partial(self._read, job)
-                    begun = self._begin(job, load, writer, progress)
+                            ahead[later] = readers.submit(self._read_ahead, jobs[later])
+                    load = ahead.pop(number).result if number in ahead else (lambda: None)
+                    begun = self._begin(job, load, claims, writer, progress)
+                    if begun is None:
+                        elsewhere.append(job)
+                        continue
                     if before is not None:
-                        yield self._end(before)
+                        yield self._end(before, claims)
                     before = begun
                     if _is_large(begun.outcome):  # two of them need not be in memory at a time
                         before = None
-                        yield self._end(begun)
+                        yield self._end(begun, claims)
                 if before is not None:
-                    yield self._end(before)
+                    yield self._end(before, claims)
+                    before = None
+                for begun in self._wait_for(elsewhere, claims, writer, progress):
+                    before = begun
+                    yield self._end(begun, claims)
+                    before = None
             except KeyboardInterrupt:
                 if before is not None:  # complete but for its last strips, which are being written
-                    yield self._end(before)
+                    yield self._end(before, claims)
                 raise
             finally:
                 for future in ahead.values():
                     future.cancel()
 
-    def _begin(self, job: Job, load: Callable[[], ImageData], writer: ThreadPoolExecutor, progress: Progress) -> _Begun:
-        """Take an image through the network; its strips go to `writer` as they come."""
-        begun = _Begun(Outcome(str(job.source), str(job.target), "failed"), time.monotonic())
+    def _wait_for(
+        self, jobs: list[Job], claims: Claims, writer: ThreadPoolExecutor, progress: Progress
+    ) -> Iterator[_Begun]:
+        """What other processes had claimed: it is skipped when they have made it, and made if they were killed."""
+        while jobs:
+            left = []
+            for job in jobs:
+                begun = self._begin(job, lambda: None, claims, writer, progress)
+                if begun is None:
+                    left.append(job)
+                    continue
+                yield begun
+            if len(left) == len(jobs):
+                time.sleep(POLL)
+            jobs = left
+
+    def _begin(
+        self,
+        job: Job,
+        load: Callable[[], ImageData | None],
+        claims: Claims,
+        writer: ThreadPoolExecutor,
+        progress: Progress,
+    ) -> _Begun | None:
+        """Take an image through the network; its strips go to `writer` as they come. None: another process has it."""
+        begun = _Begun(job, Outcome(str(job.source), str(job.target), "failed"), time.monotonic())
         outcome, reported = begun.outcome, 0.0
 
         def report(share: float) -> None:
@@ -134,13 +172,19 @@ class Batch:
             if job.error:
                 raise job.error
             outcome.reason = self._reason_to_skip(job)
+            if outcome.reason is None and self.skip_existing and isinstance(job.target, Path) and not self.dry_run:
+                if not claims.take(job.target):
+                    return None
+                outcome.reason = self._reason_to_skip(job)  # what was made until the claim was there
             if outcome.reason is not None:
                 outcome.status = "skipped"
+                if isinstance(job.target, Path):
+                    claims.tidy(job.target)
             else:
                 if isinstance(job.target, Path) and not self.target.overwrite:
                     refuse_existing(job.target)
                 with self._waiting():
-                    image = load()
+                    image = load() or self._read(job)
                 height, width = image.pixels.shape[:2]
                 chain = self.upscaler.chain_of(image)
                 outcome.why = image.choice.why if image.choice else None
@@ -193,19 +237,31 @@ class Batch:
         self.spent.encode += written.seconds
         return written
 
-    def _end(self, begun: _Begun) -> Outcome:
+    def _end(self, begun: _Begun, claims: Claims) -> Outcome:
         """Wait until a result has been written."""
         outcome = begun.outcome
+        with contextlib.ExitStack() as stack:
+            if isinstance(begun.job.target, Path):
+                stack.callback(claims.release, begun.job.target)
+            self._finish(begun, outcome)
+        outcome.seconds = round(time.monotonic() - begun.started, 3)
+        return outcome
+
+    def _finish(self, begun: _Begun, outcome: Outcome) -> None:
         if begun.written is not None:
             with _told(outcome):
-                with self._waiting():
-                    notes = begun.written.result().notes
+                try:
+                    with self._waiting():
+                        notes = begun.written.result().notes
+                except OutputExists:
+                    if not self.skip_existing:
+                        raise
+                    outcome.status, outcome.reason = "skipped", "another run made its result meanwhile"
+                    return
                 if begun.stream is not None:
                     sys.stdout.buffer.write(begun.stream.getbuffer())
                     sys.stdout.buffer.flush()
                 outcome.notes, outcome.status = notes, "done"
-        outcome.seconds = round(time.monotonic() - begun.started, 3)
-        return outcome
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -215,9 +271,12 @@ class Batch:
         finally:
             self.spent.waiting += time.perf_counter() - started
 
+    def _read_ahead(self, job: Job) -> ImageData | None:
+        """An image, or None where it will most likely not be needed."""
+        claimed = self.skip_existing and isinstance(job.target, Path) and claim_of(job.target).exists()
+        return None if claimed or self._reason_to_skip(job) is not None else self._read(job)
+
     def _read(self, job: Job) -> ImageData:
-        if job.error or self._reason_to_skip(job) is not None:
-            raise ImageError(f"{job.source} was not read")
         started = time.perf_counter()
         try:
             if job.source == STREAM:
@@ -261,7 +320,7 @@ class Batch:
 
         Pipes, which may be silent for ever, are read by the main thread, the only one that Ctrl-C interrupts.
         """
-        if job.source == STREAM or not os.path.isfile(job.source):  # noqa: PTH113 - no error for impossible names
+        if job.error or job.source == STREAM or not os.path.isfile(job.source):  # noqa: PTH113 - names may be impossible
             return False
         if is_next:
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,6 +68,8 @@ def path_of(name: str) -> Path:
         return own
     if path.suffix or len(path.parts) > 1:
         raise ModelError(f"there is no model file {name}")
+    import difflib
+
     near = difflib.get_close_matches(name, (*names(), *added.names()), 1, 0.4)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(

@@ -86,8 +86,8 @@ def add(name: str, files: Sequence[Path], facts: Mapping[str, Any], *, overwrite
         with open_atomic(_place(name) / file.name, overwrite=True) as copy:
             copy.write(data)
     known = {"name": name, **facts, "files": [file.name for file in files], "sha256": digests}
-    with open_atomic(_place(name) / ABOUT, overwrite=True) as file:
-        file.write(json.dumps(known, indent=1, ensure_ascii=False).encode())
+    with open_atomic(_place(name) / ABOUT, overwrite=True) as card:
+        card.write(json.dumps(known, indent=1, ensure_ascii=False).encode())
     return known
 
 

@@ -81,7 +81,10 @@ class Budget(options.ParamType):
     help="Sets of test images to measure before and after.  [default: none]",
 )
 @click.option(
-    "--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.  [default: any]"
+    "--max-drop",
+    type=options.Number(),
+    metavar="DB",
+    help="Fail, and name the worst layers, if a set loses more.  [default: any]",
 )
 @click.option("--sensitivity", is_flag=True, help="List the layers whose rounding costs most.")
 @click.option("--blame", "sensitivity", is_flag=True, hidden=True)
