@@ -17,7 +17,7 @@ ALLOWED = {
     "system": {"errors"},
     "image": BASE | {"_version"},
     "modelfile": {"errors"},
-    "zoo": {"errors", "modelfile"},
+    "zoo": {"errors", "modelfile", "system"},
     "twopass": BASE,
     "runtime": BASE | {"_version", "modelfile", "twopass"},
     "pipeline": RUNNING - {"modelfile", "twopass"},
