@@ -18,8 +18,9 @@ def models(words: tuple[str, ...], name: str | None, licence: str | None, overwr
     """List the models, or print the whole card of MODEL (an embedded name or a model file).
 
     With two words it adds or removes one of the user's own: in "sharpbit models add FILE" a model (.pth, .onnx,
-    .sharpbit, or one of the two files of ncnn) is copied into the folder $SHARPBIT_MODELS, by default ~/.local/share/sharpbit/models,
-    from where -n takes it by its name; "sharpbit models remove MODEL" deletes that copy.
+    .sharpbit, or one of the two files of ncnn) is copied into the folder $SHARPBIT_MODELS, which is
+    ~/.local/share/sharpbit/models by default, from where -n takes it by its name; "sharpbit models remove MODEL"
+    deletes that copy.
     """
     from sharpbit.app import added, show
 
