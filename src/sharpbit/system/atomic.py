@@ -126,7 +126,7 @@ def _exists(path: Path) -> OutputExists:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; True where that cannot be told."""
+    """Whether a process of this machine runs; True where nobody can say."""
     if os.name == "nt":  # signal 0 is no question there but an event
         return True
     try:
