@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
 import sharpbit
 
 Pixels = np.ndarray
 Upscale = Callable[[Pixels], Pixels]
 HALO = 16
+GENERAL = "realesr-general-x4v3"
 
 
 def interpolation(resample: Image.Resampling, scale: int) -> Upscale:
@@ -36,14 +36,14 @@ def model(name: str, scale: int) -> Upscale:
     return lambda small: np.asarray(sharpbit.upscale(np.ascontiguousarray(small), upscaler=upscaler))
 
 
-def network(net: nn.Module) -> Upscale:
-    """A network, in float32."""
+def network(net: nn.Module, *, half: bool = False) -> Upscale:
+    """A network, in float32, or its convolutions in bf16, which is quicker and differs by less than a level."""
     net.eval()
 
     def upscale(small: Pixels) -> Pixels:
         padded = np.pad(small, ((HALO, HALO), (HALO, HALO), (0, 0)), "symmetric")  # as the upscaler does
         x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             made = net(x)[0].clamp(0, 1) * 255
         scale = made.shape[1] // padded.shape[0]
         inner = made[:, HALO * scale : -HALO * scale, HALO * scale : -HALO * scale]
@@ -52,35 +52,14 @@ def network(net: nn.Module) -> Upscale:
     return upscale
 
 
-class Compact(nn.Module):
-    """The network of realesr-general-x4v3 and realesr-animevideov3: convolutions and PReLU beside nearest neighbours.
+def shrunk(upscale: Upscale, by: float) -> Upscale:
+    """The results of a network of a larger scale, brought down by bicubic."""
 
-    Source: `SRVGGNetCompact` of xinntao/Real-ESRGAN. Where less than four times is wanted, the result is shrunk.
-    """
+    def both(small: Pixels) -> Pixels:
+        image = Image.fromarray(upscale(small))
+        return np.asarray(image.resize((round(image.width / by), round(image.height / by)), Image.Resampling.BICUBIC))
 
-    def __init__(self, path: Path, scale: int) -> None:
-        super().__init__()
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("params", state)
-        parts: list[nn.Module] = []
-        for number in range(1 + max(int(key.split(".")[1]) for key in state)):
-            weight = state[f"body.{number}.weight"]
-            if weight.dim() == 4:
-                parts.append(nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1))
-            else:
-                parts.append(nn.PReLU(len(weight)))
-        self.body, self.scale = nn.Sequential(*parts), scale
-        self.load_state_dict(state)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Computed in bf16 where that is quicker; the result differs by less than a level."""
-        with torch.autocast("cpu", torch.bfloat16):
-            inner = self.body(x)
-        made = F.pixel_shuffle(inner.float(), 4) + F.interpolate(x, scale_factor=4)
-        size = [side * self.scale for side in x.shape[2:]]
-        if self.scale == 4:
-            return made
-        return F.interpolate(made.clamp(0, 1), size, mode="bicubic", antialias=True)
+    return both
 
 
 def standard(scale: int, weights: Path | None) -> dict[str, Upscale]:
@@ -93,7 +72,8 @@ def standard(scale: int, weights: Path | None) -> dict[str, Upscale]:
         published = sorted(weights.glob(f"etds/ETDS/**/*M6C32_x{scale}*.pth"))
         if published:
             found["ETDS-M published"] = model(str(published[0]), scale)
-        general = weights / "real" / "realesr-general-x4v3.pth"
+        general = weights / "real" / f"{GENERAL}.pth"
         if general.exists():
-            found["realesr-general-x4v3"] = network(Compact(general, scale))
+            large = network(sharpbit.load(general).net, half=True)
+            found[GENERAL] = large if scale == 4 else shrunk(large, 4 / scale)
     return found

@@ -4,8 +4,8 @@
 
 MODEL is an embedded name or a file, also as NAME=FILE. `--weights` is a folder with `etds` and `real`, the published
 networks to compare with; without it these are left out. The table holds means over each kind of image: PSNR (Y, border
-= scale), SSIM, GMSD (gradient magnitude similarity deviation of Xue et al., 2014; less is better); and the flatness
-errors.
+= scale), SSIM, GMSD (gradient magnitude similarity deviation of Xue et al., 2014; less is better), with `--fit PHOTOS`
+NIQE (`niqe.py`; less is better); and the flatness errors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import cases
 import methods
 import numpy as np
+from niqe import fitted, niqe
 from PIL import Image, ImageDraw
 
 from sharpbit.measure.flatness import flatness
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--photos", type=Path, action="append", default=[])
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--fit", type=Path, help="pristine photos, for NIQE")
     parser.add_argument("--limit", type=int, default=14, help="photos of each folder")
     parser.add_argument("--side", type=int, default=720, help="of a photo, cut from its middle")
     parser.add_argument("--sheets", type=int, default=2, help="sheets of each kind")
@@ -83,6 +85,7 @@ def main() -> None:
     for name in args.models:
         label, _, path = name.rpartition("=")
         upscalers[label or Path(path).stem] = methods.model(path, args.scale)
+    pristine = fitted(args.fit) if args.fit else None
     scores: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     shown: dict[str, int] = defaultdict(int)
     spent: dict[str, float] = defaultdict(float)
@@ -96,6 +99,7 @@ def main() -> None:
             spent[name] += time.perf_counter() - start
             value = min(psnr(made, case.large, border=args.scale), 99.0)
             row = (value, ssim(made, case.large, border=args.scale), gmsd(made, case.large))
+            row += (niqe(made, pristine),) if pristine else ()
             scores[case.kind, name].append(row)
         if case.kind not in kinds:
             kinds.append(case.kind)
@@ -108,7 +112,7 @@ def main() -> None:
         cells = []
         for kind in kinds:
             mean = np.mean(scores[kind, name], 0)
-            cells.append(f"{mean[0]:.2f} / {mean[1]:.4f} / {mean[2]:.4f}")
+            cells.append(f"{mean[0]:.2f} / {mean[1]:.4f} / {mean[2]:.4f}" + "".join(f" / {m:.1f}" for m in mean[3:]))
         flat = None if args.no_flat or "realesr" in name else flatness(upscale)
         cells += [str(flat.inside), str(flat.border), str(flat.white)] if flat else ["-"] * 3
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {spent[name]:.1f} |")

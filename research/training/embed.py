@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("pool", type=Path)
     parser.add_argument("name")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--size", choices=("fast", "balanced", "best"), default="balanced")
+    parser.add_argument("--size", choices=("fast", "balanced", "best", "sharp"), default="balanced")
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
