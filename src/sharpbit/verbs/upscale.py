@@ -93,8 +93,13 @@ def upscale(
             grown = f"{upscaler.plan(height, width)[1] / height:.3g}"
             factor = grown if upscaler.size.in_pixels else f"{upscaler.factor:g}"
             output = source.with_name(f"{source.stem}_x{factor}{suffix_like(source)}")
+        from sharpbit.pipeline.sequence import is_sequence, write_sequence  # few images need it
+
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        write(upscaler.strips(opened, str(source)), upscaler, opened, Path(output), target)
+        if opened.frames > 1 and is_sequence(opened, Path(output), target):
+            write_sequence(upscaler, opened, source, Path(output), target, max_pixels=max_pixels)
+        else:
+            write(upscaler.strips(opened, str(source)), upscaler, opened, Path(output), target)
         return Path(output)
     if output is not None:
         raise UsageError("output is for images given by their path; an array or image is returned")
