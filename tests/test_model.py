@@ -37,13 +37,23 @@ def test_unknown_weights_say_what_was_seen(tmp_path):
         models.load(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not weights at all", b"\x80\x02]q\x00."])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"not weights at all", b"hello\n", b"\x89PNG\r\n\x1a\n", b"\x80\x02e."]
+)
 def test_broken_weights_are_one_sentence(tmp_path, content):
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"broken\.pth") as caught:
+    with pytest.raises(ModelError, match=r"broken\.pth is not a complete file of weights") as caught:
         models.load(path)
     assert "\n" not in str(caught.value)
+    assert "can run programs" not in str(caught.value)
+
+
+def test_a_pickle_of_no_weights_is_one_sentence(tmp_path):
+    path = tmp_path / "list.pth"
+    path.write_bytes(b"\x80\x02]q\x00.")
+    with pytest.raises(ModelError, match=r"list\.pth holds no table of tensors|list\.pth is not a complete file"):
+        models.load(path)
 
 
 def test_missing_file(tmp_path):
@@ -51,6 +61,10 @@ def test_missing_file(tmp_path):
         models.load(tmp_path / "none.onnx")
     with pytest.raises(ModelError, match="cannot be read"):
         models.load(tmp_path / "none.safetensors")
+    with pytest.raises(ModelError, match=r"none\.pth cannot be read: No such file"):
+        models.load(tmp_path / "none.pth")
+    with pytest.raises(ModelError, match="cannot be read: Is a directory"):
+        models.load(tmp_path)
 
 
 def test_weights_of_the_wrong_shape_do_not_load():

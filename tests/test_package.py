@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sharpbit import zoo
 
@@ -67,3 +68,21 @@ def test_nothing_loads_torch_or_numpy_needlessly():
     code = "import sys, sharpbit; print(sorted({'torch', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_first_image_loads_only_what_it_needs(tmp_path):
+    """Each of these takes a twentieth of a cold start or more, and a JPEG that becomes a PNG needs none of them."""
+    Image.new("RGB", (16, 9), "red").save(tmp_path / "a.jpg")
+    code = """if True:
+        import contextlib, sys
+        from sharpbit.app.cli import main
+        with contextlib.suppress(SystemExit):
+            main(["upscale", sys.argv[1], "-o", sys.argv[2], "--quiet"])
+        print(*sys.modules)
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "a.jpg"), str(tmp_path / "b.png")]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert (tmp_path / "b.png").exists()
+    needless = {"OpenImageIO", "PIL.ImageCms", "PIL.TgaImagePlugin", "importlib.metadata", "importlib.resources"}
+    needless |= {"numpy.ma", "onnxruntime", "secrets", "sharpbit.modelfile.history", "tempfile", "tqdm"}
+    assert not needless & loaded

@@ -1,5 +1,6 @@
 """Atomic files, the catalog, the check of results, filled transparency."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sharpbit.errors import OutputExists, ResultError, UsageError
 from sharpbit.image.alpha import fill
 from sharpbit.pipeline.sanity import Check
 from sharpbit.system import atomic
-from sharpbit.system.atomic import open_atomic
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.catalog import Catalog
 
 
@@ -55,8 +56,43 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, kind):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_errors_name_the_file_that_was_asked_for(tmp_path, kind, monkeypatch):
+    path = tmp_path / "a.txt"
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught, open_atomic(path) as file:
+        file.write(b"half")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError) as caught, open_atomic("/proc/a.txt"):
+        pass
+    assert caught.value.filename == "/proc/a.txt"
+
+
+def test_a_target_is_checked_before_the_work(tmp_path, kind):
+    check_target(tmp_path / "new" / "deep" / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    for path, overwrite, error in [
+        (tmp_path / "file", False, OutputExists),
+        (tmp_path, False, OutputExists),
+        (tmp_path, True, IsADirectoryError),
+        (tmp_path / "file" / "a.txt", False, NotADirectoryError),
+        ("/proc/a.txt", False, FileNotFoundError),
+        ("/proc/new/a.txt", True, FileNotFoundError),
+    ]:
+        with pytest.raises(error) as caught:
+            check_target(path, overwrite=overwrite)
+        assert error is OutputExists or caught.value.filename == str(path)
+    check_target(tmp_path / "file", overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_parts_of_killed_processes_are_swept(tmp_path):
-    code = "import os, sys, pathlib\nfrom sharpbit.system.atomic import open_atomic\ndel os.O_TMPFILE\n"
+    code = "import os, sys, pathlib\nfrom sharpbit.system.atomic import check_target, open_atomic\ndel os.O_TMPFILE\n"
     code += f"with open_atomic(pathlib.Path({str(tmp_path / 'a.txt')!r})) as f:\n    os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code], check=False)
     assert len(list(tmp_path.iterdir())) == 1
@@ -78,6 +114,8 @@ def test_the_catalog_finds_modules_and_says_what_is_near():
     runtimes = Catalog("sharpbit.runtime", "RUNTIME")
     assert "onnx" in runtimes
     assert callable(runtimes["onnx"])
+    with pytest.raises(UsageError, match="no runtime called 'xyzw'; known are native, onnx, openvino, torch"):
+        runtimes["xyzw"]
     with pytest.raises(UsageError, match="no runtime called 'onx'; near it: onnx"):
         runtimes["onx"]
 

@@ -208,6 +208,13 @@ def test_another_plan_does_not_go_on_from_the_checkpoint(pairs, tmp_path):
         train(small_model(), pairs, how(rate=1e-4), out=tmp_path, quiet=True)
 
 
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_one_sentence(pairs, tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(UsageError, match=r"checkpoint\.pt is no complete checkpoint"):
+        train(small_model(), pairs, how(), out=tmp_path, quiet=True)
+
+
 def test_a_loss_that_is_not_a_number_ends_the_run(pairs):
     model = small_model()
     with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharpbit import _moved
 from sharpbit._version import __version__
-from sharpbit.errors import MissingExtra, SharpbitError
+from sharpbit.errors import MissingExtra, ResultWarning, SharpbitError
 
 _moved.install()
 
@@ -51,7 +51,7 @@ _MAKING = {
     "inspect": "verbs.inspect",
 }
 
-__all__ = ["SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]
+__all__ = ["ResultWarning", "SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -68,14 +67,16 @@ MOVED = {
 }
 
 
-class MovedModules(MetaPathFinder, Loader):
-    """Finds modules of version 0.1 under the names that they have now."""
+class MovedModules:
+    """Finds modules of version 0.1 under the names that they have now, a finder and a loader of `importlib`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The specification of a module that moved; None for all others."""
-        return ModuleSpec(name, self) if name.removeprefix("sharpbit.") in MOVED else None
+        if name.removeprefix("sharpbit.") not in MOVED:
+            return None
+        return ModuleSpec(name, self)  # type: ignore[arg-type]  # importlib.abc would load much that nobody needs
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module under its new name."""

@@ -21,6 +21,10 @@ expected and the way out. A programming mistake inside sharpbit raises Python's 
 from __future__ import annotations
 
 
+class ResultWarning(UserWarning):
+    """A result is there, and something about it is worth knowing: what was lost, or done otherwise than asked for."""
+
+
 class SharpbitError(Exception):
     """Base of all errors that a user can cause or meet."""
 

@@ -113,7 +113,16 @@ def anchored(y: Tensor, x: Tensor, scale: int) -> Tensor:
     return y + x.repeat_interleave(scale * scale, dim=1)
 
 
-def byte_layer(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
+def byte_layer(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    *,
+    negative: Tensor | None = None,
+    zero: Tensor | None = None,
+    around: Tensor | None = None,
+) -> Tensor:
     """One layer of an integer chain (`sharpbit.modelfile.integer_chain`), exactly, from 0 to 255 in and out.
 
     Args:
@@ -121,11 +130,24 @@ def byte_layer(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> T
         weight: `(out, C, 3, 3)` int8, from -127.
         bias: `(out,)` int32.
         multiplier: `(out,)` float32.
+        negative: `(out,)` float32, multiplies negative sums; None: `multiplier` does.
+        zero: Bytes that are added to the rounded products, `(out,)` or those of an image `(N, out, H, W)`; None: 0.
+        around: `(C,)` bytes that lie outside of the image; None: 0.
     """
     largest = 255 * 127 * weight[0].numel()  # of a sum of products; float32 holds whole numbers up to 2**24
     kind = torch.float32 if largest < 2**24 else torch.float64
-    total = F.conv2d(x.to(kind), weight.to(kind), padding=1).double() + bias.double()[:, None, None]
-    return torch.round(total.float() * multiplier.float()[:, None, None]).clamp(0, 255)
+    inner, total = x.to(kind), bias.double()[:, None, None]
+    if around is not None:
+        inner = inner - around.to(kind)[:, None, None]
+        total = total + (weight.double().sum((2, 3)) @ around.double())[:, None, None]
+    total = F.conv2d(inner, weight.to(kind), padding=1).double() + total
+    product = total.float() * multiplier.float()[:, None, None]
+    if negative is not None:
+        product = torch.where(total < 0, total.float() * negative.float()[:, None, None], product)
+    rounded = torch.round(product)
+    if zero is not None:
+        rounded = rounded + (zero if zero.dim() == 4 else zero[:, None, None]).float()
+    return rounded.clamp(0, 255)
 
 
 def count(state: State, pattern: str) -> int:

@@ -92,6 +92,10 @@ def test_a_single_stream(monkeypatch):
         ([X2, "--json", "--markdown"], "exclude each other"),
         ([X2, "--size", "360"], "width and a height"),
         ([X2, "--device", "abacus"], "no device 'abacus'"),
+        ([X2, "--seconds", "nan"], "'nan' is not a number"),
+        ([X2, "--compare", "onnx,"], "give the names of engines"),
+        ([X2, "--plot", "a.png"], "the drawing is a .svg, not 'a.png'"),
+        ([X2, "--plot", "/proc/a.svg"], "/proc/a.svg: No such file"),
     ],
 )
 def test_mistakes(arguments, words):

@@ -75,3 +75,10 @@ def test_one_sentence(folder, arguments, message):
     assert result.exit_code in (1, 2)
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "much"])
+def test_a_threshold_is_a_number(folder, threshold):
+    result = run(folder, "--threshold", threshold)
+    assert result.exit_code == 2
+    assert "--threshold" in result.output

@@ -76,6 +76,20 @@ def test_the_gate_names_the_worst_layers(model, photos, tests, tmp_path):
     ).output  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--max-drop", "nan"], "'nan' is not a number"),
+        (["-o", "/proc/a.onnx"], "/proc/a.onnx: No such file"),
+        (["--report", "/proc/a.html"], "/proc/a.html: No such file"),
+    ],
+)
+def test_what_would_fail_in_the_end_fails_at_once(tmp_path, given, words):
+    done = call("quantize", "missing.pth", "--calibrate", "none", "-o", tmp_path / "a.onnx", "--data", "none", *given)
+    assert done.exit_code in (1, 2)
+    assert words in done.output
+
+
 def test_what_cannot_be(model, photos, tmp_path):
     def fails(*given, source=model):
         done = call("quantize", source, "--calibrate", photos, "-o", tmp_path / "a.onnx", *given)

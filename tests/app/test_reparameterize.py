@@ -75,3 +75,9 @@ def test_what_goes_wrong_is_one_sentence(source, tmp_path, monkeypatch):
     assert "the plain form differs by" in result.stderr
     assert (tmp_path / "mine.safetensors").read_text() == "mine"
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_embedded_models_go_by_their_names(tmp_path):
+    assert "there is no model 'x2-cleen-float'" in run("x2-cleen-float", tmp_path / "a.onnx").output
+    assert "/proc/a.onnx: No such file" in run("x2-clean-float", "/proc/a.onnx").output
+    assert run("x2-clean-float", tmp_path / "a.onnx").exit_code == 0

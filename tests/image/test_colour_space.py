@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 import sharpbit
 from sharpbit.errors import ImageError
-from sharpbit.image import ImageData, Metadata, open_writer, read, to_pil
+from sharpbit.image import ImageData, Metadata, from_pil, open_writer, read, to_pil
 from sharpbit.image.space import ADOBE, SRGB, ColourSpace, of_nclx
 
 P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -215,6 +215,16 @@ def test_pillow_images_get_a_profile():
     image = to_pil(patches(), None, Metadata(colour=SPACES["cicp_p3"]))
     target = io.BytesIO()
     image.save(target, "PNG")
+    assert np.abs(middles(displayed(target.getvalue())) - shown(PATCHES, "cicp_p3")).max() <= 1
+
+
+def test_pillow_images_of_a_file_have_all_its_marks(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(patches(), (b"cICP", bytes([12, 13, 0, 1]))))
+    with Image.open(tmp_path / "a.png") as image:
+        large = sharpbit.upscale(image)
+        assert from_pil(image.convert("RGB")).metadata.colour == ColourSpace()  # Pillow knows no more of it
+    target = io.BytesIO()
+    large.save(target, "TIFF", icc_profile=large.info["icc_profile"])
     assert np.abs(middles(displayed(target.getvalue())) - shown(PATCHES, "cicp_p3")).max() <= 1
 
 

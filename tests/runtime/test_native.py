@@ -484,9 +484,10 @@ def test_a_file_with_slopes(tmp_path):
     path.write_bytes(modelfile.native(header, chain.payload())[1])
     image = random_image(9, 11)
     assert np.array_equal(native.open_native(path).run(image), chain.run(image))
-    of_chain = pytest.importorskip("sharpbit.arch.integer").of_chain  # which needs PyTorch
-    with pytest.raises(ModelError, match="slopes runs on the native engine only"):
-        of_chain(chain)
+    models = pytest.importorskip("sharpbit.model")  # which needs PyTorch
+    again = models.load(path)
+    assert again.config.more == ("slopes", "image")
+    assert pytest.importorskip("sharpbit.arch.integer").chain_of(again.net).payload() == chain.payload()
 
 
 @pytest.mark.parametrize("adds_image", [False, True])

@@ -1,12 +1,17 @@
 """`sharpbit.upscale` in Python: the same kind of thing out as in."""
 
+import io
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import sharpbit
-from sharpbit import SharpbitError, Size
+from sharpbit import ResultWarning, SharpbitError, Size
 from sharpbit.errors import ImageError, OutputExists, UsageError
+from sharpbit.image import ImageData, Metadata
+from sharpbit.runtime.native import NativeRuntime
 
 
 def smooth(shape, dtype):
@@ -101,6 +106,119 @@ def test_lossy_stays_lossy(tmp_path):
         assert written.name == result
         with Image.open(written) as image:
             assert image.format == kind
+
+
+def test_foreign_byte_order_and_floats_a_hair_above_1(x2):
+    source = smooth((15, 18, 3), np.uint8)
+    little = source.astype(np.uint16) * 257
+    big = sharpbit.upscale(little.astype(">u2"), model="x2-clean-float")
+    assert big.dtype == np.dtype(">u2")
+    assert np.array_equal(big, sharpbit.upscale(little, model="x2-clean-float"))
+    real = (source / 255).astype(np.float64)
+    real[3, 4], real[5, 6] = 1.0000002, -1e-7
+    assert np.array_equal(
+        sharpbit.upscale(real, upscaler=x2), sharpbit.upscale(np.clip(real, 0, 1).astype(">f8"), upscaler=x2)
+    )
+
+
+def test_what_is_lost_is_said():
+    deep = smooth((15, 18, 3), np.uint16)
+    with pytest.warns(ResultWarning, match="8 bits per sample"):
+        sharpbit.upscale(deep, model="x2-clean-balanced")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, report = sharpbit.upscale(deep, model="x2-clean-balanced", report=True)
+        _, other = sharpbit.upscale(deep, model="x2-clean-float", report=True)
+    assert (report.models, report.precision) == (("x2-clean-balanced",), ("int8",))
+    assert "8 bits per sample" in report.notes[0]
+    assert (other.precision, other.notes) == (("float32",), ())
+
+
+def test_out(x2):
+    for shape in ((15, 18), (15, 18, 1), (15, 18, 3), (15, 18, 4)):
+        source = smooth(shape, np.uint8)
+        out = np.empty((30, 36, *shape[2:]), np.uint8)
+        assert sharpbit.upscale(source, upscaler=x2, out=out) is out
+        assert np.array_equal(out, sharpbit.upscale(source, upscaler=x2))
+    room = np.zeros((40, 50, 3), np.uint8)  # a part of a larger array
+    part = sharpbit.upscale(source[..., :3], upscaler=x2, out=room[5:35, 4:40])
+    assert np.array_equal(part, sharpbit.upscale(source[..., :3], upscaler=x2))
+    assert not room[:5].any()
+    real = smooth((15, 18, 3), np.float64)
+    assert np.array_equal(
+        sharpbit.upscale(real, scale=1.5, model="x2-clean-float", out=np.empty((22, 27, 3))),
+        sharpbit.upscale(real, scale=1.5, model="x2-clean-float"),
+    )
+    for wrong in (np.empty((30, 36, 3), np.uint16), np.empty((30, 35, 3), np.uint8), [1]):
+        with pytest.raises(UsageError, match=r"out is an array \(30, 36, 3\) of uint8"):
+            sharpbit.upscale(source[..., :3], upscaler=x2, out=wrong)
+    with pytest.raises(UsageError, match="out is for an image that is an array"):
+        sharpbit.upscale(Image.new("RGB", (4, 4)), upscaler=x2, out=out)
+    same = np.zeros((40, 40, 3), np.uint8)
+    with pytest.raises(UsageError, match="shares memory"):
+        sharpbit.upscale(same[:15, :18], upscaler=x2, out=same[:30, :36])
+
+
+def test_an_array_is_one_call_of_the_engine(monkeypatch):
+    shapes = []
+    run = NativeRuntime.run
+    monkeypatch.setattr(NativeRuntime, "run", lambda self, x, out=None: shapes.append(x.shape) or run(self, x, out))
+    upscaler = sharpbit.Upscaler("x2-clean-balanced")
+    source = np.random.default_rng(0).integers(100, 130, (700, 40, 3)).astype(np.uint8)
+    out = sharpbit.upscale(source, upscaler=upscaler)
+    assert len(shapes) == 1
+    strips = upscaler.strips(ImageData(source, None, Metadata(), (), "array"))
+    assert np.array_equal(np.concatenate([rows for rows, _ in strips]), out)
+    assert len(shapes) > 2
+
+
+def test_open_files_and_paths_of_other_kinds(tmp_path):
+    Image.fromarray(smooth((15, 18, 3), np.uint8)).save(tmp_path / "a.png")
+
+    class Where:
+        def __fspath__(self):
+            return str(tmp_path / "a.png")
+
+    assert sharpbit.upscale(Where()) == tmp_path / "a_x2.png"
+    target = io.BytesIO()
+    with (tmp_path / "a.png").open("rb") as file:
+        assert sharpbit.upscale(file, target) is target
+        assert sharpbit.upscale(file, tmp_path / "b.webp") == tmp_path / "b.webp"
+        with pytest.raises(UsageError, match="needs an output"):
+            sharpbit.upscale(file)
+    assert target.getvalue() == (tmp_path / "a_x2.png").read_bytes()
+    with (tmp_path / "a.png").open() as file, pytest.raises(UsageError, match="open for text"):
+        sharpbit.upscale(file, target)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"scale": "2"}, "scale is a number such as 2 or 1.5, not '2'"),
+        ({"scale": True}, "scale is a number"),
+        ({"tile": 8.5}, "tile is a whole number, not 8.5"),
+        ({"fit": (100,)}, r"fit is two whole numbers, such as \(1920, 1080\), not \(100,\)"),
+        ({"fit": 100}, "fit is two whole numbers"),
+        ({"fit": (100, None)}, "fit is two whole numbers"),
+        ({"width": "wide"}, "width is a whole number, not 'wide'"),
+        ({"height": 1.5}, "height is a whole number, not 1.5"),
+        ({"threads": "2"}, "threads is a whole number, not '2'"),
+    ],
+)
+def test_arguments_that_cannot_be(given, words):
+    with pytest.raises(UsageError, match=words):
+        sharpbit.upscale(np.zeros((8, 8, 3), np.uint8), **given)
+
+
+def test_numbers_of_numpy():
+    source = smooth((16, 24, 3), np.uint8)
+    for given, shape in (
+        ({"scale": np.float32(1.5)}, (24, 36, 3)),
+        ({"scale": np.int64(2), "tile": np.uint8(16)}, (32, 48, 3)),
+        ({"fit": np.array([48, 48])}, (32, 48, 3)),
+        ({"width": np.float64(48), "threads": np.int32(1)}, (32, 48, 3)),
+    ):
+        assert sharpbit.upscale(source, **given).shape == shape
 
 
 def test_other_mistakes(x2, tmp_path):

@@ -19,7 +19,7 @@ from sharpbit.errors import UsageError
 from sharpbit.report.bars import Bar, bars
 from sharpbit.report.markdown import table
 from sharpbit.runtime import available_cpus
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.verbs.bench import Candidate, Row, Rules, bench
 
 NOTE = "Bytes in, bytes out: engines that compute in floats include the conversion, as upscaling an image needs it."
@@ -46,8 +46,12 @@ def run_bench(
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other; give one of them")
     if plot:
-        refuse_existing(Path(plot))
+        if Path(plot).suffix.lower() != ".svg":
+            raise UsageError(f"the drawing is a .svg, not {Path(plot).name!r}")
+        check_target(Path(plot))
     names = [name.strip() for name in compare.split(",")] if compare else [engine]
+    if not all(names):
+        raise UsageError(f"--compare {compare}: give the names of engines with commas between, such as native,onnx")
     candidates = [Candidate(name, model, name) for name in names]
     rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data)
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal

@@ -23,7 +23,7 @@ from sharpbit.image import read
 from sharpbit.measure.patchwise import Cost, upscaled
 from sharpbit.runtime import Counting, EngineOptions, Runtime
 from sharpbit.runtime._twopass import TwoPassRuntime
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.twopass.patches import Patch
 from sharpbit.verbs.evaluate import cut_for, open_model
 
@@ -56,8 +56,7 @@ def run_bits_map(
     target = Path(output or f"{Path(image).stem}_bits.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"a map of bits is written as PNG, not as {target.name}; give a name that ends with .png")
-    if not overwrite:
-        refuse_existing(target)
+    check_target(target, overwrite=overwrite)
     runtime = open_model(model, options=EngineOptions(device=device), overrides=overrides)
     widths = _widths(runtime)
     if not widths:

@@ -17,7 +17,7 @@ from sharpbit.app import aligned, dump
 from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.clustering import Clustered, clustered
@@ -158,8 +158,7 @@ def _check_drawing(given: ClusterOptions, paths: Sequence[Path]) -> None:
     target = Path(given.output or "")
     if target.suffix.lower() != ".png":
         raise UsageError(f"the drawing is a .png, not {target.name!r}")
-    if not given.overwrite:
-        refuse_existing(target)
+    check_target(target, overwrite=given.overwrite)
 
 
 def _save(pil_image: Image.Image, path: Path, *, overwrite: bool) -> None:

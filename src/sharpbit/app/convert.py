@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit import model as models
+from sharpbit import zoo
 from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.reparam.receipt import EquivalenceReceipt, receipt
+from sharpbit.system.atomic import check_target
 
 
 def convert(
@@ -27,7 +29,8 @@ def convert(
     writers = {".safetensors": models.save, ".onnx": EXPORTS["onnx"]}
     if path.suffix.lower() not in writers:
         raise UsageError(f"the result can be {' or '.join(writers)}, not {path.name!r}")
-    before = models.load(source, **(overrides or {}))
+    check_target(path, overwrite=overwrite)
+    before = models.load(zoo.path_of(source), **(overrides or {}))
     after = models.reparameterize(before, form)
     proof = receipt(before.net, after.net, before.scale)
     proof.check()

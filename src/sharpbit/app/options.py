@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -48,6 +49,19 @@ class FilesAndOptions(click.Command):
             if len(arg) > 1 and arg.startswith("-") and os.path.lexists(arg):
                 raise UsageError(f"{arg} begins with a dash and is taken for options; name the file as ./{arg}")
         return super().parse_args(ctx, args)
+
+
+class Number(click.FloatRange):
+    """A number, perhaps of a range, without the `nan` that every comparison lets pass."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """See `click.ParamType`."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
 
 
 class Fit(ParamType):

@@ -15,7 +15,7 @@ from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
 from sharpbit.runtime import open_engine
-from sharpbit.system.atomic import refuse_existing
+from sharpbit.system.atomic import check_target
 from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import check_shared
@@ -101,8 +101,7 @@ def _check(given: PairOptions, target: Path) -> None:
     check_shared(given.patch, given.shared)
     if given.patch < SMALLEST:
         raise UsageError(f"a patch has at least {SMALLEST} pixels a side, not {given.patch}")
-    if not given.overwrite:
-        refuse_existing(target)
+    check_target(target, overwrite=given.overwrite)
 
 
 def _settled(given: PairOptions, networks: list[Any], bar: Any) -> tuple[Outlook | None, dict[str, Any]]:

@@ -18,10 +18,10 @@ from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
+from sharpbit.verbs.quantize import AUTO, SLOPED, QuantizationSettings, suited, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
@@ -64,9 +64,14 @@ def run_quantize(
     if report and Path(report).suffix.lower() not in PAGES:
         raise UsageError(f"a report can be {' or '.join(PAGES)}, not {Path(report).name!r}")
     for target in (path, *([Path(report)] if report else [])):
-        if not overwrite:
-            refuse_existing(target)
+        check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
+    method = suited(before) if method == AUTO else method
+    if method == SLOPED and path.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"{before.arch.name} becomes an integer chain with slopes, which runs on the native engine alone; write it"
+            f" as .sharpbit, not {path.name}"
+        )
     sets = [item for folder in data for item in find(folder)]
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:

@@ -14,7 +14,7 @@ from sharpbit.errors import RecipeError, UsageError
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.recipe.reproduce import NO_IMAGES, Counts, Number, Reproduction, reproduce
 from sharpbit.report.markdown import table
-from sharpbit.system.atomic import open_atomic
+from sharpbit.system.atomic import check_target, open_atomic
 
 
 def run_reproduce(
@@ -37,6 +37,8 @@ def run_reproduce(
         raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
     if weights is not None and not Path(weights).is_dir():
         raise UsageError(f"there is no folder {weights}; give the one below which the published weights lie")
+    if table:
+        check_target(Path(table), overwrite=True)
     sets = [found for folder in data for found in find(folder)]
     paths = _paths(recipes)
     done: list[Reproduction] = []

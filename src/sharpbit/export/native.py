@@ -24,7 +24,9 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
         raise UsageError(f"a native model is saved as .sharpbit, not {path.name!r}")
     if not isinstance(model.net, Integer):
         raise UsageError(f"the native format holds integers, and this {model.arch.name} is in float; quantize it first")
-    header = replace(model.header(), range=(0.0, 255.0))
+    header = model.header()
+    sizes = {key: header.config[key] for key in ("scale", "hidden")}  # the payload has the rest
+    header = replace(header, config=sizes, range=(0.0, 255.0))
     header, data = modelfile.native(header, chain_of(model.net).payload())
     with open_atomic(path, overwrite=overwrite) as file:
         file.write(data)

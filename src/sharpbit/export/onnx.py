@@ -25,13 +25,17 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
     """Write `model` as ONNX with the header of `docs/format.md`, after checking the graph.
 
     Raises:
-        UsageError: `path` does not end in `.onnx`.
+        UsageError: `path` does not end in `.onnx`, or the model is an integer chain with slopes.
         OutputExists: `path` exists and `overwrite` is false.
     """
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"an ONNX model is saved as .onnx, not {path.name!r}")
     header = model.header()
     if isinstance(model.net, Integer):
+        if model.net.config.more:
+            raise UsageError(
+                f"an integer chain with slopes runs on the native engine alone; write it as .sharpbit, not {path.name}"
+            )
         proto, header = _integer.graph(chain_of(model.net)), replace(header, range=(0.0, 255.0))
     else:
         proto = _graph(model)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from sharpbit.errors import ImageError
 from sharpbit.image.compression import compression_of
@@ -16,6 +18,9 @@ from sharpbit.image.data import Array, ImageData, Metadata
 from sharpbit.image.fitting import sized
 from sharpbit.image.metadata import checked_icc, collect
 from sharpbit.image.space import ColourSpace
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 _ROWS = 256  # rows converted at a time, so that no second copy of a large image is ever made
 _DIRECT = {
@@ -43,7 +48,8 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     name = getattr(pil_image, "filename", "") or "the image"
     pil_image.load()
     pixels, alpha, notes, icc = arrays(pil_image, str(name))
-    metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes)
+    with _file_of(pil_image) as file:
+        metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes, file)
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
@@ -51,6 +57,18 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     upright = oriented(pixels, turn)
     metadata = replace(metadata, size=upright.shape[:2])
     return ImageData(upright, turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
+
+
+@contextlib.contextmanager
+def _file_of(pil_image: Image.Image) -> Iterator[BinaryIO | None]:
+    """The file that Pillow opened, if it is still there: of the marks of colour in it, Pillow keeps some."""
+    try:
+        file = Path(str(getattr(pil_image, "filename", "") or "")).open("rb")  # noqa: SIM115
+    except (OSError, ValueError):
+        yield None
+        return
+    with file:
+        yield file
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:
@@ -111,6 +129,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
     elif mode == "CMYK":
         return _from_cmyk(pil_image, notes)
     elif mode == "LAB":
+        from PIL import ImageCms
+
         notes.append("LAB converted to sRGB")
         return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
     elif mode in _DIRECT:
@@ -123,6 +143,8 @@ def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Co
 
 
 def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes | None]:
+    from PIL import ImageCms  # with the library behind it, a twentieth of a cold start
+
     try:
         icc = checked_icc(pil_image.info.get("icc_profile"), 4)
         if icc is not None:
@@ -136,6 +158,8 @@ def _from_cmyk(pil_image: Image.Image, notes: list[str]) -> tuple[Convert, bytes
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> tuple[Convert, bytes]:
+    from PIL import ImageCms
+
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     transform = ImageCms.buildTransform(
         source,

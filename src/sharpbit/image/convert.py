@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from sharpbit.errors import ImageError
 from sharpbit.image.data import Array
@@ -28,6 +28,8 @@ def to_srgb(space: ColourSpace, channels: int) -> Callable[[Array], Array] | Non
     profile = space.profile(channels)
     if profile is None:
         return None
+    from PIL import ImageCms  # with the library behind it, a twentieth of a cold start
+
     mode = "L" if channels == 1 else "RGB"
     try:
         transform = ImageCms.buildTransform(

@@ -26,8 +26,9 @@ class Metadata:
 
     `colour` is what the numbers of the pixels mean; its ICC profile may be given alone, as `icc`. `exif` is a TIFF
     structure without the "Exif" prefix of JPEG; its orientation is 1, because the pixels are upright. `dpi` is
-    (horizontal, vertical) dots per inch. `size` is the height and width that sizes in the blocks belong to. `made`
-    names the model and the scale of a result that is written, for `made_by` to find again.
+    (horizontal, vertical) dots per inch. `size` is the height and width that sizes in the blocks belong to, `bits` the
+    bits of each sample in the file where they are neither 8 nor 16. `made` names the model and the scale of a result
+    that is written, for `made_by` to find again.
     """
 
     colour: ColourSpace
@@ -35,6 +36,7 @@ class Metadata:
     xmp: bytes | None
     dpi: tuple[float, float] | None
     size: tuple[int, int] | None = field(compare=False)
+    bits: int | None = field(compare=False)
     made: str | None
 
     def __init__(
@@ -45,11 +47,12 @@ class Metadata:
         dpi: tuple[float, float] | None = None,
         *,
         size: tuple[int, int] | None = None,
+        bits: int | None = None,
         made: str | None = None,
         colour: ColourSpace | None = None,
     ) -> None:
         values: dict[str, object] = {"colour": colour or ColourSpace(icc=icc), "exif": exif, "xmp": xmp, "dpi": dpi}
-        values |= {"size": size, "made": made}
+        values |= {"size": size, "bits": bits, "made": made}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -107,6 +110,8 @@ READ_FORMATS = _table(
     BMP="bmp dib",
     GIF="gif",
     AVIF="avif avifs",
+    JPEGXL="jxl",
+    HEIF="heic heif hif heics heifs",
     JPEG2000="jp2 j2k j2c jpc jpf jpx",
     PPM="ppm pgm pbm pnm",
     ICO="ico",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sharpbit.errors import ImageError
 from sharpbit.image import xmp as xmp_block
@@ -71,6 +68,8 @@ def tiff_header(file: BinaryIO) -> TiffHeader | None:
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return None
     try:
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
         directory = ImageFileDirectory_v2(head if b"+" in head[:4] else head[:8])
         file.seek(directory.next)
         directory.load(file)
@@ -148,6 +147,34 @@ def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Arr
     Raises:
         ImageError: OpenImageIO cannot decode it, or finds another (height, width) than `size`, which was checked.
     """
+    return decode_with(file, name, suffix, size)[0]
+
+
+def size_of(file: BinaryIO, name: str, suffix: str) -> tuple[int, int]:
+    """Height and width of a file that OpenImageIO opens. Raises ImageError if it does not."""
+    with _opened(file, name, suffix) as reader:
+        spec = reader.spec()
+        return spec.height, spec.width
+
+
+def decode_with(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> tuple[Array, dict[str, Any]]:
+    """What `decode` gives, and what OpenImageIO knows beside the samples."""
+    with _opened(file, name, suffix) as reader:
+        spec = reader.spec()
+        if (spec.height, spec.width) != size:
+            raise damaged(name, "two readers see different sizes")
+        if str(spec.format) not in ("uint8", "uint16"):
+            raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
+        samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))
+        message = reader.geterror()
+        attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+    if not isinstance(samples, np.ndarray):
+        raise damaged(name, message)
+    return samples.reshape(spec.height, spec.width, spec.nchannels), attributes
+
+
+@contextlib.contextmanager
+def _opened(file: BinaryIO, name: str, suffix: str) -> Iterator[Any]:
     import OpenImageIO as oiio  # noqa: N813  # slow to load and seldom needed
 
     wishes = oiio.ImageSpec()
@@ -156,17 +183,10 @@ def decode(file: BinaryIO, name: str, suffix: str, size: tuple[int, int]) -> Arr
         reader = oiio.ImageInput.open(path, wishes)
         if reader is None:
             raise damaged(name, oiio.geterror())
-        spec = reader.spec()
-        if (spec.height, spec.width) != size:
-            raise damaged(name, "two readers see different sizes")
-        if str(spec.format) not in ("uint8", "uint16"):
-            raise ImageError(f"{name} has {spec.format} samples, which are not supported; convert it to 16 bits first")
-        samples = reader.read_image(0, 0, 0, spec.nchannels, str(spec.format))
-        message = reader.geterror()
-        reader.close()
-    if not isinstance(samples, np.ndarray):
-        raise damaged(name, message)
-    return samples.reshape(spec.height, spec.width, spec.nchannels)
+        try:
+            yield reader
+        finally:
+            reader.close()
 
 
 def split(samples: Array) -> tuple[Array, Array | None]:
@@ -256,6 +276,9 @@ def _path_of(file: BinaryIO, suffix: str) -> Iterator[str]:
     if isinstance(name, str) and Path(name).is_file() and not _has_surrogates(name):
         yield name
         return
+    import shutil
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="sharpbit-"))
     try:
         copy = folder / ("picture" + suffix)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from sharpbit.errors import ImageError
 from sharpbit.image import exif
+from sharpbit.image import icc as icc_profile
 from sharpbit.image.data import Metadata
 from sharpbit.image.mark import mark_of
 from sharpbit.image.metadata import checked_icc
-from sharpbit.image.space import ColourSpace
+from sharpbit.image.space import SRGB, ColourSpace
 from sharpbit.image.xmp import resized
 
 _JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one JPEG segment, less the longest name in front of them
@@ -17,7 +18,9 @@ _BARE = ("GIF", "BMP")
 _WITHOUT_EXIF = ("PNG", "GIF", "BMP")  # the mark of a result has another place there, or none
 
 
-def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int) -> tuple[Metadata, tuple[str, ...]]:
+def fitted(
+    metadata: Metadata, kind: str, height: int, width: int, channels: int, *, as_rgb: bool = False
+) -> tuple[Metadata, tuple[str, ...]]:
     """The metadata which pixels of this size in this format can carry, and notes on what they cannot.
 
     Args:
@@ -26,8 +29,9 @@ def fitted(metadata: Metadata, kind: str, height: int, width: int, channels: int
         height: The height of the result in pixels.
         width: The width of the result in pixels.
         channels: 1 for grey, 3 for RGB.
+        as_rgb: Whether grey pixels are stored as RGB, by default not.
     """
-    colour, notes = _colour(metadata.colour, kind, channels)
+    colour, notes = _colour(metadata.colour, kind, channels, 3 if as_rgb else channels)
     metadata = sized(metadata, height, width)
     block, xmp = metadata.exif, metadata.xmp
     if kind in _BARE and (block or xmp):
@@ -58,8 +62,8 @@ def sized(metadata: Metadata, height: int, width: int) -> Metadata:
     )
 
 
-def _colour(space: ColourSpace, kind: str, channels: int) -> tuple[ColourSpace, list[str]]:
-    """The description in the form that a format has for it: chunks, numbers or a profile."""
+def _colour(space: ColourSpace, kind: str, channels: int, stored: int) -> tuple[ColourSpace, list[str]]:
+    """The description in the form that a format has for it, which may store grey pixels in three channels."""
     notes = []
     try:
         checked_icc(space.icc, channels)
@@ -69,6 +73,9 @@ def _colour(space: ColourSpace, kind: str, channels: int) -> tuple[ColourSpace, 
     if kind == "PNG" or (kind == "AVIF" and space.cicp and space.cicp[3]):
         return space, notes
     try:
-        return ColourSpace(icc=space.profile(channels)), notes
+        icc = space.profile(stored)
+        if icc and stored != channels and icc[16:20] == b"GRAY":
+            icc = icc_profile.as_rgb(icc, SRGB)
+        return ColourSpace(icc=icc), notes
     except ImageError:
         return ColourSpace(), [*notes, f"colour space left out ({kind} cannot describe {space.name})"]

@@ -80,6 +80,12 @@ def as_grey(profile: bytes) -> bytes | None:
     return None if curve is None or b"A2B0" in tags else grey_profile(curve, "grey of an RGB profile")
 
 
+def as_rgb(profile: bytes, primaries: Chromaticities) -> bytes | None:
+    """What a profile for grey says of pixels whose three colours are alike, as one for RGB; None if it has no curve."""
+    curve = tags_of(profile).get(b"kTRC")
+    return None if curve is None else rgb_profile(primaries, curve, "grey as RGB")
+
+
 def is_linear(profile: bytes) -> bool:
     """Whether the codes of a profile's pixels are proportional to light."""
     tags = tags_of(profile)

@@ -177,6 +177,11 @@ def kept(get: Callable[[], T | None], what: str, notes: list[str]) -> T | None:
         return None
 
 
+def exif_of(block: object, notes: list[str]) -> bytes | None:
+    """An EXIF block as a decoder gave it, with or without its prefix; if it is broken, None and a note."""
+    return kept(lambda: _exif_of({"exif": block}), "EXIF block", notes)
+
+
 def _exif_of(info: dict[str | tuple[int, int], object]) -> bytes | None:
     block = info.get("exif")
     raw = info.get("Raw profile type exif")

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -61,6 +60,8 @@ def libtiff_errors() -> Iterator[list[str]]:
 
     The list is filled when the block ends. What other threads print meanwhile goes on to standard error then.
     """
+    import tempfile
+
     lines: list[str] = []
     with _stderr_lock, contextlib.ExitStack() as stack:
         try:

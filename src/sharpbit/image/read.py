@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, png, webp
+from sharpbit.image import colour, deep, newer, png, webp
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
@@ -25,6 +25,7 @@ _FORMATS = (
     *("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "ICO", "CUR", "ICNS"),
     *("PSD", "DDS", "SGI", "SUN", "QOI", "IM", "PCX", "TGA"),
 )
+_COMMON = (png.SIGNATURE, b"\xff\xd8\xff", b"GIF8")  # how the formats begin that Pillow loads by itself, in no time
 _FRAMED = ("GIF", "WEBP", "PNG", "MPO", "AVIF", "TIFF")  # in which one file may hold several images
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -55,6 +56,10 @@ def probe(source: Path | BinaryIO | bytes, max_pixels: int = MAX_PIXELS) -> tupl
 
 def _header(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int, int]:
     """Height and width as they are stored, and the orientation."""
+    kind = newer.kind_of(file)
+    if kind is not None:
+        opened_newer = newer.NewerImage(file, kind, name)
+        return opened_newer.height, opened_newer.width, 1
     header = deep.tiff_header(file)
     if header is not None:
         return header.height, header.width, header.turn
@@ -70,6 +75,10 @@ def _header(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int, int]:
 
 def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     notes: list[str] = []
+    kind = newer.kind_of(file)
+    if kind is not None:
+        pixels, alpha, metadata = newer.NewerImage(file, kind, name).read(max_pixels, notes)
+        return _image(pixels, alpha, metadata, 1, notes, kind)
     header = deep.tiff_header(file)
     if header is not None:
         check_size(name, header.height, header.width, max_pixels)
@@ -85,7 +94,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     bits = header.bits if header is not None else bits
     pixels, alpha, icc = _samples(file, pil_image, bits, name, notes)
     if bits > 8 and pixels.dtype.itemsize == 1:
-        notes.append(f"only 8 of {bits} bits per sample could be read")
+        more = "; sharpbit[formats] reads all" if pil_image.format == "AVIF" else ""
+        notes.append(f"only 8 of {bits} bits per sample could be read{more}")
     elif 8 < bits < 16:
         notes.append(f"{bits}-bit samples scaled to 16 bits")
     channels = pixels.shape[2] if icc is None else None
@@ -95,6 +105,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata, turn = collect(pil_image, channels, notes, file)
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
+    if 8 < bits < 16:
+        metadata = replace(metadata, bits=bits)
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
     compression = None if lossless else compression_of(pil_image)
@@ -157,6 +169,10 @@ def _samples(
     file: BinaryIO, pil_image: ImageFile, bits: int, name: str, notes: list[str]
 ) -> tuple[Array, Array | None, bytes | None]:
     """Pixels, alpha and the profile of converted colours (see `colour.arrays`)."""
+    if bits > 8 and pil_image.format == "AVIF":
+        samples = newer.deep_avif(file, (pil_image.height, pil_image.width), bits)
+        if samples is not None:
+            return *deep.split(samples), None
     if deep.is_wide_ppm(pil_image):
         return deep.ppm_rgb(file, pil_image), None, None
     if bits == 16 and pil_image.format in ("PNG", "SGI"):
@@ -168,7 +184,13 @@ def _samples(
 
 
 def _open(file: BinaryIO) -> ImageFile:
-    Image.init()  # so that all formats are known; AVIF and WebP are missing from some builds of Pillow
+    file.seek(0)
+    common = file.read(8).startswith(_COMMON)
+    file.seek(0)
+    if common:
+        Image.preinit()
+    else:
+        Image.init()  # so that all formats are known; AVIF and WebP are missing from some builds of Pillow
     return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 

@@ -5,9 +5,7 @@ Pillow would hold the whole image, RGB in 8 bits only; OpenImageIO would need a 
 
 from __future__ import annotations
 
-import shutil
 import struct
-import tempfile
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +18,12 @@ from sharpbit.image.strips import Strips
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
 _LIMIT = 2**32 - 2**24  # offsets of a plain TIFF have 32 bits; what may need more becomes a BigTIFF
 Value = tuple[int, int, bytes | dict[int, "Value"]]  # type, count, the bytes or a directory of its own
+
+
+def _temporary() -> BinaryIO:
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 class TiffEncoder:
@@ -38,7 +42,7 @@ class TiffEncoder:
         threads: int,
     ) -> None:
         self._target = file
-        self._file = file if file.seekable() else tempfile.TemporaryFile()  # noqa: SIM115
+        self._file = file if file.seekable() else _temporary()
         self._base = self._file.tell()
         self._big = height * width * channels * bits // 8 > _LIMIT
         self._size, self._level = 16 if self._big else 8, level
@@ -70,6 +74,8 @@ class TiffEncoder:
         self._file.seek(end)
         if self._file is not self._target:
             self._file.seek(0)
+            import shutil
+
             shutil.copyfileobj(self._file, self._target)
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +11,15 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from sharpbit.errors import ImageError, UsageError
+from sharpbit.image import avif
 from sharpbit.image.colour import on_white, to_8_bits
 from sharpbit.image.convert import to_srgb
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.fitting import fitted
-from sharpbit.image.mark import mark_of
-from sharpbit.image.muted_decoder import quiet
+from sharpbit.image.pillow_encoder import PillowEncoder, save_options
 from sharpbit.image.png import PngEncoder
-from sharpbit.image.space import with_nclx
 from sharpbit.image.tiff import TiffEncoder
 from sharpbit.system.atomic import open_atomic
 
@@ -80,8 +77,11 @@ def losses(
     alpha: bool,
     height: int,
     width: int,
+    bits: int | None = None,
 ) -> tuple[str, ...]:
     """What `format` cannot hold of such an image, as notes for the user.
+
+    `bits` is how many bits of each 16 its samples really have, if that is known.
 
     Raises:
         ImageError: it cannot hold an image of this size at all.
@@ -95,7 +95,11 @@ def losses(
             "write PNG or TIFF instead (-f png)"
         )
     notes = []
-    if np.dtype(dtype).itemsize > 1 and format not in _DEEP:
+    deep = np.dtype(dtype).itemsize > 1 and format not in _DEEP
+    if deep and format == "AVIF" and avif.is_deep():
+        if (bits or 16) > avif.MOST_BITS:
+            notes.append(f"AVIF holds {avif.MOST_BITS} bits per sample: 16 were rounded to them")
+    elif deep:
         notes.append(f"{format} holds 8 bits per sample here: 16 were rounded to 8")
     if alpha and format in _OPAQUE:
         notes.append(f"{format} holds no alpha: laid on white")
@@ -169,9 +173,11 @@ class ImageWriter:
             raise ValueError(f"not an image: {height} x {width}, {channels} channels of {dtype}")
         self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
         self._name, self._row = name, 0
-        self._reduce = dtype == np.uint16 and kind not in _DEEP
+        deep_avif = kind == "AVIF" and (dtype == np.uint16 or metadata.colour.cicp is not None) and avif.is_deep()
+        self._reduce = dtype == np.uint16 and kind not in _DEEP and not deep_avif
         self._flatten = alpha and kind in _OPAQUE
-        metadata, self.notes = fitted(metadata, kind, height, width, channels)
+        as_rgb = channels == 1 and (kind == "WEBP" or (kind == "AVIF" and alpha))
+        metadata, self.notes = fitted(metadata, kind, height, width, channels, as_rgb=as_rgb)
         self._convert = self._conversion(metadata, kind, channels) if kind in _WITHOUT_COLOUR else None
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
@@ -187,9 +193,22 @@ class ImageWriter:
                 level=options.compression,
                 threads=threads,
             )
+        elif deep_avif:
+            bits = min(metadata.bits or avif.MOST_BITS, avif.MOST_BITS)
+            self._encoder = avif.DeepAvifEncoder(
+                file,
+                height=height,
+                width=width,
+                channels=samples,
+                bits=8 if dtype == np.uint8 else bits + bits % 2,
+                metadata=metadata,
+                quality=options.quality,
+                subsampling=options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0"),
+                threads=threads,
+            )
         else:
-            self._encoder = _PillowEncoder(
-                file, kind, height, width, samples, _save_options(kind, metadata, options, threads)
+            self._encoder = PillowEncoder(
+                file, kind, height, width, samples, save_options(kind, metadata, options, threads)
             )
 
     def write(self, rows: Array, alpha: Array | None = None) -> None:
@@ -223,61 +242,6 @@ class ImageWriter:
         if self._row != self._shape[0]:
             raise RuntimeError(f"{self._row} of {self._shape[0]} rows were written")
         self._encoder.finish()
-
-
-class _PillowEncoder:
-    """Gathers the rows in a Pillow image, which is saved at the end."""
-
-    def __init__(
-        self, file: BinaryIO, kind: str, height: int, width: int, channels: int, options: dict[str, Any]
-    ) -> None:
-        self._file, self._kind = file, kind
-        self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
-        self._row, self._options = 0, options
-        self._cicp: tuple[int, int, int, int] | None = options.pop("cicp", None)
-
-    def write(self, rows: Array) -> None:
-        strip = Image.fromarray(np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 1 else rows))
-        self._image.paste(strip, (0, self._row))
-        self._row += len(rows)
-
-    def finish(self) -> None:
-        pil_image = self._image
-        if self._kind == "GIF" and pil_image.mode in ("LA", "RGBA"):
-            pil_image = pil_image.convert("RGBA")
-            pil_image.putalpha(pil_image.getchannel("A").point([0] * 128 + [255] * 128))
-        elif self._kind == "GIF" and pil_image.mode == "RGB":
-            pil_image = pil_image.quantize(256, Image.Quantize.MEDIANCUT)
-        elif pil_image.mode == "LA":
-            pil_image = pil_image.convert("RGBA")
-        target = self._file if self._file.seekable() and self._cicp is None else io.BytesIO()
-        with quiet():
-            pil_image.save(target, self._kind, **self._options)
-        if isinstance(target, io.BytesIO) and target is not self._file:
-            self._file.write(target.getvalue() if self._cicp is None else with_nclx(target.getvalue(), self._cicp))
-
-    def close(self) -> None:
-        self._image = Image.new("L", (1, 1))
-
-
-def _save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
-    """What `Image.save` is told."""
-    if kind == "GIF":
-        return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
-    if kind not in ("JPEG", "WEBP", "AVIF"):
-        return {"dpi": metadata.dpi} if kind == "BMP" and metadata.dpi else {}
-    block = metadata.exif
-    held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
-    save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
-    if kind == "JPEG":
-        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
-        if metadata.dpi:
-            save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
-    elif kind == "WEBP" and options.lossless:
-        save |= {"lossless": True, "exact": True}
-    elif kind == "AVIF":
-        save |= {"max_threads": threads, "cicp": metadata.colour.cicp}
-    return save
 
 
 @contextlib.contextmanager

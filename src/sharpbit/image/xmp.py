@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from xml.parsers import expat
 
 _ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _MAX = 16 * 2**20  # a few KiB is usual; edit histories have reached some MiB
@@ -72,7 +71,7 @@ def resized(xmp: bytes, wide: float, high: float) -> bytes:
 def alone(xmp: bytes, notes: list[str]) -> bytes | None:
     """The packet without what it announces beside the image, such as a gain map; each kind is said in `notes`.
 
-    Returns None if it cannot be told apart from the rest.
+    Returns None if it cannot be separated from the rest.
     """
     gone, edited = [], xmp
     names = [*_ELSEWHERE, *(b":" + name for name in _LOOSE)]
@@ -92,7 +91,7 @@ def alone(xmp: bytes, notes: list[str]) -> bytes | None:
     if edited == xmp:
         return xmp
     if _is_whole(xmp) and not _is_whole(edited):
-        notes.append("XMP block left out (it cannot be told apart from what is not there)")
+        notes.append("XMP block left out (it cannot be separated from what is not there)")
         return None
     return edited
 
@@ -106,6 +105,8 @@ def _without(xmp: bytes, name: bytes) -> bytes:
 
 
 def _is_whole(xmp: bytes) -> bool:
+    from xml.parsers import expat  # seldom needed
+
     try:
         expat.ParserCreate().Parse(xmp, True)
     except expat.ExpatError:

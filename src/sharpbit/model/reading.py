@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,12 @@ def _overridden(arch: Architecture, sizes: Any, config: Mapping[str, Any]) -> An
     unknown = [key for key in config if key not in known]
     if unknown:
         raise UsageError(f"the sizes of {arch.name} are {', '.join(known)}; given was {', '.join(unknown)}")
+    for key, value in config.items():
+        inferred = getattr(sizes, key)
+        if isinstance(value, str) and not isinstance(inferred, str):
+            raise UsageError(f"{key} of {arch.name} is something like {json.dumps(inferred)}, not {value!r}")
+        if key == "scale" and not (isinstance(value, int) and value >= 1):
+            raise UsageError(f"the scale of {arch.name} is a whole number of at least 1, not {value}")
     return replace(sizes, **config)
 
 
@@ -170,7 +176,8 @@ def _exported(path: ModelFile) -> tuple[Header, State]:
     if modelfile.several(header.history) is not None:
         raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
     if header.architecture == integer.ARCHITECTURE:
-        return header, of_integer_chain(integer.read(path)[0]).state_dict()
+        net = of_integer_chain(integer.read(path)[0])
+        return replace(header, config=asdict(net.config)), net.state_dict()
     kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
     tensors = path.initializers
     try:
@@ -189,10 +196,14 @@ def _unpickle(path: Path) -> State:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old pickles; they load or they fail, and both is said below
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(f"{path} holds more than tensors and is not opened: such a file can run programs") from None
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # bytes that are no pickle run into whatever they happen to say
+        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path):
+            reason = "holds more than tensors and is not opened: such a file can run programs"
+        else:
+            reason = "is not a complete file of weights (.pth); get it again"
+        raise ModelError(f"{path} {reason}") from None
     for wrapper in ("params_ema", "params", "state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -202,3 +213,9 @@ def _unpickle(path: Path) -> State:
     if state and all(key.startswith("module.") for key in state):  # saved while several GPUs trained it
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return dict(state)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file is a pickle by its first bytes: one of protocol 2 or later, alone or in a zip archive."""
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"\x80", b"PK"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sharpbit.errors import ModelError
-from sharpbit.modelfile.history import Verb
+
+if TYPE_CHECKING:
+    from sharpbit.modelfile.history import Verb
 
 FORMAT = 1
 REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
@@ -104,7 +106,7 @@ class Header:
 
 def several(history: Iterable[Mapping[str, Any] | Verb]) -> Mapping[str, Any] | None:
     """What a file in two passes, or of a pair, says of its several graphs; None of a file with one."""
-    tables = (entry.table() if isinstance(entry, Verb) else entry for entry in history)
+    tables = (entry if isinstance(entry, Mapping) else entry.table() for entry in history)
     return next((table for table in tables if table.get("verb") in (REFQSR, PAIR)), None)
 
 

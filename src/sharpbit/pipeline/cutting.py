@@ -19,6 +19,7 @@ from sharpbit.system.progress import Progress
 TILE = 256  # input pixels; larger tiles save little time and cost memory (bench/tiles.py)
 WIDE, LOW, HIGH = 1 << 21, 96, 512  # an engine that takes whole rows gives so many pixels at once, from so many rows
 WIDEST = 1 << 15  # pixels of a row that it gets at once, so that with its halo it is within what engines take
+ONCE = 1 << 24  # pixels of a result that is wanted in one piece, and that such an engine makes in one call
 WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
 ORIENTATIONS = 8
@@ -81,6 +82,12 @@ def cutting_of(runtime: Runtime, height: int, width: int, side: int | None = Non
         high = min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2))))
         return Cutting(high, WIDEST, runtime.halo)
     return Cutting(side or TILE, side or TILE, runtime.halo)
+
+
+def at_once(runtime: Runtime, height: int, width: int) -> Tile | None:
+    """The image as one tile, where an engine that takes whole rows makes the whole result in one call, else None."""
+    fits = runtime.wide and max(height, width) <= WIDEST and height * width * runtime.scale**2 <= ONCE
+    return Tile(0, 0, height, width, runtime.halo) if fits and runtime.halo is not None else None
 
 
 def of_fixed_side(side: int, halo: int | None) -> tuple[int, int]:

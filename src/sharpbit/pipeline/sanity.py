@@ -14,7 +14,7 @@ MEAN_LIMIT = 0.15  # of the whole image, per channel, where white is 1; noise of
 BLOCK_LIMIT = 0.30  # of one block: a network may sharpen an edge, but not repaint 16x16 pixels
 _BLOCK = 16
 _MOST_ROWS = 257  # of bytes whose sum fits into 16 bits
-_EVEN = np.uint64(0x00FF00FF00FF00FF)
+_EVEN, _BYTE = np.uint64(0x00FF00FF00FF00FF), np.uint64(8)
 
 
 class Check:
@@ -95,12 +95,14 @@ def _byte_sums(x: NDArray[np.uint8], ys: NDArray[np.intp], xs: NDArray[np.intp])
     """The same of bytes, exactly: eight at a time, each in 16 bits of its own. Takes a fifth of the time of floats."""
     flat = x.reshape(len(x), -1)
     cut = flat.shape[1] // 8 * 8
-    words = np.ascontiguousarray(flat[:, :cut]).view("<u8") if cut else np.empty((len(x), 0), np.uint64)
     columns = np.empty((len(ys), flat.shape[1]), np.uint32)
-    for number, (top, bottom) in enumerate(pairwise([*ys, len(x)])):
-        band = words[top:bottom]
-        columns[number, 0:cut:2] = (band & _EVEN).sum(0).view("<u2")
-        columns[number, 1:cut:2] = ((band >> np.uint64(8)) & _EVEN).sum(0).view("<u2")
+    for number, (top, bottom) in enumerate(pairwise([*ys, len(x)]) if cut else ()):
+        band = np.ascontiguousarray(flat[top:bottom, :cut]).view("<u8")  # few rows, that stay in the cache
+        even = band & _EVEN
+        columns[number, 0:cut:2] = np.add.reduce(even, 0).view("<u2")
+        np.right_shift(band, _BYTE, out=even)
+        np.bitwise_and(even, _EVEN, out=even)
+        columns[number, 1:cut:2] = np.add.reduce(even, 0).view("<u2")
     columns[:, cut:] = np.add.reduceat(flat[:, cut:], ys, 0, np.uint32)
     return np.add.reduceat(columns.reshape(len(ys), -1, x.shape[2]), xs, 1).astype(np.float64)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sharpbit.errors import UsageError
+from sharpbit.pipeline.arguments import number, pair, whole
 
 MOST = 16  # times that a side may grow
 
@@ -28,6 +29,8 @@ class Size:
     fit: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        for name, checked in (("scale", number), ("width", whole), ("height", whole), ("fit", pair)):
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
         asked = [self.scale is not None, self.fit is not None, self.width is not None or self.height is not None]
         if sum(asked) > 1:
             raise UsageError("give one of scale, fit, and width or height, not several")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,11 +19,13 @@ from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows
 from sharpbit.pipeline import cutting, light
+from sharpbit.pipeline.arguments import whole as whole_number
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
 from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
 from sharpbit.pipeline.sanity import Check
 from sharpbit.pipeline.size import Size
+from sharpbit.pipeline.tiles import Tile
 from sharpbit.pipeline.transparency import AlphaRun
 from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
 from sharpbit.system.progress import Progress
@@ -75,8 +78,9 @@ class Upscaler:
     ) -> None:
         self.size = size or Size()
         self.ensemble = ensemble
+        tile, threads = whole_number("tile", tile), whole_number("threads", threads)
         self.options = EngineOptions(engine, device, threads, tile)
-        self._model = None if model in (None, AUTO) else str(model)
+        self._model = None if model in (None, AUTO) else os.fspath(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
@@ -195,7 +199,8 @@ class Upscaler:
         if not chain.models:
             if progress:
                 progress(1.0)
-            yield from _sized([(image.pixels, image.alpha)], image, chain)
+            pixels = image.pixels if image.alpha is None else fill(image.pixels, image.alpha)
+            yield from _sized([(pixels, image.alpha)], image, chain)
             return
         if image.metadata.colour.is_linear:
             for pixels, alpha in self.strips(light.encoded(image), name, progress):
@@ -208,6 +213,35 @@ class Upscaler:
             if number < len(work) - 1:
                 image = _gathered(strips, image)
         yield from _sized(strips, image, chain)
+
+    def whole(self, image: ImageData, out: Array | None = None, name: str = "image") -> Array:
+        """The result in one piece, `(H, W, C)`, with alpha as the last channel.
+
+        Args:
+            image: The image, as for `strips`.
+            out: The array of that shape and of the image's sample type that it is written to; None makes one.
+            name: The name of the image, for errors.
+
+        Raises:
+            ResultError: the result cannot be right.
+        """
+        chain, (height, width, channels) = self.chain_of(image), image.pixels.shape
+        plain = image.pixels.dtype == np.uint8 and channels == 3 and image.alpha is None
+        if plain and len(chain.models) == 1 and not (chain.resized or image.metadata.colour.is_linear):
+            runtime = self._runtime(chain.models[0])
+            tile = cutting.at_once(runtime, height, width)
+            if tile is not None and not self.ensemble and self.options.tile is None:
+                return _one_call(runtime, tile, image.pixels, out, name)
+        if out is None:
+            out = np.empty((chain.height, chain.width, channels + (image.alpha is not None)), image.pixels.dtype)
+        top = 0
+        for rows, cover in self.strips(image, name):
+            part = slice(top, top + len(rows))
+            out[part, :, :channels] = rows
+            if cover is not None:
+                out[part, :, channels] = cover
+            top = part.stop
+        return out
 
     def losses(self, image: ImageData) -> tuple[str, ...]:
         """What the model cannot keep of an image, or gives up for its size, as notes for the user."""
@@ -285,6 +319,24 @@ class Upscaler:
             cover.finish()
 
 
+def _one_call(runtime: Runtime, tile: Tile, pixels: Array, out: Array | None, name: str) -> Array:
+    """An RGB image of bytes through an engine at once, copied as little as possible."""
+    part, check = cutting.one(runtime, tile, pixels), Check(name, runtime.scale)
+    check.add(part.before, part.after)
+    check.finish()
+    if out is not None:
+        out[...] = part.after
+        return out
+    edge, room = tile.halo * runtime.scale, part.after.base
+    if edge == 0 or room is None or not room.flags.c_contiguous or room.size < part.after.size:
+        return np.ascontiguousarray(part.after)
+    height, width, channels = part.after.shape  # moved together in the room that it has, from the top
+    result: Array = room.reshape(-1)[: part.after.size].reshape(height, width, channels)
+    for top in range(0, height, edge):
+        result[top : top + edge] = part.after[top : top + edge]
+    return result
+
+
 def _part_of(progress: Progress | None, share: float) -> Progress | None:
     """What reports a part of the work as that share of the whole."""
     return None if progress is None else lambda done: progress(done * share)
@@ -324,9 +376,8 @@ def _resized(
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
-        colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
-        colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, dtype), to_samples(cover, dtype)
+        covered = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
+        yield to_samples(covered[..., :-1] / covered[..., -1:], dtype), to_samples(cover, dtype)
     window.finish()
 
 
@@ -361,4 +412,10 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def _covered(pixels: Array, alpha: Array) -> Tensor:
-    return to_float(pixels) * to_float(alpha)[..., None]
+    """Colours multiplied by their weight, and the weight: alpha, or a quarter where it is less.
+
+    What is hardly seen has a colour of its surroundings (see `fill`); without a weight, the negative lobes of bicubic
+    would leave nothing to divide by.
+    """
+    weight = np.maximum(to_float(alpha), np.float32(0.25))[..., None]
+    return np.concatenate([to_float(pixels) * weight, weight], axis=2)

@@ -106,6 +106,7 @@ def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> t
         alpha=opened.alpha is not None,
         height=out_height,
         width=out_width,
+        bits=opened.metadata.bits,
     )
 
 

@@ -55,6 +55,23 @@ class QuantizeLossless(Verb, verb="quantize:lossless"):
 
 
 @dataclass(frozen=True)
+class QuantizeSloped(Verb, verb="quantize:sloped"):
+    """A chain with PReLU, or with the image added, became a chain of 8-bit integers, which has its structure by itself.
+
+    Attributes:
+        source: name of the architecture that it was before.
+        method: `sloped`.
+        bits: 8.
+        crops: LR images that it was calibrated on.
+    """
+
+    source: str = field(default="", metadata=keyed("from"))
+    method: str = "sloped"
+    bits: int = 8
+    crops: int = 0
+
+
+@dataclass(frozen=True)
 class Calibrate(Verb, verb="calibrate"):
     """Clipping ranges were found on images.
 

@@ -20,6 +20,7 @@ SENSITIVITY = (
 )
 RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
 FLOAT = 32
+GATE = 45.0  # dB from float; what is nearer cannot be told apart
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2526; --soft: #667; --line: #d6dde0; --all: #c3d2d4; --grid: #2f6d74;
   --paper: #fff; --worse: #b3482e }
@@ -56,6 +57,10 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",
     }
+    if receipt.method == "sloped" and receipt.psnr < GATE:
+        lines["warning"] = (
+            f"below {GATE:g} dB from float, where differences can be seen at high magnification; look at it"
+        )
     if receipt.images == 1:
         lines["note"] = "one image shows little of what the network will see; calibrate on some ten"
     if receipt.kept:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +28,7 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
     Raises:
         OutputExists: `path` exists (checked at the start and, atomically, at the end) and `overwrite` is false.
+        OSError: It cannot be written; the error names `path`, not the file that stands for it until then.
     """
     path = Path(path)
     if not overwrite:
@@ -41,9 +41,10 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     _sweep(path.parent)
     part = _part_name(path)
-    fd, named = _open(path.parent, part)
+    with _naming(path, part):
+        fd, named = _open(path.parent, part)
     try:
-        with os.fdopen(fd, "w+b") as file:
+        with _naming(path, part), os.fdopen(fd, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,7 +52,8 @@ def open_atomic(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
                 target = part if overwrite else path
                 _link(f"/proc/self/fd/{file.fileno()}", target)
         if overwrite:
-            os.replace(part, path)
+            with _naming(path, part):
+                os.replace(part, path)
         elif named:
             _publish(part, path)
     except BaseException:
@@ -70,6 +72,42 @@ def refuse_existing(path: Path) -> None:
         raise _exists(path)
 
 
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Raise before long work what `open_atomic` would raise after it. Nothing is left behind, not even a folder.
+
+    Args:
+        path: The file to be written.
+        overwrite: Whether a file of that name is replaced, by default not.
+
+    Raises:
+        OutputExists: `path` exists and `overwrite` is false.
+        OSError: It is a folder, or its folder, or what should hold that, cannot be written to.
+    """
+    path = Path(path)
+    if not overwrite:
+        refuse_existing(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    part = folder / _part_name(path).name
+    with _naming(path, part):
+        fd, named = _open(folder, part)
+        os.close(fd)
+        if named:
+            os.unlink(part)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, part: Path) -> Iterator[None]:
+    """Make errors of a file that stands for `path` speak of `path`, and those of a full disk too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(part), part):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def _open(folder: Path, part: Path) -> tuple[int, bool]:
     """A file descriptor to write to, and whether the file already has the name `part`."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
@@ -79,7 +117,7 @@ def _open(folder: Path, part: Path) -> tuple[int, bool]:
 
 
 def _part_name(path: Path) -> Path:
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     short = os.fsencode(path.name)[:100].decode(errors="ignore")  # names have at most 255 bytes
     return path.parent / f".{short}.{os.getpid()}.{token}.part"
 
@@ -126,7 +164,7 @@ def _exists(path: Path) -> OutputExists:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; True where nobody can say."""
+    """Whether a process of this machine runs; True where nobody knows."""
     if os.name == "nt":  # signal 0 is no question there but an event
         return True
     try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from sharpbit.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class Catalog(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        added = [point.name for point in entry_points(group=self.package)]
+        added = [point.name for point in self._added()]
         yield from dict.fromkeys(self._own() + added)
 
     def __len__(self) -> int:
@@ -46,12 +47,20 @@ class Catalog(Mapping[str, T], Generic[T]):
     def _load(self, name: str) -> T:
         if name in self._own():
             return cast(T, getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute))
-        for point in entry_points(group=self.package):
+        for point in self._added():
             if point.name == name:
                 return cast(T, point.load())
+        import difflib
+
         kind = self.package.rsplit(".", 1)[-1]
-        near = difflib.get_close_matches(name, list(self), 3, 0.4) or sorted(self)
-        raise UsageError(f"there is no {kind} called {name!r}; near it: {', '.join(near)}")
+        near = difflib.get_close_matches(name, list(self), 3, 0.4)
+        others = f"near it: {', '.join(near)}" if near else f"known are {', '.join(sorted(self))}"
+        raise UsageError(f"there is no {kind} called {name!r}; {others}")
+
+    def _added(self) -> EntryPoints:
+        from importlib.metadata import entry_points  # a tenth of a cold start; the names of our own do not need it
+
+        return entry_points(group=self.package)
 
     def _own(self) -> list[str]:
         path = importlib.import_module(self.package).__path__

@@ -28,12 +28,15 @@ def resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: 
     """Take over what `checkpoint.pt` holds, where there is one; gives its number of steps, or 0.
 
     Raises:
-        UsageError: it belongs to other settings.
+        UsageError: it belongs to other settings, or is damaged.
     """
     path = out / "checkpoint.pt"
     if not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # damaged bytes run into whatever they happen to say
+        raise UsageError(f"{path} is no complete checkpoint; give another --out, or remove it to begin again") from None
     if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
         raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
     net.load_state_dict(state["net"])

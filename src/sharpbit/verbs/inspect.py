@@ -152,7 +152,7 @@ def inspect(
         opened = None if header is None else described(header)
     else:
         opened = load(file, **(overrides or {}))
-        if path.suffix.lower() == ".safetensors":
+        if path.suffix.lower() in (".safetensors", ".sharpbit"):
             header = file.header
     if header is not None:
         facts |= _said(header)

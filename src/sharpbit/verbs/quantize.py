@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.arch import ARCHITECTURES
-from sharpbit.arch.integer import of_chain
+from sharpbit.arch.integer import Integer, of_chain
 from sharpbit.cost import bitops
 from sharpbit.cost.operands import products
 from sharpbit.data import calibration
+from sharpbit.data.varied import varied
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
+from sharpbit.modelfile.history import Verb
+from sharpbit.modelfile.integer_chain import MAX_CHANNELS
 from sharpbit.quant import core, recorded
 from sharpbit.quant.grid import WIDEST
-from sharpbit.quant.history import QuantizeLossless
+from sharpbit.quant.history import QuantizeLossless, QuantizeSloped
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 from sharpbit.quant.lossless import check_images, quantize_chain
 from sharpbit.quant.plan import Plan
@@ -30,12 +33,15 @@ from sharpbit.quant.ptq import bit_allocation, sensitivity
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
-from sharpbit.reparam.chain import relu_chain
+from sharpbit.quant.sloped import quantize_sloped
+from sharpbit.reparam.chain import chain, relu_chain
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
 OTHERS = "--method tuned takes any network"
+AUTO, SLOPED = "auto", "sloped"
+SLOPED_CROPS = 80
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
@@ -100,28 +106,64 @@ def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progre
         UsageError: not 8 bits, or something to refine or to keep.
         QuantizeError: the network is no such chain.
     """
-    bits = settings.bits
-    if bits != 8:
-        asked = ", ".join(map(str, settings.widths))
-        raise UsageError(f"the method lossless makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
-    if settings.refine or settings.keep:
-        raise UsageError(
-            "the method lossless takes the whole network and refines nothing; leave --refine and --keep out"
-        )
+    _check_chain(settings, "lossless")
     try:
-        chain = relu_chain(model.net)
+        layers = relu_chain(model.net)
     except ReparameterizeError as error:
         raise QuantizeError(
             f"{model.arch.name} is no chain of convolutions and ReLU, which the method lossless takes: {error};"
             f" {OTHERS}"
         ) from None
     try:
-        net = of_chain(quantize_chain(chain, crops, progress=progress))
+        net = of_chain(quantize_chain(layers, crops, progress=progress))
     except QuantizeError as error:
         raise QuantizeError(f"{error}; {OTHERS}") from None
-    history = (*model.history, QuantizeLossless(model.arch.name, bits=bits, crops=len(crops)))
+    return _integer(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
+
+
+def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
+    """A chain of convolutions and PReLU, perhaps with the image added, in 8-bit integers. See `sharpbit.quant.sloped`.
+
+    Raises:
+        UsageError: not 8 bits, or something to refine or to keep.
+        QuantizeError: the network is no such chain.
+    """
+    _check_chain(settings, "sloped")
+    try:
+        net = of_chain(quantize_sloped(chain(model.net, "plain"), crops, progress=progress))
+    except ReparameterizeError as error:
+        raise QuantizeError(
+            f"{model.arch.name} is no chain of convolutions and PReLU, which the method sloped takes: {error}; {OTHERS}"
+        ) from None
+    except QuantizeError as error:
+        raise QuantizeError(f"{error}; {OTHERS}") from None
+    return _integer(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
+
+
+def suited(model: Model) -> str:
+    """The name of the method that `auto` is for a model: `lossless` where it takes the network, or `sloped`."""
+    try:
+        wide = max(len(stage.kernel.bias) for stage in relu_chain(model.net).stages)
+    except ReparameterizeError:
+        return "lossless"  # which says what is wrong
+    return "lossless" if wide <= MAX_CHANNELS else SLOPED
+
+
+def _check_chain(settings: QuantizationSettings, method: str) -> None:
+    if settings.bits != 8:
+        asked = ", ".join(map(str, settings.widths))
+        raise UsageError(f"the method {method} makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
+    if settings.refine or settings.keep:
+        raise UsageError(
+            f"the method {method} takes the whole network and refines nothing; leave --refine and --keep out"
+        )
+
+
+def _integer(model: Model, net: Integer, entry: Verb) -> Model:
+    """The model of a chain in integers."""
     about = {**model.about, "precision": "int8"}
-    return replace(model, arch=ARCHITECTURES["integer"], config=net.config, net=net, history=history, about=about)
+    arch, history = ARCHITECTURES["integer"], (*model.history, entry)
+    return replace(model, arch=arch, config=net.config, net=net, history=history, about=about)
 
 
 def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrainingMethod:
@@ -208,6 +250,7 @@ def _after_training(method: core.Method) -> bool:
 
 POST_TRAINING_METHODS: Mapping[str, PostTrainingMethod] = {
     "lossless": lossless,
+    SLOPED: sloped,
     "tuned": general("search", tuned=True),
     **{
         name: general(name, pixels=name == "ptq4sr") for name, method in core.METHODS.items() if _after_training(method)
@@ -219,7 +262,7 @@ def quantize(
     model: Model | nn.Module,
     calibrate: str | Path | Sequence[np.ndarray] | None = None,
     *,
-    method: str = "lossless",
+    method: str = AUTO,
     bits: int | Sequence[int] = 8,
     refine: int = 0,
     keep: Sequence[str] = (),
@@ -233,8 +276,8 @@ def quantize(
         model: a float model. A bare network of an image in `[0, 1]` becomes a plain chain first (`reparameterize`).
         calibrate: a folder of images, or `(H, W, 3)` uint8 arrays, some ten or more. They are HR images: LR crops are
             made from them by bicubic interpolation, as the network will get (`sharpbit.data.calibration`).
-        method: one of `POST_TRAINING_METHODS`; the default `lossless` takes chains of convolutions and ReLU, `tuned`
-            any network.
+        method: one of `POST_TRAINING_METHODS`; `lossless` takes chains of convolutions and ReLU, `sloped` those with
+            PReLU or the image added at the end, `tuned` any network. The default `auto` is one of the first two.
         bits: bits of weights and activations, 2 to 16, 8 by default; several, such as `(8, 6, 4)`, are the choice of
             mixed precision, which needs a `budget`.
         refine: steps in which the result learns from the float network, none by default.
@@ -277,7 +320,7 @@ def with_receipt(
     images: str | Path | Sequence[np.ndarray],
     settings: QuantizationSettings = QuantizationSettings(),
     *,
-    method: str = "lossless",
+    method: str = AUTO,
     progress: Phases | None = None,
     analysis: bool = False,
     blame: bool = False,
@@ -296,14 +339,17 @@ def with_receipt(
     if blame:
         warnings.warn("with_receipt(blame=...) is now with_receipt(analysis=...)", DeprecationWarning, stacklevel=2)
     started = time.monotonic()
-    if method not in POST_TRAINING_METHODS:
-        raise UsageError(f"there is no method {method!r}; known are {', '.join(POST_TRAINING_METHODS)}")
+    if method not in (AUTO, *POST_TRAINING_METHODS):
+        raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
     if model.arch.name == "integer":
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
+    method = suited(model) if method == AUTO else method
     if isinstance(images, (str, Path)):
         crops, used = calibration.from_folder(images, model.scale, progress=progress)
     else:
         crops, used = calibration.from_images(images, model.scale)
+    if method == SLOPED:  # calibrated and measured on drawings and compressed images as well
+        crops = varied(_spread(crops, SLOPED_CROPS))
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())
     held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)

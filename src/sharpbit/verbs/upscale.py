@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit import image as image_io
-from sharpbit.errors import ImageError, UsageError
+from sharpbit.errors import ImageError, ResultWarning, UsageError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.pipeline.arguments import pair, whole
 from sharpbit.pipeline.format import suffix_like
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
@@ -19,12 +23,29 @@ from sharpbit.runtime import AUTO
 
 Array = NDArray[Any]
 
+NEARLY = 1e-3  # how far floats may lie outside of [0, 1], a quarter of a level of 8 bits: rounding, which is clipped
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is worth knowing about a result.
+
+    Attributes:
+        models: The names of the models that ran, one after the other; none where bicubic alone did.
+        precision: The number format that each of them computed in, such as `int8` or `float32`.
+        notes: Sentences on what was lost or done otherwise than asked for, and on what was found out about a model.
+    """
+
+    models: tuple[str, ...]
+    precision: tuple[str, ...]
+    notes: tuple[str, ...]
+
 
 def upscale(
     image: Any,
-    output: str | Path | None = None,
+    output: Any = None,
     *,
-    model: str | Path | None = None,
+    model: str | os.PathLike[str] | None = None,
     scale: float | None = None,
     width: int | None = None,
     height: int | None = None,
@@ -38,14 +59,18 @@ def upscale(
     strip_metadata: bool = False,
     max_pixels: int = MAX_PIXELS,
     upscaler: Upscaler | None = None,
+    out: Array | None = None,
+    report: bool = False,
 ) -> Any:
     """Upscale `image` and give back the same kind of thing.
 
     Args:
-        image: the path of an image, a Pillow image, or a numpy array `(H, W)` or `(H, W, C)` of uint8, uint16 or
-            float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
-        output: where to write the result of a path; its ending chooses the format. By default beside the image,
-            with the scale in its name; JPEG and WebP stay what they are, everything else becomes PNG.
+        image: the path of an image, a binary file that is open, a Pillow image, or a numpy array `(H, W)` or
+            `(H, W, C)` of uint8, uint16 or float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or
+            4 (RGBA).
+        output: where to write the result of a path or file: a path, whose ending chooses the format, or a binary file
+            that is open. By default beside the image, with the scale in its name; JPEG and WebP stay what they are,
+            everything else becomes PNG.
         model: an embedded name such as `x4-clean-balanced`, or the path of an ONNX upscaler. By default (`auto`) the
             quality of the compression, the noise and the flatness of the image decide which embedded model it is.
         scale: The upscaling factor, any number from 1 to 16; by default 2 or the model's own.
@@ -62,9 +87,16 @@ def upscale(
         strip_metadata: write no EXIF, XMP or resolution.
         max_pixels: refuse larger images.
         upscaler: one that was opened before, instead of all that concerns the model.
+        out: The array that the result of an array is written to, of its shape and type; by default a new one.
+        report: Whether a `Report` is returned too, as the second of a pair. Without it, its notes on the image are
+            warnings.
 
     Returns:
-        the `Path` that was written, a Pillow image, or an array of the type and number of dimensions of `image`.
+        the `Path` that was written (or `output`, where that is an open file), a Pillow image, or an array of the type
+        and number of dimensions of `image`.
+
+    Warns:
+        ResultWarning: one of the notes of the report, such as 16 bits that the model brings down to 8.
 
     Raises:
         SharpbitError: one of the errors of `sharpbit.errors`, each with a sentence that says what to do.
@@ -81,60 +113,121 @@ def upscale(
         'photo_x2.png'
     """
     if upscaler is None:
-        size = Size(scale, width, height, None if fit is None else (fit[1], fit[0]))
+        size = Size(scale, width, height, _turned(pair("fit", fit)))
+        name = model if model is None else os.fspath(model)
         upscaler = Upscaler(
-            model, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device
+            name, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device
         )
-    if isinstance(image, str | Path):
-        source = Path(image)
-        opened = upscaler.chosen(image_io.read(source, max_pixels=max_pixels))
-        if output is None:
-            height, width = opened.pixels.shape[:2]
-            grown = f"{upscaler.plan(height, width)[1] / height:.3g}"
-            factor = grown if upscaler.size.in_pixels else f"{upscaler.factor:g}"
-            output = source.with_name(f"{source.stem}_x{factor}{suffix_like(source)}")
+    if out is not None and not isinstance(image, np.ndarray):
+        raise UsageError("out is for an image that is an array; a path or file has output")
+    opened: ImageData | None = None
+    notes: tuple[str, ...] = ()
+    result: Any
+    if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
+        target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
+        limit = whole("max_pixels", max_pixels) or MAX_PIXELS
+        opened = upscaler.chosen(_opened(image, limit))
+        result, place = _place(image, output, upscaler, opened)
+        notes = _written(image, upscaler, opened, place, target, limit)
+    elif output is not None:
+        raise UsageError("output is for images given by their path or as a file; an array or image is returned")
+    elif isinstance(image, np.ndarray):
+        opened = upscaler.chosen(_from_array(image))
+        result, notes = _array(image, upscaler, opened, out), upscaler.losses(opened)
+    elif type(image).__module__.startswith("PIL."):
+        opened = upscaler.chosen(image_io.from_pil(image))
+        made = upscaler.whole(opened)
+        channels = opened.pixels.shape[2]
+        alpha = None if opened.alpha is None else np.ascontiguousarray(made[..., channels])
+        result = image_io.to_pil(np.ascontiguousarray(made[..., :channels]), alpha, opened.metadata)
+        notes = (*opened.notes, *upscaler.losses(opened))
+    else:
+        kind = type(image).__name__
+        raise UsageError(f"an image is a path, an open file, a Pillow image or a numpy array, not {kind}")
+    if report:
+        facts = [upscaler.describe(model) for model in upscaler.chain_of(opened).models]
+        notes = tuple(dict.fromkeys([*notes, *(note for fact in facts for note in fact["notes"])]))
+        return result, Report(tuple(f["model"] for f in facts), tuple(f["precision"] for f in facts), notes)
+    for note in notes:
+        warnings.warn(note, ResultWarning, stacklevel=2)
+    return result
+
+
+def _opened(image: Any, max_pixels: int) -> ImageData:
+    if not hasattr(image, "read"):
+        return image_io.read(Path(image), max_pixels=max_pixels)
+    if isinstance(image.read(0), str):
+        raise UsageError("the image is a file that is open for text; open it for bytes, with 'rb'")
+    return image_io.read(image, max_pixels=max_pixels)
+
+
+def _written(
+    image: Any, upscaler: Upscaler, opened: ImageData, place: Any, target: Target, max_pixels: int
+) -> tuple[str, ...]:
+    """Write a result, of an animation or of pages all of them; what the user should know of it."""
+    if opened.frames > 1 and not hasattr(image, "read"):
         from sharpbit.pipeline.sequence import is_sequence, write_sequence  # few images need it
 
-        target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        if opened.frames > 1 and is_sequence(opened, Path(output), target):
-            write_sequence(upscaler, opened, source, Path(output), target, max_pixels=max_pixels)
-        else:
-            write(upscaler.strips(opened, str(source)), upscaler, opened, Path(output), target)
-        return Path(output)
-    if output is not None:
-        raise UsageError("output is for images given by their path; an array or image is returned")
-    if isinstance(image, np.ndarray):
-        pixels, alpha = _run(upscaler, _from_array(image))
-        result = pixels if alpha is None else np.dstack([pixels, alpha])
-        return (result[..., 0] if image.ndim == 2 else result).astype(image.dtype, copy=False)
-    if type(image).__module__.startswith("PIL."):
-        opened = image_io.from_pil(image)
-        pixels, alpha = _run(upscaler, opened)
-        return image_io.to_pil(pixels, alpha, opened.metadata)
-    raise UsageError(f"an image is a path, a Pillow image or a numpy array, not {type(image).__name__}")
+        if is_sequence(opened, place, target):
+            return write_sequence(upscaler, opened, Path(image), place, target, max_pixels=max_pixels).notes
+    return write(upscaler.strips(opened, str(place)), upscaler, opened, place, target).notes
 
 
-def _run(upscaler: Upscaler, opened: ImageData) -> tuple[Array, Array | None]:
-    strips = list(upscaler.strips(opened))
-    pixels = np.concatenate([rows for rows, _ in strips])
-    if opened.alpha is None:
-        return pixels, None
-    return pixels, np.concatenate([rows for _, rows in strips if rows is not None])
+def _place(image: Any, output: Any, upscaler: Upscaler, opened: ImageData) -> tuple[Any, Any]:
+    """What is given back for a result, and where it is written to."""
+    if hasattr(output, "write"):
+        return output, output
+    if output is None and hasattr(image, "read"):
+        raise UsageError("an image from an open file needs an output: a path, or a file that is open for bytes")
+    if output is None:
+        source = Path(image)
+        height, width = opened.pixels.shape[:2]
+        grown = f"{upscaler.plan(height, width)[1] / height:.3g}"
+        factor = grown if upscaler.size.in_pixels else f"{upscaler.factor:g}"
+        output = source.with_name(f"{source.stem}_x{factor}{suffix_like(source)}")
+    return Path(output), Path(output)
+
+
+def _array(image: Array, upscaler: Upscaler, opened: ImageData, out: Array | None) -> Array:
+    """The result of an array, in `out` where that is given."""
+    chain = upscaler.chain_of(opened)
+    shape = (chain.height, chain.width, *image.shape[2:])
+    if out is None:
+        made = upscaler.whole(opened)
+        return made.reshape(shape).astype(image.dtype, copy=False)
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != image.dtype or not out.flags.writeable:
+        found = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise UsageError(f"out is an array {shape} of {image.dtype} that can be written to, not {found}")
+    if np.may_share_memory(image, out):
+        raise UsageError("out shares memory with the image; give an array of its own")
+    target = out[..., None] if out.ndim == 2 else out
+    if out.dtype == opened.pixels.dtype:
+        upscaler.whole(opened, target)
+    else:
+        target[...] = upscaler.whole(opened)
+    return out
+
+
+def _turned(fit: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Width and height the other way round."""
+    return None if fit is None else (fit[1], fit[0])
 
 
 def _from_array(array: Array) -> ImageData:
     shape = "(H, W) or (H, W, C) with C from 1 to 4"
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
         raise ImageError(f"an array of shape {array.shape} is no image; expected is {shape}")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise ImageError(f"an array of {array.dtype} is no image; expected is uint8, uint16 or float in [0, 1]")
     if np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32)
-        if not (array.min() >= 0 and array.max() <= 1):
+        if not (array.min() >= -NEARLY and array.max() <= 1 + NEARLY):
             raise ImageError(
                 f"a float image lies in [0, 1]; this one goes from {array.min():g} to {array.max():g};"
                 " divide it by 255, or clip it"
             )
+        array = np.clip(array, 0, 1)
     if array.ndim == 2:
         array = array[..., None]
     colours = array.shape[2] - (1 - array.shape[2] % 2)

@@ -26,7 +26,7 @@ from sharpbit.app import options
 @click.option("--compare", metavar="ENGINE,...", help="Engines to measure in turn.  [default: --engine alone]")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, 3600),
+    type=options.Number(0, 3600),
     metavar="S",
     help="Seconds of samples for each engine.  [default: 3, or 60]",
 )

@@ -28,7 +28,7 @@ from sharpbit.app import options
 )
 @click.option(
     "--threshold",
-    type=float,
+    type=options.Number(),
     default=0.5,
     show_default=True,
     metavar="COSINE",

@@ -62,7 +62,7 @@ class Budget(options.ParamType):
     type=Budget(),
     help="Budget of mixed precision: mean bits, or a share of the cost in 8 bits such as 40%.  [default: none]",
 )
-@click.option("--method", default="lossless", show_default=True, metavar="NAME", help="Method, see docs/quantize.md.")
+@click.option("--method", default="auto", show_default=True, metavar="NAME", help="Method, see docs/quantize.md.")
 @click.option(
     "--refine",
     type=click.IntRange(0),
@@ -81,7 +81,10 @@ class Budget(options.ParamType):
     help="Sets of test images to measure before and after.  [default: none]",
 )
 @click.option(
-    "--max-drop", type=float, metavar="DB", help="Fail, and name the worst layers, if a set loses more.  [default: any]"
+    "--max-drop",
+    type=options.Number(),
+    metavar="DB",
+    help="Fail, and name the worst layers, if a set loses more.  [default: any]",
 )
 @click.option("--sensitivity", is_flag=True, help="List the layers whose rounding costs most.")
 @click.option("--blame", "sensitivity", is_flag=True, hidden=True)
@@ -94,8 +97,9 @@ def quantize(
 ) -> None:
     """Turn MODEL, an embedded name or a file, into integers, and print what that cost.
 
-    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes); tuned,
-    adc, search, minmax, percentile and ptq4sr take any network.
+    The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes), sloped
+    those with PReLU or the image added at the end (Compact, which is Real-ESRGAN's general-x4v3); auto is the one of
+    the two that fits. tuned, adc, search, minmax, percentile and ptq4sr take any network.
     """
     from sharpbit.system.extras import need
 

@@ -85,9 +85,24 @@ def check_images(images: Tensor) -> None:
 
 
 def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of every layer in float64, 1x1 widened to 3x3."""
+    """Weight and bias of every layer of a chain with ReLU alone."""
     if chain.skip:
         raise QuantizeError("the chain adds the image at its end; write it as convolutions alone (relu_chain)")
+    layers = checked_layers(chain)
+    for number, stage in enumerate(chain.stages[:-1]):
+        if bool(stage.slope.any()):
+            raise QuantizeError(
+                f"layer {number} of the chain is followed by something else than a ReLU; make it one (relu_chain)"
+            )
+    return layers
+
+
+def checked_layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of every layer in float64, 1x1 widened to 3x3.
+
+    Raises:
+        QuantizeError: a layer that no integer chain holds.
+    """
     if not 1 <= len(chain.stages) <= MAX_LAYERS:
         raise QuantizeError(f"the chain has {len(chain.stages)} layers; an integer chain has 1 to {MAX_LAYERS}")
     layers = []
@@ -105,8 +120,6 @@ def _layers(chain: Chain) -> list[tuple[Tensor, Tensor]]:
             raise QuantizeError(
                 f"{where} has weights that are not numbers; the model is damaged, get or train it again"
             )
-        if number < len(chain.stages) - 1 and bool(stage.slope.any()):
-            raise QuantizeError(f"{where} is followed by something else than a ReLU; make it one (relu_chain)")
         layers.append((F.pad(weight, (1, 1, 1, 1)) if weight.shape[-1] == 1 else weight, bias))
     return layers
 

@@ -34,11 +34,10 @@ def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettin
         if settings.fit:
             solve = stage.sums.nearest if stage.sums else nearest
             kernel = solve(kernel, moments, inputs.T @ (windows(exact, places) @ kernel.T) / len(inputs))
-        largest = kernel[:, :-1].abs().amax(1) / LIMIT
-        step = torch.maximum(largest, kernel[:, -1].abs() * TOP / (MAX_BIAS >> 4)).clamp(min=1e-6)
+        step = steps_of(kernel)
         if stage.sums:
             step = stage.sums.steps(step)
-        whole = _compensated(kernel, step, moments, stage.sums) if settings.compensate else _to_nearest(kernel, step)
+        whole = compensated(kernel, step, moments, stage.sums) if settings.compensate else _to_nearest(kernel, step)
         done.append(_layer(whole, step, stage.carried, before))
         if stage.sums and settings.compensate:
             if number == len(stages) - 1:
@@ -49,7 +48,13 @@ def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettin
     return IntegerChain(tuple(done), scale)
 
 
-def _compensated(kernel: Tensor, step: Tensor, moments: Tensor, sums: Sums | None) -> Tensor:
+def steps_of(kernel: Tensor) -> Tensor:
+    """The step of each row's weights, such that none is above `LIMIT` and the bias fits."""
+    largest = kernel[:, :-1].abs().amax(1) / LIMIT
+    return torch.maximum(largest, kernel[:, -1].abs() * TOP / (MAX_BIAS >> 4)).clamp(min=1e-6)
+
+
+def compensated(kernel: Tensor, step: Tensor, moments: Tensor, sums: Sums | None = None) -> Tensor:
     """Whole weights, and a bias that is not; each rounding is made up by those after it (Frantar et al., section 3).
 
     Weights that read the image, where they must have sums, are rounded first.

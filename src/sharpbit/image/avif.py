@@ -1,0 +1,145 @@
+"""AVIF of 10 and 12 bits by the extra `formats`: Pillow writes 8 bits, and imagecodecs no metadata; it is added here.
+
+The boxes are those of ISO/IEC 14496-12 and 23008-12, as libavif lays them out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from sharpbit.image.data import Array, Metadata
+
+MOST_BITS = 12
+_SRGB = (1, 13, 6, 1)  # of ITU-T H.273, the matrix being that of BT.601
+_UNSAID = (2, 2, 6, 1)  # a profile says it
+_MATRICES = (1, 5, 6, 9)
+
+
+def is_deep() -> bool:
+    """Whether more than 8 bits can be written."""
+    return importlib.util.find_spec("imagecodecs") is not None
+
+
+class DeepAvifEncoder:
+    """Gathers rows (h, W, channels) of uint8 or uint16, which are encoded at the end.
+
+    Args:
+        file: The file that is written.
+        height: The height in pixels.
+        width: The width in pixels.
+        channels: 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
+        bits: The bits of each sample in the file: 8, 10 or 12.
+        metadata: The colour description, EXIF and XMP.
+        quality: The quality, 1 (small) to 100 (best).
+        subsampling: `4:4:4`, `4:2:2` or `4:2:0`.
+        threads: The number of threads of the encoder.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        bits: int,
+        metadata: Metadata,
+        quality: int,
+        subsampling: str,
+        threads: int,
+    ) -> None:
+        self._file, self._metadata, self._bits = file, metadata, bits
+        kind = np.uint8 if bits == 8 else np.uint16
+        self._samples = np.empty((height, width, 4 if channels == 2 else channels), kind)
+        self._row = 0
+        pixels = "400" if channels == 1 else subsampling.replace(":", "")
+        cicp = metadata.colour.cicp or (_UNSAID if metadata.colour.icc else _SRGB)
+        matrix = cicp[2] if cicp[2] in _MATRICES else 6
+        self._options = {"level": quality, "speed": 6, "bitspersample": bits, "pixelformat": f"yuv{pixels}"}
+        self._options |= {"primaries": cicp[0], "transfer": cicp[1], "matrix": matrix, "numthreads": threads}
+
+    def write(self, rows: Array) -> None:
+        """Add rows, from top to bottom."""
+        if rows.shape[2] == 2:
+            rows = rows[..., [0, 0, 0, 1]]
+        if rows.dtype == np.uint16:
+            most = (1 << self._bits) - 1
+            rows = ((rows.astype(np.uint32) * most + 32767) // 65535).astype(np.uint16)
+        self._samples[self._row : self._row + len(rows)] = rows
+        self._row += len(rows)
+
+    def finish(self) -> None:
+        """Encode and write."""
+        codec = importlib.import_module("imagecodecs")
+        samples = self._samples[..., 0] if self._samples.shape[2] == 1 else self._samples
+        data = bytes(codec.avif_encode(samples, **self._options))
+        icc = None if self._metadata.colour.cicp else self._metadata.colour.icc
+        self._file.write(with_blocks(data, self._metadata.exif, self._metadata.xmp, icc))
+
+    def close(self) -> None:
+        """Let go of the pixels."""
+        self._samples = np.empty((0, 0, 0), np.uint8)
+
+
+def with_blocks(avif: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
+    """An AVIF file, as libavif writes it without metadata, with an EXIF block, an XMP packet and a profile."""
+    top = dict(_boxes(avif))
+    meta = dict(_boxes(top[b"meta"][4:]))
+    (count,) = struct.unpack_from(">H", meta[b"iloc"], 6)
+    items = [struct.unpack_from(">HHHLL", meta[b"iloc"], 8 + 14 * number) for number in range(count)]
+    entries, links, payload = meta[b"iinf"][6:], meta.get(b"iref", bytes(4))[4:], b""
+    blocks = [(b"Exif", b"", bytes(4) + exif)] if exif else []
+    blocks += [(b"mime", b"application/rdf+xml\0", xmp)] if xmp else []
+    places: list[tuple[int, int, int]] = []
+    for kind, more, block in blocks:
+        number = count + len(places) + 1
+        entries += _box(b"infe", b"\x02\0\0\0" + struct.pack(">HH4s", number, 0, kind) + b"\0" + more)
+        links += _box(b"cdsc", struct.pack(">HHH", number, 1, 1))
+        places.append((number, len(payload), len(block)))
+        payload += block
+    properties = dict(_boxes(meta[b"iprp"]))
+    if icc:
+        number = len(list(_boxes(properties[b"ipco"]))) + 1
+        properties[b"ipco"] += _box(b"colr", b"prof" + icc)
+        uses = bytearray(properties[b"ipma"])  # full box, number of items; of the first: its number, how many, which
+        uses[10] += 1
+        uses[11 + uses[10] - 1 : 11 + uses[10] - 1] = bytes([number])
+        properties[b"ipma"] = bytes(uses)
+
+    def built(moved: int, behind: int) -> bytes:
+        """The box `meta` for pixels that move so far, and blocks behind them at a place in the file."""
+        lines = [struct.pack(">HHHLL", *item[:3], item[3] + moved, item[4]) for item in items]
+        lines += [struct.pack(">HHHLL", number, 0, 1, behind + at, size) for number, at, size in places]
+        parts = meta | {
+            b"iloc": meta[b"iloc"][:6] + struct.pack(">H", len(lines)) + b"".join(lines),
+            b"iinf": bytes(4) + struct.pack(">H", len(lines)) + entries,
+            b"iref": bytes(4) + links,
+            b"iprp": b"".join(_box(kind, properties[kind]) for kind in (b"ipco", b"ipma")),
+        }
+        order = (b"hdlr", b"pitm", b"iloc", b"iinf", b"iref", b"iprp")
+        return _box(b"meta", bytes(4) + b"".join(_box(kind, parts[kind]) for kind in order if parts[kind] != bytes(4)))
+
+    head = _box(b"ftyp", top[b"ftyp"])
+    size = len(built(0, 0))
+    moved = size - len(_box(b"meta", top[b"meta"]))
+    behind = len(head) + size + 8 + len(top[b"mdat"])
+    return head + built(moved, behind) + _box(b"mdat", top[b"mdat"] + payload)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes that lie in a row in some bytes: kind and body."""
+    at = 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, at)
+        yield kind, data[at + 8 : at + (length or len(data) - at)]
+        at += length or len(data)
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">L4s", len(body) + 8, kind) + body
