@@ -9,7 +9,7 @@ from sharpbit.errors import UsageError
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[MODEL | add FILE | remove MODEL]")
+@click.argument("words", nargs=-1, metavar="[MODEL]...")
 @click.option("--name", metavar="NAME", help="With add: the name of the model.  [default: that of the file]")
 @click.option("--licence", metavar="SPDX", help="With add: the licence of the weights.  [default: what the file says]")
 @click.option("--overwrite", is_flag=True, help="With add: replace a model that was added under this name.")
@@ -17,9 +17,10 @@ from sharpbit.errors import UsageError
 def models(words: tuple[str, ...], name: str | None, licence: str | None, overwrite: bool, as_json: bool) -> None:
     """List the models, or print the whole card of MODEL (an embedded name or a model file).
 
-    "add FILE" copies a model (.pth, .onnx, .sharpbit, or one of the two files of ncnn) into the user's folder, from
-    where -n takes it by its name; "remove MODEL" removes it from there. The folder is $SHARPBIT_MODELS, by default
-    ~/.local/share/sharpbit/models.
+    With two words it adds or removes one of the user's own: in "sharpbit models add FILE" a model (.pth, .onnx,
+    .sharpbit, or one of the two files of ncnn) is copied into the folder $SHARPBIT_MODELS, which is
+    ~/.local/share/sharpbit/models by default, from where -n takes it by its name; "sharpbit models remove MODEL"
+    deletes that copy.
     """
     from sharpbit.app import added, show
 
