@@ -252,7 +252,7 @@ def receptive_field(net: nn.Module, scale: int, limit: int = 129, short: int = 2
     """The side in input pixels of the square that one output pixel can see; odd, because the square is centred.
 
     Found by marking one input pixel with NaN, which no layer can hide, and looking how far it comes out along a strip,
-    a tall and a wide one (a square would cost five times as much, and memory without bounds where each pixel sees all
+    a tall and a wide one (a square would cost five times as much, and gigabytes where each pixel sees all
     others); twice, because a network with windows at fixed places does not see equally far from everywhere.
 
     Args:
