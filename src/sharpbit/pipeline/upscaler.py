@@ -151,6 +151,23 @@ class Upscaler:
         scales = self.chain(height, width).scales
         return replace(image, choice=choose(image, zoo.families(scales[0]))) if scales else image
 
+    def reach(self, image: ImageData) -> int | None:
+        """How far a pixel of the result sees, in LR pixels, where any part of an image gives its part of the result.
+
+        None where it does not: where bicubic has a part in it, where a size in pixels was asked for, and for models
+        that are not embedded, which may see more than they say or depend on where a part lies.
+        """
+        chain = self.chain_of(image)
+        if chain.resized or self.size.in_pixels or not chain.models or not set(chain.models) <= set(zoo.names()):
+            return None
+        reach, scale = 0, 1
+        for model, its_scale in zip(chain.models, chain.scales, strict=True):
+            halo = self._runtime(model).halo
+            if halo is None:
+                return None
+            reach, scale = reach - (-halo // scale), scale * its_scale
+        return reach
+
     def made(self, image: ImageData) -> str:
         """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
         height, width = image.pixels.shape[:2]
