@@ -181,6 +181,14 @@ def test_what_no_profile_can_say_is_a_note():
         assert "left out" in written("GIF", patches(), ColourSpace(chromaticities=bad))[1][0]
 
 
+@pytest.mark.parametrize("gamma", [1, 4000, 2**32 - 1])
+def test_a_gamma_that_makes_no_sense_costs_the_mark_alone(gamma):
+    image = read(png(patches(), (b"gAMA", struct.pack(">L", gamma)), (b"cHRM", bytes(range(200, 232)))))
+    for kind in ("JPEG", "TIFF", "BMP"):
+        assert "left out" in written(kind, image.pixels, image.metadata.colour)[1][0]
+    assert written("PNG", image.pixels, image.metadata.colour)[1] == ()
+
+
 def test_adobe_rgb_of_cameras():
     """Cameras say it in EXIF alone; a result that other programs open needs more."""
     exif = Image.Exif()
