@@ -1,4 +1,4 @@
-"""The house rule: imports point down the table of docs/decisions/0001-layout.md only."""
+"""The house rule: imports point down the table of docs/decisions/0023-second-layout.md only."""
 
 import ast
 from pathlib import Path
