@@ -1,7 +1,9 @@
 """A Compact network in integers on the native engine beside what runs it elsewhere, as a table in Markdown.
 
-    python bench/compact.py WEIGHTS [--size 320x180] [--threads 1] [--seconds 3] [--only native,openvino-bf16] [-o FILE]
+    python bench/compact.py WEIGHTS [--size 320x180] [--threads 1] [--seconds 3] [--only native,openvino-bf16]
+        [--native FILE.sharpbit] [-o FILE]
 
+All are opened in one process and take turns, bytes in and bytes out (docs/bench.md).
 WEIGHTS is a .pth file of SRVGGNetCompact, or the two files of ncnn, which ncnn itself then runs too where it is
 installed. All others are made of these weights here: integers are calibrated on noise, as the time does not depend on
 them. `--only native:avx512-vnni` keeps the native engine to an instruction set.
@@ -10,17 +12,21 @@ them. `--only native:avx512-vnni` keeps the native engine to an instruction set.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sharpbit.app.bench import machine, markdown, told
+from sharpbit.app.bench import machine
 from sharpbit.export import EXPORTS
+from sharpbit.measure.cold_start import image
+from sharpbit.measure.latency import interleaved
+from sharpbit.measure.limit import Limits
+from sharpbit.measure.upscaling import by
 from sharpbit.model import Model, load
 from sharpbit.modelfile.integer_chain import read
 from sharpbit.runtime import Runtime
@@ -28,10 +34,9 @@ from sharpbit.runtime.native import NativeRuntime, instruction_sets
 from sharpbit.runtime.onnx import open_onnx
 from sharpbit.runtime.openvino import OpenvinoRuntime
 from sharpbit.runtime.torch import TorchRuntime
-from sharpbit.verbs.bench import Candidate, Rules, bench
 from sharpbit.verbs.quantize import quantize
 
-HERE = "compact:open_peer"  # this file, as the opener of processes of their own
+BESIDE = 0.005  # seconds of the limit, beside each sample
 FILES = {
     "native": "native.sharpbit",
     "onnx-f32": "float.onnx",
@@ -76,7 +81,7 @@ class Ncnn:
             yield np.asarray(run.extract("output")[1]).transpose(1, 2, 0)
 
 
-def open_peer(path: Path, engine: str, *, threads: int | None = None, device: str | None = None) -> Runtime:
+def open_peer(path: Path, engine: str, *, threads: int | None = None) -> Runtime:
     """The file with what `engine` names."""
     name, _, kind = engine.partition("-")
     if engine.startswith("native"):
@@ -89,11 +94,10 @@ def open_peer(path: Path, engine: str, *, threads: int | None = None, device: st
     return Ncnn(Path(path), threads) if name == "ncnn" else open_onnx(path, threads=threads)
 
 
-def made(weights: Path, folder: Path, names: Iterable[str]) -> None:
-    """The files that these engines open, in `folder`."""
+def made(weights: Path, folder: Path, wanted: Set[str]) -> None:
+    """The files that engines open, in `folder`."""
     model = load(weights)
     noise = [np.random.default_rng(k).integers(0, 256, (288, 288, 3), np.uint8) for k in range(2)]
-    wanted = {FILES[name.partition(":")[0]] for name in names}
 
     def integers(method: str) -> Model:
         return quantize(model, noise, method=method)
@@ -106,6 +110,32 @@ def made(weights: Path, folder: Path, names: Iterable[str]) -> None:
         EXPORTS["onnx"](model, folder / "float.onnx")
 
 
+def measured(runtimes: Mapping[str, Runtime], size: tuple[int, int], seconds: float, gmac: float) -> list[str]:
+    """The table, a line each."""
+    source = image(size)
+    calls: dict[int, Callable[[], object]] = {k: partial(by(one), source) for k, one in enumerate(runtimes.values())}
+    for call in calls.values():
+        call()
+        call()
+    limits = Limits(next(iter(runtimes.values())).threads)
+    kinds = [one.instruction_set for one in runtimes.values()]
+    found = interleaved(calls, seconds=seconds, beside=lambda number: limits.measure(kinds[number], BESIDE))
+    first = found[0].median_ms
+    lines = [
+        "| | what ran | median ms | least ms | samples | GMAC/s | of limit | times the first |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for number, (name, one) in enumerate(runtimes.items()):
+        times = found[number]
+        rate, limit = gmac / times.median_ms * 1e3, limits.of(kinds[number])
+        share = f"{100 * rate / limit[1]:.0f} % of {limit[0]}" if limit else ""
+        lines.append(
+            f"| {name} | {one.engine}, {one.precision} {one.instruction_set} | {times.median_ms:.1f} |"
+            f" {times.min_ms:.1f} | {times.samples} | {rate:.0f} | {share} | {times.median_ms / first:.2f} |"
+        )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
@@ -113,6 +143,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--only", help="engines; all that there are where none is named")
+    parser.add_argument("--native", type=Path, help="the network in integers, where it is made already")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     slower = [f"native:{name}" for name in instruction_sets()[1:] if name != "c"]
@@ -121,19 +152,20 @@ def main() -> None:
         names = [name for name in names if name != "ncnn"]
     width, height = map(int, given.size.split("x"))
     with tempfile.TemporaryDirectory() as place:
-        made(given.weights, Path(place), names)
-        every = []
+        ready = {"native.sharpbit": given.native} if given.native else {}
+        made(given.weights, Path(place), {FILES[name.partition(":")[0]] for name in names} - set(ready))
+        runtimes = {}
         for name in names:
             file = FILES[name.partition(":")[0]]
-            path = Path(place) / file if file else given.weights
-            every.append(Candidate(name, str(path), name, HERE))
-        rows = bench(every, [(height, width)], Rules(threads=given.threads, seconds=given.seconds), told)
-    text = markdown(rows, machine(given.threads))
+            path = ready.get(file, Path(place) / file) if file else given.weights
+            runtimes[name] = open_peer(path, name, threads=given.threads)
+        gmac = sum(weight.numel() for weight in load(given.weights).net.parameters() if weight.dim() > 1)
+        lines = measured(runtimes, (height, width), given.seconds, gmac * height * width / 1e9)
+    text = "\n".join([machine(given.threads), "", *lines])
     if given.output:
         given.output.write_text(f"{text}\n")
     print(text)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     main()

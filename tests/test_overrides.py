@@ -126,6 +126,17 @@ def test_wrong_options_are_named(tmp_path):
     wrong = run("inspect", tmp_path / "a.pth", "--config", "scale:2")
     assert wrong.exit_code == 2
     assert "--config scale:2: give a size of the network and its value, such as scale=2" in wrong.output
+    for given, words in [
+        ("scale=x", "scale of edsr is something like 2, not 'x'"),
+        ("scale=-3", "the scale of edsr is a whole number of at least 1, not -3"),
+        ("scale=1.5", "the scale of edsr is a whole number of at least 1, not 1.5"),
+    ]:
+        found = run("inspect", tmp_path / "a.pth", "--config", given)
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert words in found.output
+    misfit = run("inspect", tmp_path / "a.pth", "--config", "width=8").output
+    assert "weights do not fit: head.weight is (4, 3, 3, 3), the network has (8, 3, 3, 3);" in misfit
+    assert "--arch and --config" in misfit
     own = run("evaluate", "x2-clean-balanced", "--data", tmp_path, "--config", "scale=2")
     assert own.exit_code != 0
     for text in ("Traceback", "TypeError"):

@@ -54,10 +54,10 @@ def test_the_wheel_needs_no_torch(wheel):
 def test_every_dependency_is_in_the_notices_and_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text().lower().replace(" ", "")
-    pins = (ROOT / "constraints.txt").read_text().lower()
+    pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-")
     extras = [name for group in project["optional-dependencies"].values() for name in group]
     for requirement in [*project["dependencies"], *extras]:
-        name = re.match(r"[\w-]+", requirement)[0].lower()
+        name = re.match(r"[\w-]+", requirement)[0].lower().replace("_", "-")
         if name != "sharpbit":
             assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} is not pinned"
     for requirement in project["dependencies"]:

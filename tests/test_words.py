@@ -17,7 +17,7 @@ OURS = {
     *("costly", "cheap", "told", "tells", "kitchen", "handover", "spending"),
 }
 LEGITIMATE = (
-    "clean-balanced",  # names of embedded models
+    *("clean-balanced", "photo-balanced", "art-balanced"),  # names of embedded models
     "Trainable Bounds",  # the title of the paper of DDTB
     "bounds of memory",
     "bounds its own memory",
@@ -103,6 +103,17 @@ def fragments():
 def test_no_argument_line_is_a_fragment():
     found = fragments()
     assert not found, "\n".join(f"{path}: {name}: {line}" for path, name, line in found)
+
+
+PAGES = [ROOT.parents[1] / "README.md", ROOT.parents[1] / "CONTRIBUTING.md"]
+PAGES += [page for page in sorted((ROOT.parents[1] / "docs").rglob("*.md")) if page.parent.name != "decisions"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_have_the_words_of_the_field(page):
+    """But in code, and names of inputs and keys of files, which stand in backquotes."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    assert not ours_in(text)
 
 
 def test_docstrings_have_the_words_of_the_field():

@@ -248,35 +248,38 @@ def response_to_grey(net: nn.Module, scale: int, side: int = 25) -> float:
     return float(upscaled_grey(net, scale, side).mean())
 
 
-def receptive_field(net: nn.Module, scale: int, limit: int = 129) -> int | None:
+def receptive_field(net: nn.Module, scale: int, limit: int = 129, short: int = 25) -> int | None:
     """The side in input pixels of the square that one output pixel can see; odd, because the square is centred.
 
-    Found by marking one input pixel with NaN, which no layer can hide, and looking where it comes out; twice, because a
-    network with windows at fixed places does not see equally far from everywhere.
+    Found by marking one input pixel with NaN, which no layer can hide, and looking how far it comes out along a strip,
+    a tall and a wide one (a square would cost five times as much, and gigabytes where each pixel sees all
+    others); twice, because a network with windows at fixed places does not see equally far from everywhere.
 
     Args:
         net: maps `(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`.
         scale: the upscaling factor.
-        limit: give up beyond this side.
+        limit: length of the strips, and so the side from which on it gives up.
+        short: width of the strips in pixels.
 
     Returns:
-        None where a pixel reaches the edge of a `limit` sized image, or reaches differently from its neighbour: no
-        halo makes tiles exact.
+        None where a pixel reaches the end of a strip, or reaches differently from its neighbour: no halo makes tiles
+        exact.
     """
     like = next(net.parameters(), torch.zeros(()))
-    image = torch.full((2, 3, limit, limit), 0.5, dtype=like.dtype, device=like.device)
-    centre = limit // 2
-    for k in range(2):
-        image[k, :, centre + k, centre + k] = torch.nan
+    centre, middle = limit // 2, short // 2
     training = net.training
+    reach: list[list[int]] = [[], []]
     try:
-        with torch.no_grad():
-            seen = torch.isnan(net.eval()(image)).any(1)
+        for tall in (True, False):
+            image = torch.full((2, 3, limit, short), 0.5, dtype=like.dtype, device=like.device)
+            for k in range(2):
+                image[k, :, centre + k, middle + k] = torch.nan
+            with torch.no_grad():
+                seen = torch.isnan(net.eval()(image if tall else image.mT.contiguous())).any(1)
+            for k in range(2):
+                line = seen[k].any(1 if tall else 0).nonzero()[[0, -1], 0]
+                reach[k] += [int(end) // scale - centre - k for end in line]
     finally:
         net.train(training)
-    reach = []
-    for k in range(2):
-        lines = (seen[k].any(1), seen[k].any(0))
-        reach.append([int(end) // scale - centre - k for line in lines for end in line.nonzero()[[0, -1], 0]])
     radius = max(map(abs, reach[0]))
     return None if radius >= centre or reach[0] != reach[1] else 2 * radius + 1

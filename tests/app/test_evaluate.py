@@ -11,7 +11,8 @@ from PIL import Image
 
 from sharpbit.app import table
 from sharpbit.app.cli import app
-from sharpbit.app.records import FILE
+from sharpbit.app.records import FILE, Records
+from sharpbit.errors import UsageError
 from sharpbit.model import build, save
 from sharpbit.report.scatter import Point, plot
 
@@ -200,3 +201,21 @@ def test_an_interrupted_table_goes_on(tmp_path, data, models, monkeypatch):
     done = run("evaluate", models, "--data", data, "--table", tmp_path / "out", code=130)
     assert "interrupted, 1 left; the same command goes on" in done.stderr
     assert len((tmp_path / "out" / FILE).read_text().splitlines()) == 1
+
+
+def test_a_result_behind_half_a_line_is_kept(tmp_path):
+    """A run that was killed while it wrote leaves half a line; the next result is a line of its own."""
+    first = Records(tmp_path, [])
+    first.add("bicubic", 2, {"psnr": 30.0})
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"key": "half')
+    Records(tmp_path, []).add("bicubic", 3, {"psnr": 28.0})
+    again = Records(tmp_path, [])
+    assert (again.get("bicubic", 2), again.get("bicubic", 3)) == ({"psnr": 30.0}, {"psnr": 28.0})
+
+
+def test_a_result_that_cannot_be_kept_is_a_sentence_that_names_the_folder(tmp_path):
+    records = Records(tmp_path, [])
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(UsageError, match=r"tables cannot be written to .*: Is a directory"):
+        records.add("bicubic", 2, {"psnr": 30.0})

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 import sharpbit
 from sharpbit.errors import ImageError
-from sharpbit.image import ImageData, Metadata, open_writer, read, to_pil
+from sharpbit.image import ImageData, Metadata, from_pil, open_writer, read, to_pil
 from sharpbit.image.space import ADOBE, SRGB, ColourSpace, of_nclx
 
 P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -181,6 +181,14 @@ def test_what_no_profile_can_say_is_a_note():
         assert "left out" in written("GIF", patches(), ColourSpace(chromaticities=bad))[1][0]
 
 
+@pytest.mark.parametrize("gamma", [1, 4000, 2**32 - 1])
+def test_a_gamma_that_makes_no_sense_costs_the_mark_alone(gamma):
+    image = read(png(patches(), (b"gAMA", struct.pack(">L", gamma)), (b"cHRM", bytes(range(200, 232)))))
+    for kind in ("JPEG", "TIFF", "BMP"):
+        assert "left out" in written(kind, image.pixels, image.metadata.colour)[1][0]
+    assert written("PNG", image.pixels, image.metadata.colour)[1] == ()
+
+
 def test_adobe_rgb_of_cameras():
     """Cameras say it in EXIF alone; a result that other programs open needs more."""
     exif = Image.Exif()
@@ -215,6 +223,16 @@ def test_pillow_images_get_a_profile():
     image = to_pil(patches(), None, Metadata(colour=SPACES["cicp_p3"]))
     target = io.BytesIO()
     image.save(target, "PNG")
+    assert np.abs(middles(displayed(target.getvalue())) - shown(PATCHES, "cicp_p3")).max() <= 1
+
+
+def test_pillow_images_of_a_file_have_all_its_marks(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(patches(), (b"cICP", bytes([12, 13, 0, 1]))))
+    with Image.open(tmp_path / "a.png") as image:
+        large = sharpbit.upscale(image)
+        assert from_pil(image.convert("RGB")).metadata.colour == ColourSpace()  # Pillow knows no more of it
+    target = io.BytesIO()
+    large.save(target, "TIFF", icc_profile=large.info["icc_profile"])
     assert np.abs(middles(displayed(target.getvalue())) - shown(PATCHES, "cicp_p3")).max() <= 1
 
 

@@ -79,6 +79,12 @@ def test_a_width_beyond_16_bits_needs_a_longer_number():
     assert values.get_ifd(0x8769)[0xA003] == 70001
 
 
+def test_entries_that_point_at_the_header_are_passed_over():
+    entry = struct.pack("<HHLL", 0x9214, 4, 4, 0) + struct.pack("<HHLL", 0xA20E, 5, 1, 4)
+    block = b"II*\0\x08\0\0\0" + struct.pack("<HHHLL", 1, 0x8769, 4, 1, 26) + bytes(4) + b"\2\0" + entry + bytes(4)
+    assert exif_block.resized(block, 20, 30, 2.0, 2.0) == block
+
+
 def test_a_thumbnail_goes_where_the_shape_changes():
     block = b"II*\0\x08\0\0\0" + b"\0\0" + struct.pack("<L", 14) + b"\0\0" + bytes(4)
     assert exif_block.resized(block, 20, 30, 2.0, 2.0) == block

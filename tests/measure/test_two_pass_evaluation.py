@@ -158,6 +158,11 @@ def test_inspect_lists_both_passes_and_the_refers(pams, files):
     done = CliRunner().invoke(app, ["inspect", str(files / "pams.safetensors")])
     for words in ("two passes", "reference", "query", "RefERs", "blocks.3.refer.residual.conv1"):
         assert words in done.output
+    of_a_patch = done.output.partition("query bits")[2]  # in millions, by names that the field has
+    assert "PReLU" in of_a_patch
+    assert "matrix product" in of_a_patch
+    for words in ("_prelu_kernel", "bmm", "0.000 G"):
+        assert words not in done.output.partition("not counted")[0]
     exported = inspect(files / "pams.onnx").two_passes
     assert [one["macs"] for one in exported["passes"]] == [first["macs"], second["macs"]]
 

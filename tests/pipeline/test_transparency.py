@@ -92,6 +92,17 @@ def test_junk_under_faint_alpha_does_not_bleed(logo, faint, dtype):
     assert np.abs(seen - [200, 30, 40]).max() <= 2
 
 
+@pytest.mark.parametrize("width", [70, 90, 130])
+def test_other_sizes_keep_the_colours_of_what_is_hardly_seen(logo, width):
+    """Bicubic has negative lobes: colours weighed by next to nothing were anything (108 of 255 away)."""
+    pixels = np.full((*logo[0].shape, 3), (200, 30, 40), np.uint8)
+    pixels[logo[0] == 0] = (0, 255, 0)
+    out, cover = through(Upscaler(X2, size=Size(width=width)), pixels, logo[0])
+    assert np.abs(out[cover > 0].astype(int) - [200, 30, 40]).max() <= 2
+    small, cover = through(Upscaler(X2, size=Size(width=20)), pixels, logo[0])
+    assert np.abs(small[cover > 0].astype(int) - [200, 30, 40]).max() <= 2
+
+
 def test_what_is_faint_everywhere_keeps_its_colours():
     """A watermark of alpha 5 is no junk: there is nothing near that is seen better."""
     pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)

@@ -1,8 +1,10 @@
 """Two processes that `torchrun` starts train as one does."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from sharpbit import model as models
 from sharpbit import recipe
+from sharpbit.app.cli import main
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import UsageError
 from sharpbit.model import load
@@ -52,19 +55,41 @@ def given(tmp_path_factory):
     return folder
 
 
-def torchrun(folder, out, *more, name="two"):
+def arguments(folder, out, *more, name="two"):
+    paths = [folder / f"{name}.toml", "--data", folder / "pictures", "--out", folder / out]
+    return ["train", *map(str, paths), "--json", *more]
+
+
+def torchrun(*given, **more):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sharpbit"]
-    arguments = [
-        "train",
-        folder / f"{name}.toml",
-        "--data",
-        folder / "pictures",
-        "--out",
-        folder / out,
-        "--json",
-        *more,
-    ]
-    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return subprocess.run([*command, *arguments(*given, **more)], capture_output=True, text=True, check=False)
+
+
+def one_of_two(rank, store, given, printed):
+    """The command as one of two processes, as `torchrun` starts them, but with PyTorch loaded."""
+    os.environ.update(WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank))
+    init = torch.distributed.init_process_group
+    torch.distributed.init_process_group = lambda backend, **more: init(
+        backend, init_method=f"file://{store}", rank=rank, world_size=2, **more
+    )
+    with Path(f"{printed}.{rank}").open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        main(given)
+
+
+def two(tmp_path, *given, **more):
+    """The command in two processes: their exit codes, and what the first has printed."""
+    context = torch.multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "sharpbit.app.cli", "sharpbit.recipe"])
+    more = (str(tmp_path / "store"), arguments(*given, **more), str(tmp_path / "printed"))
+    both = [context.Process(target=one_of_two, args=(rank, *more)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    (tmp_path / "store").unlink(missing_ok=True)
+    return [process.exitcode for process in both], (tmp_path / "printed.0").read_text()
 
 
 def test_two_processes_are_one(given):
@@ -84,23 +109,22 @@ def test_two_processes_are_one(given):
         torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_two_processes_resume_exactly(given):
-    stopped = torchrun(given, "parts", "--stop-after", "3")
-    assert stopped.returncode == 0, stopped.stderr
-    assert "after 3 of 4 steps" in stopped.stdout
-    assert torchrun(given, "parts").returncode == 0
-    whole = given / "whole" / "trained.safetensors"
-    if not whole.exists():
-        assert torchrun(given, "whole").returncode == 0
-    one, other = (load(given / name / "trained.safetensors").net.state_dict() for name in ("whole", "parts"))
+def test_two_processes_resume_exactly(given, tmp_path):
+    codes, printed = two(tmp_path, given, "parts", "--stop-after", "3")
+    assert codes == [0, 0], printed
+    assert "after 3 of 4 steps" in printed
+    for out in ("parts", "entire"):
+        codes, printed = two(tmp_path, given, out)
+        assert codes == [0, 0], printed
+    one, other = (load(given / name / "trained.safetensors").net.state_dict() for name in ("entire", "parts"))
     for name, value in one.items():
         assert torch.equal(other[name], value), name
 
 
-def test_an_odd_batch_is_told(given):
-    done = torchrun(given, "odd", name="odd")
-    assert done.returncode != 0
-    assert "a batch of 5 cannot be split evenly among 2 processes" in " ".join(done.stderr.split())
+def test_an_odd_batch_is_told(given, tmp_path):
+    codes, printed = two(tmp_path, given, "odd", name="odd")
+    assert 0 not in codes
+    assert "a batch of 5 cannot be split evenly among 2 processes" in " ".join(printed.split())
 
 
 def worker(rank, store, folder):
@@ -124,7 +148,7 @@ def worker(rank, store, folder):
 
 
 def test_processes_share_statistics_and_weights(tmp_path):
-    torch.multiprocessing.spawn(worker, (tmp_path / "store", tmp_path), nprocs=2)
+    torch.multiprocessing.start_processes(worker, (tmp_path / "store", tmp_path), nprocs=2, start_method="forkserver")
     torch.manual_seed(0)
     x = (torch.randn(4, 3, 5, 6) + 3).requires_grad_()
     norm = torch.nn.BatchNorm2d(3)

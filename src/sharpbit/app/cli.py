@@ -28,7 +28,9 @@ class Sentences(click.Group):
             say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            say("sharpbit: interrupted; the same command goes on from where files were last saved")
+            goes_on = "the same command goes on from its last checkpoint"
+            begins = "files that it had written are complete"
+            say(f"sharpbit: interrupted; {goes_on if ctx.invoked_subcommand == 'train' else begins}")
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say

@@ -10,7 +10,9 @@ from sharpbit.app import aligned, dump, flat
 from sharpbit.verbs.inspect import Inspection
 
 SHOWN = 4  # uncounted tensors that are named
-INDENT = "\n" + " " * 14
+WIDTH = 14  # columns of the names of facts
+INDENT = "\n" + " " * WIDTH
+OPERATORS = {"_prelu_kernel": "PReLU", "mm": "matrix product", "bmm": "matrix product"}  # where PyTorch has other names
 
 
 def inspected(facts: Inspection, as_json: bool) -> str:
@@ -46,7 +48,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         *(("metric", f"{m['name']} {m['value']:g} on {m['data']} ({m['protocol']})") for m in facts.metrics),
         *(("data", facts.data), ("licence", facts.licence), ("precision", facts.precision)),
     ]
-    return "\n".join(f"{key:<14}{value}" for key, value in lines if value)
+    return "\n".join(f"{key:<{WIDTH}}{value}" for key, value in lines if value)
 
 
 _COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
@@ -95,10 +97,13 @@ def _bits(facts: Inspection) -> list[tuple[str, str]]:
 def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
     """A table of operators that multiply."""
     rows = [("layer", "operator", "parameters", "MACs", "weight", "input", "BitOPs")]
+    small = all(layer["bitops"] < 1e11 for layer in layers)  # those of a patch
+    unit, sign = (1e6, "M") if small else (1e9, "G")
     for layer in layers:
         bits = (f"{layer['weight']} bits", f"{layer['act']} bits")
-        counts = (f"{layer['parameters']:,}", f"{layer['macs'] / 1e9:.3f} G")
-        rows.append((layer["name"] or "-", layer["operator"], *counts, *bits, f"{layer['bitops'] / 1e9:,.1f} G"))
+        counts = (f"{layer['parameters']:,}", f"{layer['macs'] / unit:.3f} {sign}")
+        name, operator = layer["name"] or "-", OPERATORS.get(layer["operator"], layer["operator"])
+        rows.append((name, operator, *counts, *bits, f"{layer['bitops'] / unit:,.1f} {sign}"))
     return aligned(rows)
 
 
@@ -132,7 +137,7 @@ def _query(facts: Inspection) -> list[tuple[str, str]]:
     if facts.two_passes is None:
         return []
     layers = facts.two_passes["passes"][1]["layers"]
-    return [("bits of query", INDENT.join(_layers(layers).splitlines()))]
+    return [("query bits", INDENT.join(_layers(layers).splitlines()))]
 
 
 def _uncounted(facts: Inspection) -> str:

@@ -52,8 +52,13 @@ class Records:
     def add(self, model: str, scale: int | None, entry: dict[str, Any]) -> None:
         """Keep a result."""
         line = json.dumps({"key": self._key(model, scale), **entry}, ensure_ascii=False)
-        with (self.folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        path = self.folder / FILE
+        try:
+            half = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")  # a run was killed while it wrote
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}\n" if half else f"{line}\n")
+        except OSError as error:
+            raise UsageError(f"tables cannot be written to {self.folder}: {error.strerror}") from None
 
     def _key(self, model: str, scale: int | None) -> str:
         if model in bicubic.NAMES:

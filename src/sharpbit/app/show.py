@@ -15,19 +15,22 @@ from sharpbit._version import __version__
 from sharpbit.app import aligned as _aligned
 from sharpbit.app import dump
 from sharpbit.app import flat as _flat
+from sharpbit.app.added import card
 from sharpbit.errors import ModelError, SharpbitError
 from sharpbit.modelfile import Header
 from sharpbit.runtime import ENGINES, RUNTIMES, available_cpus
 from sharpbit.system.extras import EXTRAS, versions
+from sharpbit.zoo import added
 
 _FLAGS = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")
 _ARM_FLAGS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
 
 
 def table_of_models(as_json: bool) -> str:
-    """All embedded models, a line each."""
+    """All embedded models and those that were added, a line each."""
+    own = [added.about(name) for name in added.names()]
     if as_json:
-        return dump([_facts(zoo.path_of(name), header) for name, header in zoo.models().items()])
+        return dump([*(_facts(zoo.path_of(name), header) for name, header in zoo.models().items()), *own])
     rows = [("model", "network", "scale", "parameters", "precision", "size", "PSNR")]
     for name, header in zoo.models().items():
         size = f"{zoo.path_of(name).stat().st_size / 1024:.0f} KiB"
@@ -35,6 +38,12 @@ def table_of_models(as_json: bool) -> str:
         rows.append(
             (name, header.architecture, f"x{header.scale}", f"{header.parameters:,}", header.precision, size, psnr)
         )
+    for known in own:
+        size = sum((added.folder() / known["name"] / file).stat().st_size for file in known["files"])
+        scale = f"x{known['scale']}" if known["scale"] else ""
+        parameters = f"{known['parameters']:,}" if known["parameters"] else ""
+        network = known["network"] or "not known"
+        rows.append((known["name"], network, scale, parameters, "", f"{size / 1024:.0f} KiB", "added"))
     protocol = next((m.protocol for header in zoo.models().values() for m in header.metrics), "")
     return f"{_aligned(rows)}\n\nPSNR: {protocol}\n'sharpbit models NAME' shows the whole card."
 
@@ -42,6 +51,8 @@ def table_of_models(as_json: bool) -> str:
 def card_of(name: str, as_json: bool) -> str:
     """Everything that a model file says of itself."""
     path = zoo.path_of(name)
+    if name in added.names() and not Path(name).exists():
+        return dump(added.about(name)) if as_json else card(added.about(name))
     header = modelfile.read(path, verify=True)
     if header is None:
         raise ModelError(f"{path} has no sharpbit header, so there is no card of it")

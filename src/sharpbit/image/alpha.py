@@ -41,6 +41,8 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     out = pixels.copy()
     for top in range(0, len(out), _BAND):
         rows = slice(top, top + _BAND)
+        if not hidden[rows].any():
+            continue
         near, weight = _around(pixels, alpha, top, min(len(out), top + _BAND))
         far = _doubled(colour[top // 2 : (top + _BAND) // 2 + 1], hidden[rows].shape)
         under = np.where(weight[..., None] > 0, near, far)
@@ -52,9 +54,12 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
 
 def _hidden(alpha: NDArray[Any]) -> NDArray[np.bool_]:
     """Which pixels are invisible, or hardly seen beside what is near."""
-    hidden = np.empty(alpha.shape, np.bool_)
+    hidden = np.zeros(alpha.shape, np.bool_)
+    most = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "u" else 1
     for top in range(0, len(alpha), _BAND):
         rows, low = alpha[top : top + _BAND], max(0, top - _REACH)
+        if rows.min() > most / _FAINT:
+            continue
         high = _highest(_highest(alpha[low : top + _BAND + _REACH]).T).T[top - low :][: len(rows)]
         hidden[top : top + _BAND] = rows <= (high // _FAINT if rows.dtype.kind == "u" else high / _FAINT)
     return hidden

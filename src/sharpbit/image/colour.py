@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -47,7 +48,8 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     name = getattr(pil_image, "filename", "") or "the image"
     pil_image.load()
     pixels, alpha, notes, icc = arrays(pil_image, str(name))
-    metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes)
+    with _file_of(pil_image) as file:
+        metadata, turn = collect(pil_image, pixels.shape[2] if icc is None else None, notes, file)
     if icc is not None:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     turned = None if alpha is None else oriented(alpha, turn)
@@ -55,6 +57,18 @@ def from_pil(pil_image: Image.Image) -> ImageData:
     upright = oriented(pixels, turn)
     metadata = replace(metadata, size=upright.shape[:2])
     return ImageData(upright, turned, metadata, tuple(notes), pil_image.format or "", compression=lossy)
+
+
+@contextlib.contextmanager
+def _file_of(pil_image: Image.Image) -> Iterator[BinaryIO | None]:
+    """The file that Pillow opened, if it is still there: of the marks of colour in it, Pillow keeps some."""
+    try:
+        file = Path(str(getattr(pil_image, "filename", "") or "")).open("rb")  # noqa: SIM115
+    except (OSError, ValueError):
+        yield None
+        return
+    with file:
+        yield file
 
 
 def to_pil(pixels: Array, alpha: Array | None = None, metadata: Metadata | None = None) -> Image.Image:

@@ -87,6 +87,7 @@ class ImageData:
     notes: tuple[str, ...]
     format: str
     lossless: bool = False
+    frames: int = 1
     compression: Compression | None = None
     choice: Choice | None = None
 

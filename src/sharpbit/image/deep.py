@@ -138,6 +138,8 @@ def _tiff_space(tags: dict[int, object]) -> ColourSpace:
     if not (isinstance(white, tuple) and isinstance(primaries, tuple) and len(white) == 2 and len(primaries) == 6):
         return ColourSpace()
     x = [float(value) for value in (*white, *primaries)]
+    if not all(0 <= value <= 1 for value in x):
+        return ColourSpace()
     return ColourSpace(chromaticities=(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]))
 
 

@@ -67,7 +67,7 @@ def directory(block: bytes, offset: int) -> dict[int, Entry]:
             tag, kind, values, start = struct.unpack_from(order + "HHLL", block, at)
             length = _SIZES.get(kind, 0) * values
             start = at + 8 if length <= 4 else start
-            if length and start + length <= len(block):
+            if length and start >= 8 and start + length <= len(block):  # the header is no value
                 entries[tag] = Entry(kind, values, start, start + length)
     except struct.error:
         raise ValueError("broken EXIF directory") from None

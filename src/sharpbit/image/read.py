@@ -88,7 +88,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
                 notes.append("first of several pages")
             pixels, alpha = deep.read_tiff(file, header, name, notes)
             metadata = deep.tiff_metadata(file, header, pixels.shape[2], notes)
-            return _image(pixels, alpha, metadata, header.turn, notes, "TIFF")
+            image = _image(pixels, alpha, metadata, header.turn, notes, "TIFF")
+            return replace(image, frames=2 if header.next else 1)
     pil_image, file, bits = _loaded(file, name, max_pixels, notes)
     bits = header.bits if header is not None else bits
     pixels, alpha, icc = _samples(file, pil_image, bits, name, notes)
@@ -108,7 +109,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata = replace(metadata, bits=bits)
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
-    return replace(image, lossless=lossless, compression=None if lossless else compression_of(pil_image))
+    compression = None if lossless else compression_of(pil_image)
+    return replace(image, lossless=lossless, compression=compression, frames=_frames(pil_image))
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

@@ -115,7 +115,7 @@ class ColourSpace:
             return _made(channels, SRGB, _SRGB_CURVE, "sRGB", None)
         if self.gamma is None and self.chromaticities is None:
             return None
-        curve = _SRGB_CURVE if self.gamma is None else icc_profile.gamma_curve(1 / self.gamma)
+        curve = _SRGB_CURVE if self.gamma is None else _gamma_curve(1 / self.gamma)
         return _made(channels, self.chromaticities or SRGB, curve, self.name, None)
 
     def without_marks(self) -> ColourSpace:
@@ -195,3 +195,9 @@ def _made(channels: int, primaries: Chromaticities, curve: bytes, name: str, cic
     if channels == 1:
         return icc_profile.grey_profile(curve, name)
     return icc_profile.rgb_profile(primaries, curve, name, cicp)
+
+
+def _gamma_curve(exponent: float) -> bytes:
+    if not 0.1 <= exponent <= 10:
+        raise ImageError("no profile can say this")
+    return icc_profile.gamma_curve(exponent)

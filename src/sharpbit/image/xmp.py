@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from xml.parsers import expat
 
 _ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _MAX = 16 * 2**20  # a few KiB is usual; edit histories have reached some MiB
@@ -106,6 +105,8 @@ def _without(xmp: bytes, name: bytes) -> bytes:
 
 
 def _is_whole(xmp: bytes) -> bool:
+    from xml.parsers import expat  # seldom needed
+
     try:
         expat.ParserCreate().Parse(xmp, True)
     except expat.ExpatError:

@@ -191,6 +191,7 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
 
 def filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
+    net = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about layers without channels, in sizes of weights that mean nothing
@@ -198,11 +199,24 @@ def filled(arch: Architecture, config: Any, state: State, source: str, history: 
         net.load_state_dict(state, strict=True)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
+        if net is not None:
+            reason = _misfit(net.state_dict(), state) or reason
+        sizes = ", ".join(f"{key} {value}" for key, value in asdict(config).items())
         raise ModelError(
-            f"{source} looks like {arch.name} {config}, but its weights do not fit: {reason}; if that is the wrong"
-            " network or size, give the right one: load(path, arch=..., scale=...)"
+            f"{source} looks like {arch.name} of {sizes}, but its weights do not fit: {reason}; if that is the wrong"
+            " network or size, give the right one: --arch and --config, or load(path, arch=..., scale=...)"
         ) from None
     return Model(arch, config, net.eval())
+
+
+def _misfit(own: State, given: State) -> str:
+    """The first tensor in which weights differ from a network, in words; empty where none does."""
+    for key, value in given.items():
+        if key not in own:
+            return f"the network has no {key}"
+        if value.shape != own[key].shape:
+            return f"{key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}"
+    return next((f"{key} is missing" for key in own if key not in given), "")
 
 
 def _structured(arch: Architecture, net: nn.Module, history: Iterable[Verb]) -> nn.Module:

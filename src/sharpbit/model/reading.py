@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -139,6 +140,12 @@ def _overridden(arch: Architecture, sizes: Any, config: Mapping[str, Any]) -> An
     unknown = [key for key in config if key not in known]
     if unknown:
         raise UsageError(f"the sizes of {arch.name} are {', '.join(known)}; given was {', '.join(unknown)}")
+    for key, value in config.items():
+        inferred = getattr(sizes, key)
+        if isinstance(value, str) and not isinstance(inferred, str):
+            raise UsageError(f"{key} of {arch.name} is something like {json.dumps(inferred)}, not {value!r}")
+        if key == "scale" and not (isinstance(value, int) and value >= 1):
+            raise UsageError(f"the scale of {arch.name} is a whole number of at least 1, not {value}")
     return replace(sizes, **config)
 
 

@@ -193,6 +193,8 @@ class Batch:
                 lost = losses(self.upscaler, image, job.target, self.target)
                 if self.dry_run:
                     outcome.notes, outcome.status = (*image.notes, *self.upscaler.losses(image), *lost), "planned"
+                elif image.frames > 1 and self._holds_all(image, job):
+                    begun.written = self._sequence(job, image, report)
                 else:
                     self._network(job, image, begun, writer, report)
         progress(1.0 - reported)
@@ -228,6 +230,23 @@ class Batch:
             raise
         finally:
             strips.end(error)
+
+    def _holds_all(self, image: ImageData, job: Job) -> bool:
+        from sharpbit.pipeline.sequence import is_sequence  # few images need it, and it takes time to load
+
+        return is_sequence(image, job.target, self.target)
+
+    def _sequence(self, job: Job, image: ImageData, progress: Progress) -> Future[Written]:
+        """All frames of an animation, or pages; each is written before the next."""
+        from sharpbit.pipeline.sequence import write_sequence
+
+        started, done = time.perf_counter(), Future[Written]()
+        source, target = Path(job.source), Path(job.target)
+        written = write_sequence(self.upscaler, image, source, target, self.target, progress, self.max_pixels)
+        self.spent.encode += written.seconds
+        self.spent.network += time.perf_counter() - started - written.seconds
+        done.set_result(written)
+        return done
 
     def _write(self, strips: Handover, image: ImageData, target: Any) -> Written:
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import socket
 import threading
 import time
@@ -60,7 +59,7 @@ class Claims:
         """
         path = claim_of(target)
         path.parent.mkdir(parents=True, exist_ok=True)
-        token = f"{_machine()} {os.getpid()} {secrets.token_hex(8)}"
+        token = f"{_machine()} {os.getpid()} {os.urandom(8).hex()}"
         if not (_create(path, token) or self._take_over(path, token)):
             return False
         self._held[path] = token

@@ -9,7 +9,13 @@ from typing import Any
 from sharpbit.errors import UsageError
 from sharpbit.image import WRITE_FORMATS
 
-_LOSSY = {"JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp"}  # what stays what it is; everything else becomes PNG
+_KEPT = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+}  # what stays what it is; everything else becomes PNG
 
 
 def suffix_of(format: str) -> str:  # noqa: A002 - the option of the command
@@ -26,7 +32,10 @@ def suffix_of(format: str) -> str:  # noqa: A002 - the option of the command
 
 
 def suffix_like(source: Path) -> str:
-    """The ending that a result gets where none was asked for: JPEG and WebP stay what they are, the rest is PNG.
+    """The ending that a result gets where none was asked for.
+
+    JPEG, WebP and what holds several frames or pages stay what
+    they are, the rest is PNG.
 
     What a file is decide its first bytes, not its name: a WebP file called `a.jpg` stays WebP.
     """
@@ -34,12 +43,12 @@ def suffix_like(source: Path) -> str:
     kind = _kind_of(source)
     if kind is None:
         return ".png"
-    return own if WRITE_FORMATS.get(own) == kind else _LOSSY[kind]
+    return own if WRITE_FORMATS.get(own) == kind else _KEPT[kind]
 
 
 def format_like(opened: str) -> str:
     """The format of a result that has no name, such as `PNG`, for an image of the format `opened`."""
-    return WRITE_FORMATS[_LOSSY.get(opened, ".png")]
+    return WRITE_FORMATS[_KEPT.get(opened, ".png")] if opened in ("JPEG", "MPO", "WEBP") else "PNG"
 
 
 def format_of(target: Any) -> str:
@@ -65,4 +74,21 @@ def _kind_of(source: Path) -> str | None:
         return None
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
-    return "WEBP" if head.startswith(b"RIFF") and head.endswith(b"WEBP") else None
+    if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
+        return "WEBP"
+    for kind, marks in (("GIF", (b"GIF8",)), ("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))):
+        if head.startswith(marks) and _holds_several(source):
+            return kind
+    return None
+
+
+def _holds_several(source: Path) -> bool:
+    from PIL import Image
+
+    from sharpbit.image.muted_decoder import quiet
+
+    try:
+        with quiet(), Image.open(source) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # broken files make decoders raise nearly anything
+        return False

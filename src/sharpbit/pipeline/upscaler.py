@@ -151,6 +151,23 @@ class Upscaler:
         scales = self.chain(height, width).scales
         return replace(image, choice=choose(image, zoo.families(scales[0]))) if scales else image
 
+    def reach(self, image: ImageData) -> int | None:
+        """How far a pixel of the result sees, in LR pixels, where any part of an image gives its part of the result.
+
+        None where it does not: where bicubic has a part in it, where a size in pixels was asked for, and for models
+        that are not embedded, which may see more than they say or depend on where a part lies.
+        """
+        chain = self.chain_of(image)
+        if chain.resized or self.size.in_pixels or not chain.models or not set(chain.models) <= set(zoo.names()):
+            return None
+        reach, scale = 0, 1
+        for model, its_scale in zip(chain.models, chain.scales, strict=True):
+            halo = self._runtime(model).halo
+            if halo is None:
+                return None
+            reach, scale = reach - (-halo // scale), scale * its_scale
+        return reach
+
     def made(self, image: ImageData) -> str:
         """What a result says of its making, such as `x2-clean-balanced x2`; `sharpbit.image.made_by` reads it again."""
         height, width = image.pixels.shape[:2]
@@ -182,7 +199,8 @@ class Upscaler:
         if not chain.models:
             if progress:
                 progress(1.0)
-            yield from _sized([(image.pixels, image.alpha)], image, chain)
+            pixels = image.pixels if image.alpha is None else fill(image.pixels, image.alpha)
+            yield from _sized([(pixels, image.alpha)], image, chain)
             return
         if image.metadata.colour.is_linear:
             for pixels, alpha in self.strips(light.encoded(image), name, progress):
@@ -358,9 +376,8 @@ def _resized(
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
-        colour = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
-        colour /= np.maximum(cover, np.float32(1e-4))[..., None]
-        yield to_samples(colour, dtype), to_samples(cover, dtype)
+        covered = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
+        yield to_samples(covered[..., :-1] / covered[..., -1:], dtype), to_samples(cover, dtype)
     window.finish()
 
 
@@ -395,4 +412,10 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def _covered(pixels: Array, alpha: Array) -> Tensor:
-    return to_float(pixels) * to_float(alpha)[..., None]
+    """Colours multiplied by their weight, and the weight: alpha, or a quarter where it is less.
+
+    What is hardly seen has a colour of its surroundings (see `fill`); without a weight, the negative lobes of bicubic
+    would leave nothing to divide by.
+    """
+    weight = np.maximum(to_float(alpha), np.float32(0.25))[..., None]
+    return np.concatenate([to_float(pixels) * weight, weight], axis=2)

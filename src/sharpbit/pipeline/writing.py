@@ -54,7 +54,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     """
     height, width, channels = opened.pixels.shape
     _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)
-    format = _format(opened, target, how)  # noqa: A001
+    format = format_for(opened, target, how)  # noqa: A001
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
     notes = losses(upscaler, opened, target, how)
     if how.strip_metadata:
@@ -101,7 +101,7 @@ def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> t
     height, width = opened.pixels.shape[:2]
     _, out_height, out_width = upscaler.plan(height, width, opened.pixels.dtype)
     return image_io.losses(
-        _format(opened, target, how),
+        format_for(opened, target, how),
         dtype=opened.pixels.dtype,
         alpha=opened.alpha is not None,
         height=out_height,
@@ -110,5 +110,6 @@ def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> t
     )
 
 
-def _format(opened: ImageData, target: Any, how: Target) -> str:
+def format_for(opened: ImageData, target: Any, how: Target) -> str:
+    """The format of the result of an image, see `Target`."""
     return how.format or (format_of(target) if isinstance(target, Path) else format_like(opened.format))

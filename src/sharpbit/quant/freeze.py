@@ -208,12 +208,22 @@ def _dequantize(values: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     return (values.to(scale.dtype) - spread(zero, values, 0)) * spread(scale, values, 0)
 
 
-def _operator(name: str, schema: str, function: Callable[..., Tensor]) -> None:
-    """One operator of ours, the same on every device and on tensors without values."""
+def _operator(name: str, schema: str, function: Callable[..., Tensor], shape: Callable[..., Tensor]) -> None:
+    """One operator of ours: `function` on every device, `shape` on tensors without values, which tracing goes by."""
     torch.library.define(f"sharpbit::{name}", schema)
     torch.library.impl(f"sharpbit::{name}", "default", function)
-    torch.library.register_fake(f"sharpbit::{name}", function)
+    torch.library.register_fake(f"sharpbit::{name}", shape)
 
 
-_operator("qdq", "(Tensor x, Tensor scale, Tensor zero, Tensor least, Tensor most, int axis) -> Tensor", _qdq)
-_operator("dequantize", "(Tensor values, Tensor scale, Tensor zero) -> Tensor", _dequantize)
+_operator(
+    "qdq",
+    "(Tensor x, Tensor scale, Tensor zero, Tensor least, Tensor most, int axis) -> Tensor",
+    _qdq,
+    lambda x, *_: torch.empty_like(x),
+)
+_operator(
+    "dequantize",
+    "(Tensor values, Tensor scale, Tensor zero) -> Tensor",
+    _dequantize,
+    lambda values, scale, _: torch.empty_like(values, dtype=scale.dtype),
+)

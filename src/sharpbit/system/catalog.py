@@ -53,8 +53,9 @@ class Catalog(Mapping[str, T], Generic[T]):
         import difflib
 
         kind = self.package.rsplit(".", 1)[-1]
-        near = difflib.get_close_matches(name, list(self), 3, 0.4) or sorted(self)
-        raise UsageError(f"there is no {kind} called {name!r}; near it: {', '.join(near)}")
+        near = difflib.get_close_matches(name, list(self), 3, 0.4)
+        others = f"near it: {', '.join(near)}" if near else f"known are {', '.join(sorted(self))}"
+        raise UsageError(f"there is no {kind} called {name!r}; {others}")
 
     def _added(self) -> EntryPoints:
         from importlib.metadata import entry_points  # a tenth of a cold start; the names of our own do not need it

@@ -125,9 +125,10 @@ def upscale(
     result: Any
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        opened = upscaler.chosen(_opened(image, whole("max_pixels", max_pixels) or MAX_PIXELS))
+        limit = whole("max_pixels", max_pixels) or MAX_PIXELS
+        opened = upscaler.chosen(_opened(image, limit))
         result, place = _place(image, output, upscaler, opened)
-        notes = write(upscaler.strips(opened, str(place)), upscaler, opened, place, target).notes
+        notes = _written(image, upscaler, opened, place, target, limit)
     elif output is not None:
         raise UsageError("output is for images given by their path or as a file; an array or image is returned")
     elif isinstance(image, np.ndarray):
@@ -158,6 +159,18 @@ def _opened(image: Any, max_pixels: int) -> ImageData:
     if isinstance(image.read(0), str):
         raise UsageError("the image is a file that is open for text; open it for bytes, with 'rb'")
     return image_io.read(image, max_pixels=max_pixels)
+
+
+def _written(
+    image: Any, upscaler: Upscaler, opened: ImageData, place: Any, target: Target, max_pixels: int
+) -> tuple[str, ...]:
+    """Write a result, of an animation or of pages all of them; what the user should know of it."""
+    if opened.frames > 1 and not hasattr(image, "read"):
+        from sharpbit.pipeline.sequence import is_sequence, write_sequence  # few images need it
+
+        if is_sequence(opened, place, target):
+            return write_sequence(upscaler, opened, Path(image), place, target, max_pixels=max_pixels).notes
+    return write(upscaler.strips(opened, str(place)), upscaler, opened, place, target).notes
 
 
 def _place(image: Any, output: Any, upscaler: Upscaler, opened: ImageData) -> tuple[Any, Any]:

@@ -50,7 +50,7 @@ def open_file(name: str) -> ModelFile:
 
 
 def path_of(name: str) -> Path:
-    """The file of an embedded model, or `name` itself where that is a path to a file.
+    """The file of an embedded model or of one that was added, or `name` itself where that is a path to a file.
 
     Raises:
         UsageError: neither a known name nor a file.
@@ -62,11 +62,15 @@ def path_of(name: str) -> Path:
     path = Path(name)
     if path.exists():
         return path
+    from sharpbit.zoo import added  # which a first image of an embedded model does not need
+
+    if (own := added.path_of(name)) is not None:
+        return own
     if path.suffix or len(path.parts) > 1:
         raise ModelError(f"there is no model file {name}")
     import difflib
 
-    near = difflib.get_close_matches(name, names(), 1, 0.4)
+    near = difflib.get_close_matches(name, (*names(), *added.names()), 1, 0.4)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
         f"there is no model {name!r}; {hint}'sharpbit models' lists them, or give the path of an ONNX file"

@@ -39,13 +39,8 @@ from sharpbit.app import options
     metavar="FOLDER",
     help="Write table.md, table.csv and plot.svg there; a run goes on.  [default: none]",
 )
-@click.option(
-    "--images",
-    "--pictures",
-    "images",
-    is_flag=True,
-    help="Print the numbers of each image, also for several models.",
-)
+@click.option("--images", is_flag=True, help="Print the numbers of each image, also for several models.")
+@click.option("--pictures", "images", is_flag=True, hidden=True)
 @options.JSON
 @options.QUIET
 @options.overrides

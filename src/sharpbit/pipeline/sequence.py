@@ -1,0 +1,214 @@
+"""Animations and pages through a model: what equals the frame before is not upscaled again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit.errors import ResultError
+from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.image.animation import Animation, Box, open_animation
+from sharpbit.image.data import Array
+from sharpbit.image.sequence import Sequence, holds_sequence, open_sequence
+from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.pipeline.writing import Target, Written, format_for
+from sharpbit.system.progress import Progress
+
+BLOCK = 16  # LR pixels of a side of what is compared
+MOST = 0.6  # share of a frame from which on all of it is upscaled at once
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """A frame that was upscaled.
+
+    Attributes:
+        pixels: All of its pixels; the next frame is drawn into the same array.
+        alpha: Its alpha, or None.
+        boxes: The rectangles in which it differs from the frame before, in pixels of the result.
+    """
+
+    pixels: Array
+    alpha: Array | None
+    boxes: list[Box]
+
+
+def is_sequence(image: ImageData, target: object, how: Target) -> bool:
+    """Whether an image is the first of several frames that its result can hold as well."""
+    return (
+        isinstance(target, Path) and image.frames > 1 and holds_sequence(image.format, format_for(image, target, how))
+    )
+
+
+def write_sequence(
+    upscaler: Upscaler,
+    opened: ImageData,
+    source: Path,
+    target: Path,
+    how: Target,
+    progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Written:
+    """Upscale all frames or pages of a file into another.
+
+    Args:
+        upscaler: The opened model; what suits the first frame makes all of them.
+        opened: The first frame, with the metadata of the file.
+        source: The file.
+        target: The path of the result, which appears complete or not at all.
+        how: The format and its options.
+        progress: Called with the share of the frames that is done since the last call.
+        max_pixels: The most pixels that a frame may have.
+    """
+    opened = upscaler.chosen(opened)
+    sequence = open_sequence(source, max_pixels)
+    metadata = replace(opened.metadata, made=upscaler.made(opened))
+    shared = Animation(
+        sequence.count,
+        sequence.loop,
+        sequence.default_image,
+        Metadata(colour=metadata.colour) if how.strip_metadata else metadata,
+        replace(how.options, lossless=how.options.lossless or opened.lossless),
+        how.threads,
+    )
+    network, started = 0.0, time.perf_counter()
+    durations: list[float] = []
+    with open_animation(target, format_for(opened, target, how), shared, overwrite=how.overwrite) as writer:
+        frames = _frames(sequence, opened, durations, max_pixels)
+        made = upscaled(upscaler, frames, str(source))
+        while True:
+            asked = time.perf_counter()
+            frame = next(made, None)
+            network += time.perf_counter() - asked
+            if frame is None:
+                break
+            writer.add(frame.pixels, frame.alpha, frame.boxes, durations[-1])
+            if progress:
+                progress(1 / sequence.count)
+    notes = [note for note in opened.notes if not note.startswith("first of")]
+    notes += [*sequence.notes, *upscaler.losses(opened), *writer.notes]
+    return Written(tuple(notes), time.perf_counter() - started - network)
+
+
+def _frames(sequence: Sequence, opened: ImageData, durations: list[float], max_pixels: int) -> Iterator[ImageData]:
+    for frame in sequence.frames(max_pixels):
+        durations.append(frame.duration)
+        yield replace(frame.image, choice=opened.choice)
+
+
+def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iterator[Upscaled]:
+    """Upscale frames one after the other; parts that equal the frame before are exactly those of its result.
+
+    Args:
+        upscaler: The opened model.
+        frames: The frames as they are seen.
+        name: The name of the file, for errors.
+    """
+    before: ImageData | None = None
+    pixels: Array = np.empty(0)
+    alpha: Array | None = None
+    for frame in frames:
+        boxes = None if before is None else _differences(upscaler, before, frame)
+        if boxes is not None and boxes and not _redrawn(upscaler, frame, boxes, pixels, name):
+            boxes = None
+        if boxes is None:
+            pixels, alpha = _whole(upscaler, frame, name)
+            yield Upscaled(pixels, alpha, [(0, 0, pixels.shape[0], pixels.shape[1])])
+        else:
+            scale = int(upscaler.factor)
+            yield Upscaled(pixels, alpha, [(a * scale, b * scale, c * scale, d * scale) for a, b, c, d in boxes])
+        before = frame
+
+
+def _whole(upscaler: Upscaler, frame: ImageData, name: str) -> tuple[Array, Array | None]:
+    rows, covers = zip(*upscaler.strips(frame, name), strict=True)
+    return np.concatenate(rows), None if frame.alpha is None else np.concatenate(covers)
+
+
+def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData) -> list[Box] | None:
+    """The rectangles of a frame that differ from the one before, or see what differs; None where all has to be made."""
+    if before.pixels.shape != frame.pixels.shape or before.pixels.dtype != frame.pixels.dtype:
+        return None
+    same_alpha = frame.alpha is before.alpha or np.array_equal(frame.alpha, before.alpha)  # type: ignore[arg-type]
+    blocks = _blocks(frame.pixels, before.pixels)
+    if same_alpha and not blocks.any():
+        return []
+    reach = upscaler.reach(frame)
+    if reach is None or frame.alpha is not None:
+        return None
+    boxes = list(_boxes(_grown(blocks, -(-reach // BLOCK)), 0, 0, frame.pixels.shape[:2]))
+    area = sum((bottom - top) * (right - left) for top, left, bottom, right in boxes)
+    return boxes if area <= MOST * frame.pixels[..., 0].size else None
+
+
+def _redrawn(upscaler: Upscaler, frame: ImageData, boxes: list[Box], pixels: Array, name: str) -> bool:
+    """Make these rectangles of a frame anew, each with the surroundings that it sees; False where one looks wrong.
+
+    A part alone may look wrong to the check of results where the whole does not.
+    """
+    reach, scale = upscaler.reach(frame) or 0, int(upscaler.factor)
+    height, width = frame.pixels.shape[:2]
+    for top, left, bottom, right in boxes:
+        rows = slice(max(0, top - reach), min(height, bottom + reach))
+        columns = slice(max(0, left - reach), min(width, right + reach))
+        part = replace(frame, pixels=np.ascontiguousarray(frame.pixels[rows, columns]))
+        try:
+            out, _ = _whole(upscaler, part, name)
+        except ResultError:
+            return False
+        first, start = (top - rows.start) * scale, (left - columns.start) * scale
+        high, wide = (bottom - top) * scale, (right - left) * scale
+        pixels[top * scale : bottom * scale, left * scale : right * scale] = out[
+            first : first + high, start : start + wide
+        ]
+    return True
+
+
+def _blocks(one: Array, other: Array) -> NDArray[np.bool_]:
+    """Which blocks of `BLOCK` pixels hold one that differs."""
+    height, width, channels = one.shape
+    differs = one.reshape(height, -1) != other.reshape(height, -1)
+    blocks = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), bool)
+    starts = np.arange(0, width * channels, BLOCK * channels)
+    rows = differs.any(1)
+    for number, row in enumerate(blocks):
+        band = slice(number * BLOCK, (number + 1) * BLOCK)
+        if rows[band].any():  # few bands of a screen change at a time
+            row[:] = np.logical_or.reduceat(differs[band].any(0), starts)
+    return blocks
+
+
+def _grown(blocks: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """The same with all blocks that are so many away, also across corners."""
+    for axis in (0, 1):
+        for _ in range(by):
+            moved = np.swapaxes(blocks, 0, axis)
+            grown = moved.copy()
+            grown[1:] |= moved[:-1]
+            grown[:-1] |= moved[1:]
+            blocks = np.swapaxes(grown, 0, axis)
+    return blocks
+
+
+def _boxes(blocks: NDArray[np.bool_], row: int, column: int, size: tuple[int, int]) -> Iterator[Box]:
+    """Rectangles, in pixels, that hold all blocks that are set, and little else."""
+    rows, columns = np.flatnonzero(blocks.any(1)), np.flatnonzero(blocks.any(0))
+    if not len(rows):
+        return
+    blocks = blocks[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    row, column = row + int(rows[0]), column + int(columns[0])
+    high, wide = blocks.shape
+    if blocks.mean() >= 0.5 or high * wide <= 4:
+        bottom, right = min(size[0], (row + high) * BLOCK), min(size[1], (column + wide) * BLOCK)
+        yield row * BLOCK, column * BLOCK, bottom, right
+    elif high >= wide:
+        yield from _boxes(blocks[: high // 2], row, column, size)
+        yield from _boxes(blocks[high // 2 :], row + high // 2, column, size)
+    else:
+        yield from _boxes(blocks[:, : wide // 2], row, column, size)
+        yield from _boxes(blocks[:, wide // 2 :], row, column + wide // 2, size)
