@@ -280,7 +280,14 @@ def test_flags_that_change_the_work_not_the_image(folder):
     for number, flags in enumerate([["-t", 9], ["-j", "2:1:2"], ["--threads", 1], ["--compression", 9], ["-v"]], 1):
         run(folder / "in" / "a.png", "-o", folder / f"{number}.png", *flags)
         assert np.array_equal(np.array(opened(folder / f"{number}.png")), expected), flags
-    assert (folder / "4.png").stat().st_size < (folder / "0.png").stat().st_size
+    y, x = np.mgrid[0:60, 0:80] / 8
+    smooth = np.stack([np.sin(x), np.cos(y), np.sin(x + y)], -1) * 100 + 128
+    Image.fromarray(smooth.astype(np.uint8)).save(folder / "smooth.png")
+    sizes = []
+    for level in (9, 3):
+        run(folder / "smooth.png", "-o", folder / f"level{level}.png", "--compression", level)
+        sizes.append((folder / f"level{level}.png").stat().st_size)
+    assert sizes[0] < sizes[1]
     run(folder / "in" / "a.png", "-o", folder / "x.png", "-x")
     assert 0 < np.abs(np.array(opened(folder / "x.png")).astype(int) - expected).max() < 60
 

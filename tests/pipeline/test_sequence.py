@@ -103,6 +103,13 @@ def test_frames_that_are_equal_stay_frames(tmp_path):
     assert [duration for _, duration in frames_of(written)] == [duration for _, duration in frames_of(source)]
 
 
+def test_an_opaque_alpha_channel_stays(tmp_path):
+    frames = [np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)]) for frame in pictures()]
+    written = sharpbit.upscale(save(tmp_path / "a.png", frames, duration=DURATIONS))
+    with Image.open(written) as image:
+        assert (image.mode, image.n_frames) == ("RGBA", 4)  # Pillow joins the two that are equal
+
+
 def test_pages_are_images_each(tmp_path):
     sizes = [(20, 30), (24, 16), (20, 30)]
     first, *others = [Image.fromarray(np.full((*size, 3), 60 * k + 40, np.uint8)) for k, size in enumerate(sizes)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from math import prod
 from pathlib import Path
+from typing import Any
 
 from sharpbit.errors import ModelError
 from sharpbit.modelfile.protobuf import fields
@@ -13,6 +15,14 @@ KEY = "sharpbit"
 MAGIC = b"SHARPBIT"
 NATIVE = 1  # version of the native file
 _MAX_HEADER = 1 << 24
+_BITS = {  # of the types of safetensors
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
 
 
 def contents(path: Path) -> bytes:
@@ -54,11 +64,24 @@ def _split_safetensors(data: bytes) -> tuple[str | None, list[bytes | memoryview
         raise ValueError("header size")
     table = json.loads(data[8 : 8 + size])
     metadata = table.pop("__metadata__", {})
-    for entry in table.values():
-        if entry["data_offsets"][1] > len(data) - 8 - size:
-            raise ValueError("data is cut off")
+    _check_tensors(table, len(data) - 8 - size)
     canonical = json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
     return metadata.get(KEY), [canonical, memoryview(data)[8 + size :]]
+
+
+def _check_tensors(table: dict[str, Any], size: int) -> None:
+    """Refuse a table of tensors that do not lie one behind the other in `size` bytes, each as large as it says."""
+    end = 0
+    for entry in sorted(table.values(), key=lambda entry: entry["data_offsets"]):
+        first, last = entry["data_offsets"]
+        sides = entry["shape"]
+        if not all(type(number) is int and number >= 0 for number in (first, last, *sides)):
+            raise ValueError("a size or place is no number")
+        if first != end or (last - first) * 8 != prod(sides) * _BITS[entry["dtype"]]:
+            raise ValueError("tensors do not lie where they should")
+        end = last
+    if end != size:
+        raise ValueError("data is cut off, or nobody's")
 
 
 def _split_native(data: bytes) -> tuple[str, list[bytes | memoryview]]:

@@ -19,6 +19,7 @@ class ModelFile(os.PathLike[str]):
 
     Args:
         path: The path of a `.onnx`, `.sharpbit` or `.safetensors` file; other files have a path alone.
+        embedded: Whether it is part of sharpbit, so that what its header says need not be tried out.
 
     Examples:
         >>> from sharpbit import zoo
@@ -26,8 +27,9 @@ class ModelFile(os.PathLike[str]):
         2
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, embedded: bool = False) -> None:
         self.path = Path(path)
+        self.embedded = embedded
 
     @classmethod
     def of(cls, file: str | os.PathLike[str]) -> ModelFile:

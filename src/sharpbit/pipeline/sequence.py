@@ -78,7 +78,9 @@ def write_sequence(
     )
     network, started = 0.0, time.perf_counter()
     durations: list[float] = []
-    with open_animation(target, format_for(opened, target, how), shared, overwrite=how.overwrite) as writer:
+    kind = format_for(opened, target, how)
+    kept = kind == "PNG" and opened.alpha is not None  # an alpha channel stays, as in a still, also where all is opaque
+    with open_animation(target, kind, shared, overwrite=how.overwrite) as writer:
         frames = _frames(sequence, opened, durations, max_pixels)
         made = upscaled(upscaler, frames, str(source))
         while True:
@@ -87,7 +89,10 @@ def write_sequence(
             network += time.perf_counter() - asked
             if frame is None:
                 break
-            writer.add(frame.pixels, frame.alpha, frame.boxes, durations[-1])
+            alpha = frame.alpha
+            if kept and alpha is None:
+                alpha = np.full(frame.pixels.shape[:2], np.iinfo(frame.pixels.dtype).max, frame.pixels.dtype)
+            writer.add(frame.pixels, alpha, frame.boxes, durations[-1])
             if progress:
                 progress(1 / sequence.count)
     notes = [note for note in opened.notes if not note.startswith("first of")]

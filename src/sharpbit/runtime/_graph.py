@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +15,12 @@ from numpy.typing import DTypeLike, NDArray
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import Header, ModelFile
 from sharpbit.runtime import Samples, available_cpus
-from sharpbit.runtime._probe import probe
+from sharpbit.runtime._probe import probe, verify
 
 Array = NDArray[Any]
+
+_MOST = 1000  # characters of a reason
+_ROUNDING = ("Quantize", "Dequantize", "QLinear", "QGemm", "ConvInteger", "MatMulInteger", "Round", "Floor")
 
 
 class GraphRuntime(ABC):
@@ -41,6 +45,7 @@ class GraphRuntime(ABC):
         self.path = file.path
         self.threads = threads or available_cpus()
         self.header = file.verified
+        self._file = file
         if self.path.suffix.lower() == ".safetensors":
             raise ModelError(f"{self.path} holds weights to train with; to upscale images export it as .onnx first")
         self.samples: DTypeLike = np.float32
@@ -95,10 +100,24 @@ class GraphRuntime(ABC):
         if self.header is not None:
             self.scale, self.halo = self.header.scale, self.header.halo
             self._white = 1.0 if kind == np.uint8 else float(self.header.range[1])
+            if not self._file.embedded:
+                verify(self._try, self.path.name, self.tile, self.header)
             return
         found = probe(self._raw, self.path.name, self.tile)
         self.scale, self.halo, self._white = found.scale, found.halo, found.white
         self.notes = (f"{self.path.name} has no sharpbit header; {found.words}",)
+
+    def _try(self, image: Samples) -> Samples:
+        """What the engine makes of floats up to the white of the file, rounded where it takes bytes."""
+        return self._raw(np.rint(np.clip(image, 0, 255)).astype(np.uint8) if self._kind == np.uint8 else image)
+
+    def _claimed(self) -> str:
+        """The precision that the header claims; empty where there is none, or where the graph rounds nothing."""
+        claimed = "" if self.header is None else self.header.precision
+        if not claimed.startswith("int") or any(name.startswith(_ROUNDING) for name in self._file.operators):
+            return claimed
+        self.notes = (*self.notes, f"the header of {self.path.name} says {claimed}; nothing in it is rounded")
+        return ""
 
     def _check_input(self, name: str, kind: DTypeLike | None, shape: Sequence[object]) -> None:
         whole = is_integer(self.header)
@@ -115,7 +134,7 @@ class GraphRuntime(ABC):
             out = self.infer(x)
         except Exception as error:  # the engines' own exception types share no base class
             raise ModelError(
-                f"{self.path.name} could not run a tile of {tile.shape[1]}x{tile.shape[0]}: {first_line(error)}"
+                f"{self.path.name} could not run a tile of {tile.shape[1]}x{tile.shape[0]}: {reason_of(error)}"
             ) from None
         if not isinstance(out, np.ndarray) or out.ndim != 4 or out.shape[:: 1 if planar else 3][:2] != (1, 3):
             seen = getattr(out, "shape", type(out).__name__)
@@ -124,10 +143,12 @@ class GraphRuntime(ABC):
         return np.asarray(out[0].transpose(1, 2, 0), np.float32) if planar else np.asarray(out[0], np.uint8)
 
 
-def first_line(error: Exception) -> str:
-    """An engine's reason in one line."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+def reason_of(error: Exception) -> str:
+    """An engine's reason in one line, without the places in its own code that the reason came from."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from \S.*? failed: ?", "", text)
+    text = re.sub(r"/\S+\.(?:cc|cpp|h):\d+ .*?\) (?=[A-Z])", "", text).strip()
+    return (text if len(text) <= _MOST else f"{text[:_MOST]} ...") or type(error).__name__
 
 
 def engine_precision(layers: Mapping[str, int], otherwise: str) -> str:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sharpbit.errors import ModelError
+from sharpbit.modelfile import Header
 from sharpbit.runtime import Samples, Tensor
 
 _SCALES = range(1, 17)
+_WIDEST = 320  # the side of the largest image that is tried
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,36 @@ def probe(run: Callable[[Tensor], Samples], name: str, tile: int | None) -> Foun
     seen = "sees the whole image" if radius is None else f"sees {radius} pixels around each"
     words = f"by trial it is x{scale}, for values 0 to {white:g}, and {seen}"
     return Found(scale, None if radius is None else radius + 4, white, words)
+
+
+def verify(run: Callable[[Tensor], Samples], name: str, tile: int | None, header: Header) -> None:
+    """Compare what a header says of the scale and of the receptive field with what the network does.
+
+    Args:
+        run: `(h, w, 3)` to what the network makes of it, no value scaled.
+        name: The name of the file, for errors.
+        tile: The only side that it takes, if there is one.
+        header: The header of the file.
+
+    Raises:
+        ModelError: the header is wrong, so that results would be.
+    """
+    halo, scale = header.halo, header.scale
+    side = tile or (64 if halo is None else min(max(64, 2 * halo + 16), _WIDEST))
+    image = _image(side) * np.float32(header.range[1])
+    out = run(image)
+    if out.shape != (side * scale, side * scale, 3):
+        raise ModelError(
+            f"{name} turns {side}x{side} into {out.shape[1]}x{out.shape[0]}, and its header says that it is x{scale};"
+            " get it again from where it came from"
+        )
+    radius = 0 if halo is None or halo >= side // 2 - 1 else _radius(run, image, scale, side)
+    if halo is not None and (radius is None or radius > halo):
+        seen = "the whole image" if radius is None else f"{radius} pixels around each"
+        raise ModelError(
+            f"{name} sees {seen} by trial, and its header says {halo}, so that its tiles would not fit together; get it"
+            " again from where it came from"
+        )
 
 
 def _image(side: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
-from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line, is_integer
+from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, is_integer, reason_of
+from sharpbit.runtime._interruptible import interruptible
 from sharpbit.runtime._twopass import TwoPassRuntime
 
 _TYPES: dict[str, DTypeLike] = {
@@ -45,7 +45,7 @@ class OnnxRuntime(GraphRuntime):
         with tempfile.TemporaryDirectory() as folder:
             plan = Path(folder) / "plan.onnx" if is_integer(self.header) else None
             self._session = _session(file, self.threads, self.device, plan)
-            self.precision = self.header.precision if self.header else ""
+            self.precision = self._claimed()
             if plan is not None:
                 self.precision = _executed(plan)
         inputs = self._session.get_inputs()
@@ -57,7 +57,7 @@ class OnnxRuntime(GraphRuntime):
 
     def infer(self, x: Array) -> object:
         """See `GraphRuntime`."""
-        return self._session.run(None, {self._name: x})[0]
+        return _run(self._session, {self._name: x})[0]
 
 
 class OnnxPasses(TwoPassRuntime):
@@ -86,9 +86,15 @@ class OnnxPasses(TwoPassRuntime):
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         given = dict(zip(self._nothing, features, strict=True)) if features else self._nothing
         try:
-            return list(self._session.run(None, {"task": np.array(task), "picture": image, **given}))
+            return _run(self._session, {"task": np.array(task), "picture": image, **given})
         except Exception as error:  # the engine's own exception types share no base class
-            raise ModelError(f"{self.path.name} could not run patches {image.shape}: {first_line(error)}") from None
+            raise ModelError(f"{self.path.name} could not run patches {image.shape}: {reason_of(error)}") from None
+
+
+def _run(session: ort.InferenceSession, given: Mapping[str, Array]) -> list[Array]:
+    """All outputs; a graph that does not end is ended by a signal."""
+    options = ort.RunOptions()
+    return interruptible(lambda: list(session.run(None, given, options)), lambda: setattr(options, "terminate", True))
 
 
 def _executed(plan: Path) -> str:
@@ -120,8 +126,7 @@ def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> o
         # without its fallback, which only says on standard output that it will try the same again
         session = ort.InferenceSession(source, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # the engine's own exception types share no base class
-        reason = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
-        raise ModelError(f"{file} cannot be opened as an ONNX model: {reason}") from None
+        raise ModelError(f"{file} cannot be opened as an ONNX model: {reason_of(error)}") from None
     if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
         raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
     return session

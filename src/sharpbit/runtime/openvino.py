@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from sharpbit.errors import MissingExtra, ModelError
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
-from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, first_line
+from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, reason_of
 
 if find_spec("openvino") is None:
     raise MissingExtra("the engine openvino", "openvino")
@@ -119,7 +119,7 @@ def _executed(compiled: Any, otherwise: str) -> tuple[str, str]:
 def _reason(error: Exception) -> str:
     """The last line of OpenVINO's message, which holds the reason; those before it name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else first_line(error)
+    return lines[-1][:1000] if lines else reason_of(error)
 
 
 def open_openvino(

@@ -6,7 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sharpbit.errors import MissingExtra
 
-EXTRAS = {"train": ("torch", "safetensors", "onnx", "onnxscript"), "openvino": ("openvino",)}
+EXTRAS = {
+    "train": ("torch", "safetensors", "onnx", "onnxscript"),
+    "openvino": ("openvino",),
+    "formats": ("pi-heif", "imagecodecs"),
+}
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:

@@ -37,7 +37,7 @@ def models() -> dict[str, Header]:
 
 @lru_cache(maxsize=32)
 def _embedded(path: Path) -> ModelFile:
-    return ModelFile(path)
+    return ModelFile(path, embedded=True)
 
 
 def open_file(name: str) -> ModelFile:
