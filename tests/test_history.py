@@ -31,6 +31,7 @@ ENTRIES = [
     Pair({"patch": 48, "detail": 3.5}),
     quant_history.Quantize("minmax", tuple(Plan.uniform((4, 6), 8).tables())),
     quant_history.QuantizeLossless("etds", crops=30),
+    quant_history.QuantizeSloped("compact", crops=80),
     quant_history.Calibrate(3),
     quant_history.Equalize(("a", "b")),
     quant_history.CompensateRounding(7),
