@@ -92,6 +92,14 @@ def embed(path: Path, metrics: list[Metric]) -> Path:
     return target
 
 
+def restamp(names: list[str]) -> None:
+    """Write the headers of models again among the embedded ones, in the newest format, with their metrics."""
+    for name in names:
+        path = zoo.path_of(name)
+        header = modelfile.read(path)
+        print(embed(path, list(header.metrics if header else ())))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(zoo.models()), help="embedded names or ONNX files")
@@ -103,10 +111,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     if given.restamp:
-        for name in given.models:
-            path = zoo.path_of(name)
-            header = modelfile.read(path)
-            print(embed(path, list(header.metrics if header else ())))
+        restamp(given.models)
         return
     if given.data is None:
         parser.error("--data is missing")
