@@ -7,6 +7,8 @@ without a border of `scale` pixels.
     python evidence/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
     python evidence/psnr.py MODEL.onnx --data FOLDER --embed   also writes the numbers into its header and the file into
                                                             the folder of embedded models
+    python evidence/psnr.py --restamp                       writes the headers of embedded models again, in the newest
+                                                            format; their weights stay
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from sharpbit.image.resize import resize, shrink
 from sharpbit.measure.psnr import psnr
 from sharpbit.measure.ssim import ssim
 from sharpbit.modelfile import Metric
+from sharpbit.modelfile.header import FORMAT
 from sharpbit.system.atomic import open_atomic
 
 PROTOCOL = (
@@ -81,7 +84,7 @@ def embed(path: Path, metrics: list[Metric]) -> Path:
         sys.exit(f"{path} has no sharpbit header")
     proto = onnx.load(os.fspath(path))
     entry = next(item for item in proto.metadata_props if item.key == modelfile.KEY)
-    entry.value = replace(header, metrics=tuple(metrics)).to_json()
+    entry.value = replace(header, metrics=tuple(metrics), format=FORMAT).to_json()
     target = zoo.FOLDER / path.name
     with open_atomic(target, overwrite=True) as file:
         file.write(proto.SerializeToString())
@@ -89,13 +92,29 @@ def embed(path: Path, metrics: list[Metric]) -> Path:
     return target
 
 
+def restamp(names: list[str]) -> None:
+    """Write the headers of models again among the embedded ones, in the newest format, with their metrics."""
+    for name in names:
+        path = zoo.path_of(name)
+        header = modelfile.read(path)
+        print(embed(path, list(header.metrics if header else ())))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(zoo.models()), help="embedded names or ONNX files")
-    parser.add_argument("--data", required=True, type=Path, help="folder of the benchmarks")
+    parser.add_argument("--data", type=Path, help="folder of the benchmarks")
     parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"])
     parser.add_argument("--embed", action="store_true")
+    parser.add_argument(
+        "--restamp", action="store_true", help="write headers again in the newest format, measure nothing"
+    )
     given = parser.parse_args()
+    if given.restamp:
+        restamp(given.models)
+        return
+    if given.data is None:
+        parser.error("--data is missing")
     print(f"PSNR (dB) / SSIM; {PROTOCOL}\n")
     print(f"| model | {' | '.join(given.sets)} |\n|---|{'---|' * len(given.sets)}")
     for name in given.models:

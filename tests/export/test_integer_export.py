@@ -104,10 +104,11 @@ def test_float_onnx_files_of_ours_are_read_back(tmp_path):
 
 
 def test_hostile_files_give_a_sentence_or_a_valid_chain(written, monkeypatch):
-    """Bits flipped, cut, doubled; with the checksum taken out of the way, so that what follows it is tried too."""
+    """Bits flipped, cut, doubled; with the checksums taken out of the way, so that what follows it is tried too."""
     _, path, header = written
     whole = path.read_bytes()
     monkeypatch.setattr("sharpbit.modelfile.file.digest", lambda payload: header.sha256)
+    monkeypatch.setattr("sharpbit.modelfile.header._matches", lambda text, seal: True)
     rng = np.random.default_rng(0)
     read = 0
     for _ in range(1500):

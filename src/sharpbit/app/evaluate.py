@@ -23,6 +23,7 @@ from sharpbit.system.extras import need
 from sharpbit.verbs.evaluate import cut_of, evaluate, expand
 
 PROTOCOL = "PSNR (dB) and SSIM"
+EDGES = "beyond the edges networks see zeros, as in published tables; upscale mirrors the image (up to 0.03 dB)"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def run_evaluate(given: Evaluate) -> int:
             way = "the same command goes on" if records else "with --table OUT, the same command would go on"
             click.echo(f"sharpbit: interrupted, {len(todo) - len(done) - len(failures)} left; {way}", err=True)
             return INTERRUPTED
+    if not given.as_json and any(entry.get("edges") for entry in done):
+        click.echo(EDGES)
     if records is not None:
         for path in write_tables(records.folder, done):
             click.echo(f"written: {path}", err=True)

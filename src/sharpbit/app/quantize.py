@@ -116,9 +116,15 @@ def run_export(
     as_json: bool,
     overrides: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write a model for engines; what is to be printed."""
+    """Write a model for engines; what is to be printed.
+
+    Raises:
+        SharpbitError: The target exists and `overwrite` is false, or `model` is no model, or not one of that format.
+        OSError: The target cannot be written.
+    """
     source = zoo.path_of(model)
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
+    check_target(path, overwrite=overwrite)
     header = EXPORTS[form](for_engines(models.load(source, **(overrides or {}))), path, overwrite=overwrite)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sharpbit.modelfile.container import KEY, MAGIC, NATIVE, digest, split
 from sharpbit.modelfile.file import ModelFile
-from sharpbit.modelfile.header import PAIR, REFQSR, Header, Metric, several
+from sharpbit.modelfile.header import FORMAT, PAIR, REFQSR, Header, Metric, several
 from sharpbit.modelfile.onnx import Initializer
 
 __all__ = [
@@ -38,10 +38,11 @@ def read(file: str | PathLike[str], *, verify: bool = False) -> Header | None:
 
     Args:
         file: The path of a `.safetensors`, `.onnx` or `.sharpbit` file, or the file itself, already opened.
-        verify: Whether the payload is compared with the sha256 of the header.
+        verify: Whether the payload is compared with the sha256 of the header, which itself is always checked.
 
     Raises:
-        ModelError: It is not such a file, of an unknown format version, or its payload does not match.
+        ModelError: It is not such a file, of an unknown format version, its header is damaged, or its payload does not
+            match.
     """
     opened = ModelFile.of(file)
     return opened.verified if verify else opened.header
@@ -49,12 +50,12 @@ def read(file: str | PathLike[str], *, verify: bool = False) -> Header | None:
 
 def stamp(header: Header, data: bytes, path: Path) -> Header:
     """The same header with the sha256 of the payload of `data`, a file that is about to be written to `path`."""
-    return replace(header, sha256=digest(split(data, path)[1]))
+    return replace(header, format=FORMAT, sha256=digest(split(data, path)[1]))
 
 
 def native(header: Header, payload: bytes) -> tuple[Header, bytes]:
     """A native file: the header, now with the sha256 of the payload, and all bytes of the file (docs/format.md)."""
-    header = replace(header, sha256=digest([payload]))
+    header = replace(header, format=FORMAT, sha256=digest([payload]))
     text = header.to_json().encode()
     start = MAGIC + NATIVE.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
     return header, start + bytes(-len(start) % 64) + payload

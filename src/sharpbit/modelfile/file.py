@@ -67,10 +67,10 @@ class ModelFile(os.PathLike[str]):
 
     @cached_property
     def header(self) -> Header | None:
-        """The header, not yet verified; None for a file of somebody else.
+        """The header, which matches its own sha256, the payload not yet compared; None for a file of somebody else.
 
         Raises:
-            ModelError: It is not such a file, or of an unknown format version.
+            ModelError: It is not such a file, its header is damaged, or it is of an unknown format version.
         """
         text = self._parts[0]
         return None if text is None else Header.from_json(text, str(self.path))

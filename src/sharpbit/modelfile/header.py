@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,8 @@ from sharpbit.errors import ModelError
 if TYPE_CHECKING:
     from sharpbit.modelfile.history import Verb
 
-FORMAT = 1
+FORMAT = 2  # what is written; format 1, without a hash of the header, is read as well
+SEAL = "header_sha256"
 REFQSR, PAIR = "refqsr", "pair"  # verbs of files with several graphs, of which an input `task` chooses
 
 
@@ -51,7 +53,7 @@ class Header:
         data: what it was trained on, with its licence.
         licence: SPDX identifier of the licence of the weights.
         metrics: measured numbers.
-        format: version of this header.
+        format: version of this header, 1 of files without a hash of the header.
         sha256: digest of the payload, see `digest`; empty until the file is written.
     """
 
@@ -77,22 +79,35 @@ class Header:
         return None if self.receptive_field is None else self.receptive_field // 2
 
     def to_json(self) -> str:
-        """One line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """One line of JSON with sorted keys, from format 2 on with a sha256 of itself."""
+        values = asdict(self)
+        if self.format > 1:
+            values[SEAL] = _sha256(_line(values | {SEAL: ""}))
+        return _line(values)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Header:
-        """Read and check a header; `source` names the file in errors."""
+        """Read and check a header, its own sha256 included; `source` names the file in errors.
+
+        Raises:
+            ModelError: It is damaged, or of an unknown format version.
+        """
         try:
             values = json.loads(text)
             version = values["format"]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ModelError(f"{source}: its sharpbit header is not the JSON object that it should be") from None
-        if version != FORMAT:
+        if version not in (1, FORMAT):
             raise ModelError(
-                f"{source}: model file format {version!r} is not known to this sharpbit, which reads format {FORMAT};"
-                " update sharpbit"
+                f"{source}: model file format {version!r} is not known to this sharpbit, which reads formats 1 and"
+                f" {FORMAT}; update sharpbit"
             )
+        if version > 1:
+            seal = values.pop(SEAL, None)
+            if not _matches(text, seal):
+                raise ModelError(
+                    f"{source}: its header does not match the sha256 of the header; the file is damaged, get it again"
+                )
         try:
             values["metrics"] = tuple(Metric(**metric) for metric in values.get("metrics", ()))
             values["history"] = tuple(values.get("history", ()))
@@ -102,6 +117,19 @@ class Header:
         except (TypeError, ValueError) as error:
             raise ModelError(f"{source}: its sharpbit header is damaged ({error})") from None
         return header
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _matches(text: str, seal: object) -> bool:
+    """Whether `seal` is the sha256 of a header's text without it."""
+    return isinstance(seal, str) and seal == _sha256(text.replace(seal, "", 1))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def several(history: Iterable[Mapping[str, Any] | Verb]) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit import zoo
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
 from sharpbit.image.resize import resize_rows
@@ -282,13 +282,7 @@ class Upscaler:
 
     def _runtime(self, model: str) -> Runtime:
         if model not in self._open:
-            file = zoo.open_file(model)
-            if self.options.engine == AUTO and file.suffix == ".safetensors":
-                raise ModelError(
-                    f"{file} holds weights to train with; to upscale images export it as .onnx first, or run it as"
-                    " it is with --engine torch"
-                )
-            self._open[model] = open_engine(file, self.options)
+            self._open[model] = open_engine(zoo.open_file(model), self.options)
         return self._open[model]
 
     def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:

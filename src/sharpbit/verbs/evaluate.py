@@ -24,6 +24,8 @@ from sharpbit.runtime._twopass import TwoPassRuntime
 from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import check_shared
 
+ZEROS = "zeros"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -42,6 +44,8 @@ class Evaluation:
             of networks in two passes.
         patch: side of the patches, in small pixels; None where whole images were upscaled.
         step: the distance from patch to patch in LR pixels.
+        edges: what the network finds beyond the edges of an image, `zeros` as in published tables, where
+            `sharpbit.upscale` mirrors the image; None where that makes no such difference (bicubic, files of one size).
     """
 
     model: str
@@ -55,6 +59,7 @@ class Evaluation:
     sets: tuple[SetScore, ...]
     patch: int | None = None
     step: int | None = None
+    edges: str | None = None
 
 
 def evaluate(
@@ -127,6 +132,7 @@ def evaluate(
         sets=tuple(scores),
         patch=cut.patch if cut else None,
         step=cut.step if cut else None,
+        edges=None if isinstance(runtime, bicubic.Bicubic) or runtime.tile or runtime.halo == 0 else ZEROS,
     )
 
 
