@@ -164,3 +164,11 @@ def test_the_reported_gain_map(shared, tmp_path):
     for ending in ("jpg", "png"):
         data = sharpbit.upscale(source, tmp_path / f"out.{ending}").read_bytes()
         assert not any(word in data for word in (b"hdrgm", b"GainMap", b"gain-map", b"MPF\0"))
+
+
+def test_fractions_signs_and_attributes_in_a_packet():
+    packet = b"""<x><G:FullPanoWidthPixels>2000.5</G:FullPanoWidthPixels><G:CroppedAreaLeftPixels r:type="int">-12
+    </G:CroppedAreaLeftPixels><r G:CroppedAreaTopPixels='+7' G:FullPanoHeightPixels = "100"/></x>"""
+    right = b"""<x><G:FullPanoWidthPixels>4001</G:FullPanoWidthPixels><G:CroppedAreaLeftPixels r:type="int">-24
+    </G:CroppedAreaLeftPixels><r G:CroppedAreaTopPixels='21' G:FullPanoHeightPixels = "300"/></x>"""
+    assert xmp.resized(packet, 2.0, 3.0) == right

@@ -1,13 +1,17 @@
 """Animations and pages: every frame, its time, and the pixels of the still result."""
 
+import io
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
 
 import sharpbit
 from sharpbit import Upscaler
 from sharpbit.image import made_by, read
 from sharpbit.image.sequence import open_sequence
+from sharpbit.image.space import ColourSpace
 from sharpbit.pipeline import sequence
 from sharpbit.pipeline.sequence import upscaled
 
@@ -161,3 +165,83 @@ def test_the_reported_files(shared, tmp_path, name, count):
         assert image.n_frames == count
         assert image.info.get("loop") == before.info.get("loop")
     assert [time for _, time in frames_of(written)] == [time for _, time in frames_of(source)]
+
+
+@pytest.mark.parametrize(("loop", "plays"), [(None, 1), (0, 0), (2, 3)])
+def test_another_format_shows_an_animation_as_often(tmp_path, loop, plays):
+    """A GIF file says how often it is repeated, and nothing where it is shown once; others how often it is shown."""
+    options = {} if loop is None else {"loop": loop}
+    source = save(tmp_path / "a.gif", pictures()[:2], duration=50, **options)
+    for ending in ("png", "webp"):
+        written = sharpbit.upscale(source, tmp_path / f"b.{ending}", scale=1)
+        with Image.open(written) as image:
+            assert image.info["loop"] == plays
+        with Image.open(sharpbit.upscale(written, tmp_path / f"{ending}.gif", scale=1)) as image:
+            assert image.info.get("loop") == loop
+
+
+def test_a_default_image_is_no_frame_of_other_formats(tmp_path):
+    source = save(tmp_path / "a.png", pictures()[:3], duration=[50, 70], default_image=True)
+    for ending in ("gif", "webp"):
+        written = sharpbit.upscale(source, tmp_path / f"b.{ending}", model="x2-clean-balanced")
+        assert [duration for _, duration in frames_of(written)] == [50, 70]
+
+
+def test_each_page_keeps_what_it_says(tmp_path):
+    """Two pages whose numbers mean other colours, and whose resolutions differ."""
+    profiles = [ColourSpace(cicp=(primaries, 13, 0, 1)).profile(3) for primaries in (12, 9)]
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "a.tif", new=True) as pages:
+        for number, profile in enumerate(profiles):
+            page = Image.new("RGB", (10, 8), (200, 30, 60))
+            page.save(pages, "TIFF", icc_profile=profile, dpi=(100 + number, 100 + number))
+            pages.newFrame()
+    written = sharpbit.upscale(tmp_path / "a.tif")
+    with Image.open(written) as image:
+        for number, profile in enumerate(profiles):
+            image.seek(number)
+            assert image.info["icc_profile"] == profile
+            assert image.info["dpi"] == (100 + number, 100 + number)
+    assert (
+        made_by(written) == sharpbit.upscale(tmp_path / "a.tif", tmp_path / "b.tif", report=True)[1].models[0] + " x2"
+    )
+
+
+def test_an_animation_of_other_colours_is_converted_for_gif(tmp_path):
+    """Display P3 marked by cICP; what GIF cannot hold of it is said."""
+    frames = [np.full((8, 10, 4), (200, 30, 60, alpha), np.uint8) for alpha in (255, 100)]
+    data = save(tmp_path / "a.png", frames, duration=50).read_bytes()
+    chunk = b"cICP" + bytes([12, 13, 0, 1])
+    (tmp_path / "a.png").write_bytes(data[:33] + b"\0\0\0\4" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:])
+    written, report = sharpbit.upscale(tmp_path / "a.png", tmp_path / "a.gif", report=True)
+    right = ColourSpace(cicp=(12, 13, 0, 1)).profile(3)
+    expected = ImageCms.profileToProfile(
+        Image.new("RGB", (1, 1), (200, 30, 60)),
+        ImageCms.ImageCmsProfile(io.BytesIO(right)),
+        ImageCms.createProfile("sRGB"),
+    ).getpixel((0, 0))
+    with Image.open(written) as image:
+        assert np.abs(np.subtract(image.convert("RGB").getpixel((9, 9)), expected)).max() <= 1
+    assert "colours converted to sRGB (GIF holds no other)" in report.notes
+    assert any("alpha of one bit" in note for note in report.notes)
+
+
+def test_an_animation_in_linear_light_is_that_of_stills(tmp_path):
+    data = save(tmp_path / "a.png", pictures()[:2], duration=50).read_bytes()
+    chunk = b"gAMA" + (100000).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(data[:33] + b"\0\0\0\4" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:])
+    still = sharpbit.upscale(read_as_still(tmp_path / "a.png", tmp_path / "still.png"), model="x2-clean-balanced")
+    written = sharpbit.upscale(tmp_path / "a.png", model="x2-clean-balanced")
+    with Image.open(written) as image, Image.open(still) as one:
+        assert np.array_equal(np.asarray(image), np.asarray(one))
+
+
+def read_as_still(source, target):
+    """The first frame of an APNG as a file of its own: without acTL and all that follows the first image data."""
+    data, out, at = source.read_bytes(), source.read_bytes()[:8], 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in (b"acTL", b"fcTL", b"fdAT"):
+            out += data[at : at + 12 + size]
+        at += 12 + size
+    target.write_bytes(out)
+    return target

@@ -9,7 +9,7 @@ import contextlib
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, TiffImagePlugin
 
 from sharpbit.errors import ImageError, SharpbitError
+from sharpbit.image.convert import conversion
 from sharpbit.image.data import Array, Metadata
+from sharpbit.image.fitting import fitted
 from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.write import WriteOptions, open_writer
@@ -36,7 +38,7 @@ class Animation:
 
     Attributes:
         count: The number of frames.
-        loop: How often they are shown, 0 without an end; None where that is not said.
+        loop: How often they are shown, 0 without an end.
         default_image: Whether the first is no part of the animation.
         metadata: The metadata of the file.
         options: The compression.
@@ -44,7 +46,7 @@ class Animation:
     """
 
     count: int
-    loop: int | None
+    loop: int
     default_image: bool
     metadata: Metadata
     options: WriteOptions
@@ -56,7 +58,14 @@ class FrameWriter(Protocol):
 
     notes: tuple[str, ...]
 
-    def add(self, pixels: Array, alpha: Array | None, boxes: Sequence[Box], duration: float) -> None:
+    def add(
+        self,
+        pixels: Array,
+        alpha: Array | None,
+        boxes: Sequence[Box],
+        duration: float,
+        page: Metadata | None = None,
+    ) -> None:
         """Add a frame.
 
         Args:
@@ -64,6 +73,7 @@ class FrameWriter(Protocol):
             alpha: Its alpha `(H, W)`, or None.
             boxes: The rectangles in which it differs from the frame before.
             duration: The time for which it is shown, in milliseconds.
+            page: The metadata of a page; None takes those of the file.
         """
 
     def finish(self) -> None:
@@ -98,7 +108,14 @@ class _Png:
         self._frames, self._chunks = 0, 0
         self.notes: tuple[str, ...] = ()
 
-    def add(self, pixels: Array, alpha: Array | None, boxes: Sequence[Box], duration: float) -> None:
+    def add(
+        self,
+        pixels: Array,
+        alpha: Array | None,
+        boxes: Sequence[Box],
+        duration: float,
+        page: Metadata | None = None,
+    ) -> None:
         shared, number = self._animation, self._frames
         self._frames += 1
         whole = (0, 0, *pixels.shape[:2])
@@ -107,7 +124,7 @@ class _Png:
             chunks = list(_chunks(data))
             first = next(k for k, (kind, _) in enumerate(chunks) if kind == b"IDAT")
             count = shared.count - shared.default_image
-            chunks[1:1] = [(b"acTL", struct.pack(">II", count, shared.loop or 0))]
+            chunks[1:1] = [(b"acTL", struct.pack(">II", count, shared.loop))]
             if not shared.default_image:
                 chunks[first + 1 : first + 1] = [(b"fcTL", self._control(whole, duration))]
             self._file.write(data[:8])
@@ -148,15 +165,25 @@ class _Gif:
 
     def __init__(self, file: BinaryIO, animation: Animation) -> None:
         self._file, self._animation, self._begun = file, animation, False
-        self.notes: tuple[str, ...] = ("GIF holds 256 colours a frame",)
+        self._convert: Callable[[Array], Array] | None = None
+        self._times_kept = True
+        self.notes: tuple[str, ...] = ()
 
-    def add(self, pixels: Array, alpha: Array | None, boxes: Sequence[Box], duration: float) -> None:
+    def add(
+        self,
+        pixels: Array,
+        alpha: Array | None,
+        boxes: Sequence[Box],
+        duration: float,
+        page: Metadata | None = None,
+    ) -> None:
         if not self._begun:
             self._begun = True
-            self._header(*pixels.shape[:2])
+            self._header(*pixels.shape, alpha=alpha is not None)
             boxes = [(0, 0, pixels.shape[0], pixels.shape[1])]
-        if duration % 10:
-            self.notes = (*self.notes[:1], "GIF times frames in hundredths of a second")
+        if duration % 10 and self._times_kept:
+            self._times_kept = False
+            self.notes = (*self.notes, "GIF times frames in hundredths of a second")
         if alpha is not None:  # what becomes transparent cannot be drawn over what is there: each frame is cleared
             boxes = [(0, 0, pixels.shape[0], pixels.shape[1])]
         top, left, bottom, right = _around(boxes) if boxes else (0, 0, 1, 1)
@@ -165,7 +192,8 @@ class _Gif:
             drawn[box[0] - top : box[2] - top, box[1] - left : box[3] - left] = True
         if alpha is not None:
             drawn &= alpha >= 128
-        image, transparent = _palette_image(pixels[top:bottom, left:right], drawn)
+        part = pixels[top:bottom, left:right]
+        image, transparent = _palette_image(part if self._convert is None else self._convert(part), drawn)
         options: dict[str, float] = {"duration": duration, "disposal": 1 if alpha is None else 2}
         if transparent is not None:
             options["transparency"] = transparent
@@ -175,10 +203,14 @@ class _Gif:
     def finish(self) -> None:
         self._file.write(b";")
 
-    def _header(self, height: int, width: int) -> None:
+    def _header(self, height: int, width: int, channels: int, *, alpha: bool) -> None:
+        metadata, notes = fitted(self._animation.metadata, "GIF", height, width, channels)
+        self._convert, note = conversion(metadata.colour, "GIF", channels)
+        one_bit = " and alpha of one bit" if alpha else ""
+        self.notes = (f"GIF holds 256 colours a frame{one_bit}", *notes, *note)
         self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0))
-        if self._animation.loop is not None:
-            loop = struct.pack("<H", min(self._animation.loop, 65535))
+        if self._animation.loop != 1:  # what follows is how often it is repeated, 0 without an end
+            loop = struct.pack("<H", min(max(self._animation.loop - 1, 0), 65535))
             self._file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01" + loop + b"\0")
         if self._animation.metadata.made:
             text = mark_of(self._animation.metadata.made).encode()[:255]
@@ -195,7 +227,14 @@ class _WebP:
         self._info: dict[str, object] = {}
         self.notes: tuple[str, ...] = ()
 
-    def add(self, pixels: Array, alpha: Array | None, boxes: Sequence[Box], duration: float) -> None:
+    def add(
+        self,
+        pixels: Array,
+        alpha: Array | None,
+        boxes: Sequence[Box],
+        duration: float,
+        page: Metadata | None = None,
+    ) -> None:
         shared = self._animation
         if not self._images:
             data, self.notes = _still(
@@ -220,7 +259,7 @@ class _WebP:
             save_all=True,
             append_images=self._images[1:],
             duration=self._durations,
-            loop=self._animation.loop or 0,
+            loop=min(self._animation.loop, 65535),
             lossless=options.lossless,
             **effort,
             **self._info,
@@ -238,17 +277,21 @@ class _Tiff:
     def __init__(self, file: BinaryIO, animation: Animation) -> None:
         self._animation = animation
         self._pages = TiffImagePlugin.AppendingTiffWriter(file)
-        self._count = 0
         self.notes: tuple[str, ...] = ()
 
-    def add(self, pixels: Array, alpha: Array | None, boxes: Sequence[Box], duration: float) -> None:
+    def add(
+        self,
+        pixels: Array,
+        alpha: Array | None,
+        boxes: Sequence[Box],
+        duration: float,
+        page: Metadata | None = None,
+    ) -> None:
         shared = self._animation
-        metadata = shared.metadata if self._count == 0 else Metadata(colour=shared.metadata.colour)
-        data, notes = _still("TIFF", pixels, alpha, shared, metadata)
+        data, notes = _still("TIFF", pixels, alpha, shared, page or shared.metadata)
         self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
         self._pages.write(data)
         self._pages.newFrame()
-        self._count += 1
 
     def finish(self) -> None:
         pass

@@ -15,6 +15,21 @@ from sharpbit.image.space import ColourSpace
 _NEAR = 1  # of 255: what differs by no more from sRGB needs no conversion
 
 
+def conversion(space: ColourSpace, kind: str, channels: int) -> tuple[Callable[[Array], Array] | None, tuple[str, ...]]:
+    """What turns rows into sRGB for a format that holds no other colours, and a note where that changes anything.
+
+    Args:
+        space: The description of the pixels.
+        kind: The format, such as `GIF`.
+        channels: 1 for grey, 3 for RGB.
+    """
+    try:
+        convert = to_srgb(space, channels)
+    except ImageError as error:
+        return None, (f"{space.name} left out ({error})",)
+    return convert, () if convert is None else (f"colours converted to sRGB ({kind} holds no other)",)
+
+
 def to_srgb(space: ColourSpace, channels: int) -> Callable[[Array], Array] | None:
     """What turns rows `(h, W, channels)` of 8 bits into sRGB; None where they are as good as that.
 

@@ -45,7 +45,7 @@ class Sequence:
         path: The file.
         paged: Whether they are pages, each an image by itself.
         count: How many there are that can be read.
-        loop: How often an animation is shown, 0 without an end; None where the file does not say.
+        loop: How often an animation is shown, 0 without an end.
         default_image: Whether the first frame is no part of the animation, but what others than its viewers show.
         channels: The channels that all frames have, 1 (grey) or 3.
         alpha: Whether a frame is anywhere transparent.
@@ -55,7 +55,7 @@ class Sequence:
     path: Path
     paged: bool
     count: int
-    loop: int | None
+    loop: int
     default_image: bool
     channels: int
     alpha: bool
@@ -93,7 +93,7 @@ def open_sequence(path: Path, max_pixels: int = MAX_PIXELS) -> Sequence:
     """
     with path.open("rb") as file, quiet(max_pixels), sentences(str(path), file, max_pixels), Image.open(file) as image:
         paged, total = image.format in PAGED, int(getattr(image, "n_frames", 1))
-        loop, default_image = image.info.get("loop"), bool(image.info.get("default_image", False))
+        loop, default_image = _plays(image), bool(image.info.get("default_image", False))
     count, channels, alpha = 0, 1, False
     notes: list[str] = []
     try:
@@ -107,6 +107,14 @@ def open_sequence(path: Path, max_pixels: int = MAX_PIXELS) -> Sequence:
     if count < total:
         notes.append(f"{total - count} of {total} {'pages' if paged else 'frames'} left out (damaged)")
     return Sequence(path, paged, count, loop, default_image, channels, alpha, tuple(notes))
+
+
+def _plays(image: Image.Image) -> int:
+    """How often an animation is shown; a GIF file says how often it is repeated, or nothing where it is shown once."""
+    loop = image.info.get("loop")
+    if image.format == "GIF":
+        return 1 if loop is None else loop + 1 if loop else 0
+    return int(loop or 0)
 
 
 def _frames(path: Path, paged: bool, max_pixels: int) -> Iterator[Frame]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sharpbit.errors import ImageError, UsageError
 from sharpbit.image import avif
 from sharpbit.image.colour import on_white, to_8_bits
-from sharpbit.image.convert import to_srgb
+from sharpbit.image.convert import conversion
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.fitting import fitted
 from sharpbit.image.pillow_encoder import PillowEncoder, save_options
@@ -178,7 +178,10 @@ class ImageWriter:
         self._flatten = alpha and kind in _OPAQUE
         as_rgb = channels == 1 and (kind == "WEBP" or (kind == "AVIF" and alpha))
         metadata, self.notes = fitted(metadata, kind, height, width, channels, as_rgb=as_rgb)
-        self._convert = self._conversion(metadata, kind, channels) if kind in _WITHOUT_COLOUR else None
+        self._convert: Callable[[Array], Array] | None = None
+        if kind in _WITHOUT_COLOUR:
+            self._convert, note = conversion(metadata.colour, kind, channels)
+            self.notes = (*self.notes, *note)
         samples = channels + (alpha and not self._flatten)
         self._encoder: _Encoder
         if kind in _DEEP:
@@ -227,16 +230,6 @@ class ImageWriter:
             rows = on_white(rows, alpha) if self._flatten else np.concatenate([rows, alpha[..., None]], axis=2)
         with _sentences(self._name):
             self._encoder.write(rows)
-
-    def _conversion(self, metadata: Metadata, kind: str, channels: int) -> Callable[[Array], Array] | None:
-        try:
-            convert = to_srgb(metadata.colour, channels)
-        except ImageError as error:
-            self.notes = (*self.notes, f"{metadata.colour.name} left out ({error})")
-            return None
-        if convert is not None:
-            self.notes = (*self.notes, f"colours converted to sRGB ({kind} holds no other)")
-        return convert
 
     def _finish(self) -> None:
         if self._row != self._shape[0]:

@@ -63,8 +63,9 @@ def resized(xmp: bytes, wide: float, high: float) -> bytes:
     """The packet with all that counts in pixels `wide` and `high` times as large: panoramas, and the size itself."""
     for names, factor in ((_WIDE, wide), (_HIGH, high)):
         pattern = "|".join(names).encode()
-        value = re.compile(rb"((?:" + pattern + rb")\s*(?:=\s*[\"']|>)\s*)(\d{1,9})(?:\.\d*)?(?=\s*[\"'<])")
-        xmp = value.sub(lambda found, times=factor: found[1] + b"%d" % round(int(found[2]) * times), xmp)  # type: ignore[misc]
+        before = rb"((?:" + pattern + rb")(?:\s*=\s*[\"']|(?:\s[^<>]{0,200})?>)\s*)"  # an element may have attributes
+        value = re.compile(before + rb"([+-]?\d{1,9}(?:\.\d{0,9})?)(?=\s*[\"'<])")
+        xmp = value.sub(lambda found, times=factor: found[1] + b"%d" % round(float(found[2]) * times), xmp)  # type: ignore[misc]
     return xmp
 
 

@@ -14,7 +14,7 @@ from sharpbit.errors import ResultError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
 from sharpbit.image.animation import Animation, Box, open_animation
 from sharpbit.image.data import Array
-from sharpbit.image.sequence import Sequence, holds_sequence, open_sequence
+from sharpbit.image.sequence import Frame, Sequence, holds_sequence, open_sequence
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, Written, format_for
 from sharpbit.system.progress import Progress
@@ -67,21 +67,22 @@ def write_sequence(
     """
     opened = upscaler.chosen(opened)
     sequence = open_sequence(source, max_pixels)
-    metadata = replace(opened.metadata, made=upscaler.made(opened))
+    kind = format_for(opened, target, how)
+    unseen = sequence.default_image and kind != "PNG"  # the first frame is no part of the animation
     shared = Animation(
-        sequence.count,
+        sequence.count - unseen,
         sequence.loop,
         sequence.default_image,
-        Metadata(colour=metadata.colour) if how.strip_metadata else metadata,
+        _told(opened.metadata, upscaler.made(opened), how),
         replace(how.options, lossless=how.options.lossless or opened.lossless),
         how.threads,
     )
     network, started = 0.0, time.perf_counter()
-    durations: list[float] = []
-    kind = format_for(opened, target, how)
+    seen: list[Frame] = []
+    notes: dict[str, None] = {}
     kept = kind == "PNG" and opened.alpha is not None  # an alpha channel stays, as in a still, also where all is opaque
     with open_animation(target, kind, shared, overwrite=how.overwrite) as writer:
-        frames = _frames(sequence, opened, durations, max_pixels)
+        frames = _frames(sequence, opened, seen, max_pixels)
         made = upscaled(upscaler, frames, str(source))
         while True:
             asked = time.perf_counter()
@@ -92,18 +93,33 @@ def write_sequence(
             alpha = frame.alpha
             if kept and alpha is None:
                 alpha = np.full(frame.pixels.shape[:2], np.iinfo(frame.pixels.dtype).max, frame.pixels.dtype)
-            writer.add(frame.pixels, alpha, frame.boxes, durations[-1])
+            image = seen[-1].image
+            notes |= dict.fromkeys(image.notes)
+            if not sequence.paged and image.pixels.dtype.itemsize < opened.pixels.dtype.itemsize:
+                notes["frames are read with 8 bits per sample: 16 were reduced to them"] = None
+            if not unseen:
+                metadata = _told(image.metadata, upscaler.made(image), how) if sequence.paged else None
+                writer.add(frame.pixels, alpha, frame.boxes, seen[-1].duration, metadata)
+            unseen = False
             if progress:
                 progress(1 / sequence.count)
-    notes = [note for note in opened.notes if not note.startswith("first of")]
-    notes += [*sequence.notes, *upscaler.losses(opened), *writer.notes]
+    before = dict.fromkeys(note for note in opened.notes if not note.startswith("first of"))
+    notes = before | notes | dict.fromkeys([*sequence.notes, *upscaler.losses(opened), *writer.notes])
     return Written(tuple(notes), time.perf_counter() - started - network)
 
 
-def _frames(sequence: Sequence, opened: ImageData, durations: list[float], max_pixels: int) -> Iterator[ImageData]:
+def _told(metadata: Metadata, made: str, how: Target) -> Metadata:
+    """What a result says beside its pixels."""
+    return Metadata(colour=metadata.colour) if how.strip_metadata else replace(metadata, made=made)
+
+
+def _frames(sequence: Sequence, opened: ImageData, seen: list[Frame], max_pixels: int) -> Iterator[ImageData]:
     for frame in sequence.frames(max_pixels):
-        durations.append(frame.duration)
-        yield replace(frame.image, choice=opened.choice)
+        image = replace(frame.image, choice=opened.choice)
+        if not sequence.paged:  # the frames of an animation have the colours of the file
+            image = replace(image, metadata=Metadata(colour=opened.metadata.colour))
+        seen[:] = [replace(frame, image=image)]
+        yield image
 
 
 def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iterator[Upscaled]:
@@ -138,6 +154,8 @@ def _whole(upscaler: Upscaler, frame: ImageData, name: str) -> tuple[Array, Arra
 def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData) -> list[Box] | None:
     """The rectangles of a frame that differ from the one before, or see what differs; None where all has to be made."""
     if before.pixels.shape != frame.pixels.shape or before.pixels.dtype != frame.pixels.dtype:
+        return None
+    if before.metadata.colour.is_linear != frame.metadata.colour.is_linear:
         return None
     same_alpha = frame.alpha is before.alpha or np.array_equal(frame.alpha, before.alpha)  # type: ignore[arg-type]
     blocks = _blocks(frame.pixels, before.pixels)
