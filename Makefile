@@ -23,7 +23,7 @@ demo: $(VENV)/core
 	$(BIN)/sharpbit upscale docs/images/demo.png -n x4-clean-balanced -o build/demo_x4.png --overwrite
 
 test: $(VENV)/dev lint
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest $(TWO) --durations 20
 
 fast: $(VENV)/dev
 	$(BIN)/python -m pytest $(TWO) -m "not slow"
