@@ -189,6 +189,8 @@ def test_open_files_and_paths_of_other_kinds(tmp_path):
     assert target.getvalue() == (tmp_path / "a_x2.png").read_bytes()
     with (tmp_path / "a.png").open() as file, pytest.raises(UsageError, match="open for text"):
         sharpbit.upscale(file, target)
+    with pytest.raises(UsageError, match="output is a file that is open for text"):
+        sharpbit.upscale(tmp_path / "a.png", io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -201,6 +203,10 @@ def test_open_files_and_paths_of_other_kinds(tmp_path):
         ({"fit": 100}, "fit is two whole numbers"),
         ({"fit": (100, None)}, "fit is two whole numbers"),
         ({"width": "wide"}, "width is a whole number, not 'wide'"),
+        ({"scale": 10**400}, "scale is larger than any number"),
+        ({"width": 10**400}, "width is larger than any number"),
+        ({"fit": (10**9, 2)}, "a size must be above 0 and at most 1048576 pixels, not 1000000000"),
+        ({"model": 5}, "model is a name or the path of a file, not 5"),
         ({"height": 1.5}, "height is a whole number, not 1.5"),
         ({"threads": "2"}, "threads is a whole number, not '2'"),
     ],

@@ -22,7 +22,8 @@ def number(name: str, value: Any) -> float | None:
         return None
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise UsageError(f"{name} is a number such as 2 or 1.5, not {value!r}")
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
+    real = _float(name, value)
+    return int(value) if isinstance(value, numbers.Integral) else real
 
 
 def whole(name: str, value: Any) -> int | None:
@@ -36,9 +37,16 @@ def whole(name: str, value: Any) -> int | None:
         UsageError: It is no whole number.
     """
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if value is not None and (not real or not float(value).is_integer()):
+    if value is not None and (not real or not _float(name, value).is_integer()):
         raise UsageError(f"{name} is a whole number, not {value!r}")
     return None if value is None else int(value)
+
+
+def _float(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError(f"{name} is larger than any number that is taken") from None
 
 
 def pair(name: str, value: Any) -> tuple[int, int] | None:

@@ -35,8 +35,9 @@ class Size:
         if sum(asked) > 1:
             raise UsageError("give one of scale, fit, and width or height, not several")
         numbers = [self.width, self.height, *(self.fit or ())]
-        if any(number is not None and not 0 < number <= 1 << 20 for number in numbers):
-            raise UsageError(f"a size must be above 0, not {self}")
+        for side in numbers:
+            if side is not None and not 0 < side <= 1 << 20:
+                raise UsageError(f"a size must be above 0 and at most {1 << 20} pixels, not {side}")
         if self.scale is not None and not 1 <= self.scale <= MOST:
             raise UsageError(
                 f"a scale is a number from 1 to {MOST}, not {self.scale:g}; a size in pixels is given with --width,"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def upscale(
     """
     if upscaler is None:
         size = Size(scale, width, height, _turned(pair("fit", fit)))
+        if not isinstance(model, str | os.PathLike | None):
+            raise UsageError(f"model is a name or the path of a file, not {model!r}")
         name = model if model is None else os.fspath(model)
         upscaler = Upscaler(
             name, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device
@@ -176,6 +179,8 @@ def _written(
 def _place(image: Any, output: Any, upscaler: Upscaler, opened: ImageData) -> tuple[Any, Any]:
     """What is given back for a result, and where it is written to."""
     if hasattr(output, "write"):
+        if isinstance(output, io.TextIOBase):
+            raise UsageError("the output is a file that is open for text; open it for bytes, with 'wb'")
         return output, output
     if output is None and hasattr(image, "read"):
         raise UsageError("an image from an open file needs an output: a path, or a file that is open for bytes")
