@@ -118,10 +118,6 @@ class ColourSpace:
         curve = _SRGB_CURVE if self.gamma is None else _gamma_curve(1 / self.gamma)
         return _made(channels, self.chromaticities or SRGB, curve, self.name, None)
 
-    def without_marks(self) -> ColourSpace:
-        """The ICC profile alone."""
-        return ColourSpace(icc=self.icc)
-
 
 def of_nclx(primaries: int, transfer: int, matrix: int, full: int) -> tuple[int, int, int, int] | None:
     """`cicp` of a box `nclx`; None where it says no more than sRGB. What it leaves open is that of sRGB."""

@@ -16,7 +16,7 @@ from sharpbit.image.animation import Animation, Box, open_animation
 from sharpbit.image.data import Array
 from sharpbit.image.sequence import Frame, Sequence, holds_sequence, open_sequence
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, Written, format_for
+from sharpbit.pipeline.writing import Target, Written, format_for, options_for, written_metadata
 from sharpbit.system.progress import Progress
 
 BLOCK = 16  # LR pixels of a side of what is compared
@@ -73,8 +73,8 @@ def write_sequence(
         sequence.count - unseen,
         sequence.loop,
         sequence.default_image,
-        _told(opened.metadata, upscaler.made(opened), how),
-        replace(how.options, lossless=how.options.lossless or opened.lossless),
+        written_metadata(opened.metadata, upscaler.made(opened), how),
+        options_for(opened, how),
         how.threads,
     )
     network, started = 0.0, time.perf_counter()
@@ -98,7 +98,7 @@ def write_sequence(
             if not sequence.paged and image.pixels.dtype.itemsize < opened.pixels.dtype.itemsize:
                 notes["frames are read with 8 bits per sample: 16 were reduced to them"] = None
             if not unseen:
-                metadata = _told(image.metadata, upscaler.made(image), how) if sequence.paged else None
+                metadata = written_metadata(image.metadata, upscaler.made(image), how) if sequence.paged else None
                 writer.add(frame.pixels, alpha, frame.boxes, seen[-1].duration, metadata)
             unseen = False
             if progress:
@@ -106,11 +106,6 @@ def write_sequence(
     before = dict.fromkeys(note for note in opened.notes if not note.startswith("first of"))
     notes = before | notes | dict.fromkeys([*sequence.notes, *upscaler.losses(opened), *writer.notes])
     return Written(tuple(notes), time.perf_counter() - started - network)
-
-
-def _told(metadata: Metadata, made: str, how: Target) -> Metadata:
-    """What a result says beside its pixels."""
-    return Metadata(colour=metadata.colour) if how.strip_metadata else replace(metadata, made=made)
 
 
 def _frames(sequence: Sequence, opened: ImageData, seen: list[Frame], max_pixels: int) -> Iterator[ImageData]:

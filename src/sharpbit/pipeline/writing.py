@@ -57,10 +57,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
     format = format_for(opened, target, how)  # noqa: A001
     alpha, dtype = opened.alpha is not None, opened.pixels.dtype
     notes = losses(upscaler, opened, target, how)
-    if how.strip_metadata:
-        metadata = Metadata(colour=opened.metadata.colour)
-    else:
-        metadata = replace(opened.metadata, made=upscaler.made(opened))
+    metadata = written_metadata(opened.metadata, upscaler.made(opened), how)
     started, waited = time.perf_counter(), 0.0
     with image_io.open_writer(
         target,
@@ -71,7 +68,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
         alpha=alpha,
         dtype=dtype,
         metadata=metadata,
-        options=replace(how.options, lossless=how.options.lossless or opened.lossless),
+        options=options_for(opened, how),
         overwrite=how.overwrite,
         threads=how.threads,
     ) as writer:
@@ -108,6 +105,16 @@ def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> t
         width=out_width,
         bits=opened.metadata.bits,
     )
+
+
+def written_metadata(metadata: Metadata, made: str, how: Target) -> Metadata:
+    """What a result has beside its pixels: what the image had and the mark `made`, or its colour space alone."""
+    return Metadata(colour=metadata.colour) if how.strip_metadata else replace(metadata, made=made)
+
+
+def options_for(opened: ImageData, how: Target) -> WriteOptions:
+    """The compression of the result of an image; what was lossless stays so."""
+    return replace(how.options, lossless=how.options.lossless or opened.lossless)
 
 
 def format_for(opened: ImageData, target: Any, how: Target) -> str:
