@@ -1,7 +1,7 @@
 """A directed graph of operators on bytes: what it is and what its limits are, without any engine.
 
-Tensor 0 is the image; node k makes tensor k + 1 of tensors with smaller numbers, the last one the result. In each channel
-of a tensor some byte stands for 0, its zero point. `sharpbit.modelfile.integer_graph_arithmetic` says what every node
+Tensor 0 is the image; node k makes tensor k + 1 of tensors with smaller numbers, the last one the result. In a channel
+some byte stands for 0, its zero point. `sharpbit.modelfile.integer_graph_arithmetic` says what every node
 computes, exactly, and `sharpbit.modelfile.integer_graph_payload` and docs/format.md how a graph is stored.
 """
 
