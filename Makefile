@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-TWO := -n 2 --dist loadfile  # test processes, a file of tests to each in turn
+TWO := -n 2 --dist loadfile --no-loadscope-reorder  # test processes, a file of tests to each in turn, long ones first
 WITHOUT_TORCH := image/test_image_read.py image/test_image_write.py pipeline/test_jobs.py pipeline/test_strip_queue.py \
   twopass/test_roles.py app/test_read_once.py verbs/test_upscale_folder.py verbs/test_upscale_verb.py
 SOURCES := pyproject.toml constraints.txt hatch_build.py native/CMakeLists.txt $(wildcard native/src/* native/include/*)

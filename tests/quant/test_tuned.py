@@ -235,7 +235,7 @@ def test_files_bring_back_a_tuned_network(tmp_path):
             assert torch.equal(again.net(x), form.net(x))
 
 
-@pytest.mark.parametrize(("name", "bits"), [("craft", 8), ("craft", 4), ("imdn", 8), ("hitsr", 8)])
+@pytest.mark.parametrize(("name", "bits"), [("craft", 4), ("imdn", 8), ("hitsr", 8)])
 def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
     """In grey levels: a tenth on average at most, and far less than what rounding costs, in half of the images.
 
