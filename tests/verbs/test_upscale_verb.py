@@ -80,7 +80,8 @@ BAD = {
     "five channels": (np.zeros((4, 4, 5), np.uint8), "(4, 4, 5)"),
     "one axis": (np.zeros(4, np.uint8), "(4,)"),
     "empty": (np.zeros((0, 4, 3), np.uint8), "(0, 4, 3)"),
-    "not a number": (np.full((4, 4), np.nan, np.float32), "[0, 1]"),
+    "not a number": (np.full((4, 4), np.nan, np.float32), "no numbers (NaN or infinity); replace them"),
+    "infinite": (np.full((4, 4), np.inf), "no numbers (NaN or infinity); replace them"),
     "0 to 255": (np.full((4, 4), 200.0), "divide it by 255"),
     "negative": (np.full((4, 4), -0.5), "[0, 1]"),
 }
@@ -146,7 +147,7 @@ def test_out(x2):
     assert not room[:5].any()
     real = smooth((15, 18, 3), np.float64)
     assert np.array_equal(
-        sharpbit.upscale(real, scale=1.5, model="x2-clean-float", out=np.empty((22, 27, 3))),
+        sharpbit.upscale(real, scale=1.5, model="x2-clean-float", out=np.empty((23, 27, 3))),
         sharpbit.upscale(real, scale=1.5, model="x2-clean-float"),
     )
     for wrong in (np.empty((30, 36, 3), np.uint16), np.empty((30, 35, 3), np.uint8), [1]):
@@ -193,6 +194,24 @@ def test_open_files_and_paths_of_other_kinds(tmp_path):
         sharpbit.upscale(tmp_path / "a.png", io.StringIO())
 
 
+def test_files_that_cannot_seek_and_files_that_were_closed(tmp_path):
+    Image.fromarray(smooth((15, 18, 3), np.uint8)).save(tmp_path / "a.png")
+
+    class Reader:
+        def __init__(self, file):
+            self.read = file.read
+
+    data, target = (tmp_path / "a.png").read_bytes(), io.BytesIO()
+    sharpbit.upscale(Reader(io.BytesIO(data)), target)
+    assert target.getvalue() == sharpbit.upscale(tmp_path / "a.png").read_bytes()
+    closed = (tmp_path / "a.png").open("rb")
+    closed.close()
+    with pytest.raises(ImageError, match="closed file"):
+        sharpbit.upscale(closed, target)
+    with pytest.raises(ImageError, match="gives str where bytes are expected"):
+        sharpbit.upscale(Reader(io.StringIO("text")), target)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -208,6 +227,8 @@ def test_open_files_and_paths_of_other_kinds(tmp_path):
         ({"fit": (10**9, 2)}, "a size must be above 0 and at most 1048576 pixels, not 1000000000"),
         ({"model": 5}, "model is a name or the path of a file, not 5"),
         ({"height": 1.5}, "height is a whole number, not 1.5"),
+        ({"max_pixels": 0}, "max_pixels is a whole number from 1 on, not 0"),
+        ({"max_pixels": -3}, "max_pixels is a whole number from 1 on, not -3"),
         ({"threads": "2"}, "threads is a whole number, not '2'"),
     ],
 )
@@ -260,6 +281,20 @@ def test_other_mistakes(x2, tmp_path):
 )
 def test_sizes(size, expected):
     assert size.of(20, 30, 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "expected"),
+    [
+        (Size(scale=1.5), (11, 9), (17, 14)),
+        (Size(scale=2.5), (1, 3), (3, 8)),
+        (Size(scale=1.005), (100, 100), (101, 101)),
+        (Size(width=27), (11, 18), (17, 27)),
+        (Size(fit=(100, 27)), (11, 18), (17, 27)),
+    ],
+)
+def test_half_a_pixel_becomes_a_whole_one(size, image, expected):
+    assert size.of(*image, 2) == expected
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 2, "width": 5}, {"width": 0}, {"scale": 17}, {"fit": (0, 4)}])

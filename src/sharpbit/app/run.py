@@ -170,7 +170,7 @@ def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, secon
         return
     if not given.quiet:
         _tell_notes(given, ledger, used)
-        say(_summary(counts, outcomes, used, seconds, batch.spent))
+        say(_summary(given, counts, outcomes, used, seconds, batch.spent))
     for outcome in ledger.of("failed"):
         say(f"sharpbit: {outcome.error}")
     if interrupted:
@@ -198,11 +198,18 @@ def _tell_notes(given: Upscale, ledger: Ledger, used: list[dict[str, Any]]) -> N
 
 
 def _summary(
-    counts: dict[str, int], outcomes: list[Outcome], used: list[dict[str, Any]], seconds: float, spent: StageTimes
+    given: Upscale,
+    counts: dict[str, int],
+    outcomes: list[Outcome],
+    used: list[dict[str, Any]],
+    seconds: float,
+    spent: StageTimes,
 ) -> str:
     text = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     if not any(number for status, number in counts.items() if status != "ignored"):
-        return "nothing to do: no images found" + (f" ({text})" if text else "")
+        return f"nothing to do: there is no image in {', '.join([*given.inputs, *given.more_inputs])}" + (
+            f" ({text})" if text else ""
+        )
     if len(outcomes) == 1 and outcomes[0].status == "done":
         outcome = outcomes[0]
         assert outcome.size and outcome.result_size

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Literal, NamedTuple
 
+from sharpbit.image.rounding import half_up
+
 Order = Literal["<", ">"]
 
 ORIENTATION, SOFTWARE, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x0131, 0x8769, 0x8825, 0xA005
@@ -153,7 +155,7 @@ def _scaled(block: bytes, entry: Entry | None, factors: tuple[float, ...]) -> by
     values = list(struct.unpack_from(form, block, entry.start))
     most = 0xFFFF if entry.kind == 3 else 0xFFFFFFFF
     for number in range(entry.values):
-        values[number * len(letters)] = min(round(values[number * len(letters)] * factors[number]), most)
+        values[number * len(letters)] = min(half_up(values[number * len(letters)] * factors[number]), most)
     return block[: entry.start] + struct.pack(form, *values) + block[entry.stop :]
 
 

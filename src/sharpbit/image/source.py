@@ -9,7 +9,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -64,13 +64,15 @@ def opened(source: Path | BinaryIO | bytes, name: str, max_pixels: int) -> Itera
         else:
             file = source
         try:
-            if not file.seekable():
-                file = io.BytesIO(_all(file, name, max_pixels))
+            if not getattr(file, "seekable", bool)():  # what has only read() cannot seek either
+                file = io.BytesIO(read_all(file, name, max_pixels))
             file.seek(0)
-            empty = not file.read(1)
+            empty = not _bytes(file.read(1), name)
             file.seek(0)
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:  # of a file that was closed
+            raise ImageError(f"{name} cannot be read: {error}") from error
         if empty:
             raise ImageError(f"{name} is empty: it holds no image; get it again from where it came from")
         yield file
@@ -130,12 +132,17 @@ def _open(path: Path, name: str) -> BinaryIO:
         raise ImageError(f"{name} cannot be opened: {reason}") from None
 
 
-def _all(file: BinaryIO, name: str, max_pixels: int) -> bytes:
-    """The whole of a stream that cannot seek; 8 bytes per pixel are what uncompressed 16-bit RGBA needs."""
+def read_all(file: BinaryIO, name: str, max_pixels: int) -> bytes:
+    """The whole of a stream, from where it stands; 8 bytes per pixel are what uncompressed 16-bit RGBA needs.
+
+    Raises:
+        ImageTooLarge: It is longer than any image of `max_pixels` needs.
+        ImageError: It gives something else than bytes.
+    """
     limit = 8 * max_pixels + 64 * 2**20
     pieces, size = [], 0
     while piece := file.read(1 << 20):
-        pieces.append(piece)
+        pieces.append(_bytes(piece, name))
         size += len(piece)
         if size > limit:
             raise ImageTooLarge(
@@ -143,3 +150,10 @@ def _all(file: BinaryIO, name: str, max_pixels: int) -> bytes:
                 "if that is meant, raise the limit with --max-pixels"
             )
     return b"".join(pieces)
+
+
+def _bytes(piece: Any, name: str) -> bytes:
+    """What a file gave, which is text where it was not opened for bytes."""
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise ImageError(f"{name} gives {type(piece).__name__} where bytes are expected; open it for bytes, with 'rb'")
+    return bytes(piece)

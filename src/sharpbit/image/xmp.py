@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sharpbit.image.rounding import half_up
+
 _ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
 _MAX = 16 * 2**20  # a few KiB is usual; edit histories have reached some MiB
 _MAX_EDITED, _MOST_TAGS = 1 << 20, 2000  # bytes and tags beyond which looking for pairs of tags takes too long
@@ -65,7 +67,7 @@ def resized(xmp: bytes, wide: float, high: float) -> bytes:
         pattern = "|".join(names).encode()
         before = rb"((?:" + pattern + rb")(?:\s*=\s*[\"']|(?:\s[^<>]{0,200})?>)\s*)"  # an element may have attributes
         value = re.compile(before + rb"([+-]?\d{1,9}(?:\.\d{0,9})?)(?=\s*[\"'<])")
-        xmp = value.sub(lambda found, times=factor: found[1] + b"%d" % round(float(found[2]) * times), xmp)  # type: ignore[misc]
+        xmp = value.sub(lambda found, times=factor: found[1] + b"%d" % half_up(float(found[2]) * times), xmp)  # type: ignore[misc]
     return xmp
 
 

@@ -42,6 +42,22 @@ def whole(name: str, value: Any) -> int | None:
     return None if value is None else int(value)
 
 
+def at_least_one(name: str, value: Any) -> int | None:
+    """A whole number from 1 on; None stays None.
+
+    Args:
+        name: The name of the argument, for the error.
+        value: What was given.
+
+    Raises:
+        UsageError: It is no whole number, or less than 1.
+    """
+    number = whole(name, value)
+    if number is not None and number < 1:
+        raise UsageError(f"{name} is a whole number from 1 on, not {number}")
+    return number
+
+
 def _float(name: str, value: Any) -> float:
     try:
         return float(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sharpbit.errors import UsageError
+from sharpbit.image.rounding import half_up
 from sharpbit.pipeline.arguments import number, pair, whole
 
 MOST = 16  # times that a side may grow
@@ -52,6 +53,8 @@ class Size:
     def of(self, height: int, width: int, default: float) -> tuple[int, int]:
         """Height and width of the result for an image of this size; `default` is the factor where none was given.
 
+        Half a pixel becomes a whole one.
+
         Raises:
             UsageError: it would be more than `MOST` times as high or wide; a slip of the key asks for terabytes.
         """
@@ -65,7 +68,7 @@ class Size:
             factor = self.height / height if self.height else (self.width or 0) / width
         else:
             factor = self.scale or default
-        return self._bounded(height, width, (max(1, round(height * factor)), max(1, round(width * factor))))
+        return self._bounded(height, width, (max(1, half_up(height * factor)), max(1, half_up(width * factor))))
 
     def _bounded(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
         if max(size[0] / height, size[1] / width) > MOST:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sharpbit import image as image_io
 from sharpbit.errors import ImageError, ResultWarning, UsageError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
-from sharpbit.pipeline.arguments import pair, whole
+from sharpbit.pipeline.arguments import at_least_one, pair
 from sharpbit.pipeline.format import suffix_like
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
@@ -66,9 +66,9 @@ def upscale(
     """Upscale `image` and give back the same kind of thing.
 
     Args:
-        image: the path of an image, a binary file that is open, a Pillow image, or a numpy array `(H, W)` or
-            `(H, W, C)` of uint8, uint16 or float in `[0, 1]`, with C = 1 (grey), 2 (grey and alpha), 3 (RGB) or
-            4 (RGBA).
+        image: the path of an image, a binary file that is open (or whatever has `read`), a Pillow image, or a numpy
+            array `(H, W)` or `(H, W, C)` of uint8, uint16 or float in `[0, 1]`, with C = 1 (grey), 2 (grey and
+            alpha), 3 (RGB) or 4 (RGBA).
         output: where to write the result of a path or file: a path, whose ending chooses the format, or a binary file
             that is open. By default beside the image, with the scale in its name; JPEG and WebP stay what they are,
             everything else becomes PNG.
@@ -113,6 +113,7 @@ def upscale(
         >>> sharpbit.upscale("photo.png").name
         'photo_x2.png'
     """
+    limit = at_least_one("max_pixels", max_pixels) or MAX_PIXELS
     if upscaler is None:
         size = Size(scale, width, height, _turned(pair("fit", fit)))
         if not isinstance(model, str | os.PathLike | None):
@@ -128,7 +129,6 @@ def upscale(
     result: Any
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        limit = whole("max_pixels", max_pixels) or MAX_PIXELS
         opened = upscaler.chosen(_opened(image, limit))
         result, place = _place(image, output, upscaler, opened)
         notes = _written(image, upscaler, opened, place, target, limit)
@@ -159,7 +159,7 @@ def upscale(
 def _opened(image: Any, max_pixels: int) -> ImageData:
     if not hasattr(image, "read"):
         return image_io.read(Path(image), max_pixels=max_pixels)
-    if isinstance(image.read(0), str):
+    if isinstance(image, io.TextIOBase):
         raise UsageError("the image is a file that is open for text; open it for bytes, with 'rb'")
     return image_io.read(image, max_pixels=max_pixels)
 
@@ -226,13 +226,17 @@ def _from_array(array: Array) -> ImageData:
     if array.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
         raise ImageError(f"an array of {array.dtype} is no image; expected is uint8, uint16 or float in [0, 1]")
     if np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32)
-        if not (array.min() >= -NEARLY and array.max() <= 1 + NEARLY):
+        low, high = array.min(), array.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
             raise ImageError(
-                f"a float image lies in [0, 1]; this one goes from {array.min():g} to {array.max():g};"
-                " divide it by 255, or clip it"
+                "a float image lies in [0, 1]; this one holds values that are no numbers (NaN or infinity);"
+                " replace them, such as with numpy.nan_to_num"
             )
-        array = np.clip(array, 0, 1)
+        if not (low >= -NEARLY and high <= 1 + NEARLY):
+            raise ImageError(
+                f"a float image lies in [0, 1]; this one goes from {low:g} to {high:g}; divide it by 255, or clip it"
+            )
+        array = np.clip(array.astype(np.float32), 0, 1)
     if array.ndim == 2:
         array = array[..., None]
     colours = array.shape[2] - (1 - array.shape[2] % 2)
