@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import sharpbit
+from sharpbit import image as image_io
 from sharpbit import zoo
 from sharpbit.app.cli import app
 from sharpbit.pipeline.upscaler import Upscaler
@@ -301,7 +303,7 @@ def test_quiet_and_input_flag(folder):
 MISTAKES = {
     "no input": ([], "at least one image"),
     "missing file": (["{d}/none.png"], "none.png does not exist"),
-    "folder without images": (["{d}/empty"], "nothing to do"),
+    "folder without images": (["{d}/empty"], "nothing to do: there is no image in /"),
     "text file": (["{d}/in/notes.txt"], "not an image"),
     "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
     "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
@@ -364,3 +366,28 @@ def test_models_and_doctor():
     assert "onnxruntime" in runner.invoke(app, ["doctor"]).stdout
     wrong = runner.invoke(app, ["models", "nothing"])
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_an_animation_goes_through_pipes(tmp_path):
+    frames = [Image.new("RGB", (20, 12), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[50, 70, 90])
+    data = (tmp_path / "a.gif").read_bytes()
+    done = run("-", input=data)
+    with Image.open(io.BytesIO(done.stdout_bytes)) as image:
+        assert (image.format, image.n_frames, image.size) == ("GIF", 3, (40, 24))
+    assert "first of" not in done.stderr
+
+
+def test_marks_are_read_once(tmp_path, monkeypatch):
+    """With --skip-existing the reason to skip is asked for when reading ahead, before and after an image is claimed."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "in" / "a.png")
+    Image.new("RGB", (8, 6), "blue").save(tmp_path / "in" / "b.png")
+    args = (tmp_path / "in", tmp_path / "out")
+    sharpbit.upscale_folder(*args, skip_existing=True)
+    (tmp_path / "out" / "b.png").unlink()
+    asked = []
+    monkeypatch.setattr(image_io, "made_by", lambda path, real=image_io.made_by: asked.append(path) or real(path))
+    outcomes = sharpbit.upscale_folder(*args, skip_existing=True)
+    assert [outcome.status for outcome in outcomes] == ["skipped", "done"]
+    assert sorted(asked) == [tmp_path / "in" / "a.png", tmp_path / "in" / "b.png", tmp_path / "out" / "a.png"]

@@ -78,7 +78,7 @@ def describe(image: ImageData) -> dict[str, Any]:
         "alpha": alpha is not None,
         "icc": len(metadata.icc or b""),
         "exif": metadata.exif is not None,
-        "notes": image.notes,
+        "notes": image.still_notes,
         "colours": manifest._colours(samples),
         "contiguous": pixels.flags.c_contiguous and (alpha is None or alpha.flags.c_contiguous),
     }

@@ -235,7 +235,7 @@ def test_bigtiff_and_pages() -> None:
     tifffile.imwrite(out, np.stack([samples, samples[::-1]]), photometric="rgb", bigtiff=True)
     got = read(out.getvalue())
     assert np.array_equal(got.pixels, samples)
-    assert got.notes == ("first of several pages",)
+    assert got.still_notes == ("first of 2 pages",)
 
 
 @pytest.mark.parametrize(("dtype", "what"), TOO_MUCH)
@@ -448,7 +448,7 @@ def test_frames_are_counted() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF", "AVIF"):
         got = read(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
-        assert got.notes == (f"first of 3 {'pages' if kind == 'TIFF' else 'frames'}",)
+        assert got.still_notes == (f"first of 3 {'pages' if kind == 'TIFF' else 'frames'}",)
         assert np.abs(got.pixels[4, 4].astype(int) - [255, 0, 0]).max() < 8
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sharpbit.image import ImageData, Metadata
 from sharpbit.pipeline import batch as batches
+from sharpbit.pipeline import making, reading
 from sharpbit.pipeline.batch import Batch
 from sharpbit.pipeline.chain import Chain
 from sharpbit.pipeline.jobs import Job
@@ -61,7 +62,7 @@ def images(monkeypatch):
 
     monkeypatch.setattr(batches.image_io, "read", open_one)
     monkeypatch.setattr(batches.image_io, "probe", lambda path, most: (4, 4))
-    monkeypatch.setattr(batches, "write", lambda strips, *rest: Written((), 0.5 * len(list(strips))))
+    monkeypatch.setattr(making, "write", lambda strips, *rest: Written((), 0.5 * len(list(strips))))
     return read
 
 
@@ -84,7 +85,7 @@ def test_a_image_is_written_while_the_network_runs_on_the_next(jobs, images, mon
         order.append(number)
         return Written((f"note {number}",), 1.0)
 
-    monkeypatch.setattr(batches, "write", write)
+    monkeypatch.setattr(making, "write", write)
     batch = Batch(upscaler, Target())
     outcomes = list(batch.run(jobs, lambda share: None))
     assert [o.status for o in outcomes] == ["done"] * 3
@@ -94,7 +95,8 @@ def test_a_image_is_written_while_the_network_runs_on_the_next(jobs, images, mon
 
 
 def test_large_images_go_through_one_at_a_time(jobs, images, monkeypatch):
-    monkeypatch.setattr(batches, "READ_AHEAD", 15)
+    for module in (batches, reading):
+        monkeypatch.setattr(module, "READ_AHEAD", 15)
     upscaler = Upscaler(3)
     begun = []
 
@@ -103,7 +105,7 @@ def test_large_images_go_through_one_at_a_time(jobs, images, monkeypatch):
         begun.append([event.is_set() for event in upscaler.began])
         return Written((), 0.0)
 
-    monkeypatch.setattr(batches, "write", write)
+    monkeypatch.setattr(making, "write", write)
     assert [o.status for o in Batch(upscaler, Target()).run(jobs, lambda share: None)] == ["done"] * 3
     assert begun == [[True, False, False], [True, True, False], [True, True, True]]
 
@@ -115,7 +117,7 @@ def test_what_goes_wrong_in_writing_ends_that_image_alone(jobs, images, monkeypa
         list(strips)
         return Written((), 0.0)
 
-    monkeypatch.setattr(batches, "write", write)
+    monkeypatch.setattr(making, "write", write)
     shares = []
     outcomes = list(Batch(Upscaler(3), Target()).run(jobs, shares.append))
     assert [o.status for o in outcomes] == ["done", "failed", "done"]
@@ -140,7 +142,7 @@ def test_an_interruption_ends_the_writing_too(jobs, images, monkeypatch):
             if self.count == 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(batches, "write", write)
+    monkeypatch.setattr(making, "write", write)
     run = Batch(Interrupted(3), Target()).run(jobs, lambda share: None)
     assert next(run).status == "done"  # the first is complete, and told
     with pytest.raises(KeyboardInterrupt):

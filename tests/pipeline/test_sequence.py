@@ -1,6 +1,7 @@
 """Animations and pages: every frame, its time, and the pixels of the still result."""
 
 import io
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -245,3 +246,36 @@ def read_as_still(source, target):
         at += 12 + size
     target.write_bytes(out)
     return target
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
+def test_files_that_are_open_are_sequences_too(tmp_path, ending):
+    """Also those that cannot seek: all frames or pages, the same bytes as by the path."""
+    source = save(tmp_path / f"a.{ending}", pictures()[:3])
+    target = io.BytesIO()
+    with source.open("rb") as file:
+        sharpbit.upscale(file, target)
+    assert target.getvalue() == sharpbit.upscale(source).read_bytes()
+
+    class Pipe:
+        def __init__(self, file):
+            self.read = self.write = file.read if file.readable() and not file.writable() else file.write
+
+    with source.open("rb") as file, (tmp_path / "out").open("wb") as out:
+        sharpbit.upscale(Pipe(file), Pipe(out))
+    assert (tmp_path / "out").read_bytes() == target.getvalue()
+
+
+def test_pages_are_read_without_a_copy_of_the_file_for_each(tmp_path):
+    """Decoders that take a file from memory copy all of it; this one lies on the disk."""
+    page = Image.effect_noise((200, 200), 100).convert("RGB")
+    source = tmp_path / "a.tif"
+    page.save(source, save_all=True, append_images=[page] * 19)
+    sequence = open_sequence(source)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in sequence.frames()) == 20
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < source.stat().st_size

@@ -12,7 +12,7 @@ from sharpbit.errors import ModelError, SharpbitError, UsageError
 from sharpbit.image import ImageData, Metadata
 from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
-from sharpbit.pipeline import cutting, upscaler
+from sharpbit.pipeline import cutting, resized
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 
@@ -37,7 +37,7 @@ def whole(strips):
 @pytest.mark.parametrize("size", [(150, 121), (299, 61), (90, 70), (111, 122), (1, 1)])
 def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeypatch):
     """Strips in, strips out: wherever they are cut, each pixel is what one resize of all of it would give."""
-    monkeypatch.setattr(upscaler, "BAND", 37)  # rows of a strip that goes out
+    monkeypatch.setattr(resized, "BAND", 37)  # rows of a strip that goes out
     source = image(150, 61)
     native, _ = whole(Upscaler(X2, tile=tile).strips(source))
     before = native if size[0] > 150 or size[1] > 61 else source.pixels

@@ -16,11 +16,11 @@ from sharpbit import image as image_io
 from sharpbit.app import INTERRUPTED, dump, printable, ran, say
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
-from sharpbit.pipeline.batch import Batch, StageTimes
+from sharpbit.pipeline.batch import Batch
 from sharpbit.pipeline.chain import BICUBIC
 from sharpbit.pipeline.format import suffix_of
 from sharpbit.pipeline.jobs import Job, jobs
-from sharpbit.pipeline.ledger import Ledger, Outcome
+from sharpbit.pipeline.ledger import Ledger, Outcome, StageTimes
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.walk import HIDDEN, STREAM

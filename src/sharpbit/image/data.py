@@ -20,6 +20,13 @@ MAX_PIXELS = 128 * 2**20
 """Pixels an image may have unless the caller says otherwise (a 12000 x 8000 scan has 92 Mi)."""
 
 
+ANIMATED = ("GIF", "PNG", "WEBP")
+"""Formats whose files may hold the frames of an animation; each can hold those of the others."""
+
+PAGED = ("TIFF",)
+"""Formats whose files may hold several pages."""
+
+
 @dataclass(frozen=True, init=False)
 class Metadata:
     """What travels with the pixels, as blocks of bytes that are written again unchanged.
@@ -75,10 +82,11 @@ class ImageData:
     """An upright image in memory.
 
     `pixels` is (H, W, C) uint8 or uint16, C-contiguous, with C = 1 (grey) or 3 (RGB); `alpha` is (H, W) of the same
-    type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("first of 12
-    frames"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it
-    keeps every pixel. `compression` is what the file says of its lossy compression, and `choice` the family of models
-    that was found to suit the image, None before anybody looked.
+    type, not multiplied into the pixels, or None. `notes` are short facts which the user must hear ("gain map left
+    out"). `format` is the name of the file format ("PNG", "JPEG"). `lossless` says of a WebP file that it keeps every
+    pixel, `frames` how many frames or pages the file has, of which this is the first. `compression` is what the file
+    says of its lossy compression, and `choice` the family of models that was found to suit the image, None before
+    anybody looked.
     """
 
     pixels: Array
@@ -90,6 +98,13 @@ class ImageData:
     frames: int = 1
     compression: Compression | None = None
     choice: Choice | None = None
+
+    @property
+    def still_notes(self) -> tuple[str, ...]:
+        """The notes on a result that holds this image alone, where the file has more."""
+        if self.frames == 1:
+            return self.notes
+        return (*self.notes, f"first of {self.frames} {'pages' if self.format == 'TIFF' else 'frames'}")
 
     def rgb8(self) -> npt.NDArray[np.uint8]:
         """The pixels as (H, W, 3) uint8, without alpha: what networks are trained on and measured with."""
@@ -137,6 +152,11 @@ WRITE_FORMATS = _table(
 def is_image_name(path: Path) -> bool:
     """Whether a walk through a folder should take this file for an image: by its extension, hidden files never."""
     return path.suffix.lower() in READ_FORMATS and not path.name.startswith(".")
+
+
+def holds_sequence(source: str, target: str) -> bool:
+    """Whether a file of the format `target` can hold what one of the format `source` does, frame by frame."""
+    return (source in ANIMATED and target in ANIMATED) or (source in PAGED and target in PAGED)
 
 
 def check_size(name: str, height: int, width: int, max_pixels: int) -> None:

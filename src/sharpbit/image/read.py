@@ -11,13 +11,14 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, newer, png, webp
+from sharpbit.image import colour, deep, depth, newer, png, tiff_header, webp
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import libtiff_errors, quiet
 from sharpbit.image.source import damaged, name_of, opened, sentences
 from sharpbit.image.space import ColourSpace
+from sharpbit.image.tiff_pages import count_pages
 
 # Formats that Pillow decodes itself. Not EPS, WMF, FPX and the like, which start other programs or libraries.
 # JPEG stands for MPO too. TGA has no signature, so it comes last.
@@ -60,7 +61,7 @@ def _header(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int, int]:
     if kind is not None:
         opened_newer = newer.NewerImage(file, kind, name)
         return opened_newer.height, opened_newer.width, 1
-    header = deep.tiff_header(file)
+    header = tiff_header.tiff_header(file)
     if header is not None:
         return header.height, header.width, header.turn
     try:
@@ -79,17 +80,15 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     if kind is not None:
         pixels, alpha, metadata = newer.NewerImage(file, kind, name).read(max_pixels, notes)
         return _image(pixels, alpha, metadata, 1, notes, kind)
-    header = deep.tiff_header(file)
+    header = tiff_header.tiff_header(file)
     if header is not None:
         check_size(name, header.height, header.width, max_pixels)
-        deep.refuse_unsupported(header, name)
+        tiff_header.refuse_unsupported(header, name)
         if header.is_ours:
-            if header.next:
-                notes.append("first of several pages")
-            pixels, alpha = deep.read_tiff(file, header, name, notes)
-            metadata = deep.tiff_metadata(file, header, pixels.shape[2], notes)
+            pixels, alpha = tiff_header.read_tiff(file, header, name, notes)
+            metadata = tiff_header.tiff_metadata(file, header, pixels.shape[2], notes)
             image = _image(pixels, alpha, metadata, header.turn, notes, "TIFF")
-            return replace(image, frames=2 if header.next else 1)
+            return replace(image, frames=count_pages(file) if header.next else 1)
     pil_image, file, bits = _loaded(file, name, max_pixels, notes)
     bits = header.bits if header is not None else bits
     pixels, alpha, icc = _samples(file, pil_image, bits, name, notes)
@@ -100,7 +99,7 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         notes.append(f"{bits}-bit samples scaled to 16 bits")
     channels = pixels.shape[2] if icc is None else None
     if header is not None:
-        metadata, turn = deep.tiff_metadata(file, header, channels, notes), 1  # Pillow turns TIFF files itself
+        metadata, turn = tiff_header.tiff_metadata(file, header, channels, notes), 1  # Pillow turns TIFF files itself
     else:
         metadata, turn = collect(pil_image, channels, notes, file)
     if icc is not None:
@@ -144,8 +143,7 @@ def _loaded(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tup
 def _load(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple[ImageFile, BinaryIO, int]:
     pil_image = _open(file)
     check_size(name, pil_image.height, pil_image.width, max_pixels)
-    bits = deep.bits(file, pil_image)
-    frames = _frames(pil_image)
+    bits = depth.bits(file, pil_image)
     if pil_image.format == "TIFF":
         with libtiff_errors() as lines:
             error = None
@@ -155,13 +153,11 @@ def _load(file: BinaryIO, name: str, max_pixels: int, notes: list[str]) -> tuple
                 error = caught
         if error is not None or lines:  # Pillow lets some errors pass, and gives white for what is missing
             raise damaged(name, lines[0] if lines else str(error)) from error
-    elif pil_image.format != "PPM" or not deep.is_wide_ppm(pil_image):
+    elif pil_image.format != "PPM" or not depth.is_wide_ppm(pil_image):
         pil_image.load()
     check_size(name, pil_image.height, pil_image.width, max_pixels)  # an icon shows its real size only now
     if pil_image.format == "PNG" and not pil_image.info.get("icc_profile") and png.holds(file, b"iCCP"):
         notes.append("colour profile left out (broken)")
-    if frames > 1:
-        notes.append(f"first of {frames} {'pages' if pil_image.format == 'TIFF' else 'frames'}")
     return pil_image, file, bits
 
 
@@ -173,8 +169,8 @@ def _samples(
         samples = newer.deep_avif(file, (pil_image.height, pil_image.width), bits)
         if samples is not None:
             return *deep.split(samples), None
-    if deep.is_wide_ppm(pil_image):
-        return deep.ppm_rgb(file, pil_image), None, None
+    if depth.is_wide_ppm(pil_image):
+        return depth.ppm_rgb(file, pil_image), None, None
     if bits == 16 and pil_image.format in ("PNG", "SGI"):
         samples = deep.decode(file, name, f".{pil_image.format.lower()}", (pil_image.height, pil_image.width))
         return *deep.split(samples), None

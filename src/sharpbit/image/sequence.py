@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+import contextlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -13,15 +16,12 @@ from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
 from sharpbit.image.colour import arrays, oriented
-from sharpbit.image.data import MAX_PIXELS, ImageData, Metadata
+from sharpbit.image.data import MAX_PIXELS, PAGED, ImageData, Metadata
 from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.read import read
-from sharpbit.image.source import sentences
-
-ANIMATED = ("GIF", "PNG", "WEBP")
-PAGED = ("TIFF",)
-_MOST_PAGES = 1 << 16
+from sharpbit.image.source import Source, name_of, opened, sentences
+from sharpbit.image.tiff_pages import directories
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Sequence:
     """A file of several frames or pages.
 
     Attributes:
-        path: The file.
+        source: The file: its path, a binary file that can seek, or its bytes.
+        name: What messages call it.
         paged: Whether they are pages, each an image by itself.
         count: How many there are that can be read.
         loop: How often an animation is shown, 0 without an end.
@@ -52,7 +53,8 @@ class Sequence:
         notes: What could not be read.
     """
 
-    path: Path
+    source: Source
+    name: str
     paged: bool
     count: int
     loop: int
@@ -67,7 +69,7 @@ class Sequence:
         Args:
             max_pixels: The most pixels that a frame may have.
         """
-        for number, frame in enumerate(_frames(self.path, self.paged, max_pixels)):
+        for number, frame in enumerate(_frames(self.source, self.name, self.paged, max_pixels)):
             if number == self.count:
                 break
             yield frame if self.paged else replace(frame, image=self._alike(frame.image))
@@ -80,24 +82,25 @@ class Sequence:
         return replace(image, pixels=pixels, alpha=alpha)
 
 
-def holds_sequence(source: str, target: str) -> bool:
-    """Whether a file of the format `target` can hold what one of the format `source` does, frame by frame."""
-    return (source in ANIMATED and target in ANIMATED) or (source in PAGED and target in PAGED)
-
-
-def open_sequence(path: Path, max_pixels: int = MAX_PIXELS) -> Sequence:
+def open_sequence(source: Source, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Sequence:
     """Look through a file of several frames or pages once.
+
+    Args:
+        source: The path of the file, a binary file that can seek, or the bytes.
+        max_pixels: The most pixels that a frame may have.
+        name: What messages call it; by default its own name.
 
     Raises:
         ImageError: The first frame cannot be read.
     """
-    with path.open("rb") as file, quiet(max_pixels), sentences(str(path), file, max_pixels), Image.open(file) as image:
+    name = name or name_of(source)
+    with _decoded(source, name, max_pixels) as image:
         paged, total = image.format in PAGED, int(getattr(image, "n_frames", 1))
         loop, default_image = _plays(image), bool(image.info.get("default_image", False))
     count, channels, alpha = 0, 1, False
     notes: list[str] = []
     try:
-        for frame in _frames(path, paged, max_pixels):
+        for frame in _frames(source, name, paged, max_pixels):
             count += 1
             channels = max(channels, frame.image.pixels.shape[2])
             alpha = alpha or (frame.image.alpha is not None and int(frame.image.alpha.min()) < 255)
@@ -106,7 +109,7 @@ def open_sequence(path: Path, max_pixels: int = MAX_PIXELS) -> Sequence:
             raise
     if count < total:
         notes.append(f"{total - count} of {total} {'pages' if paged else 'frames'} left out (damaged)")
-    return Sequence(path, paged, count, loop, default_image, channels, alpha, tuple(notes))
+    return Sequence(source, name, paged, count, loop, default_image, channels, alpha, tuple(notes))
 
 
 def _plays(image: Image.Image) -> int:
@@ -117,19 +120,20 @@ def _plays(image: Image.Image) -> int:
     return int(loop or 0)
 
 
-def _frames(path: Path, paged: bool, max_pixels: int) -> Iterator[Frame]:
+@contextlib.contextmanager
+def _decoded(source: Source, name: str, max_pixels: int) -> Iterator[ImageFile]:
+    """A file as Pillow opens it."""
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
+        yield Image.open(file)  # not closed, which would close a file of the caller's
+
+
+def _frames(source: Source, name: str, paged: bool, max_pixels: int) -> Iterator[Frame]:
     if paged:
-        for data in _pages(path.read_bytes()):
-            image = read(data, name=str(path), max_pixels=max_pixels)
-            yield Frame(replace(image, notes=tuple(note for note in image.notes if not note.startswith("first of"))))
+        with opened(source, name, max_pixels) as file:
+            for page in _pages(file):
+                yield Frame(read(page, name=name, max_pixels=max_pixels))
         return
-    name = str(path)
-    with (
-        path.open("rb") as file,
-        quiet(max_pixels),
-        sentences(name, file, max_pixels),
-        Image.open(file) as pil_image,
-    ):
+    with _decoded(source, name, max_pixels) as pil_image:
         turn = collect(pil_image, None, [])[1]
         for number in range(int(getattr(pil_image, "n_frames", 1))):
             pil_image.seek(number)
@@ -145,22 +149,14 @@ def _seen(pil_image: ImageFile, turn: int, name: str) -> ImageData:
     return ImageData(oriented(pixels, turn), turned, Metadata(), (), pil_image.format or "")
 
 
-def _pages(data: bytes) -> Iterator[bytes]:
-    """The file with each of its directories as the first, so that whatever reads a first page reads them all.
-
-    Source: TIFF 6.0, section 2; BigTIFF has offsets and counts of 8 bytes.
+def _pages(file: BinaryIO) -> Iterator[BinaryIO]:
+    """A copy of the file that has each of its directories as the first in turn, so that whatever reads a first page
+    reads them all. It lies on the disk: decoders would hold a copy of a file in memory for each page.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
-    at, form, count_form, entry = (8, "Q", "Q", 20) if big else (4, "I", "H", 12)
-    seen: set[int] = set()
-    (offset,) = struct.unpack_from(f"{order}{form}", data, at)
-    while offset and offset not in seen and len(seen) < _MOST_PAGES and offset + 8 < len(data):
-        seen.add(offset)
-        first = struct.pack(f"{order}{form}", offset)
-        yield data[:at] + first + data[at + len(first) :]
-        (number,) = struct.unpack_from(f"{order}{count_form}", data, offset)
-        after = offset + struct.calcsize(count_form) + number * entry
-        if after + struct.calcsize(form) > len(data):
-            break
-        (offset,) = struct.unpack_from(f"{order}{form}", data, after)
+    with tempfile.TemporaryDirectory(prefix="sharpbit-") as folder, (Path(folder) / "pages.tif").open("w+b") as copy:
+        shutil.copyfileobj(file, copy)
+        for at, first in directories(copy):
+            copy.seek(at)
+            copy.write(first)
+            copy.flush()
+            yield copy

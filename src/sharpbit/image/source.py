@@ -16,6 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from sharpbit.errors import ImageError, ImageTooLarge, SharpbitError
 from sharpbit.image.data import too_large
 
+Source = Path | BinaryIO | bytes
+
 _FOREIGN = {  # files that people take for images, by how they begin: (offset, bytes)
     (0, b"%PDF"): "a PDF document",
     (0, b"%!PS"): "a PostScript file",
@@ -48,7 +50,7 @@ def name_of(source: object) -> str:
 
 
 @contextlib.contextmanager
-def opened(source: Path | BinaryIO | bytes, name: str, max_pixels: int) -> Iterator[BinaryIO]:
+def opened(source: Source, name: str, max_pixels: int) -> Iterator[BinaryIO]:
     """A seekable binary file, at its start.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit.errors import UsageError
-from sharpbit.image import WRITE_FORMATS
+from sharpbit.image import WRITE_FORMATS, ImageData
 
 _KEPT = {
     "JPEG": ".jpg",
@@ -46,9 +46,10 @@ def suffix_like(source: Path) -> str:
     return own if WRITE_FORMATS.get(own) == kind else _KEPT[kind]
 
 
-def format_like(opened: str) -> str:
-    """The format of a result that has no name, such as `PNG`, for an image of the format `opened`."""
-    return WRITE_FORMATS[_KEPT.get(opened, ".png")] if opened in ("JPEG", "MPO", "WEBP") else "PNG"
+def format_like(opened: ImageData) -> str:
+    """The format of a result that has no name, such as `PNG`: what `suffix_like` says of a file."""
+    stays = opened.format in ("JPEG", "MPO", "WEBP") or opened.frames > 1
+    return WRITE_FORMATS[_KEPT.get(opened.format, ".png")] if stays else "PNG"
 
 
 def format_of(target: Any) -> str:

@@ -49,6 +49,20 @@ class Outcome:
         return {key: value for key, value in vars(self).items() if value not in (None, (), "")}
 
 
+@dataclass
+class StageTimes:
+    """Where the time went, in seconds.
+
+    The network runs in the main thread, which waits where reading ahead or writing behind is slower; the threads that
+    decode and encode work at the same time.
+    """
+
+    decode: float = 0.0
+    network: float = 0.0
+    encode: float = 0.0
+    waiting: float = 0.0
+
+
 class Ledger:
     """The outcomes of a run, in the order in which they were known.
 

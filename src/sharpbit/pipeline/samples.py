@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
+Strip = tuple[Array, Array | None]  # some rows of an image, and their alpha
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma weights of ITU-R BT.601
 
 

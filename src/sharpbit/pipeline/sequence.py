@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import ResultError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
-from sharpbit.image.animation import Animation, Box, open_animation
+from sharpbit.image.animation import Animation, Box, Drawn, open_animation
 from sharpbit.image.data import Array
-from sharpbit.image.sequence import Frame, Sequence, holds_sequence, open_sequence
+from sharpbit.image.sequence import Frame, Sequence, open_sequence
+from sharpbit.image.source import Source, name_of
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.writing import Target, Written, format_for, options_for, written_metadata
 from sharpbit.system.progress import Progress
@@ -23,33 +24,11 @@ BLOCK = 16  # LR pixels of a side of what is compared
 MOST = 0.6  # share of a frame from which on all of it is upscaled at once
 
 
-@dataclass(frozen=True)
-class Upscaled:
-    """A frame that was upscaled.
-
-    Attributes:
-        pixels: All of its pixels; the next frame is drawn into the same array.
-        alpha: Its alpha, or None.
-        boxes: The rectangles in which it differs from the frame before, in pixels of the result.
-    """
-
-    pixels: Array
-    alpha: Array | None
-    boxes: list[Box]
-
-
-def is_sequence(image: ImageData, target: object, how: Target) -> bool:
-    """Whether an image is the first of several frames that its result can hold as well."""
-    return (
-        isinstance(target, Path) and image.frames > 1 and holds_sequence(image.format, format_for(image, target, how))
-    )
-
-
 def write_sequence(
     upscaler: Upscaler,
     opened: ImageData,
-    source: Path,
-    target: Path,
+    source: Source,
+    target: Any,
     how: Target,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -59,14 +38,15 @@ def write_sequence(
     Args:
         upscaler: The opened model; what suits the first frame makes all of them.
         opened: The first frame, with the metadata of the file.
-        source: The file.
-        target: The path of the result, which appears complete or not at all.
+        source: The file: its path, a binary file that can seek, or its bytes.
+        target: The path of the result, which appears complete or not at all, or a binary file.
         how: The format and its options.
         progress: Called with the share of the frames that is done since the last call.
         max_pixels: The most pixels that a frame may have.
     """
     opened = upscaler.chosen(opened)
-    sequence = open_sequence(source, max_pixels)
+    name = name_of(source)
+    sequence = open_sequence(source, max_pixels, name)
     kind = format_for(opened, target, how)
     unseen = sequence.default_image and kind != "PNG"  # the first frame is no part of the animation
     shared = Animation(
@@ -83,7 +63,7 @@ def write_sequence(
     kept = kind == "PNG" and opened.alpha is not None  # an alpha channel stays, as in a still, also where all is opaque
     with open_animation(target, kind, shared, overwrite=how.overwrite) as writer:
         frames = _frames(sequence, opened, seen, max_pixels)
-        made = upscaled(upscaler, frames, str(source))
+        made = upscaled(upscaler, frames, name)
         while True:
             asked = time.perf_counter()
             frame = next(made, None)
@@ -99,12 +79,13 @@ def write_sequence(
                 notes["frames are read with 8 bits per sample: 16 were reduced to them"] = None
             if not unseen:
                 metadata = written_metadata(image.metadata, upscaler.made(image), how) if sequence.paged else None
-                writer.add(frame.pixels, alpha, frame.boxes, seen[-1].duration, metadata)
+                writer.add(replace(frame, alpha=alpha, duration=seen[-1].duration, page=metadata))
             unseen = False
             if progress:
                 progress(1 / sequence.count)
-    before = dict.fromkeys(note for note in opened.notes if not note.startswith("first of"))
-    notes = before | notes | dict.fromkeys([*sequence.notes, *upscaler.losses(opened), *writer.notes])
+    notes = (
+        dict.fromkeys(opened.notes) | notes | dict.fromkeys([*sequence.notes, *upscaler.losses(opened), *writer.notes])
+    )
     return Written(tuple(notes), time.perf_counter() - started - network)
 
 
@@ -117,7 +98,7 @@ def _frames(sequence: Sequence, opened: ImageData, seen: list[Frame], max_pixels
         yield image
 
 
-def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iterator[Upscaled]:
+def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iterator[Drawn]:
     """Upscale frames one after the other; parts that equal the frame before are exactly those of its result.
 
     Args:
@@ -134,10 +115,10 @@ def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iter
             boxes = None
         if boxes is None:
             pixels, alpha = _whole(upscaler, frame, name)
-            yield Upscaled(pixels, alpha, [(0, 0, pixels.shape[0], pixels.shape[1])])
+            yield Drawn(pixels, alpha, [(0, 0, pixels.shape[0], pixels.shape[1])])
         else:
             scale = int(upscaler.factor)
-            yield Upscaled(pixels, alpha, [(a * scale, b * scale, c * scale, d * scale) for a, b, c, d in boxes])
+            yield Drawn(pixels, alpha, [(a * scale, b * scale, c * scale, d * scale) for a, b, c, d in boxes])
         before = frame
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from queue import Empty, Full, Queue
 from threading import Event
 
-from sharpbit.pipeline.upscaler import Strip
+from sharpbit.pipeline.samples import Strip
 
 
 class Handover:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import prod
@@ -11,29 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from sharpbit import zoo
 from sharpbit.errors import UsageError
 from sharpbit.image import ImageData
 from sharpbit.image.alpha import fill
-from sharpbit.image.resize import resize_rows
-from sharpbit.pipeline import cutting, light
+from sharpbit.pipeline import cutting, light, network
 from sharpbit.pipeline.arguments import whole as whole_number
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
-from sharpbit.pipeline.samples import grey, rounded, to_float, to_samples
-from sharpbit.pipeline.sanity import Check
+from sharpbit.pipeline.network import part_of
+from sharpbit.pipeline.resized import sized
+from sharpbit.pipeline.samples import Array, Strip
 from sharpbit.pipeline.size import Size
-from sharpbit.pipeline.tiles import Tile
-from sharpbit.pipeline.transparency import AlphaRun
-from sharpbit.runtime import AUTO, EngineOptions, Runtime, Tensor, open_engine
+from sharpbit.runtime import AUTO, EngineOptions, Runtime, open_engine
 from sharpbit.system.progress import Progress
-
-Array = NDArray[Any]
-Strip = tuple[Array, Array | None]
-
-BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
 
 
 class Upscaler:
@@ -200,7 +192,7 @@ class Upscaler:
             if progress:
                 progress(1.0)
             pixels = image.pixels if image.alpha is None else fill(image.pixels, image.alpha)
-            yield from _sized([(pixels, image.alpha)], image, chain)
+            yield from sized([(pixels, image.alpha)], image, chain)
             return
         if image.metadata.colour.is_linear:
             for pixels, alpha in self.strips(light.encoded(image), name, progress):
@@ -209,10 +201,10 @@ class Upscaler:
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
             share = work[number] / sum(work)
-            strips = self._native(image, self._runtime(model), name, _part_of(progress, share))
+            strips = self._through(image, self._runtime(model), name, part_of(progress, share))
             if number < len(work) - 1:
                 image = _gathered(strips, image)
-        yield from _sized(strips, image, chain)
+        yield from sized(strips, image, chain)
 
     def whole(self, image: ImageData, out: Array | None = None, name: str = "image") -> Array:
         """The result in one piece, `(H, W, C)`, with alpha as the last channel.
@@ -231,7 +223,7 @@ class Upscaler:
             runtime = self._runtime(chain.models[0])
             tile = cutting.at_once(runtime, height, width)
             if tile is not None and not self.ensemble and self.options.tile is None:
-                return _one_call(runtime, tile, image.pixels, out, name)
+                return network.one_call(runtime, tile, image.pixels, out, name)
         if out is None:
             out = np.empty((chain.height, chain.width, channels + (image.alpha is not None)), image.pixels.dtype)
         top = 0
@@ -285,55 +277,9 @@ class Upscaler:
             self._open[model] = open_engine(zoo.open_file(model), self.options)
         return self._open[model]
 
-    def _native(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
-        _, width, channels = image.pixels.shape
-        scale, dtype, side = runtime.scale, image.pixels.dtype, self.options.tile
-        pixels, cover = image.pixels, None
-        if image.alpha is not None:
-            pixels = fill(image.pixels, image.alpha)
-            cover = AlphaRun(runtime, image.alpha, name, side=side, ensemble=self.ensemble)
-            progress = _part_of(progress, 0.5)
-        check = Check(name, scale)
-        out, out_alpha = np.empty(0, dtype), np.empty(0, dtype)
-        for part in cutting.run(runtime, pixels, side=side, ensemble=self.ensemble, progress=progress):
-            tile, after = part.tile, part.after
-            check.add(part.before, after)
-            if tile.left == 0:
-                high = (tile.bottom - tile.top) * scale
-                out = np.empty((high, width * scale, channels), dtype)
-                out_alpha = np.empty((high, width * scale) if cover is not None else 0, dtype)
-            columns = slice(tile.left * scale, tile.right * scale)
-            out[:, columns] = to_samples(after if channels == 3 else grey(after), dtype)
-            if cover is not None:
-                out_alpha[:, columns] = cover.tile(tile, progress)
-            if tile.right == width:
-                yield out, None if cover is None else out_alpha
-        check.finish()
-        if cover is not None:
-            cover.finish()
-
-
-def _one_call(runtime: Runtime, tile: Tile, pixels: Array, out: Array | None, name: str) -> Array:
-    """An RGB image of bytes through an engine at once, copied as little as possible."""
-    part, check = cutting.one(runtime, tile, pixels), Check(name, runtime.scale)
-    check.add(part.before, part.after)
-    check.finish()
-    if out is not None:
-        out[...] = part.after
-        return out
-    edge, room = tile.halo * runtime.scale, part.after.base
-    if edge == 0 or room is None or not room.flags.c_contiguous or room.size < part.after.size:
-        return np.ascontiguousarray(part.after)
-    height, width, channels = part.after.shape  # moved together in the room that it has, from the top
-    result: Array = room.reshape(-1)[: part.after.size].reshape(height, width, channels)
-    for top in range(0, height, edge):
-        result[top : top + edge] = part.after[top : top + edge]
-    return result
-
-
-def _part_of(progress: Progress | None, share: float) -> Progress | None:
-    """What reports a part of the work as that share of the whole."""
-    return None if progress is None else lambda done: progress(done * share)
+    def _through(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
+        side, ensemble = self.options.tile, self.ensemble
+        return network.strips(runtime, image, name, side=side, ensemble=ensemble, progress=progress)
 
 
 def _gathered(strips: Iterable[Strip], image: ImageData) -> ImageData:
@@ -341,75 +287,3 @@ def _gathered(strips: Iterable[Strip], image: ImageData) -> ImageData:
     rows, covers = zip(*strips, strict=True)
     alpha = None if image.alpha is None else np.concatenate(covers)
     return replace(image, pixels=np.concatenate(rows), alpha=alpha)
-
-
-def _sized(strips: Iterable[Strip], image: ImageData, chain: Chain) -> Iterator[Strip]:
-    """The strips of the last network of a chain, which `image` went through, brought to the size of the result."""
-    if not chain.resized:
-        return iter(strips)
-    scale = chain.scales[-1] if chain.scales else 1
-    size = image.pixels.shape[0] * scale, image.pixels.shape[1] * scale
-    return _resized(strips, image, chain.height, chain.width, size)
-
-
-def _resized(
-    strips: Iterable[Strip], image: ImageData, height: int, width: int, size: tuple[int, int]
-) -> Iterator[Strip]:
-    """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
-    window = _Window(iter(strips))
-    target = (height, width)
-    band = max(8, BAND * height // max(height, size[0]) // 8 * 8)
-    dtype = image.pixels.dtype
-    most = np.iinfo(dtype).max if dtype.kind == "u" else 1
-    opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
-    for top in range(0, height, band):
-        rows = slice(top, min(height, top + band))
-        if opaque:
-            colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
-            colour = rounded(colour, dtype, most)
-            yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
-            continue
-        cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
-        covered = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
-        yield to_samples(covered[..., :-1] / covered[..., -1:], dtype), to_samples(cover, dtype)
-    window.finish()
-
-
-class _Window:
-    """Some consecutive rows of an image that comes in strips; both ends of what is asked for only move down."""
-
-    def __init__(self, strips: Iterator[Strip]) -> None:
-        self._strips = strips
-        self._held: deque[tuple[int, Strip]] = deque()
-        self._end = 0
-
-    def __call__(self, rows: slice) -> tuple[Array, Array]:
-        """The pixels and alpha of `rows`; alpha is empty if there is none."""
-        while self._end < rows.stop:
-            strip = next(self._strips)
-            self._held.append((self._end, strip))
-            self._end += len(strip[0])
-        while self._held[0][0] + len(self._held[0][1][0]) <= rows.start:
-            self._held.popleft()
-        parts = [(slice(max(0, rows.start - first), rows.stop - first), strip) for first, strip in self._held]
-        covers = [cover[part] for part, (_, cover) in parts if cover is not None]
-        return _joined([pixels[part] for part, (pixels, _) in parts]), _joined(covers) if covers else np.empty(0)
-
-    def finish(self) -> None:
-        """Take the strips that nobody asked for, so that whatever makes them comes to its end."""
-        for _ in self._strips:
-            pass
-
-
-def _joined(parts: list[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _covered(pixels: Array, alpha: Array) -> Tensor:
-    """Colours multiplied by their weight, and the weight: alpha, or a quarter where it is less.
-
-    What is hardly seen has a colour of its surroundings (see `fill`); without a weight, the negative lobes of bicubic
-    would leave nothing to divide by.
-    """
-    weight = np.maximum(to_float(alpha), np.float32(0.25))[..., None]
-    return np.concatenate([to_float(pixels) * weight, weight], axis=2)

@@ -10,8 +10,10 @@ from typing import Any
 
 from sharpbit import image as image_io
 from sharpbit.image import ImageData, Metadata, WriteOptions
+from sharpbit.image.data import holds_sequence
 from sharpbit.pipeline.format import format_like, format_of
-from sharpbit.pipeline.upscaler import Strip, Upscaler
+from sharpbit.pipeline.samples import Strip
+from sharpbit.pipeline.upscaler import Upscaler
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def write(strips: Iterable[Strip], upscaler: Upscaler, opened: ImageData, target
             writer.write(rows, rows_alpha)
             asked = time.perf_counter()
         waited += time.perf_counter() - asked
-    notes = (*opened.notes, *upscaler.losses(opened), *notes, *writer.notes)
+    notes = (*opened.still_notes, *upscaler.losses(opened), *notes, *writer.notes)
     return Written(notes, time.perf_counter() - started - waited)
 
 
@@ -107,6 +109,17 @@ def losses(upscaler: Upscaler, opened: ImageData, target: Any, how: Target) -> t
     )
 
 
+def holds_all(opened: ImageData, target: Any, how: Target) -> bool:
+    """Whether an image is the first of several frames or pages, and the format of its result holds them as well.
+
+    Args:
+        opened: The image.
+        target: A path or a binary stream.
+        how: The format and its options.
+    """
+    return opened.frames > 1 and holds_sequence(opened.format, format_for(opened, target, how))
+
+
 def written_metadata(metadata: Metadata, made: str, how: Target) -> Metadata:
     """What a result has beside its pixels: what the image had and the mark `made`, or its colour space alone."""
     return Metadata(colour=metadata.colour) if how.strip_metadata else replace(metadata, made=made)
@@ -119,4 +132,4 @@ def options_for(opened: ImageData, how: Target) -> WriteOptions:
 
 def format_for(opened: ImageData, target: Any, how: Target) -> str:
     """The format of the result of an image, see `Target`."""
-    return how.format or (format_of(target) if isinstance(target, Path) else format_like(opened.format))
+    return how.format or (format_of(target) if isinstance(target, Path) else format_like(opened))

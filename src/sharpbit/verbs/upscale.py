@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from sharpbit import image as image_io
 from sharpbit.errors import ImageError, ResultWarning, UsageError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.image.source import Source, name_of, read_all
 from sharpbit.pipeline.arguments import at_least_one, pair
 from sharpbit.pipeline.format import suffix_like
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, write
+from sharpbit.pipeline.writing import Target, holds_all, write
 from sharpbit.runtime import AUTO
 
 Array = NDArray[Any]
@@ -129,9 +130,10 @@ def upscale(
     result: Any
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         target = Target(overwrite=overwrite, strip_metadata=strip_metadata)
-        opened = upscaler.chosen(_opened(image, limit))
+        source = _source(image, limit)
+        opened = upscaler.chosen(image_io.read(source, name=name_of(image), max_pixels=limit))
         result, place = _place(image, output, upscaler, opened)
-        notes = _written(image, upscaler, opened, place, target, limit)
+        notes = _written(source, upscaler, opened, place, target, limit)
     elif output is not None:
         raise UsageError("output is for images given by their path or as a file; an array or image is returned")
     elif isinstance(image, np.ndarray):
@@ -156,23 +158,31 @@ def upscale(
     return result
 
 
-def _opened(image: Any, max_pixels: int) -> ImageData:
+def _source(image: Any, max_pixels: int) -> Source:
+    """What an image can be read from, more than once: a path, a file that can seek, or bytes."""
     if not hasattr(image, "read"):
-        return image_io.read(Path(image), max_pixels=max_pixels)
+        return Path(image)
     if isinstance(image, io.TextIOBase):
         raise UsageError("the image is a file that is open for text; open it for bytes, with 'rb'")
-    return image_io.read(image, max_pixels=max_pixels)
+    can_seek = getattr(image, "seekable", bool)
+    if getattr(image, "closed", False) or can_seek():
+        return image  # type: ignore[no-any-return]
+    return read_all(image, name_of(image), max_pixels)
 
 
 def _written(
-    image: Any, upscaler: Upscaler, opened: ImageData, place: Any, target: Target, max_pixels: int
+    source: Source, upscaler: Upscaler, opened: ImageData, place: Any, target: Target, max_pixels: int
 ) -> tuple[str, ...]:
     """Write a result, of an animation or of pages all of them; what the user should know of it."""
-    if opened.frames > 1 and not hasattr(image, "read"):
-        from sharpbit.pipeline.sequence import is_sequence, write_sequence  # few images need it
+    if holds_all(opened, place, target):
+        from sharpbit.pipeline.sequence import write_sequence  # few images need it
 
-        if is_sequence(opened, place, target):
-            return write_sequence(upscaler, opened, Path(image), place, target, max_pixels=max_pixels).notes
+        if isinstance(place, Path):
+            return write_sequence(upscaler, opened, source, place, target, max_pixels=max_pixels).notes
+        whole = io.BytesIO()  # the file of the caller need not be able to seek
+        notes = write_sequence(upscaler, opened, source, whole, target, max_pixels=max_pixels).notes
+        place.write(whole.getbuffer())
+        return notes
     return write(upscaler.strips(opened, str(place)), upscaler, opened, place, target).notes
 
 
