@@ -63,8 +63,7 @@ def test_an_animation_becomes_the_same(tmp_path, ending, alpha):
     assert [duration for _, duration in after] == [duration for _, duration in before]
     with Image.open(source) as old, Image.open(written) as new:
         assert new.info["loop"] == old.info["loop"]
-    if ending != "webp":
-        assert made_by(written) == "x2-clean-balanced x2"
+    assert made_by(written) == "x2-clean-balanced x2"
     for (old, _), (new, _) in zip(before, after, strict=True):
         still = np.asarray(old) if alpha else np.asarray(old)[..., :3]
         still = sharpbit.upscale(still, model="x2-clean-balanced").astype(int)
@@ -102,9 +101,10 @@ def test_parts_that_did_not_change_are_not_upscaled_again(tmp_path, monkeypatch)
     assert sum(sizes[1:]) < 1.2 * sizes[0]
 
 
-def test_frames_that_are_equal_stay_frames(tmp_path):
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_frames_that_are_equal_stay_frames(tmp_path, ending):
     source = save(tmp_path / "a.gif", pictures(), duration=DURATIONS, loop=0)
-    written = sharpbit.upscale(source, tmp_path / "b.png", model="x2-clean-balanced")
+    written = sharpbit.upscale(source, tmp_path / f"b.{ending}", model="x2-clean-balanced")
     assert [duration for _, duration in frames_of(written)] == [duration for _, duration in frames_of(source)]
 
 
@@ -279,3 +279,13 @@ def test_pages_are_read_without_a_copy_of_the_file_for_each(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < source.stat().st_size
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_metadata_of_an_animation_has_the_size_of_its_frames(tmp_path, ending):
+    block = Image.Exif()
+    block.get_ifd(0x8769).update({0xA002: 160, 0xA003: 96})
+    source = save(tmp_path / f"a.{ending}", pictures(), duration=50, exif=block.tobytes())
+    with Image.open(sharpbit.upscale(source)) as image:
+        sizes = image.getexif().get_ifd(0x8769)
+        assert (sizes[0xA002], sizes[0xA003]) == (320, 192)
