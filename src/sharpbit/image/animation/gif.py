@@ -17,7 +17,7 @@ from sharpbit.image.data import Array
 from sharpbit.image.fitting import fitted
 from sharpbit.image.mark import mark_of
 
-_SAMPLE = 1 << 13  # pixels whose colours a frame is reduced to
+_SAMPLE = 1 << 11  # pixels whose colours a frame is reduced to; four times as many take twice as long for no less error
 
 
 class GifWriter:
@@ -95,9 +95,10 @@ def _palette_image(pixels: Array, drawn: NDArray[np.bool_]) -> tuple[Image.Image
 
 def _quantized(image: Image.Image, colours: int) -> Image.Image:
     """An image in so many colours, which are those of some of its pixels: of all of them it takes a second a frame."""
-    if image.getcolors(colours) is not None or image.width * image.height <= _SAMPLE:
+    size = image.width * image.height
+    if size <= _SAMPLE or image.getcolors(colours) is not None:
         return image.quantize(colours, Image.Quantize.MEDIANCUT)
     pixels = np.asarray(image).reshape(-1, 3)
-    some = np.ascontiguousarray(pixels[:: len(pixels) // _SAMPLE])
+    some = np.ascontiguousarray(pixels[:: size // _SAMPLE])
     palette = Image.fromarray(some[None]).quantize(colours, Image.Quantize.MEDIANCUT)
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
