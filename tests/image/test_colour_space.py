@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_samples import encoded, with_chunk
 from PIL import Image, ImageCms
 
 import sharpbit
 from sharpbit.errors import ImageError
 from sharpbit.image import ImageData, Metadata, from_pil, open_writer, read, to_pil
+from sharpbit.image.avif import not_kept
 from sharpbit.image.space import ADOBE, SRGB, ColourSpace, of_nclx
 
 P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -282,3 +284,34 @@ def test_the_reported_avif(shared, tmp_path):
     assert chunks_of(result.read_bytes())[b"cICP"] == bytes([12, 16, 0, 1])
     result = Path(sharpbit.upscale(source, tmp_path / "out.avif"))
     assert read(result).metadata.colour.cicp[:2] == (12, 16)
+
+
+def test_the_light_of_hdr_images_is_kept_or_noted(tmp_path):
+    """The chunks mDCV and cLLI (PNG 3, 11.3.2.7 and 8): PNG keeps them, other formats do not."""
+    mastering, light = bytes(range(24)), struct.pack(">II", 10_000_000, 4_000_000)
+    data = encoded(Image.new("RGB", (8, 6), (90, 80, 70)), "PNG")
+    for kind, body in ((b"cLLI", light), (b"mDCV", mastering), (b"cICP", bytes([9, 16, 0, 1]))):
+        data = with_chunk(data, kind, body)
+    (tmp_path / "a.png").write_bytes(data)
+    colour = read(sharpbit.upscale(tmp_path / "a.png")).metadata.colour
+    assert (colour.mastering, colour.light, colour.cicp) == (mastering, light, (9, 16, 0, 1))
+    for ending in ("jpg", "tif", "avif", "webp"):
+        _, report = sharpbit.upscale(tmp_path / "a.png", tmp_path / f"b.{ending}", report=True)
+        assert sum("mastering display" in note for note in report.notes) == 1
+
+
+def test_what_avif_holds_beside_its_image_is_noted():
+    def box(kind, body):
+        return struct.pack(">L4s", len(body) + 8, kind) + body
+
+    properties = box(b"ipco", box(b"ispe", bytes(12)) + box(b"clli", bytes(4)))
+    items = bytes(6) + box(b"infe", b"\x02\0\0\0\0\x02\0\0tmap\0")
+    meta = box(b"meta", bytes(4) + box(b"iinf", items) + box(b"iprp", properties))
+    head = box(b"ftyp", b"avif\0\0\0\0avif")
+    assert not_kept(io.BytesIO(head + meta)) == [
+        "gain map left out",
+        "brightness of the mastering display and the light left out",
+    ]
+    plain = encoded(Image.new("RGB", (8, 6)), "AVIF")
+    assert not_kept(io.BytesIO(plain)) == []
+    assert read(plain).notes == ()

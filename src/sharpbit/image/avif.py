@@ -16,6 +16,7 @@ import numpy as np
 from sharpbit.image.data import Array, Metadata
 
 MOST_BITS = 12
+_LARGEST_META = 1 << 24
 _SRGB = (1, 13, 6, 1)  # of ITU-T H.273, the matrix being that of BT.601
 _UNSAID = (2, 2, 6, 1)  # a profile says it
 _MATRICES = (1, 5, 6, 9)
@@ -87,6 +88,36 @@ class DeepAvifEncoder:
         self._samples = np.empty((0, 0, 0), np.uint8)
 
 
+def not_kept(file: BinaryIO) -> list[str]:
+    """What an AVIF file holds beside its image that no result has, as notes; the file is left where it was.
+
+    Source: ISO/IEC 23008-12 (boxes of the items and their properties), 21496-1 (gain maps).
+    """
+    here = file.tell()
+    try:
+        meta = dict(_boxes(_meta(file)[4:]))
+    finally:
+        file.seek(here)
+    properties = {kind for kind, _ in _boxes(dict(_boxes(meta.get(b"iprp", b""))).get(b"ipco", b""))}
+    gains = b"tmap" in meta.get(b"iinf", b"") or b":hdr:gainmap" in meta.get(b"iprp", b"")
+    light = "brightness of the mastering display and the light left out"
+    return ["gain map left out"] * gains + [light] * bool(properties & {b"mdcv", b"clli"})
+
+
+def _meta(file: BinaryIO) -> bytes:
+    """The body of the box `meta`, which says what lies where; nothing if it is absurdly long."""
+    file.seek(0)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">L4s", head)
+        room = int.from_bytes(file.read(8), "big") - 16 if length == 1 else length - 8
+        if kind == b"meta":
+            return file.read(room) if 0 < room <= _LARGEST_META else b""
+        if room < 0:
+            break
+        file.seek(room, 1)
+    return b""
+
+
 def with_blocks(avif: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
     """An AVIF file, as libavif writes it without metadata, with an EXIF block, an XMP packet and a profile."""
     top = dict(_boxes(avif))
@@ -138,7 +169,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">L4s", data, at)
         yield kind, data[at + 8 : at + (length or len(data) - at)]
-        at += length or len(data)
+        at += max(8, length or len(data))
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

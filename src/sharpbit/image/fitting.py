@@ -70,7 +70,12 @@ def _colour(space: ColourSpace, kind: str, channels: int, stored: int) -> tuple[
     except ValueError as error:
         space = replace(space, icc=None)
         notes.append(f"colour profile left out ({error})")
-    if kind == "PNG" or (kind == "AVIF" and space.cicp and space.cicp[3]):
+    if kind == "PNG":
+        return space, notes
+    if space.mastering or space.light:
+        notes.append(f"brightness of the mastering display and the light left out ({kind} holds none here)")
+        space = replace(space, mastering=None, light=None)
+    if kind == "AVIF" and space.cicp and space.cicp[3]:
         return space, notes
     try:
         icc = space.profile(stored)

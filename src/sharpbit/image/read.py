@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
-from sharpbit.image import colour, deep, depth, newer, png, tiff_header, webp
+from sharpbit.image import avif, colour, deep, depth, newer, png, tiff_header, webp
 from sharpbit.image.compression import compression_of
 from sharpbit.image.data import MAX_PIXELS, Array, ImageData, Metadata, check_size
 from sharpbit.image.metadata import collect
@@ -106,6 +106,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
         metadata = replace(metadata, colour=ColourSpace(icc=icc or None))
     if 8 < bits < 16:
         metadata = replace(metadata, bits=bits)
+    if pil_image.format == "AVIF":
+        notes += avif.not_kept(file)
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
     compression = None if lossless else compression_of(pil_image)

@@ -56,7 +56,8 @@ class ColourSpace:
     `icc` is an ICC profile; `cicp` the numbers of ITU-T H.273 for primaries, transfer, matrix and full range, as in the
     chunk `cICP` of PNG and the box `nclx` of AVIF and HEIF; `gamma` and `chromaticities` are the chunks `gAMA` and
     `cHRM` of PNG; `intent` is the rendering intent of its chunk `sRGB`. Where several are there, the first counts that
-    PNG names first: cicp, icc, sRGB, then gamma and chromaticities.
+    PNG names first: cicp, icc, sRGB, then gamma and chromaticities. `mastering` and `light` are its chunks `mDCV` and
+    `cLLI`: on which display an HDR image was made, and how bright it is.
     """
 
     icc: bytes | None = None
@@ -64,6 +65,8 @@ class ColourSpace:
     gamma: float | None = None
     chromaticities: Chromaticities | None = None
     intent: int | None = None
+    mastering: bytes | None = None
+    light: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -126,7 +129,7 @@ def of_nclx(primaries: int, transfer: int, matrix: int, full: int) -> tuple[int,
 
 
 def of_png(chunks: dict[bytes, bytes]) -> ColourSpace:
-    """What the chunks cICP, gAMA, cHRM and sRGB of a PNG file say; those that make no sense are passed over."""
+    """What the chunks of a PNG file say of its colours; those that make no sense are passed over."""
     space = ColourSpace()
     cicp, gamma, chroma = (chunks.get(kind, b"") for kind in (b"cICP", b"gAMA", b"cHRM"))
     if len(cicp) == 4:
@@ -138,6 +141,11 @@ def of_png(chunks: dict[bytes, bytes]) -> ColourSpace:
         space = replace(space, chromaticities=(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]))
     if len(chunks.get(b"sRGB", b"")) == 1:
         space = replace(space, intent=chunks[b"sRGB"][0])
+    mastering, light = chunks.get(b"mDCV", b""), chunks.get(b"cLLI", b"")
+    if len(mastering) == 24:
+        space = replace(space, mastering=mastering)
+    if len(light) == 8:
+        space = replace(space, light=light)
     return space
 
 
@@ -154,6 +162,7 @@ def png_chunks(space: ColourSpace) -> list[tuple[bytes, bytes]]:
         chunks.append((b"gAMA", round(space.gamma * 100000).to_bytes(4, "big")))
     if space.chromaticities is not None:
         chunks.append((b"cHRM", b"".join(round(value * 100000).to_bytes(4, "big") for value in space.chromaticities)))
+    chunks += [(kind, data) for kind, data in ((b"mDCV", space.mastering), (b"cLLI", space.light)) if data]
     return chunks
 
 
