@@ -25,6 +25,13 @@ struct Ring {
     for (int i = 0; i < count; i++) std::memcpy(to + size_t(i) * pixel, zero.data(), pixel);
   }
   uint8_t *at(int y, int column) const { return rows + size_t(y % 3) * row_bytes + size_t(column + 1) * pixel + pad(); }
+  uint8_t *fine = nullptr;  // three rows of the second bytes of wide channels, which have no margins
+  size_t fine_bytes = 0;    // of a row
+  size_t fine_pixel = 0;
+
+  uint8_t *fine_at(int y, int column) const {
+    return fine_pixel ? fine + size_t(y % 3) * fine_bytes + size_t(column) * fine_pixel : nullptr;
+  }
   size_t pad() const { return whole_lines(pixel) - pixel; }  // so that column 0 starts a cache line
 };
 
@@ -46,6 +53,10 @@ class Runner {
       for (int y = 0; y < rows; y++) ring.fill(ring.at(y, -1), 1);
       scratch += ring.row_bytes * size_t(rows);
       longest = std::max(longest, ring.row_bytes);
+      ring.fine = scratch;
+      ring.fine_bytes = fine_bytes(chain, layer, width);
+      ring.fine_pixel = fine_pixel(chain, layer);
+      scratch += 3 * ring.fine_bytes;
       rings_.push_back(ring);
     }
     std::memset(scratch, chain.isa->activation == Activation::s8 ? 0x80 : 0, longest);
@@ -64,6 +75,13 @@ class Runner {
   // One pixel before, and behind it what kernels read and write too much.
   static size_t row_bytes(size_t pixel, int width) {
     return whole_lines(pixel) + whole_lines(size_t(width + kMaxTile + 2) * pixel) + kLine;
+  }
+
+  static size_t fine_pixel(const Chain &chain, int layer) {
+    return layer < 0 ? 0 : size_t(chain.layers[size_t(layer)].wide_blocks() * kBlock);
+  }
+  static size_t fine_bytes(const Chain &chain, int layer, int width) {
+    return whole_lines(size_t(width + kMaxTile) * fine_pixel(chain, layer));
   }
 
   void run(const std::atomic<bool> &cancel) {
@@ -145,12 +163,14 @@ class Runner {
       from[k] = v < 0 || v >= image_.height ? outside(layer - 1, span.size() + 2)
                                             : ring(layer - 1).at(v, span.begin - 1 - origin_);
     }
-    const int to = last ? 0 : y;
-    l.row(from, l.packed.get(), l.bias.data(), l.multiplier.data(), ring(layer).at(to, span.begin - origin_),
-          span.size());
+    const int to = last ? 0 : y, column = span.begin - origin_;
+    const Wide wide = {ring(layer - 1).fine_at(y, column), l.passed.data(), ring(layer).fine_at(to, column),
+                       int32_t(l.passed.size()) / kBlock, l.wide_blocks()};
+    l.row(from, l.packed.get(), l.bias.data(), l.multiplier.data(), ring(layer).at(to, column), span.size(),
+          l.kind() == 2 ? &wide : nullptr);
     if (last && chain_.adds_image) {
       uint8_t *const below = ring(layer).at(1, span.begin - origin_);
-      l.row(from, l.packed.get(), l.bias.data(), chain_.opposite.data(), below, span.size());
+      l.row(from, l.packed.get(), l.bias.data(), chain_.opposite.data(), below, span.size(), nullptr);
       add_image(ring(layer).at(0, span.begin - origin_), below, y, span);
       store(ring(layer).at(0, span.begin - origin_), y, span);
     } else if (last) {
@@ -245,6 +265,7 @@ size_t scratch_bytes(const Chain &chain, int width) {
   for (int layer = -1; layer < chain.depth(); layer++) {
     const size_t row = Runner::row_bytes(Runner::pixel_bytes(chain, layer), width + 2 * chain.depth());
     bytes += row * size_t(Runner::ring_rows(chain, layer));
+    bytes += 3 * Runner::fine_bytes(chain, layer, width + 2 * chain.depth());
     longest = std::max(longest, row);
   }
   return bytes + longest;

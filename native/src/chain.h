@@ -24,8 +24,13 @@ struct Layer {
   std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as are the parts of the multiplier:
   std::vector<float> multiplier;      // of sums from 0 on; of negative sums; and zero points, the bits of int32
   bool sloped = false;                // whether the second and third part may be other than zeros
+  int wide = 0;                       // outputs, the first ones, that have a second byte
+  std::vector<int32_t> passed;        // weights of the wide channels that come in, filled up with zeros to whole blocks
   Buffer packed;
   Row row = nullptr;  // that computes it from `packed`
+
+  int wide_blocks() const { return (wide + kBlock - 1) / kBlock; }
+  int kind() const { return wide != 0 || !passed.empty() ? 2 : sloped; }  // of the rows of an instruction set
 };
 
 struct Chain {

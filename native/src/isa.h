@@ -18,17 +18,27 @@ constexpr int kBlock = 16;      // channels come in blocks; the last one is fill
 constexpr int kMaxBlocks = 4;   // 64 channels
 constexpr int kMaxTile = 32;    // no kernel works on more pixels at once: rows have this much room behind them
 
+// Channels that are kept in 16 bits: 16 second bytes a pixel for each block that has some, in the order of the channels,
+// and not changed by how activations are kept.
+struct Wide {
+  const uint8_t *in;      // of the pixels for which the outputs are computed
+  const int32_t *weight;  // what the 16 bits of a channel are multiplied by for the output of the same number
+  uint8_t *out;
+  int32_t in_blocks, out_blocks;
+};
+
 // Convolves one row. `rows` are three rows of activations, each one pixel left of the first output; `weights`, `bias`
-// and `multiplier` are packed (pack.cpp). Writes `pixels` pixels, and nonsense to less than kMaxTile behind them.
+// and `multiplier` are packed (pack.cpp). Writes `pixels` pixels, and nonsense to less than kMaxTile behind them. `wide`
+// is null but for the third kind of rows.
 using Row = void (*)(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
-                     uint8_t *out, int32_t pixels);
+                     uint8_t *out, int32_t pixels, const Wide *wide);
 
 struct Isa {
   const char *name;
   bool (*supported)();
   Activation activation;
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
-  Row rows[2][kMaxBlocks + 1][kMaxBlocks + 1];  // [with slopes][blocks in; 0: the image][blocks out]
+  Row rows[3][kMaxBlocks + 1][kMaxBlocks + 1];  // [ReLU, slopes, wide][blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
   // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the
   // layer to `base`, whose activations are the same. `area`: see pack.cpp.

@@ -66,7 +66,7 @@ extern const Row kTileRows[2][kMaxBlocks + 1][kMaxBlocks + 1];
 
 // [pass][step][column][16 groups of 4 bytes][16 outputs][4]
 bool pack_tiles(Layer &layer, int area) {
-  if (!within_32_bits(layer, area)) return false;
+  if (layer.kind() == 2 || !within_32_bits(layer, area)) return false;
   layer.row = kTileRows[layer.sloped][layer.in_blocks][layer.out_blocks];
   const Shape shape(layer.in_blocks, layer.out_blocks);
   const size_t bytes = size_t(shape.passes * shape.steps() * shape.columns) * kTile;
@@ -290,7 +290,7 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
 
 template <int IN, int OUT, bool SLOPED>
 void tile_row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
-              uint8_t *out, int32_t pixels) {
+              uint8_t *out, int32_t pixels, const Wide *) {
   tiles<OUT == 3 ? 3 : 2, OUT == 4, SLOPED, IN == 0>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
 }
 

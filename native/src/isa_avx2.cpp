@@ -38,6 +38,14 @@ struct Simd : Simd256 {
       }
     }
   }
+
+  static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
+    const __m128i level = _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
+    return add_passed(sum, _mm256_cvtepi16_epi32(level), fine, weight);
+  }
+  static void store_wide(Sum sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), requantized(sum, multiplier, outputs, fine));
+  }
 };
 
 #include "kernel.h"

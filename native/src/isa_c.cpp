@@ -60,6 +60,33 @@ struct Simd {
       std::memcpy(out + 2 * i, &byte, 2);
     }
   }
+
+  static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
+    for (int i = 0; i < 16; i++) {
+      int16_t byte;
+      std::memcpy(&byte, bytes + 2 * i, 2);
+      sum.lane[i] += (256 * byte + fine[i] - 128) * weight[i];
+    }
+    return sum;
+  }
+  // Far beyond a byte both results are at their ends, so products may be clipped there.
+  static void store_wide(const Sum &sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    for (int i = 0; i < 16; i++) {
+      const int32_t total = sum.lane[i];
+      float value = static_cast<float>(total) * multiplier[total < 0 ? i + outputs : i];
+      value = value < -512.0f ? -512.0f : value > 512.0f ? 512.0f : value;
+      int32_t zero;
+      std::memcpy(&zero, multiplier + 2 * outputs + i, 4);
+      const int16_t byte = static_cast<int16_t>(clipped(rounded(value) + zero));
+      std::memcpy(out + 2 * i, &byte, 2);
+      if (fine) fine[i] = static_cast<uint8_t>(clipped(rounded((value - static_cast<float>(byte - zero)) * 256) + 128));
+    }
+  }
+  static int32_t rounded(float value) {
+    constexpr float magic = 12582912.0f;
+    return static_cast<int32_t>((value + magic) - magic);
+  }
+  static int32_t clipped(int32_t level) { return level < 0 ? 0 : level > 255 ? 255 : level; }
 };
 
 #include "kernel.h"

@@ -54,6 +54,37 @@ struct Simd {
       }
     }
   }
+
+  static int32x4_t widened(const uint8_t *bytes) {
+    uint32_t four;
+    std::memcpy(&four, bytes, 4);
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
+  }
+  static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
+    uint32_t four;
+    std::memcpy(&four, bytes, 4);
+    const int16x8_t level = vmovl_s8(vcreate_s8(four));  // less 128
+    const int32x4_t value = vaddq_s32(vshlq_n_s32(vmovl_s16(vget_low_s16(level)), 8), widened(fine));
+    return vmlaq_s32(sum, vaddq_s32(value, vdupq_n_s32(128 * 256 - 128)), vld1q_s32(weight));
+  }
+  // The conversions and the narrowing saturate.
+  static void store_wide(Sum sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    const float32x4_t by = vbslq_f32(vcltzq_s32(sum), vld1q_f32(multiplier + outputs), vld1q_f32(multiplier));
+    const float32x4_t product = vmulq_f32(vcvtq_f32_s32(sum), by);
+    const int32x4_t zero = vld1q_s32(reinterpret_cast<const int32_t *>(multiplier + 2 * outputs));
+    const int32x4_t level = clipped(vqaddq_s32(vcvtnq_s32_f32(product), zero));
+    narrow(veorq_s32(level, vdupq_n_s32(0x80)), out);
+    if (!fine) return;
+    const float32x4_t left = vsubq_f32(product, vcvtq_f32_s32(vsubq_s32(level, zero)));
+    const int32x4_t steps = vcvtnq_s32_f32(vmulq_f32(left, vdupq_n_f32(256.0f)));
+    narrow(clipped(vqaddq_s32(steps, vdupq_n_s32(128))), fine);
+  }
+  static int32x4_t clipped(int32x4_t v) { return vminq_s32(vmaxq_s32(v, vdupq_n_s32(0)), vdupq_n_s32(255)); }
+  static void narrow(int32x4_t v, uint8_t *to) {
+    const uint16x4_t half = vmovn_u32(vreinterpretq_u32_s32(v));
+    const uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(half, half))), 0);
+    std::memcpy(to, &four, 4);
+  }
 };
 
 #include "kernel.h"

@@ -12,14 +12,39 @@
 //   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
 //   dot(sum, activations, weights)  adds the products of each group
 //   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
+//   passed(sum, bytes, fine, weight)      adds the 16 bits of `lanes` wide channels times their weights
+//   store_wide(sum, multiplier, outputs, out, fine)   requantizes one register to bytes, and to second ones if not null
 //
 // With SLOPED negative sums have multipliers of their own, and zero points are added: both lie behind the multipliers,
 // `outputs` numbers on (see Layer in chain.h).
 
+// The kinds of layers: see Isa::rows.
+enum { kRelu, kSlopes, kWide };
+
+// What wide layers do with some pixels of `registers` sums each, the first of which is `channel`. `middle` are the bytes of
+// these pixels. Not a part of `tile`, which is there for every shape.
+static void finish_wide(const typename Simd::Sum *sums, int pixels, int registers, const uint8_t *middle, long in_pixel,
+                        long first, int channel, const float *multiplier, uint8_t *out, long out_pixel, long outputs,
+                        const Wide &wide) {
+  constexpr int element = Simd::activation == Activation::s16 ? 2 : 1;
+  const long in = wide.in_blocks * kBlock, fine = wide.out_blocks * kBlock;
+  const uint8_t *from = wide.in + first * in;
+  uint8_t *to = wide.out + first * fine;
+  for (int p = 0; p < pixels; p++, middle += in_pixel, from += in, out += out_pixel, to += fine) {
+    for (int n = 0; n < registers; n++) {
+      const int own = n * Simd::lanes, c = channel + own;
+      typename Simd::Sum sum = sums[p * registers + n];
+      if (c < in) sum = Simd::passed(sum, middle + c * element, from + c, wide.weight + c);
+      Simd::store_wide(sum, multiplier + own, outputs, out + own * element, c < fine ? to + c : nullptr);
+    }
+  }
+}
+
 // P pixels of B blocks; each input pixel has G groups of 4 bytes. Weights: [3 rows][G][3 columns][16 B outputs][group].
-template <int G, int B, int P, bool SLOPED>
+template <int G, int B, int P, int KIND>
 static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t *weights, const int32_t *bias,
-                           const float *multiplier, uint8_t *out, long out_pixel, long outputs) {
+                           const float *multiplier, uint8_t *out, long out_pixel, long outputs, int channel,
+                           const Wide *wide) {
   constexpr int N = B * kBlock / Simd::lanes;
   constexpr int bytes = Simd::lanes * 4;
   // With enough registers for the weights of three columns, one broadcast serves three output pixels.
@@ -69,24 +94,36 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
       }
     }
   }
-  Simd::template store<P, N, SLOPED>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
+  if constexpr (KIND == kWide) {
+    typename Simd::Sum kept[P * N];
+    SB_UNROLL for (int p = 0; p < P; p++) {
+      SB_UNROLL for (int n = 0; n < N; n++) kept[p * N + n] = sums[p][n];
+    }
+    finish_wide(kept, P, N, rows[1] + (first + 1) * G * 4, G * 4, first, channel, multiplier, out + first * out_pixel,
+                out_pixel, outputs, *wide);
+  } else
+    Simd::template store<P, N, KIND == kSlopes>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
 }
 
 constexpr int groups(int blocks) {
   return (blocks == 0 ? 4 : blocks * kBlock) * (Simd::activation == Activation::s16 ? 2 : 1) / 4;
 }
 
-template <int IN, int OUT, bool SLOPED>
+template <int IN, int OUT, int KIND>
 static void row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
-                uint8_t *out, int32_t pixels) {
-  constexpr int G = groups(IN), B = Simd::pass(OUT), P = Simd::pixels(B), HALF = (P + 1) / 2;
+                uint8_t *out, int32_t pixels, const Wide *wide) {
+  constexpr int G = groups(IN), B = Simd::pass(OUT), P = Simd::pixels(B);
+  constexpr int HALF = KIND == kWide ? 0 : (P + 1) / 2;  // for the rest of a row; wide layers do without: less code
   constexpr long block = kBlock * (Simd::activation == Activation::s16 ? 2 : 1);
   static_assert(OUT % B == 0 && P <= kMaxTile, "");
   for (int b = 0; b < OUT; b += B) {
     int32_t x = 0;
     for (; x + HALF < pixels; x += P)
-      tile<G, B, P, SLOPED>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock);
-    if (x < pixels) tile<G, B, HALF, SLOPED>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock);
+      tile<G, B, P, KIND>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock, b * kBlock, wide);
+    if constexpr (HALF != 0) {
+      if (x < pixels)
+        tile<G, B, HALF, KIND>(rows, x, weights, bias, multiplier, out, OUT * block, OUT * kBlock, b * kBlock, wide);
+    }
     weights += 9 * G * B * kBlock * 4;
     bias += B * kBlock;
     multiplier += B * kBlock;
@@ -118,13 +155,12 @@ static uint64_t peak(uint64_t rounds) {
 #endif
 }
 
-#define SB_ROWS_OF(in, sloped) \
-  {nullptr, row<in, 1, sloped>, row<in, 2, sloped>, row<in, 3, sloped>, row<in, 4, sloped>}
-#define SB_ROWS(sloped) \
-  {SB_ROWS_OF(0, sloped), SB_ROWS_OF(1, sloped), SB_ROWS_OF(2, sloped), SB_ROWS_OF(3, sloped), SB_ROWS_OF(4, sloped)}
+#define SB_ROWS_OF(in, kind) {nullptr, row<in, 1, kind>, row<in, 2, kind>, row<in, 3, kind>, row<in, 4, kind>}
+#define SB_ROWS(kind) \
+  {SB_ROWS_OF(0, kind), SB_ROWS_OF(1, kind), SB_ROWS_OF(2, kind), SB_ROWS_OF(3, kind), SB_ROWS_OF(4, kind)}
 #define SB_ISA(name, supported)                                                                                        \
   {                                                                                                                    \
     name, supported, Simd::activation,                                                                                 \
         {0, (uint8_t)Simd::pass(1), (uint8_t)Simd::pass(2), (uint8_t)Simd::pass(3), (uint8_t)Simd::pass(4)},           \
-        {SB_ROWS(Simd::one_kind), SB_ROWS(true)}, peak                                                                 \
+        {SB_ROWS(Simd::one_kind), SB_ROWS(kSlopes), SB_ROWS(kWide)}, peak                                                                 \
   }

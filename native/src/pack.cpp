@@ -60,7 +60,7 @@ void pack(Chain &chain, const Isa &isa) {
     const int area = last ? chain.scale * chain.scale : 0;
     if (isa.pack && isa.pack(layer, area)) continue;
     const Isa &plain = isa.base ? *isa.base : isa;
-    layer.row = plain.rows[layer.sloped][layer.in_blocks][layer.out_blocks];
+    layer.row = plain.rows[layer.kind()][layer.in_blocks][layer.out_blocks];
     pack_layer(layer, plain, area);
   }
   if (chain.adds_image) {

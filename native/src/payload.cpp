@@ -10,9 +10,10 @@ namespace sharpbit {
 namespace {
 
 constexpr uint32_t kMaxLayers = 64, kMaxChannels = 64, kMaxScale = 4;
-constexpr uint32_t kSloped = 1 << 8, kAddsImage = 1 << 9;  // beside the scale
+constexpr uint32_t kSloped = 1 << 8, kAddsImage = 1 << 9, kWide = 1 << 10;  // beside the scale
 constexpr int64_t kMaxBias = int64_t{1} << 30;
 constexpr float kMaxMultiplier = 1 << 20;
+constexpr int32_t kMaxPassed = 1 << 13;
 
 class Reader {
  public:
@@ -59,6 +60,23 @@ void read_slopes(Reader &reader, Layer &layer, uint32_t index) {
   layer.sloped = true;
 }
 
+// How many outputs have a second byte, and the weights of the `passed` wide channels that come in.
+void read_wide(Reader &reader, Layer &layer, uint32_t index, uint32_t passed) {
+  const uint32_t wide = reader.number(), outputs = static_cast<uint32_t>(layer.outputs);
+  if (wide > outputs || passed > outputs)
+    refuse(index, std::to_string(passed) + " wide channels in and " + std::to_string(wide) + " out; expected are at most " +
+                      std::to_string(outputs));
+  layer.wide = static_cast<int>(wide);
+  layer.passed.assign((size_t{passed} + kBlock - 1) / kBlock * kBlock, 0);
+  const uint8_t *weight = reader.take(size_t{passed} * 4);
+  for (uint32_t o = 0; o < passed; o++) {
+    const uint32_t bits = Reader::number(weight + 4 * o);
+    std::memcpy(&layer.passed[o], &bits, 4);
+    if (layer.passed[o] > kMaxPassed || layer.passed[o] < -kMaxPassed)
+      refuse(index, "a weight of a wide channel beyond 2**13");
+  }
+}
+
 Layer read_layer(Reader &reader, uint32_t index, uint32_t channels, bool sloped) {
   const uint32_t outputs = reader.number(), inputs = reader.number();
   if (inputs != channels || outputs < 1 || outputs > kMaxChannels)
@@ -100,8 +118,8 @@ bool nonzero(float value) {
 Chain read_chain(const uint8_t *data, size_t size) {
   Reader reader(data, size);
   const uint32_t first = reader.number(), depth = reader.number();
-  const bool sloped = first & kSloped, adds_image = first & kAddsImage;
-  const uint32_t scale = first & ~(kSloped | kAddsImage);
+  const bool sloped = first & kSloped, adds_image = first & kAddsImage, wide = first & kWide;
+  const uint32_t scale = first & ~(kSloped | kAddsImage | kWide);
   if (scale < 1 || scale > kMaxScale)
     throw ModelError("an integer chain upscales 1 to 4 times, not " + std::to_string(scale));
   if (depth < 1 || depth > kMaxLayers)
@@ -110,10 +128,15 @@ Chain read_chain(const uint8_t *data, size_t size) {
   chain.scale = static_cast<int>(scale);
   chain.adds_image = adds_image;
   if (adds_image && !sloped) throw ModelError("an integer chain that adds the image has no slopes; get it again");
-  uint32_t channels = 3;
+  if (wide && !sloped) throw ModelError("an integer chain with wide channels has no slopes; get it again");
+  uint32_t channels = 3, passed = 0;
   for (uint32_t i = 0; i < depth; i++) {
     chain.layers.push_back(read_layer(reader, i, channels, sloped));
-    channels = static_cast<uint32_t>(chain.layers.back().outputs);
+    Layer &layer = chain.layers.back();
+    if (wide) read_wide(reader, layer, i, passed);
+    channels = static_cast<uint32_t>(layer.outputs);
+    passed = static_cast<uint32_t>(layer.wide);
+    if (passed != 0 && i + 2 >= depth) refuse(i, "wide channels; the last two layers have none");
   }
   if (channels != 3 * scale * scale)
     throw ModelError("the last layer of the integer chain gives " + std::to_string(channels) + " channels; x" +

@@ -26,6 +26,8 @@ struct PlainLayer {
   std::vector<float> multiplier;
   std::vector<float> negative;  // empty in all layers, or in none
   std::vector<uint8_t> zero;
+  int wide = -1;                // outputs with a second byte; below 0 in all layers, or in none
+  std::vector<int32_t> passed;  // weights of the wide channels that come in
 };
 
 struct PlainChain {
@@ -38,7 +40,8 @@ struct PlainChain {
     const auto number = [&](uint32_t n) {
       for (int i = 0; i < 4; i++) bytes.push_back(uint8_t(n >> 8 * i));
     };
-    number(uint32_t(scale) | (layers[0].negative.empty() ? 0 : 1 << 8) | (adds_image ? 1 << 9 : 0));
+    number(uint32_t(scale) | (layers[0].negative.empty() ? 0 : 1 << 8) | (adds_image ? 1 << 9 : 0) |
+           (layers[0].wide < 0 ? 0 : 1 << 10));
     number(uint32_t(layers.size()));
     for (const PlainLayer &layer : layers) {
       number(uint32_t(layer.outputs));
@@ -52,16 +55,22 @@ struct PlainChain {
           number(bits);
         }
       bytes.insert(bytes.end(), layer.zero.begin(), layer.zero.end());
+      if (layer.wide < 0) continue;
+      number(uint32_t(layer.wide));
+      for (const int32_t w : layer.passed) number(uint32_t(w));
     }
     return bytes;
   }
 
   // (height, width, 3) to (height * scale, width * scale, 3), as src/sharpbit/modelfile/integer_chain.py defines it.
   Bytes run(const Bytes &image, int height, int width) const {
-    Bytes x = image, around(3);
+    Bytes x = image, around(3), fine;
+    int wide = 0;
     for (const PlainLayer &layer : layers) {
       const bool adds = adds_image && &layer == &layers.back();
       Bytes next(size_t(height) * width * layer.outputs);
+      const int more = std::max(layer.wide, 0);
+      Bytes next_fine(size_t(height) * width * size_t(more));
       for (int y = 0; y < height; y++)
         for (int column = 0; column < width; column++)
           for (int o = 0; o < layer.outputs; o++) {
@@ -73,13 +82,23 @@ struct PlainChain {
               for (int i = 0; i < layer.inputs; i++)
                 sum += int64_t(layer.weight[(size_t(o) * layer.inputs + i) * 9 + tap]) * pixel[i];
             }
+            const size_t here = size_t(y) * width + column;
+            if (o < wide)
+              sum += int64_t(layer.passed[o]) * (256 * x[here * layer.inputs + o] + fine[here * wide + o] - 128);
             const bool sloped = !layer.negative.empty();
-            float value = std::nearbyint(float(sum) * (sloped && sum < 0 ? layer.negative : layer.multiplier)[o]);
+            const float product = float(sum) * (sloped && sum < 0 ? layer.negative : layer.multiplier)[o];
+            float value = std::nearbyint(product);
             if (sloped) value += float(layer.zero[o]);
             if (adds) value += float(image[(size_t(y) * width + column) * 3 + o / (scale * scale)]);
-            next[(size_t(y) * width + column) * layer.outputs + o] = uint8_t(std::clamp(value, 0.0f, 255.0f));
+            const float level = std::clamp(value, 0.0f, 255.0f);
+            next[here * layer.outputs + o] = uint8_t(level);
+            if (o >= more) continue;
+            const float left = std::nearbyint((product - (level - float(layer.zero[o]))) * 256) + 128;
+            next_fine[here * more + o] = uint8_t(std::clamp(left, 0.0f, 255.0f));
           }
       x = next;
+      fine = next_fine;
+      wide = more;
       around = layer.zero.empty() ? Bytes(size_t(layer.outputs)) : layer.zero;
     }
     Bytes out(x.size());
@@ -102,10 +121,12 @@ inline PlainChain random_chain(Random &random, int most_layers) {
   const int kind = uniform(random, 0, 7);
   const bool extreme = kind < 2, near = kind == 2, sloped = uniform(random, 0, 1);
   chain.adds_image = sloped && uniform(random, 0, 1);
+  const bool has_wide = sloped && uniform(random, 0, 2);
+  int wide = 0;
   int channels = 3;
   for (int i = 0; i < depth; i++) {
-    const int outputs = i == depth - 1 ? 3 * chain.scale * chain.scale : uniform(random, 1, 64);
-    PlainLayer layer{outputs, channels, {}, {}, {}, {}, {}};
+    const int outputs = i == depth - 1 ? 3 * chain.scale * chain.scale : uniform(random, std::max(wide, 1), 64);
+    PlainLayer layer{outputs, channels, {}, {}, {}, {}, {}, -1, {}};
     for (int n = 0; n < outputs * channels * 9; n++) layer.weight.push_back(int8_t(uniform(random, -127, 127)));
     for (int o = 0; o < outputs; o++) {
       const int limit = extreme ? 1 << 30 : 20000;
@@ -120,6 +141,11 @@ inline PlainChain random_chain(Random &random, int most_layers) {
       layer.negative.push_back(layer.multiplier[o] * float(uniform(random, -1000, 1000)) / 1000);
       layer.zero.push_back(chain.adds_image && i == depth - 1 ? 0 : uint8_t(uniform(random, 0, 255)));
     }
+    for (int w = 0; w < wide; w++) {
+      const int most[] = {4, 4, 100, 8192}, limit = most[uniform(random, 0, 3)];
+      layer.passed.push_back(uniform(random, -limit, limit));
+    }
+    if (has_wide) layer.wide = wide = i + 2 < depth && uniform(random, 0, 3) ? uniform(random, 0, outputs) : 0;
     chain.layers.push_back(layer);
     channels = outputs;
   }

@@ -107,7 +107,7 @@ static void forked(Random &random) {
 }
 
 static void refused() {
-  PlainChain chain{1, {{3, 3, std::vector<int8_t>(81, 1), {0, 0, 0}, {1, 1, 1}, {}, {}}}, false};
+  PlainChain chain{1, {{3, 3, std::vector<int8_t>(81, 1), {0, 0, 0}, {1, 1, 1}, {}, {}, -1, {}}}, false};
   sb_chain *opened = open_chain(chain, nullptr);
   uint8_t bytes[64] = {};
   sb_job *job = nullptr;

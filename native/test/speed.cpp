@@ -102,7 +102,7 @@ static void slice(const Isa &isa, const Layer &layer, uint8_t *ring, size_t row_
     for (int y = 0; y < 3; y++, pixels += width) {
       const uint8_t *rows[3];
       for (int k = 0; k < 3; k++) rows[k] = ring + size_t((y + k) % 3) * row_bytes;
-      layer.row(rows, layer.packed.get(), layer.bias.data(), layer.multiplier.data(), out, width);
+      layer.row(rows, layer.packed.get(), layer.bias.data(), layer.multiplier.data(), out, width, nullptr);
     }
   } while (now() - begin < 0.0002);
   const double cost = (now() - begin) / pixels;

@@ -134,16 +134,30 @@ def byte_layer(
         zero: Bytes that are added to the rounded products, `(out,)` or those of an image `(N, out, H, W)`; None: 0.
         around: `(C,)` bytes that lie outside of the image; None: 0.
     """
+    return levels(scaled(byte_sums(x, weight, bias, around), multiplier, negative), zero)
+
+
+def byte_sums(x: Tensor, weight: Tensor, bias: Tensor, around: Tensor | None) -> Tensor:
+    """The sums of `byte_layer`, before they are multiplied, in float64."""
     largest = 255 * 127 * weight[0].numel()  # of a sum of products; float32 holds whole numbers up to 2**24
     kind = torch.float32 if largest < 2**24 else torch.float64
     inner, total = x.to(kind), bias.double()[:, None, None]
     if around is not None:
         inner = inner - around.to(kind)[:, None, None]
         total = total + (weight.double().sum((2, 3)) @ around.double())[:, None, None]
-    total = F.conv2d(inner, weight.to(kind), padding=1).double() + total
+    return F.conv2d(inner, weight.to(kind), padding=1).double() + total
+
+
+def scaled(total: Tensor, multiplier: Tensor, negative: Tensor | None) -> Tensor:
+    """The sums times what they are multiplied by, in float32."""
     product = total.float() * multiplier.float()[:, None, None]
-    if negative is not None:
-        product = torch.where(total < 0, total.float() * negative.float()[:, None, None], product)
+    if negative is None:
+        return product
+    return torch.where(total < 0, total.float() * negative.float()[:, None, None], product)
+
+
+def levels(product: Tensor, zero: Tensor | None) -> Tensor:
+    """The bytes of what `scaled` gives."""
     rounded = torch.round(product)
     if zero is not None:
         rounded = rounded + (zero if zero.dim() == 4 else zero[:, None, None]).float()

@@ -235,7 +235,7 @@ def damaged_slopes():
         "slopes that are none": b"\x02\x01" + random_chain([16], 2).payload()[2:],
         "an image without slopes": b"\x02\x02" + random_chain([16], 2).payload()[2:],
         "an image and zero points": patched(1, b"\x03"),
-        "a flag of another time": patched(1, b"\x05"),
+        "a flag of another time": patched(1, b"\x09"),
     }
 
 

@@ -6,7 +6,8 @@ half to even; and keeps 0 to 255, which is the ReLU as well. The last layer's ch
 is exact arithmetic: every engine that follows it gives the same image, to the last bit.
 
 A chain with slopes has two more numbers per channel: what negative sums are multiplied by (PReLU, or no activation at
-all), and the byte that stands for 0. Its last results may be added to the image.
+all), and the byte that stands for 0. Its last results may be added to the image. Some of its channels may be wide: kept
+in 16 bits as well, which go to the same channel of the next layer alone (`sharpbit.modelfile.integer_layer.Wide`).
 """
 
 from __future__ import annotations
@@ -20,58 +21,25 @@ from numpy.typing import NDArray
 
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile.integer_layer import (
+    MAX_BIAS,
+    MAX_CHANNELS,
+    MAX_MULTIPLIER,
+    Bytes,
+    Layer,
+    Slopes,
+    Wide,
+    check_layer,
+    convolved,
+)
 
-Bytes = NDArray[np.uint8]
+__all__ = ["MAX_BIAS", "MAX_CHANNELS", "MAX_MULTIPLIER", "Bytes", "IntegerChain", "Layer", "Slopes", "Wide", "read"]
 
 ARCHITECTURE = "integer"  # in the header of a file
 
 MAX_LAYERS = 64
-MAX_CHANNELS = 64
 MAX_SCALE = 4
-MAX_BIAS = 1 << 30  # with the products of 64 channels it stays below 2**31
-MAX_MULTIPLIER = float(1 << 20)
-SLOPES, ADDS_IMAGE = 1 << 8, 1 << 9  # beside the scale in the payload
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """What a layer needs besides where its results may be negative.
-
-    Attributes:
-        negative: `(outputs,)` float32, multiplies negative sums instead of `multiplier`; of any sign.
-        zero: `(outputs,)` uint8, the byte that stands for 0: added after rounding, and what the next layer takes to lie
-            outside of the image. The products of it and that layer's weights are part of that layer's bias.
-    """
-
-    negative: NDArray[np.float32]
-    zero: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One convolution and how its sums become bytes again.
-
-    Attributes:
-        weight: `(outputs, inputs, 3, 3)` int8, from -127 to 127.
-        bias: `(outputs,)` int32, in units of the sum, at most 2**30.
-        multiplier: `(outputs,)` float32, from a sum to the next layer's byte; not negative.
-        slopes: None where negative sums become 0; all layers of a chain have them, or none.
-    """
-
-    weight: NDArray[np.int8]
-    bias: NDArray[np.int32]
-    multiplier: NDArray[np.float32]
-    slopes: Slopes | None = None
-
-    @property
-    def outputs(self) -> int:
-        """Channels that come out."""
-        return int(self.weight.shape[0])
-
-    @property
-    def inputs(self) -> int:
-        """Channels that go in."""
-        return int(self.weight.shape[1])
+SLOPES, ADDS_IMAGE, WIDE = 1 << 8, 1 << 9, 1 << 10  # beside the scale in the payload
 
 
 @dataclass(frozen=True)
@@ -103,13 +71,20 @@ class IntegerChain:
         """Whether its layers have slopes."""
         return self.layers[0].slopes is not None
 
+    @property
+    def wide(self) -> tuple[int, ...]:
+        """How many channels of each layer but the last are wide; empty where the chain has no such channels at all."""
+        return tuple(layer.wide.count for layer in self.layers[:-1] if layer.wide is not None)
+
     def payload(self) -> bytes:
         """The chain in the native format (docs/format.md): what the engine reads.
 
         Little endian: uint32 scale and flags, uint32 number of layers; then of each layer uint32 outputs, uint32
-        inputs, the weights, the biases, the multipliers; with slopes also those of negative sums, and the zero points.
+        inputs, the weights, the biases, the multipliers; with slopes also those of negative sums, and the zero points;
+        with wide channels also their uint32 number, and the int32 weights of those of the layer before.
         """
-        flags = SLOPES * self.sloped | ADDS_IMAGE * self.adds_image
+        wide = self.layers[0].wide is not None
+        flags = SLOPES * self.sloped | ADDS_IMAGE * self.adds_image | WIDE * wide
         parts = [struct.pack("<II", self.scale | flags, len(self.layers))]
         for layer in self.layers:
             parts.append(struct.pack("<II", layer.outputs, layer.inputs))
@@ -119,6 +94,9 @@ class IntegerChain:
             if layer.slopes is not None:
                 parts.append(np.ascontiguousarray(layer.slopes.negative, "<f4").tobytes())
                 parts.append(np.ascontiguousarray(layer.slopes.zero, "u1").tobytes())
+            if layer.wide is not None:
+                parts.append(struct.pack("<I", layer.wide.count))
+                parts.append(np.ascontiguousarray(layer.wide.weight, "<i4").tobytes())
         return b"".join(parts)
 
     @classmethod
@@ -138,10 +116,11 @@ class IntegerChain:
 
         try:
             first, depth = map(int, take(2, "<u4"))
-            scale = first & ~(SLOPES | ADDS_IMAGE)
+            scale = first & ~(SLOPES | ADDS_IMAGE | WIDE)
             if not 1 <= depth <= MAX_LAYERS:
                 raise ValueError(f"{depth} layers")
-            layers = []
+            layers: list[Layer] = []
+            passed = 0  # wide channels of the layer before
             for _ in range(depth):
                 outputs, inputs = map(int, take(2, "<u4"))
                 if not (1 <= outputs <= MAX_CHANNELS and 1 <= inputs <= MAX_CHANNELS):
@@ -149,7 +128,11 @@ class IntegerChain:
                 weight = take(outputs * inputs * 9, "<i1").reshape(outputs, inputs, 3, 3)
                 bias, multiplier = take(outputs, "<i4"), take(outputs, "<f4")
                 slopes = Slopes(take(outputs, "<f4"), take(outputs, "u1")) if first & SLOPES else None  # type: ignore[arg-type]
-                layers.append(Layer(weight, bias, multiplier, slopes))  # type: ignore[arg-type]
+                wide = None
+                if first & WIDE:
+                    count = int(take(1, "<u4")[0])
+                    wide, passed = Wide(count, take(passed, "<i4")), min(count, MAX_CHANNELS)  # type: ignore[arg-type]
+                layers.append(Layer(weight, bias, multiplier, slopes, wide))  # type: ignore[arg-type]
             if position != len(data):
                 raise ValueError(f"{len(data) - position} bytes too many")
         except ValueError as error:
@@ -162,10 +145,11 @@ class IntegerChain:
     def run(self, image: Bytes) -> Bytes:
         """What the chain makes of `(h, w, 3)` bytes: `(h * scale, w * scale, 3)`. The reference: exact, and slow."""
         s = self.scale
-        x, around = np.ascontiguousarray(image), np.zeros(3, np.uint8)
+        x, around, fine = np.ascontiguousarray(image), np.zeros(3, np.uint8), None
         for number, layer in enumerate(self.layers):
             last = number == len(self.layers) - 1
-            x = _convolved(x, layer, around, np.repeat(image, s * s, 2) if last and self.adds_image else None)
+            added = np.repeat(image, s * s, 2) if last and self.adds_image else None
+            x, fine = convolved(x, layer, around, fine=fine, added=added)
             around = np.zeros(layer.outputs, np.uint8) if layer.slopes is None else layer.slopes.zero
         height, width = image.shape[:2]
         return x.reshape(height, width, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(height * s, width * s, 3)
@@ -225,54 +209,28 @@ def _of_onnx(file: ModelFile, header: Header) -> IntegerChain:
         raise ModelError(f"{path}: {error}") from None
 
 
-def _convolved(x: Bytes, layer: Layer, around: Bytes, added: Bytes | None) -> Bytes:
-    """The bytes of a layer; `around` is a pixel outside of the image, and `added` takes the place of zero points."""
-    height, width = x.shape[:2]
-    padded = np.empty((height + 2, width + 2, layer.inputs), np.float64)  # sums stay below 2**53: exact
-    padded[:] = around
-    padded[1:-1, 1:-1] = x
-    total = np.broadcast_to(layer.bias.astype(np.float64), (height, width, layer.outputs)).copy()
-    for row in range(3):
-        for column in range(3):
-            window = padded[row : row + height, column : column + width]
-            total += window @ layer.weight[:, :, row, column].T.astype(np.float64)
-    multiplier, zero = layer.multiplier, np.uint8(0)
-    if layer.slopes is not None:
-        multiplier = np.where(total < 0, layer.slopes.negative, layer.multiplier)
-        zero = layer.slopes.zero  # type: ignore[assignment]
-    rounded = np.rint(total.astype(np.int64).astype(np.float32) * multiplier).astype(np.float64)
-    return np.asarray(np.clip(rounded + (zero if added is None else added), 0, 255), np.uint8)
-
-
 def _check(chain: IntegerChain) -> None:
     """Raise ModelError unless the chain is one that every engine can run exactly."""
     if not 1 <= chain.scale <= MAX_SCALE:
         raise ModelError(f"an integer chain upscales 1 to {MAX_SCALE} times, not {chain.scale}")
     if not 1 <= len(chain.layers) <= MAX_LAYERS:
         raise ModelError(f"an integer chain has 1 to {MAX_LAYERS} layers, not {len(chain.layers)}")
-    channels = 3
+    channels, passed = 3, 0
     for number, layer in enumerate(chain.layers):
         where = f"layer {number} of the integer chain"
-        if layer.inputs != channels or not 1 <= layer.outputs <= MAX_CHANNELS or layer.weight.shape[2:] != (3, 3):
-            raise ModelError(
-                f"{where} has weights of {layer.weight.shape}; expected are {channels} channels in, at most"
-                f" {MAX_CHANNELS} out, and 3x3"
-            )
+        check_layer(layer, channels, where)
         channels = layer.outputs
-        if layer.bias.shape != (channels,) or layer.multiplier.shape != (channels,):
-            raise ModelError(f"{where} has {layer.bias.size} biases and {layer.multiplier.size} multipliers")
-        if layer.weight.min() < -127:
-            raise ModelError(f"{where} has a weight of -128; weights lie between -127 and 127")
-        if np.abs(layer.bias.astype(np.int64)).max() > MAX_BIAS:
-            raise ModelError(f"{where} has a bias beyond 2**30")
-        if not (np.isfinite(layer.multiplier).all() and 0 <= layer.multiplier.min() <= layer.multiplier.max()):
-            raise ModelError(f"{where} has a multiplier that is negative or not a number")
-        if layer.multiplier.max() > MAX_MULTIPLIER:
-            raise ModelError(f"{where} has a multiplier above 2**20")
         if (layer.slopes is None) == chain.sloped:
             raise ModelError(f"{where} and the first are not alike: one has slopes, the other has none")
-        if layer.slopes is not None:
-            _check_slopes(layer.slopes, channels, where)
+        if (layer.wide is None) != (chain.layers[0].wide is None):
+            raise ModelError(f"{where} and the first are not alike: one has wide channels, the other cannot")
+        if layer.wide is not None and layer.wide.weight.size != passed:
+            raise ModelError(f"{where} has {layer.wide.weight.size} weights for {passed} wide channels before it")
+        passed = layer.wide.count if layer.wide is not None else 0
+    if any(chain.wide[-1:]) or passed:
+        raise ModelError("the last two layers of an integer chain have no wide channels")
+    if chain.layers[0].wide is not None and not chain.sloped:
+        raise ModelError("an integer chain with wide channels needs slopes")
     slopes = chain.layers[-1].slopes
     if chain.adds_image and (slopes is None or slopes.zero.any()):
         raise ModelError("an integer chain that adds the image needs slopes, and zero points of 0 in its last layer")
@@ -280,10 +238,3 @@ def _check(chain: IntegerChain) -> None:
         raise ModelError(
             f"the last layer of the integer chain gives {channels} channels; x{chain.scale} takes {3 * chain.scale**2}"
         )
-
-
-def _check_slopes(slopes: Slopes, channels: int, where: str) -> None:
-    if slopes.negative.shape != (channels,) or slopes.zero.shape != (channels,):
-        raise ModelError(f"{where} has {slopes.negative.size} slopes and {slopes.zero.size} zero points")
-    if not (np.isfinite(slopes.negative).all() and np.abs(slopes.negative).max() <= MAX_MULTIPLIER):
-        raise ModelError(f"{where} has a slope that is not a number, or beyond 2**20")
