@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from sharpbit.errors import ImageError
+from sharpbit.image import apng_frames, gif_frames
 from sharpbit.image.colour import arrays, oriented
 from sharpbit.image.data import MAX_PIXELS, PAGED, ImageData, Metadata
 from sharpbit.image.metadata import collect
@@ -22,6 +22,8 @@ from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.read import read
 from sharpbit.image.source import Source, name_of, opened, sentences
 from sharpbit.image.tiff_pages import directories
+
+_COMPOSED = {"GIF": gif_frames.frames, "PNG": apng_frames.frames}  # of WebP, libwebp does it
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def open_sequence(source: Source, max_pixels: int = MAX_PIXELS, name: str | None
         ImageError: The first frame cannot be read.
     """
     name = name or name_of(source)
-    with _decoded(source, name, max_pixels) as image:
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
+        image = Image.open(file)
         paged, total = image.format in PAGED, int(getattr(image, "n_frames", 1))
         loop, default_image = _plays(image), bool(image.info.get("default_image", False))
     count, channels, alpha = 0, 1, False
@@ -120,33 +123,36 @@ def _plays(image: Image.Image) -> int:
     return int(loop or 0)
 
 
-@contextlib.contextmanager
-def _decoded(source: Source, name: str, max_pixels: int) -> Iterator[ImageFile]:
-    """A file as Pillow opens it."""
-    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
-        yield Image.open(file)  # not closed, which would close a file of the caller's
-
-
 def _frames(source: Source, name: str, paged: bool, max_pixels: int) -> Iterator[Frame]:
     if paged:
         with opened(source, name, max_pixels) as file:
             for page in _pages(file):
                 yield Frame(read(page, name=name, max_pixels=max_pixels))
         return
-    with _decoded(source, name, max_pixels) as pil_image:
-        turn = collect(pil_image, None, [])[1]
+    with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
+        pil_image = Image.open(file)  # not closed, which would close a file of the caller's
+        turn, composed = collect(pil_image, None, [])[1], _COMPOSED.get(pil_image.format or "")
+        if composed is not None:
+            file.seek(0)
+            for image, duration in composed(file, name, max_pixels):
+                yield Frame(_turned(image, turn), duration)
+            return
         for number in range(int(getattr(pil_image, "n_frames", 1))):
             pil_image.seek(number)
             pil_image.load()
             yield Frame(_seen(pil_image, turn, name), float(pil_image.info.get("duration", 0)))
 
 
+def _turned(image: ImageData, turn: int) -> ImageData:
+    alpha = None if image.alpha is None else oriented(image.alpha, turn)
+    return replace(image, pixels=oriented(image.pixels, turn), alpha=alpha)
+
+
 def _seen(pil_image: ImageFile, turn: int, name: str) -> ImageData:
     """A frame as it is seen; those that are plain RGB need no conversion, and are most of all."""
     plain = pil_image.mode == "RGB" and "transparency" not in pil_image.info
     pixels, alpha = (np.asarray(pil_image), None) if plain else arrays(pil_image, name)[:2]
-    turned = None if alpha is None else oriented(alpha, turn)
-    return ImageData(oriented(pixels, turn), turned, Metadata(), (), pil_image.format or "")
+    return _turned(ImageData(pixels, alpha, Metadata(), (), pil_image.format or ""), turn)
 
 
 def _pages(file: BinaryIO) -> Iterator[BinaryIO]:

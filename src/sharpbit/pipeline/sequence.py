@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sharpbit.errors import ResultError
 from sharpbit.image import MAX_PIXELS, ImageData, Metadata
 from sharpbit.image.animation import Animation, Box, Drawn, open_animation
+from sharpbit.image.colour import to_8_bits
 from sharpbit.image.data import Array
 from sharpbit.image.sequence import Frame, Sequence, open_sequence
 from sharpbit.image.source import Source, name_of
@@ -75,8 +76,12 @@ def write_sequence(
                 alpha = np.full(frame.pixels.shape[:2], np.iinfo(frame.pixels.dtype).max, frame.pixels.dtype)
             image = seen[-1].image
             notes |= dict.fromkeys(image.notes)
-            if not sequence.paged and image.pixels.dtype.itemsize < opened.pixels.dtype.itemsize:
-                notes["frames are read with 8 bits per sample: 16 were reduced to them"] = None
+            if kind in ("GIF", "WEBP") and frame.pixels.dtype != np.uint8:
+                notes[f"{kind} holds 8 bits per sample: 16 were rounded to 8"] = None
+                frame, alpha = (
+                    replace(frame, pixels=to_8_bits(frame.pixels)),
+                    alpha if alpha is None else to_8_bits(alpha),
+                )
             if not unseen:
                 metadata = written_metadata(image.metadata, upscaler.made(image), how) if sequence.paged else None
                 writer.add(replace(frame, alpha=alpha, duration=seen[-1].duration, page=metadata))
