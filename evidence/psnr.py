@@ -1,78 +1,48 @@
-"""PSNR and SSIM of models, measured from the installed command on PNG files.
+"""PSNR and SSIM of models, as `sharpbit evaluate` measures them, and the way in for the embedded ones.
 
-Each benchmark image is cropped at the top left to multiples of 12, made small by the MATLAB-compatible bicubic of
-`sharpbit.image.resize`, written as PNG, upscaled by `sharpbit upscale`, read again and compared on the Y channel
-without a border of `scale` pixels.
-
-    python evidence/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
-    python evidence/psnr.py MODEL.onnx --data FOLDER --embed   also writes the numbers into its header and the file into
-                                                            the folder of embedded models
-    python evidence/psnr.py --restamp                       writes the headers of embedded models again, in the newest
-                                                            format; their weights stay
+python evidence/psnr.py [MODEL ...] --data FOLDER      FOLDER/NAME/HR/*.png are the benchmarks
+python evidence/psnr.py MODEL.onnx --data FOLDER --embed   also writes the numbers into its header and the file into
+                                                        the folder of embedded models
+python evidence/psnr.py --data FOLDER --again           measures embedded models again and compares their headers
+python evidence/psnr.py --restamp                       writes the headers of embedded models again, in the newest
+                                                        format; their weights stay
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+import sharpbit
 from sharpbit import modelfile, zoo
-from sharpbit.image.resize import resize, shrink
-from sharpbit.measure.psnr import psnr
-from sharpbit.measure.ssim import ssim
+from sharpbit.measure.evaluate import SetScore
 from sharpbit.modelfile import Metric
 from sharpbit.modelfile.header import FORMAT
 from sharpbit.system.atomic import open_atomic
 
-PROTOCOL = (
-    "Y channel, border = scale, 8 bits; HR cropped to multiples of 12, LR by MATLAB-style bicubic; "
-    "sharpbit upscale on PNG files"
-)
-Pair = tuple[Path, np.ndarray]
+BICUBIC = "bicubic-matlab"
 
 
-def prepare(folder: Path, scale: int, small: Path) -> dict[str, np.ndarray]:
-    """Write the low-resolution images of a benchmark to `small`; returns the true ones by name."""
-    small.mkdir(parents=True)
-    truth = {}
-    for path in sorted((folder / "HR").glob("*.png")):
-        image = np.array(Image.open(path).convert("RGB"))
-        image = image[: image.shape[0] // 12 * 12, : image.shape[1] // 12 * 12]
-        Image.fromarray(shrink(image, scale)).save(small / path.name)
-        truth[path.name] = image
-    if not truth:
-        sys.exit(f"{folder / 'HR'} holds no PNG files")
-    return truth
+def measured(model: str, scale: int, folders: list[Path]) -> tuple[SetScore, ...]:
+    """Scores of a model file (or `BICUBIC`) on benchmarks, in the order of `folders`; LR images are always made."""
+    own = {"scale": scale} if model == BICUBIC else {}
+    return sharpbit.evaluate(model, list(folders), make_small=True, **own).sets
 
 
-def measure(model: str, scale: int, folder: Path) -> tuple[float, float]:
-    """Mean PSNR and SSIM of a model (or `bicubic`) on a benchmark."""
-    with tempfile.TemporaryDirectory() as temporary:
-        small, large = Path(temporary) / "small", Path(temporary) / "large"
-        truth = prepare(folder, scale, small)
-        if model == "bicubic":
-            large.mkdir()
-            for name in truth:
-                image = np.array(Image.open(small / name)).astype(np.float64)
-                out = resize(image, image.shape[0] * scale, image.shape[1] * scale, scale=scale)
-                Image.fromarray(np.rint(np.clip(out, 0, 255)).astype(np.uint8)).save(large / name)
-        else:
-            command = Path(sys.executable).with_name("sharpbit")
-            options = ["-n", model, "-o", os.fspath(large), "--quiet"]
-            subprocess.run([command, "upscale", os.fspath(small), *options], check=True)
-        results = {name: np.array(Image.open(large / name)) for name in truth}
-    pairs = [(results[name], truth[name]) for name in truth]
-    psnrs = [psnr(result, true, border=scale) for result, true in pairs]
-    ssims = [ssim(result, true, border=scale) for result, true in pairs]
-    return float(np.mean(psnrs)), float(np.mean(ssims))
+def metrics_of(scores: tuple[SetScore, ...]) -> list[Metric]:
+    """What a header says of scores: PSNR to three digits, SSIM to four."""
+    pairs = [(one, name, value) for one in scores for name, value in (("psnr", one.psnr), ("ssim", one.ssim))]
+    return [
+        Metric(name, round(value, 3 if name == "psnr" else 4), one.name, one.protocol) for one, name, value in pairs
+    ]
+
+
+def row(label: str, scores: tuple[SetScore, ...]) -> str:
+    """A row of the table."""
+    return f"| {label} | {' | '.join(f'{one.psnr:.2f} / {one.ssim:.4f}' for one in scores)} |"
 
 
 def embed(path: Path, metrics: list[Metric]) -> Path:
@@ -106,6 +76,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the benchmarks")
     parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"])
     parser.add_argument("--embed", action="store_true")
+    parser.add_argument("--again", action="store_true", help="exit with 1 where a header says something else")
     parser.add_argument(
         "--restamp", action="store_true", help="write headers again in the newest format, measure nothing"
     )
@@ -115,20 +86,29 @@ def main() -> None:
         return
     if given.data is None:
         parser.error("--data is missing")
-    print(f"PSNR (dB) / SSIM; {PROTOCOL}\n")
-    print(f"| model | {' | '.join(given.sets)} |\n|---|{'---|' * len(given.sets)}")
+    wrong, begun = 0, set()
+    folders = [given.data / data for data in given.sets]
     for name in given.models:
         path = zoo.path_of(name)
         header = modelfile.read(path)
         scale = header.scale if header else 1
-        metrics = []
-        for label, model in ((f"bicubic x{scale}", "bicubic"), (Path(name).stem, os.fspath(path))):
-            found = [measure(model, scale, given.data / data) for data in given.sets]
-            print(f"| {label} | {' | '.join(f'{p:.2f} / {s:.4f}' for p, s in found)} |", flush=True)
-        for data, (p, s) in zip(given.sets, found, strict=True):
-            metrics += [Metric("psnr", round(p, 3), data, PROTOCOL), Metric("ssim", round(s, 4), data, PROTOCOL)]
+        scores = measured(os.fspath(path), scale, folders)
+        if not begun:
+            print(f"PSNR (dB) / SSIM; {scores[0].protocol}\n")
+            print(f"| model | {' | '.join(given.sets)} |\n|---|{'---|' * len(given.sets)}")
+        if scale not in begun:
+            begun.add(scale)
+            print(row(f"bicubic x{scale}", measured(BICUBIC, scale, folders)))
+        print(row(Path(name).stem, scores), flush=True)
+        metrics = metrics_of(scores)
         if given.embed:
             print(f"written to {embed(path, metrics)}", file=sys.stderr)
+        if given.again and header:
+            differing = [one for one in header.metrics if one.data in given.sets and one not in metrics]
+            wrong += len(differing)
+            for one in differing:
+                print(f"the header of {name} says {one.name} {one.value} on {one.data}", file=sys.stderr)
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,26 @@ def models(tmp_path):
     return folder
 
 
+def test_results_are_kept_for_all_models_and_never_replaced(data, models, tmp_path):
+    from sharpbit.measure.psnr import psnr
+
+    command = ["evaluate", models, "bicubic", "-s", 2, "--data", data, "--save", tmp_path / "kept", "--json"]
+    entries = json.loads(run(*command).stdout)["models"]
+    kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png"))
+    names = ["NET_M1C8_x2", "NET_M2C8_x2", "bicubic-x2"]
+    assert kept == [f"{name}/{item}/{k}.png" for name in names for item in ("One", "Two") for k in (0, 1)]
+    for path in kept:
+        model, item, name = path.split("/")
+        entry = next(one for one in entries if model.startswith(one["name"]))
+        scores = {
+            score["name"]: score["psnr"] for one in entry["sets"] if one["name"] == item for score in one["pictures"]
+        }
+        truth = np.array(Image.open(data / item / "GTmod12" / name))
+        assert psnr(np.array(Image.open(tmp_path / "kept" / path)), truth, border=2) == pytest.approx(scores[name])
+    done = run("evaluate", "bicubic", "-s", 2, "--data", data, "--save", tmp_path / "kept", code=1)
+    assert "bicubic-x2/One/0.png" in done.output and "exists" in done.output
+
+
 def test_json(data, models):
     model = sorted(models.iterdir())[0]
     done = run("evaluate", model, "--data", data / "One", data / "Two", "--json")

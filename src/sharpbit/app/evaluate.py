@@ -41,6 +41,7 @@ class Evaluate:
     engine: str
     device: str | None
     table: str | None
+    save: str | None
     as_json: bool
     images: bool
     quiet: bool
@@ -106,7 +107,7 @@ def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
 def _measured(
     model: str, scale: int | None, sets: Sequence[Benchmark], given: Evaluate, records: Records | None, bar: Any
 ) -> dict[str, Any]:
-    known = None if records is None else records.get(model, scale)
+    known = None if records is None or given.save else records.get(model, scale)
     if known is not None:
         bar.update(sum(len(item.large) for item in sets))
         return {**known, "name": name_of(model), "model": model}
@@ -121,6 +122,7 @@ def _measured(
         step=given.step,
         progress=bar.update,
         overrides=given.overrides,
+        save=Path(given.save, name_of(model) + (f"-x{scale}" if scale else "")) if given.save else None,
     )
     entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
     for item in entry["sets"]:

@@ -45,6 +45,7 @@ def evaluate(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    keep: Callable[[Path, Pixels], None] | None = None,
 ) -> SetScore:
     """Measure `upscale` on every image of a set.
 
@@ -55,6 +56,7 @@ def evaluate(
         scale: upscaling factor.
         workers: number of images at a time, each in a thread of its own from file to numbers.
         progress: function that is called with 1 after each image.
+        keep: function that is called with the path of each HR image and the result, `(H, W, 3)` uint8.
 
     Raises:
         SharpbitError: an image cannot be read, has no LR image, or comes out in another size.
@@ -65,6 +67,8 @@ def evaluate(
         result = upscale(small)
         pixels, cost = result if isinstance(result, tuple) else (result, None)
         values = psnr.compared(pixels, large, scale, "y")
+        if keep:
+            keep(path, pixels)
         if progress:
             progress(1)
         return Score(path.name, psnr.of_values(*values), ssim.of_values(*values), cost)

@@ -39,6 +39,11 @@ from sharpbit.app import options
     metavar="FOLDER",
     help="Write table.md, table.csv and plot.svg there; a run goes on.  [default: none]",
 )
+@click.option(
+    "--save",
+    metavar="FOLDER",
+    help="Write the upscaled images there, as MODEL/SET/NAME.png.  [default: they are not kept]",
+)
 @click.option("--images", is_flag=True, help="Print the numbers of each image, also for several models.")
 @click.option("--pictures", "images", is_flag=True, hidden=True)
 @options.JSON
