@@ -391,3 +391,16 @@ def test_marks_are_read_once(tmp_path, monkeypatch):
     outcomes = sharpbit.upscale_folder(*args, skip_existing=True)
     assert [outcome.status for outcome in outcomes] == ["skipped", "done"]
     assert sorted(asked) == [tmp_path / "in" / "a.png", tmp_path / "in" / "b.png", tmp_path / "out" / "a.png"]
+
+
+def test_a_result_whose_name_is_too_long_fails_alone(tmp_path):
+    """254 bytes are a name, and three more, for the scale, are none; other images of the run are made."""
+    names = ["é" * 125 + ".png", "b.png"]
+    for name in names:
+        Image.fromarray(pixels()).save(tmp_path / name)
+    done = run(*(tmp_path / name for name in names), code=1)
+    assert (tmp_path / "b_x2.png").exists()
+    assert "its name is too long; choose a shorter one with -o" in done.stderr
+    for _ in range(2):
+        run(tmp_path / names[0], "-o", tmp_path / "out/", "--overwrite")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [names[0]]

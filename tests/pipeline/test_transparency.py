@@ -126,3 +126,15 @@ def test_the_reported_logo(shared):
     assert np.abs(junk.astype(int) - black)[cover > 0].max() <= 2
     edge = (cover > 0) & (cover < 255)
     assert np.abs(cover.astype(int) - mask[..., 0])[edge].mean() < 1
+
+
+@pytest.mark.parametrize("junk", [1, 5, 10])
+def test_junk_far_away_does_not_reach_what_is_seen(junk):
+    """Hidden pixels between the two take their colours from what is seen, and not from what is faint everywhere."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96] - 48
+    alpha = np.where(np.hypot(y, x) < 14, 255, junk).astype(np.uint8)
+    pixels = rng.integers(0, 256, (96, 96, 3), np.uint8)
+    pixels[alpha == 255] = (230, 0, 18)
+    out, cover = through(Upscaler(X2), pixels, alpha)
+    assert (out[cover > 16] == (230, 0, 18)).all()

@@ -30,7 +30,8 @@ def fill(pixels: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.
     hidden = _hidden(alpha)
     if not hidden.any() or hidden.all():
         return pixels
-    alpha = np.where(hidden, alpha.dtype.type(0), alpha)
+    faint = alpha.max() // _FAINT if alpha.dtype.kind == "u" else alpha.max() / _FAINT
+    alpha = np.where(alpha <= faint, alpha.dtype.type(0), alpha)  # no colour comes from junk that lies farther away
     levels = [_halved(pixels.astype(np.float32) if pixels.size < 1 << 22 else pixels, alpha)]
     while min(levels[-1][1].shape) > 1 and (levels[-1][1] == 0).any():
         levels.append(_halved(*levels[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -246,6 +247,8 @@ def _sentences(name: str) -> Iterator[None]:
         raise
     except (OSError, struct.error, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no reason given"
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            reason = "its name is too long; choose a shorter one with -o"
         raise ImageError(f"{name} cannot be written: {reason}") from error
     except MemoryError as error:
         raise ImageError(f"{name} needs more memory to write than there is; write PNG or TIFF instead") from error

@@ -177,7 +177,7 @@ def _without_results(named: Sequence[Planned]) -> tuple[list[Planned], list[Plan
 
 def _checked(named: Sequence[Planned]) -> list[Job]:
     result, taken = [], dict[str, Path]()
-    any_link = any(target.is_symlink() for _, target in named)
+    any_link = any(_is_link(target) for _, target in named)
     linked = {os.path.realpath(source): source for source, _ in named if any_link}
     for source, target in named:
         other = taken.setdefault(_key(target), source)
@@ -186,11 +186,15 @@ def _checked(named: Sequence[Planned]) -> list[Job]:
             error = UsageError(f"{source} would go to {target}, where {other} goes already; rename one of them")
         elif _key(target) == _key(source):
             error = UsageError(f"{source} would be replaced by its own result; give another folder with -o")
-        elif target.is_symlink() and os.path.realpath(target) in linked:
+        elif _is_link(target) and os.path.realpath(target) in linked:
             original = linked[os.path.realpath(target)]
             error = UsageError(f"{target} is a link to {original}, which is an input; give another folder with -o")
         result.append(Job(source, target, error))
     return result
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 - no error for names that are too long
 
 
 def _same(path: Path | str) -> str:

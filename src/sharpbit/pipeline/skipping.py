@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Skipping:
     skip_existing: bool
     max_pixels: int
     _marks: dict[Path, tuple[_Stamp, str | None]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reason(self, job: Job) -> str | None:
         """Why an image is left out, if it is.
@@ -55,9 +57,10 @@ class Skipping:
         except OSError:
             return None
         stamp = status.st_ino, status.st_size, status.st_mtime_ns
-        known = self._marks.get(path)
-        if known is None or known[0] != stamp:
-            known = self._marks[path] = stamp, image_io.made_by(path)
+        with self._lock:  # what reads ahead asks at the same time
+            known = self._marks.get(path)
+            if known is None or known[0] != stamp:
+                known = self._marks[path] = stamp, image_io.made_by(path)
         return known[1]
 
     def _makes(self, made: str, job: Job) -> bool:
