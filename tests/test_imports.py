@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 BASE = {"errors", "system"}
 RUNNING = BASE | {"image", "modelfile", "pipeline", "runtime", "twopass", "zoo"}
-MAKING = BASE | {"arch", "data", "image", "model", "modelfile", "nn", "quant", "reparam"}
+MAKING = BASE | {"arch", "data", "graph", "image", "model", "modelfile", "nn", "quant", "reparam"}
 ALLOWED = {
     "_version": set(),
     "_moved": set(),
@@ -17,16 +17,17 @@ ALLOWED = {
     "system": {"errors"},
     "image": BASE | {"_version"},
     "modelfile": {"errors"},
+    "graph": {"errors", "modelfile"},
     "zoo": {"errors", "modelfile", "system"},
     "twopass": BASE,
-    "runtime": BASE | {"_version", "modelfile", "twopass"},
+    "runtime": BASE | {"_version", "graph", "modelfile", "twopass"},
     "pipeline": RUNNING - {"modelfile", "twopass"},
     "measure": BASE | {"image", "pipeline", "runtime", "twopass"},
     "nn": {"errors"},
     "reparam": BASE | {"nn"},
     "data": BASE | {"image"},
-    "quant": BASE | {"arch", "data", "modelfile", "nn", "reparam", "twopass"},
-    "arch": BASE | {"modelfile", "nn", "reparam"},
+    "quant": BASE | {"arch", "data", "graph", "modelfile", "nn", "reparam", "twopass"},
+    "arch": BASE | {"graph", "modelfile", "nn", "reparam"},
     "model": MAKING - {"data", "image"},
     "cost": {"arch", "errors", "quant", "twopass"},
     "verbs": RUNNING | MAKING | {"cost", "measure"},
@@ -112,9 +113,15 @@ def test_every_piece_is_in_the_table():
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_networks_name_networks(path):
-    """What is special about one stands in its file. `plain`, `integer` and `carry` are what others become."""
+    """What is special about one stands in its file. `plain`, `integer`, `graph` and `carry` are what others become."""
     if piece_of(path) == "arch":
         return
-    names = {file.stem for file in (ROOT / "arch").glob("[a-z]*.py")} - {"bicubic", "carry", "integer", "plain"}
+    names = {file.stem for file in (ROOT / "arch").glob("[a-z]*.py")} - {
+        "bicubic",
+        "carry",
+        "graph",
+        "integer",
+        "plain",
+    }
     constants = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
     assert not names & constants

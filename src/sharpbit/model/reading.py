@@ -20,6 +20,7 @@ from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model.core import Model, build, filled
+from sharpbit.model.foreign import of_onnx
 from sharpbit.modelfile import Header, ModelFile, ncnn
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
@@ -32,7 +33,8 @@ from sharpbit.quant.qat.published_plans import fill_table, plan_of
 
 
 def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -> Model:
-    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), or published weights (`.pth`, `.pt`, `.tar`, ncnn).
+    """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), published weights (`.pth`, `.pt`, `.tar`, ncnn), or
+    an ONNX file of somebody else, whose operators become a model of the architecture `graph`.
 
     Architecture and sizes come from the file. For published weights `arch` and `config` override what was inferred,
     since weights alone do not tell everything.
@@ -46,7 +48,8 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
             also `bits` (an integer; for CADyQ and CABM the widths to choose from, by default `(4, 6, 8)`),
             `weight_bits`, `legacy_conv1_float` (`sharpbit.quant.qat.placement`), and for CABM `table`, the path of its
             table as JSON. By default bits come from the name of the file or of its folders, such as `8bit` or `w8a8`;
-            where these are silent 8 are taken, with an `AssumedBits` warning.
+            where these are silent 8 are taken, with an `AssumedBits` warning. For ONNX files of others `range`, the
+            value that means white: 1, 255, or `(1, 255)` for that of the image and of the result; tried by default.
 
     Returns:
         The model on the CPU, in the mode of use, not of training.
@@ -72,6 +75,8 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
     if file.suffix == ".safetensors":
         header = file.verified
         state = safetensors.torch.load(file.data)
+    elif file.suffix == ".onnx" and file.verified is None:
+        return _of_others(file, arch, config)
     elif file.suffix in (".onnx", ".sharpbit"):
         header, state = _exported(file)
     elif file.suffix in ncnn.SUFFIXES:
@@ -166,13 +171,18 @@ def _of_published(state: State, found: Published, source: str, given: Mapping[st
     return model
 
 
+def _of_others(file: ModelFile, arch: str | None, config: Mapping[str, Any]) -> Model:
+    """A graph of somebody else; its `range` may be stated."""
+    if arch not in (None, "graph") or not set(config) <= {"range"}:
+        given = ", ".join([*([] if arch is None else ["arch"]), *(key for key in config if key != "range")])
+        raise UsageError(f"{file} is a graph that says what it is; leave {given} out (its range alone may be stated)")
+    return of_onnx(file, config.get("range"))
+
+
 def _exported(path: ModelFile) -> tuple[Header, State]:
     """What a file for engines was written from, if we wrote it."""
     header = path.verified
-    if header is None:
-        raise ModelError(
-            f"{path} is a graph of somebody else; weights are read from .safetensors, .pth or files of ours"
-        )
+    assert header is not None
     if modelfile.several(header.history) is not None:
         raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
     if header.architecture == integer.ARCHITECTURE:

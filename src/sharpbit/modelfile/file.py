@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sharpbit.errors import ModelError
-from sharpbit.modelfile import onnx
+from sharpbit.modelfile import onnx, onnx_graph
 from sharpbit.modelfile.container import contents, digest, split
 from sharpbit.modelfile.header import Header
 
@@ -97,6 +97,11 @@ class ModelFile(os.PathLike[str]):
     def initializers(self) -> dict[str, onnx.Initializer]:
         """The tensors of an ONNX file by name."""
         return onnx.initializers(self.data, str(self.path))
+
+    @cached_property
+    def onnx_graph(self) -> onnx_graph.OnnxGraph:
+        """The graph of an ONNX file."""
+        return onnx_graph.parsed(self.data, self.path)
 
     @cached_property
     def operators(self) -> dict[str, int]:
