@@ -82,7 +82,7 @@ def test_only_one_of_two_takes_over(target, dead, monkeypatch):
 def test_a_process_that_is_killed_while_it_takes_over_blocks_nobody(target, dead):
     path = leave(target, dead)
     with Claims() as mine:
-        heir = path.with_name(f"{path.name}.{claims.hashlib.sha256(path.read_bytes()).hexdigest()[:8]}")
+        heir = path.with_name(f"{path.name}.{claims._digest(path.read_bytes())}")
         heir.write_text(f"{claims._machine()} {dead} def")
         assert not mine.take(target)
         assert mine.take(target)

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sharpbit.image.data import Array, Metadata
+from sharpbit.image.data import Array
+from sharpbit.image.encoding import Stored
 
 MOST_BITS = 12
 _LARGEST_META = 1 << 24
@@ -32,38 +33,27 @@ class DeepAvifEncoder:
 
     Args:
         file: The file that is written.
-        height: The height in pixels.
-        width: The width in pixels.
-        channels: 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA).
-        bits: The bits of each sample in the file: 8, 10 or 12.
-        metadata: The colour description, EXIF and XMP.
-        quality: The quality, 1 (small) to 100 (best).
-        subsampling: `4:4:4`, `4:2:2` or `4:2:0`.
-        threads: The number of threads of the encoder.
+        stored: What is written, in 8, 10 or 12 bits.
     """
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        *,
-        height: int,
-        width: int,
-        channels: int,
-        bits: int,
-        metadata: Metadata,
-        quality: int,
-        subsampling: str,
-        threads: int,
-    ) -> None:
-        self._file, self._metadata, self._bits = file, metadata, bits
-        kind = np.uint8 if bits == 8 else np.uint16
-        self._samples = np.empty((height, width, 4 if channels == 2 else channels), kind)
+    def __init__(self, file: BinaryIO, stored: Stored) -> None:
+        self._file, self._metadata, self._bits = file, stored.metadata, stored.bits
+        kind = np.uint8 if stored.bits == 8 else np.uint16
+        self._samples = np.empty((stored.height, stored.width, 4 if stored.channels == 2 else stored.channels), kind)
         self._row = 0
-        pixels = "400" if channels == 1 else subsampling.replace(":", "")
-        cicp = metadata.colour.cicp or (_UNSAID if metadata.colour.icc else _SRGB)
-        matrix = cicp[2] if cicp[2] in _MATRICES else 6
-        self._options = {"level": quality, "speed": 6, "bitspersample": bits, "pixelformat": f"yuv{pixels}"}
-        self._options |= {"primaries": cicp[0], "transfer": cicp[1], "matrix": matrix, "numthreads": threads}
+        pixels = "400" if stored.channels == 1 else stored.options.sampling.replace(":", "")
+        colour = stored.metadata.colour
+        cicp = colour.cicp or (_UNSAID if colour.icc else _SRGB)
+        self._options = {
+            "level": stored.options.quality,
+            "speed": 6,
+            "bitspersample": stored.bits,
+            "pixelformat": f"yuv{pixels}",
+            "primaries": cicp[0],
+            "transfer": cicp[1],
+            "matrix": cicp[2] if cicp[2] in _MATRICES else 6,
+            "numthreads": stored.threads,
+        }
 
     def write(self, rows: Array) -> None:
         """Add rows, from top to bottom."""

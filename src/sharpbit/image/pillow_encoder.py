@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from sharpbit.image.data import Array, Metadata
+from sharpbit.image.data import Array
+from sharpbit.image.encoding import Stored
 from sharpbit.image.mark import mark_of
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.space import with_nclx
 
-if TYPE_CHECKING:
-    from sharpbit.image.write import WriteOptions
-
 
 class PillowEncoder:
-    """Gathers the rows in a Pillow image, which is saved at the end."""
+    """Gathers the rows in a Pillow image, which is saved at the end.
 
-    def __init__(
-        self, file: BinaryIO, kind: str, height: int, width: int, channels: int, options: dict[str, Any]
-    ) -> None:
+    Args:
+        file: The file.
+        kind: The format, such as `JPEG`.
+        stored: What is written.
+    """
+
+    def __init__(self, file: BinaryIO, kind: str, stored: Stored) -> None:
         self._file, self._kind = file, kind
-        self._image = Image.new({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels], (width, height))
-        self._row, self._options = 0, options
-        self._cicp: tuple[int, int, int, int] | None = options.pop("cicp", None)
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[stored.channels]
+        self._image = Image.new(mode, (stored.width, stored.height))
+        self._row, self._options = 0, _save_options(kind, stored)
+        self._cicp: tuple[int, int, int, int] | None = self._options.pop("cicp", None)
 
     def write(self, rows: Array) -> None:
         """Add rows, from top to bottom."""
@@ -57,8 +60,9 @@ class PillowEncoder:
         self._image = Image.new("L", (1, 1))
 
 
-def save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: int) -> dict[str, Any]:
+def _save_options(kind: str, stored: Stored) -> dict[str, Any]:
     """The arguments of `Image.save`."""
+    metadata, options = stored.metadata, stored.options
     if kind == "GIF":
         return {"comment": mark_of(metadata.made).encode()} if metadata.made else {}
     if kind not in ("JPEG", "WEBP", "AVIF"):
@@ -67,12 +71,12 @@ def save_options(kind: str, metadata: Metadata, options: WriteOptions, threads: 
     held = {"icc_profile": metadata.icc, "exif": block and b"Exif\0\0" + block, "xmp": metadata.xmp}
     save: dict[str, Any] = {"quality": options.quality} | {key: value for key, value in held.items() if value}
     if kind == "JPEG":
-        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
+        save["subsampling"] = options.sampling
         if metadata.dpi:
             save["dpi"] = tuple(min(round(value), 65535) for value in metadata.dpi)
     elif kind == "WEBP" and options.lossless:
         save |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
-        save |= {"max_threads": threads, "cicp": metadata.colour.cicp}
-        save["subsampling"] = options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0")
+        save |= {"max_threads": stored.threads, "cicp": metadata.colour.cicp}
+        save["subsampling"] = options.sampling
     return save

@@ -15,6 +15,7 @@ from isal import isal_zlib
 
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.deflate import deflated
+from sharpbit.image.encoding import Stored
 from sharpbit.image.mark import mark_of
 from sharpbit.image.space import png_chunks
 from sharpbit.image.strips import Strips
@@ -27,30 +28,25 @@ _BLOCK = 1 << 17  # bytes that are filtered at a time, so that what lies between
 
 
 class PngEncoder:
-    """Writes rows (h, W, channels) of uint8 or uint16 to `file`, which need not be able to seek."""
+    """Writes rows (h, W, channels) of uint8 or uint16 to a file, which need not be able to seek.
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        *,
-        height: int,
-        width: int,
-        channels: int,
-        bits: int,
-        metadata: Metadata,
-        level: int,
-        threads: int,
-    ) -> None:
+    Args:
+        file: The file.
+        stored: What is written.
+    """
+
+    def __init__(self, file: BinaryIO, stored: Stored) -> None:
         self._file = file
-        self._level = level
+        self._level = stored.options.compression
         self._adler = 1
-        self._bytes_per_pixel = channels * bits // 8
-        row = np.zeros(width * self._bytes_per_pixel, np.uint8)
-        self._strips = Strips(row, threads, self._encode, self._put)
+        self._bytes_per_pixel = stored.channels * stored.bits // 8
+        row = np.zeros(stored.width * self._bytes_per_pixel, np.uint8)
+        self._strips = Strips(row, stored.threads, self._encode, self._put)
         file.write(SIGNATURE)
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[channels], 0, 0, 0))
-        self._metadata(metadata)
-        self._start: bytes = b"\x78\x01" if level < 6 else b"\x78\x9c"  # the header of the zlib stream
+        kind = _COLOUR_TYPES[stored.channels]
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", stored.width, stored.height, stored.bits, kind, 0, 0, 0))
+        self._metadata(stored.metadata)
+        self._start: bytes = b"\x78\x01" if self._level < 6 else b"\x78\x9c"  # the header of the zlib stream
 
     def write(self, rows: Array) -> None:
         """Add rows, from top to bottom."""

@@ -11,8 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from sharpbit.image import exif
-from sharpbit.image.data import Array, Metadata
+from sharpbit.image.data import Array
 from sharpbit.image.deflate import whole
+from sharpbit.image.encoding import Stored
 from sharpbit.image.strips import Strips
 
 _BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _LONG8 = 1, 3, 4, 5, 7, 16
@@ -27,31 +28,25 @@ def _temporary() -> BinaryIO:
 
 
 class TiffEncoder:
-    """Writes rows (h, W, channels) of uint8 or uint16 to `file`, which need not be able to seek."""
+    """Writes rows (h, W, channels) of uint8 or uint16 to a file, which need not be able to seek.
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        *,
-        height: int,
-        width: int,
-        channels: int,
-        bits: int,
-        metadata: Metadata,
-        level: int,
-        threads: int,
-    ) -> None:
+    Args:
+        file: The file.
+        stored: What is written.
+    """
+
+    def __init__(self, file: BinaryIO, stored: Stored) -> None:
         self._target = file
         self._file = file if file.seekable() else _temporary()
         self._base = self._file.tell()
-        self._big = height * width * channels * bits // 8 > _LIMIT
-        self._size, self._level = 16 if self._big else 8, level
-        self._order: exif.Order = exif.byte_order(metadata.exif) if metadata.exif else "<"
+        self._big = stored.height * stored.width * stored.channels * stored.bits // 8 > _LIMIT
+        self._size, self._level = 16 if self._big else 8, stored.options.compression
+        self._order: exif.Order = exif.byte_order(stored.metadata.exif) if stored.metadata.exif else "<"
         self._offsets: list[int] = []
         self._lengths: list[int] = []
-        row = np.zeros((width, channels), np.dtype(f"u{bits // 8}"))
-        self._strips = Strips(row, threads, self._encode, self._put)
-        self._tags = self._describe(height, width, channels, bits, metadata)
+        row = np.zeros((stored.width, stored.channels), np.dtype(f"u{stored.bits // 8}"))
+        self._strips = Strips(row, stored.threads, self._encode, self._put)
+        self._tags = self._describe(stored)
         number = struct.pack(self._order + "H", 43 if self._big else 42)
         start = {"<": b"II", ">": b"MM"}[self._order] + number
         self._file.write(start + (struct.pack(self._order + "HH", 8, 0) + bytes(8) if self._big else bytes(4)))
@@ -95,8 +90,8 @@ class TiffEncoder:
         self._file.write(strip + bytes(len(strip) % 2))
         self._size += len(strip) + len(strip) % 2
 
-    def _describe(self, height: int, width: int, channels: int, bits: int, metadata: Metadata) -> dict[int, Value]:
-        order = self._order
+    def _describe(self, stored: Stored) -> dict[int, Value]:
+        order, channels, metadata = self._order, stored.channels, stored.metadata
         colours = 3 if channels >= 3 else 1
 
         def short(*values: int) -> Value:
@@ -107,9 +102,9 @@ class TiffEncoder:
 
         tags = _descriptions(metadata.exif) if metadata.exif else {}
         tags |= {
-            256: long(width),
-            257: long(height),
-            258: short(*[bits] * channels),
+            256: long(stored.width),
+            257: long(stored.height),
+            258: short(*[stored.bits] * channels),
             259: short(8),  # deflate
             262: short(2 if colours == 3 else 1),
             274: short(1),

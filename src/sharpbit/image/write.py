@@ -6,7 +6,7 @@ import contextlib
 import errno
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -18,8 +18,9 @@ from sharpbit.image import avif
 from sharpbit.image.colour import on_white, to_8_bits
 from sharpbit.image.convert import conversion
 from sharpbit.image.data import Array, Metadata
+from sharpbit.image.encoding import Stored, WriteOptions
 from sharpbit.image.fitting import fitted
-from sharpbit.image.pillow_encoder import PillowEncoder, save_options
+from sharpbit.image.pillow_encoder import PillowEncoder
 from sharpbit.image.png import PngEncoder
 from sharpbit.image.tiff import TiffEncoder
 from sharpbit.system.atomic import open_atomic
@@ -36,33 +37,6 @@ _MOST = {
     "PNG": 2**31 - 1,
     "TIFF": 2**32 - 1,
 }
-SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How files are compressed.
-
-    Attributes:
-        compression: The deflate level of PNG and TIFF, 0 to 9.
-        quality: The quality of JPEG, WebP and AVIF, 1 to 100.
-        subsampling: The resolution of the colours of JPEG, `4:4:4` (full), `4:2:2` or `4:2:0`; None takes the full one
-            from quality 90 on, and `4:2:0` below.
-        lossless: Whether WebP keeps every pixel.
-    """
-
-    compression: int = 3
-    quality: int = 95
-    subsampling: str | None = None
-    lossless: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.compression <= 9:
-            raise UsageError(f"compression {self.compression} is not between 0 (fast) and 9 (small)")
-        if not 1 <= self.quality <= 100:
-            raise UsageError(f"quality {self.quality} is not between 1 (small) and 100 (best)")
-        if self.subsampling not in (None, *SUBSAMPLINGS):
-            raise UsageError(f"subsampling {self.subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}")
 
 
 class _Encoder(Protocol):
@@ -120,7 +94,7 @@ def open_writer(
     alpha: bool,
     dtype: npt.DTypeLike,
     metadata: Metadata = Metadata(),  # noqa: B008  (frozen)
-    options: WriteOptions = WriteOptions(),
+    options: WriteOptions = WriteOptions(),  # noqa: B008  (frozen)
     overwrite: bool = False,
     threads: int = 1,
 ) -> Iterator[ImageWriter]:
@@ -184,36 +158,16 @@ class ImageWriter:
             self._convert, note = conversion(metadata.colour, kind, channels)
             self.notes = (*self.notes, *note)
         samples = channels + (alpha and not self._flatten)
+        stored = Stored(height, width, samples, 8 * dtype.itemsize, metadata, options, threads)
         self._encoder: _Encoder
         if kind in _DEEP:
-            encoder = PngEncoder if kind == "PNG" else TiffEncoder
-            self._encoder = encoder(
-                file,
-                height=height,
-                width=width,
-                channels=samples,
-                bits=8 * dtype.itemsize,
-                metadata=metadata,
-                level=options.compression,
-                threads=threads,
-            )
+            self._encoder = (PngEncoder if kind == "PNG" else TiffEncoder)(file, stored)
         elif deep_avif:
             bits = min(metadata.bits or avif.MOST_BITS, avif.MOST_BITS)
-            self._encoder = avif.DeepAvifEncoder(
-                file,
-                height=height,
-                width=width,
-                channels=samples,
-                bits=8 if dtype == np.uint8 else bits + bits % 2,
-                metadata=metadata,
-                quality=options.quality,
-                subsampling=options.subsampling or ("4:4:4" if options.quality >= 90 else "4:2:0"),
-                threads=threads,
-            )
+            bits = 8 if dtype == np.uint8 else bits + bits % 2
+            self._encoder = avif.DeepAvifEncoder(file, replace(stored, bits=bits))
         else:
-            self._encoder = PillowEncoder(
-                file, kind, height, width, samples, save_options(kind, metadata, options, threads)
-            )
+            self._encoder = PillowEncoder(file, kind, stored)
 
     def write(self, rows: Array, alpha: Array | None = None) -> None:
         """Add `rows` (h, W, C) and, if the image has it, their `alpha` (h, W)."""

@@ -8,9 +8,7 @@ nobody has touched it for long, by the clock of the one who watches. See docs/de
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import socket
 import threading
 import time
 from pathlib import Path
@@ -96,7 +94,7 @@ class Claims:
         dead = _read(path)
         if not self._is_dead(path, dead):
             return False
-        heir = path.with_name(f"{path.name}.{hashlib.sha256(dead.encode()).hexdigest()[:8]}")
+        heir = path.with_name(f"{path.name}.{_digest(dead.encode())}")
         if not _create(heir, token):
             if self._is_dead(heir, _read(heir)):  # killed between the two steps
                 heir.unlink(missing_ok=True)
@@ -139,7 +137,13 @@ def claim_of(target: Path) -> Path:
     """The file that claims a result."""
     name = os.fsencode(target.name)
     short = name[:100].decode(errors="ignore")  # names have at most 255 bytes
-    return target.parent / f".{short}.{hashlib.sha256(name).hexdigest()[:8]}.claim"
+    return target.parent / f".{short}.{_digest(name)}.claim"
+
+
+def _digest(data: bytes) -> str:
+    import hashlib  # few runs need it, and it takes time to load
+
+    return hashlib.sha256(data).hexdigest()[:8]
 
 
 def _create(path: Path, token: str) -> bool:
@@ -160,6 +164,8 @@ def _read(path: Path) -> str:
 
 def _machine() -> str:
     """What tells machines, and containers with process numbers of their own, apart."""
+    import socket  # few runs need it, and it takes time to load
+
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

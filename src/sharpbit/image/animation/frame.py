@@ -10,7 +10,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from sharpbit.image.data import Array, Metadata
-from sharpbit.image.write import WriteOptions, open_writer
+from sharpbit.image.encoding import WriteOptions
+from sharpbit.image.write import open_writer
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 
