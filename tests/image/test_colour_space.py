@@ -315,3 +315,34 @@ def test_what_avif_holds_beside_its_image_is_noted():
     plain = encoded(Image.new("RGB", (8, 6)), "AVIF")
     assert not_kept(io.BytesIO(plain)) == []
     assert read(plain).notes == ()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "avif", "gif", "bmp"])
+@pytest.mark.parametrize("how", ["gamma", "cicp", "profile"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_dark_tones_of_linear_light_survive_formats_of_8_bits(tmp_path, ending, how, dtype):
+    """As light, the darkest of them is 0.4 of 255: such formats get codes of sRGB."""
+    shown = np.array([30, 60, 120, 200] if dtype == np.uint8 else [6, 30, 90, 200])
+    most = np.iinfo(dtype).max
+    light = np.rint(srgb_light(shown / 255) * most).astype(dtype)
+    shown = np.rint(255 * srgb_code(light / most))
+    space = {"gamma": ColourSpace(gamma=1.0), "cicp": ColourSpace(cicp=(1, 8, 0, 1))}
+    space["profile"] = ColourSpace(icc=space["gamma"].profile(3))
+    rows = light[None, :, None].repeat(32, 0).repeat(16, 1).repeat(3, 2)
+    with open_writer(
+        tmp_path / f"a.{ending}",
+        {"jpg": "JPEG"}.get(ending, ending.upper()),
+        height=32,
+        width=64,
+        channels=3,
+        alpha=False,
+        dtype=dtype,
+        metadata=Metadata(colour=space[how]),
+    ) as writer:
+        writer.write(rows)
+    with Image.open(tmp_path / f"a.{ending}") as image:
+        seen = image.convert("RGB")
+        if "icc_profile" in image.info:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+            seen = ImageCms.profileToProfile(seen, profile, ImageCms.createProfile("sRGB"))
+    assert np.abs(np.asarray(seen)[16, 8::16].astype(int) - shown[:, None]).max() <= 1

@@ -27,7 +27,12 @@ def conversion(space: ColourSpace, kind: str, channels: int) -> tuple[Callable[[
         convert = to_srgb(space, channels)
     except ImageError as error:
         return None, (f"{space.name} left out ({error})",)
-    return convert, () if convert is None else (f"colours converted to sRGB ({kind} holds no other)",)
+    return convert, () if convert is None else (converted(kind),)
+
+
+def converted(kind: str) -> str:
+    """The note on colours that a format holds as sRGB only."""
+    return f"colours converted to sRGB ({kind} holds no other)"
 
 
 def to_srgb(space: ColourSpace, channels: int) -> Callable[[Array], Array] | None:

@@ -86,6 +86,13 @@ def as_rgb(profile: bytes, primaries: Chromaticities) -> bytes | None:
     return None if curve is None else rgb_profile(primaries, curve, "grey as RGB")
 
 
+def with_curve(profile: bytes, curve: bytes) -> bytes:
+    """A profile whose curves are all another; `curve` is the bytes of a tag."""
+    tags = {tag: value for tag, value in tags_of(profile).items() if tag != b"cicp"}
+    tags |= {tag: curve for tag in (b"rTRC", b"gTRC", b"bTRC", b"kTRC") if tag in tags}
+    return _assembled(profile[:128], tags)
+
+
 def is_linear(profile: bytes) -> bool:
     """Whether the codes of a profile's pixels are proportional to light."""
     tags = tags_of(profile)
@@ -126,19 +133,24 @@ def _whole(x: float, y: float) -> NDArray[np.float64]:
 
 
 def _profile(space: bytes, tags: dict[bytes, bytes], name: str) -> bytes:
-    tags = {b"desc": _text(name), b"cprt": _text("CC0"), b"wtpt": _xyz(_D50), **tags}
+    head = struct.pack(">L4xL4s4s4s", 0, 0x04400000, b"mntr", space, b"XYZ ")
+    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp")
+    head = head.ljust(64, b"\0") + struct.pack(">L", 0) + b"".join(map(_fixed, _D50))
+    named = {b"desc": _text(name), b"cprt": _text("CC0"), b"wtpt": _xyz(_D50), **tags}
+    return _assembled(head.ljust(128, b"\0"), named)
+
+
+def _assembled(head: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile of a header of 128 bytes, whose length is set, and of tags; those that are alike are stored once."""
     start = 132 + 12 * len(tags)
     table, body = struct.pack(">L", len(tags)), b""
     places: dict[bytes, int] = {}
     for tag, value in tags.items():
-        if value not in places:  # the three curves are one
+        if value not in places:
             places[value] = start + len(body)
             body += value + bytes(-len(value) % 4)
         table += tag + struct.pack(">LL", places[value], len(value))
-    head = struct.pack(">L4xL4s4s4s", start + len(body), 0x04400000, b"mntr", space, b"XYZ ")
-    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp")
-    head = head.ljust(64, b"\0") + struct.pack(">L", 0) + b"".join(map(_fixed, _D50))
-    return head.ljust(128, b"\0") + table + body
+    return struct.pack(">L", start + len(body)) + head[4:] + table + body
 
 
 def _text(text: str) -> bytes:

@@ -96,6 +96,14 @@ class ColourSpace:
             return icc_profile.is_linear(self.icc)
         return self.intent is None and self.gamma is not None and 0.9 < self.gamma < 1.1
 
+    def encoded(self) -> ColourSpace:
+        """The same primaries with the curve of sRGB, for codes that were proportional to light."""
+        if self.cicp:
+            return replace(self, cicp=(self.cicp[0], 13, *self.cicp[2:]), icc=None)
+        if self.icc:
+            return replace(self, icc=icc_profile.with_curve(self.icc, _SRGB_CURVE))
+        return replace(self, gamma=None)
+
     def profile(self, channels: int) -> bytes | None:
         """The description as an ICC profile for grey (1) or RGB (3); None where nothing is described.
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sharpbit.errors import ImageError, UsageError
-from sharpbit.image import avif
+from sharpbit.image import avif, light
 from sharpbit.image.colour import on_white, to_8_bits
-from sharpbit.image.convert import conversion
+from sharpbit.image.convert import conversion, converted
 from sharpbit.image.data import Array, Metadata
 from sharpbit.image.encoding import Stored, WriteOptions
 from sharpbit.image.fitting import fitted
@@ -146,6 +146,9 @@ class ImageWriter:
     ) -> None:
         if channels not in (1, 3) or dtype not in (np.uint8, np.uint16) or height < 1 or width < 1:
             raise ValueError(f"not an image: {height} x {width}, {channels} channels of {dtype}")
+        self._linear = kind not in _DEEP and metadata.colour.is_linear  # of which 8 bits keep no dark tones
+        if self._linear:
+            metadata = replace(metadata, colour=metadata.colour.encoded())
         self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
         self._name, self._row = name, 0
         deep_avif = kind == "AVIF" and (dtype == np.uint16 or metadata.colour.cicp is not None) and avif.is_deep()
@@ -156,7 +159,7 @@ class ImageWriter:
         self._convert: Callable[[Array], Array] | None = None
         if kind in _WITHOUT_COLOUR:
             self._convert, note = conversion(metadata.colour, kind, channels)
-            self.notes = (*self.notes, *note)
+            self.notes = (*self.notes, *(note or ((converted(kind),) if self._linear else ())))
         samples = channels + (alpha and not self._flatten)
         stored = Stored(height, width, samples, 8 * dtype.itemsize, metadata, options, threads)
         self._encoder: _Encoder
@@ -177,6 +180,8 @@ class ImageWriter:
         if (alpha is not None) != self._alpha or (alpha is not None and alpha.shape != rows.shape[:2]):
             raise ValueError("alpha does not fit the rows or the image")
         self._row += len(rows)
+        if self._linear:
+            rows = light.encode(rows)
         if self._reduce:
             rows, alpha = to_8_bits(rows), None if alpha is None else to_8_bits(alpha)
         if self._convert is not None:

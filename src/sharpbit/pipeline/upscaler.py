@@ -14,9 +14,9 @@ from numpy.typing import DTypeLike
 
 from sharpbit import zoo
 from sharpbit.errors import UsageError
-from sharpbit.image import ImageData
+from sharpbit.image import ImageData, Metadata, light
 from sharpbit.image.alpha import fill
-from sharpbit.pipeline import cutting, light, network
+from sharpbit.pipeline import cutting, network
 from sharpbit.pipeline.arguments import whole as whole_number
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
@@ -195,8 +195,10 @@ class Upscaler:
             yield from sized([(pixels, image.alpha)], image, chain)
             return
         if image.metadata.colour.is_linear:
-            for pixels, alpha in self.strips(light.encoded(image), name, progress):
-                yield light.decoded(pixels), alpha
+            # dark tones of linear light lie within a few codes, and edges ring into them: networks have learned sRGB
+            encoded = replace(image, pixels=light.encode(image.pixels), metadata=Metadata())
+            for pixels, alpha in self.strips(encoded, name, progress):
+                yield light.decode(pixels), alpha
             return
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
