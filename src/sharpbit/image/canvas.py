@@ -1,4 +1,4 @@
-"""The picture of an animation, into which its frames are drawn one after the other."""
+"""What is seen of an animation, into which its frames are drawn one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What encoders are told: how files are compressed, and what is stored in them."""
+"""What encoders are given: how files are compressed, and what is stored in them."""
 
 from __future__ import annotations
 
