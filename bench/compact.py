@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--only", help="engines; all that there are where none is named")
     parser.add_argument("--native", type=Path, help="the network in integers, where it is made already")
+    parser.add_argument("--files", type=Path, help="a folder where the files that are made stay, and are found again")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     slower = [f"native:{name}" for name in instruction_sets()[1:] if name != "c"]
@@ -151,17 +152,22 @@ def main() -> None:
     if given.weights.suffix != ".param" or find_spec("ncnn") is None:
         names = [name for name in names if name != "ncnn"]
     width, height = map(int, given.size.split("x"))
-    with tempfile.TemporaryDirectory() as place:
-        ready = {"native.sharpbit": given.native} if given.native else {}
-        made(given.weights, Path(place), {FILES[name.partition(":")[0]] for name in names} - set(ready))
+    with tempfile.TemporaryDirectory() as passing:
+        place = given.files or Path(passing)
+        place.mkdir(parents=True, exist_ok=True)
+        wanted = {FILES[name.partition(":")[0]] for name in names} - {""}
+        ready = {file: place / file for file in wanted if (place / file).exists()}
+        ready |= {"native.sharpbit": given.native} if given.native else {}
+        made(given.weights, place, wanted - set(ready))
         runtimes = {}
         for name in names:
             file = FILES[name.partition(":")[0]]
-            path = ready.get(file, Path(place) / file) if file else given.weights
+            path = ready.get(file, place / file) if file else given.weights
             runtimes[name] = open_peer(path, name, threads=given.threads)
         gmac = sum(weight.numel() for weight in load(given.weights).net.parameters() if weight.dim() > 1)
         lines = measured(runtimes, (height, width), given.seconds, gmac * height * width / 1e9)
-    text = "\n".join([machine(given.threads), "", *lines])
+    facts = ", ".join(f"{key} {value}" for key, value in machine(given.threads).items())
+    text = "\n".join([f"{given.weights.stem}, {given.size}, {facts}", "", *lines])
     if given.output:
         given.output.write_text(f"{text}\n")
     print(text)

@@ -17,6 +17,7 @@ from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.quant.sloped import SlopedSettings, quantize_sloped
+from sharpbit.quant.sloped.order import costliest_first
 from sharpbit.reparam.chain import chain
 from sharpbit.runtime import open_engine
 from sharpbit.verbs.quantize import suited
@@ -69,6 +70,55 @@ def test_compensation_and_a_scale_for_each_channel_are_worth_it():
     assert decibels(model, quantize_sloped(chain(model.net, "plain"), crops(), QUICK), crops(4, seed=1)) > 43
 
 
+def passing(width=24, blocks=6):
+    """A network that passes its channels on with small changes, as trained ones do."""
+    torch.manual_seed(2)
+    model = models.build("compact", scale=2, blocks=blocks, width=width)
+    with torch.no_grad():
+        for layer in model.net.body[2:-1]:
+            layer.weight.mul_(0.02)
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight[range(width), range(width), 1, 1] = 1
+                layer.bias.mul_(0.05)
+            else:
+                layer.weight.fill_(0.9)
+        model.net.body[-1].weight.mul_(3)
+    return model
+
+
+def test_wide_channels_are_worth_it():
+    model, images = passing(), crops(4, seed=1)
+    found = {}
+    for wide in (0, 16, None):
+        settings = SlopedSettings(images=8, samples=2000, wide=wide, gate=99)
+        integers = quantize_sloped(chain(model.net, "plain"), crops(), settings)
+        found[wide] = decibels(model, integers, images)
+        assert integers.wide == (() if wide == 0 else (*[wide or 24] * 6, 0))
+    assert found[0] + 3 < found[16]
+    assert found[16] + 0.5 < found[None]
+
+
+def test_the_channels_that_are_passed_on_come_first():
+    """Sixteen of 24 are, with large values; the others are small."""
+    model = passing()
+    with torch.no_grad():
+        for layer in model.net.body[2:-1:2]:
+            layer.weight[torch.arange(8), torch.arange(8), 1, 1] = 0
+    found = chain(model.net, "plain")
+    layers = [(s.kernel.weight.double(), s.kernel.bias.double(), s.slope.double()) for s in found.stages]
+    ordered = costliest_first(layers, crops().float())
+    own = ordered[1][0][:, :, 1, 1].diagonal()
+    assert own[:16].min() > 0.5 > own[16:].max()
+
+
+def test_no_more_wide_channels_than_the_gate_needs():
+    model = passing(40)
+    few = SlopedSettings(images=8, samples=2000, gate=20)
+    assert max(quantize_sloped(chain(model.net, "plain"), crops(), few).wide) == 16
+    flat = models.build("compact", scale=2, blocks=0, width=8)  # no layer that could take them over
+    assert quantize_sloped(chain(flat.net, "plain"), crops(), QUICK).wide == ()
+
+
 def test_a_chain_without_the_image():
     torch.manual_seed(0)
     model = models.build("plain", scale=2, blocks=1, width=8, act="prelu", clip="none")
@@ -100,7 +150,7 @@ def test_files(tmp_path):
     wanted = chain_of(model.net).payload()
     for name in ("a.safetensors", "a.sharpbit"):
         again = models.load(tmp_path / name)
-        assert again.config == model.config == Config(2, (12, 12, 12), ("slopes", "image"))
+        assert again.config == model.config == Config(2, (12, 12, 12), ("slopes", "image"), (12, 12, 0))
         assert chain_of(again.net).payload() == wanted
     read, header = integer.read(tmp_path / "a.sharpbit")
     assert (read.payload(), header.config) == (wanted, {"scale": 2, "hidden": [12, 12, 12]})

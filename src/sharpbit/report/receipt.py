@@ -10,7 +10,7 @@ from pathlib import Path
 from sharpbit._version import __version__
 from sharpbit.report import svg
 from sharpbit.report.markdown import table
-from sharpbit.verbs.receipt import QuantizationReceipt
+from sharpbit.verbs.receipt import GATE, QuantizationReceipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]
@@ -20,7 +20,6 @@ SENSITIVITY = (
 )
 RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
 FLOAT = 32
-GATE = 45.0  # dB from float; what is nearer cannot be told apart
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2526; --soft: #667; --line: #d6dde0; --all: #c3d2d4; --grid: #2f6d74;
   --paper: #fff; --worse: #b3482e }
@@ -57,6 +56,11 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",
     }
+    if receipt.wide:
+        wide = sum(count > 0 for count in receipt.wide)
+        lines["wide channels"] = (
+            f"{max(receipt.wide)} in {wide} of {len(receipt.wide) + 1} layers are kept in 16 bits, for {GATE:g} dB"
+        )
     if receipt.method == "sloped" and receipt.psnr < GATE:
         lines["warning"] = (
             f"below {GATE:g} dB from float, where differences can be seen at high magnification; look at it"

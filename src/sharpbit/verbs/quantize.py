@@ -118,7 +118,7 @@ def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progre
         net = of_chain(quantize_chain(layers, crops, progress=progress))
     except QuantizeError as error:
         raise QuantizeError(f"{error}; {OTHERS}") from None
-    return _integer(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
+    return integer_model(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
 
 
 def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
@@ -137,7 +137,7 @@ def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress
         ) from None
     except QuantizeError as error:
         raise QuantizeError(f"{error}; {OTHERS}") from None
-    return _integer(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
+    return integer_model(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
 
 
 def suited(model: Model) -> str:
@@ -159,8 +159,8 @@ def _check_chain(settings: QuantizationSettings, method: str) -> None:
         )
 
 
-def _integer(model: Model, net: Integer, entry: Verb) -> Model:
-    """The model of a chain in integers."""
+def integer_model(model: Model, net: Integer, entry: Verb) -> Model:
+    """The model `net`, an integer chain that was made of `model`; `entry` says how."""
     about = {**model.about, "precision": "int8"}
     arch, history = ARCHITECTURES["integer"], (*model.history, entry)
     return replace(model, arch=arch, config=net.config, net=net, history=history, about=about)
@@ -383,6 +383,7 @@ def with_receipt(
         budget=settings.budget,
         widths=widths,
         bitops=round(bitops.count(after.net).bitops) if widths else None,
+        wide=after.net.config.wide if isinstance(after.net, Integer) else (),
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.measure.psnr import of_values
+from sharpbit.quant.sloped import GATE
 from sharpbit.system.deprecated import old_names
+
+__all__ = ["GATE", "QuantizationReceipt", "differences", "stored", "upscaled"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class QuantizationReceipt:
         widths: one entry for each layer and site: name, bits of the input, bits of the weight (32 where there is
             none); empty for the method `lossless`.
         bitops: bit operations for an image of 640x360, all layers counted; None for the method `lossless`.
+        wide: number of channels of each layer but the last that are kept in 16 bits; empty where there are none.
     """
 
     method: str
@@ -59,6 +63,7 @@ class QuantizationReceipt:
     budget: float | str | None = None
     widths: tuple[tuple[str, int, int], ...] = ()
     bitops: int | None = None
+    wide: tuple[int, ...] = ()
 
     @property
     def blame(self) -> tuple[tuple[str, float], ...]:

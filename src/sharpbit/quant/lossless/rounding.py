@@ -54,20 +54,24 @@ def steps_of(kernel: Tensor) -> Tensor:
     return torch.maximum(largest, kernel[:, -1].abs() * TOP / (MAX_BIAS >> 4)).clamp(min=1e-6)
 
 
-def compensated(kernel: Tensor, step: Tensor, moments: Tensor, sums: Sums | None = None) -> Tensor:
+def compensated(
+    kernel: Tensor, step: Tensor, moments: Tensor, sums: Sums | None = None, limits: Tensor | None = None
+) -> Tensor:
     """Whole weights, and a bias that is not; each rounding is made up by those after it (Frantar et al., section 3).
 
-    Weights that read the image, where they must have sums, are rounded first.
+    Weights that read the image, where they must have sums, are rounded first. `limits` are those of each weight where
+    not all have `LIMIT`.
     """
     first = sums.columns if sums else []
     order = torch.tensor([*first, *(column for column in range(kernel.shape[1]) if column not in set(first))])
     moments, kernel = moments[order][:, order], kernel[:, order]
     damped = moments + torch.diag(torch.full_like(moments.diagonal(), RIDGE * float(moments.diagonal().mean())))
     upper = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
+    most = torch.full_like(kernel, LIMIT) if limits is None else limits[:, order]
     left, whole = (kernel / step[:, None]).clone(), torch.zeros_like(kernel)
     last = left.shape[1] - 1
     for column in range(last):
-        whole[:, column] = left[:, column].round().clamp_(-LIMIT, LIMIT)
+        whole[:, column] = left[:, column].round().clamp_(-most[:, column], most[:, column])
         error = (left[:, column] - whole[:, column]) / upper[column, column]
         left[:, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
         if sums and column < len(first) and column % TAPS == TAPS - 1:
