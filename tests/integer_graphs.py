@@ -47,7 +47,7 @@ class Maker:
         return values.astype(np.float32)
 
     def terms(self, numbers: tuple[int, ...], channels: int) -> tuple[Term, ...]:
-        return tuple(Term(k, self._gain(channels, 0.6) * self.rng.choice([-1, 1])) for k in numbers)
+        return tuple(Term(k, self._gain(channels, 0.6 * self.rng.choice([-1, 1]))) for k in numbers)
 
     def conv(self, inputs, outputs, kernel=3, *, groups=1, adds=(), equal=1) -> int:
         inputs = (inputs,) if isinstance(inputs, int) else tuple(inputs)

@@ -10,17 +10,17 @@
 #include <thread>
 #include <vector>
 
-#include "chain.h"
+#include "network.h"
 #include "pool.h"
 #include "sharpbit.h"
 
 struct sb_chain {
-  sharpbit::Chain chain;
+  std::unique_ptr<sharpbit::Network> network;
 };
 
 struct sb_job {
-  sb_job(const sharpbit::Chain &chain, const sharpbit::ImageData &image, int threads)
-      : pool(&sharpbit::Pool::mine()), job(chain, image, threads) {}
+  sb_job(const sharpbit::Network &network, const sharpbit::ImageData &image, int threads)
+      : pool(&sharpbit::Pool::mine()), job(network, image, threads) {}
 
   sharpbit::Pool *pool;
   sharpbit::Job job;
@@ -78,8 +78,7 @@ int32_t sb_open(const uint8_t *data, size_t size, const char *instruction_set, s
       return SB_ERROR_ISA;
     }
     auto opened = std::make_unique<sb_chain>();
-    opened->chain = sharpbit::read_chain(data, size);
-    sharpbit::pack(opened->chain, *isa);
+    opened->network = sharpbit::read_network(data, size, *isa);
     *chain = opened.release();
     return SB_DONE;
   } catch (const sharpbit::ModelError &error) {
@@ -99,12 +98,12 @@ int32_t sb_start(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_
   if (!chain || !in || !out || height < 1 || height > kMaxSide || width < 1 || width > kMaxSide || threads < 1 ||
       threads > kMaxThreads)
     return SB_ERROR_SIZE;
-  const int64_t scale = chain->chain.scale;
+  const int64_t scale = chain->network->enlarges();
   if (!holds(in_stride, height, int64_t{3} * width) || !holds(out_stride, height * scale, 3 * scale * width))
     return SB_ERROR_SIZE;
   try {
     const sharpbit::ImageData image{in, in_stride, out, out_stride, height, width};
-    auto started = std::make_unique<sb_job>(chain->chain, image, threads);
+    auto started = std::make_unique<sb_job>(*chain->network, image, threads);
     started->pool->start(started->job, threads);
     *job = started.release();
     return SB_DONE;

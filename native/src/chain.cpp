@@ -258,9 +258,7 @@ class Prepared {
   const Isa &isa_;
 };
 
-}  // namespace
-
-size_t scratch_bytes(const Chain &chain, int width) {
+size_t bytes_for(const Chain &chain, int width) {
   size_t bytes = 0, longest = 0;
   for (int layer = -1; layer < chain.depth(); layer++) {
     const size_t row = Runner::row_bytes(Runner::pixel_bytes(chain, layer), width + 2 * chain.depth());
@@ -271,10 +269,17 @@ size_t scratch_bytes(const Chain &chain, int width) {
   return bytes + longest;
 }
 
-void run_region(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch,
-                const std::atomic<bool> &cancel) {
-  const Prepared prepared(*chain.isa);
-  Runner(chain, image, region, scratch).run(cancel);
+}  // namespace
+
+size_t Chain::column_bytes() const { return (bytes_for(*this, 4096) - bytes_for(*this, 0)) / 4096; }
+
+size_t Chain::scratch_bytes(const ImageData &, const Region &region) const {
+  return bytes_for(*this, region.right - region.left);
+}
+
+void Chain::run(const ImageData &image, const Region &region, uint8_t *scratch, const std::atomic<bool> &cancel) const {
+  const Prepared prepared(*isa);
+  Runner(*this, image, region, scratch).run(cancel);
 }
 
 }  // namespace sharpbit

@@ -1,21 +1,15 @@
 // A chain that has been read, checked and packed for one instruction set, and how a region of an image is upscaled.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
 
 #include "buffer.h"
 #include "isa.h"
+#include "network.h"
 
 namespace sharpbit {
-
-// The bytes are no chain; what() is a sentence.
-struct ModelError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 struct Layer {
   int inputs = 0, outputs = 0;
@@ -33,7 +27,7 @@ struct Layer {
   int kind() const { return wide != 0 || !passed.empty() ? 2 : sloped; }  // of the rows of an instruction set
 };
 
-struct Chain {
+struct Chain : Network {
   int scale = 0;
   bool adds_image = false;      // to the signed results of the last layer, each pixel as often as it is enlarged
   std::vector<float> opposite;  // then: the multiplier of the last layer with the other sign
@@ -41,6 +35,13 @@ struct Chain {
   std::vector<Layer> layers;
 
   int depth() const { return static_cast<int>(layers.size()); }
+
+  int enlarges() const override { return scale; }
+  int halo() const override { return depth(); }
+  size_t column_bytes() const override;
+  size_t scratch_bytes(const ImageData &image, const Region &region) const override;
+  void run(const ImageData &image, const Region &region, uint8_t *scratch,
+           const std::atomic<bool> &cancel) const override;
 };
 
 // Reads what src/sharpbit/modelfile/integer_chain.py writes as payload, with its limits. Throws ModelError.
@@ -48,24 +49,5 @@ Chain read_chain(const uint8_t *data, size_t size);
 
 // Brings weights, biases and multipliers into the order of the kernels and forgets the bytes that were read.
 void pack(Chain &chain, const Isa &isa);
-
-struct ImageData {
-  const uint8_t *in;
-  ptrdiff_t in_stride;
-  uint8_t *out;
-  ptrdiff_t out_stride;
-  int height, width;
-};
-
-struct Region {
-  int top, bottom, left, right;  // of the input image
-};
-
-// Memory that a region of this width needs.
-size_t scratch_bytes(const Chain &chain, int width);
-
-// Upscales a region, with what it needs of the image around it; looks at `cancel` once a row.
-void run_region(const Chain &chain, const ImageData &image, const Region &region, uint8_t *scratch,
-                const std::atomic<bool> &cancel);
 
 }  // namespace sharpbit

@@ -33,6 +33,59 @@ struct Wide {
 using Row = void (*)(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
                      uint8_t *out, int32_t pixels, const Wide *wide);
 
+// Graphs. A row of activations: column 0 is where the first output lies; pixels lie `pixel` bytes apart.
+constexpr int kMaxKernel = 5;
+
+struct Source {
+  const uint8_t *rows[kMaxKernel];  // each starts at the leftmost column that the first output reads
+  long pixel;
+  int32_t groups;  // of 4 bytes that are read of each pixel
+};
+
+// A row that is added: of as many channels as the result.
+struct AddedRow {
+  const uint8_t *row;
+  long pixel;
+  const float *multiplier;  // of each channel
+  const int32_t *zero;
+};
+
+// How the values of a row become bytes. Channels are whole blocks.
+struct ResultRow {
+  const AddedRow *added;
+  int32_t added_count;
+  const int32_t *zero;
+  uint8_t *out;
+  long pixel;
+  int32_t pixels, channels;
+};
+
+struct ConvolvedRow {
+  const Source *sources;
+  int32_t source_count;
+  const uint8_t *weights;     // [pass][source][row][group][column][outputs of the pass][4 bytes] (graph_pack.cpp)
+  const int32_t *bias;
+  const float *multiplier;    // as for Row: three parts, of which the last is `result.zero`
+  const uint8_t *pass;        // blocks that are computed together, while so many (at most 4) are left
+  ResultRow result;
+};
+
+struct MultipliedRow {
+  const uint8_t *first, *second;
+  long first_pixel, second_pixel;
+  const int32_t *first_zero, *second_zero;
+  bool one_channel;  // of the second
+  const float *multiplier;
+  ResultRow result;
+};
+
+// All write nonsense to less than kMaxTile pixels behind the row.
+struct GraphRows {
+  void (*convolve[kMaxKernel / 2 + 1])(const ConvolvedRow &);  // of kernels of 1, 3 and 5
+  void (*sum)(const ResultRow &);
+  void (*multiply)(const MultipliedRow &);
+};
+
 struct Isa {
   const char *name;
   bool (*supported)();
@@ -40,6 +93,7 @@ struct Isa {
   uint8_t pass[kMaxBlocks + 1];               // output blocks that are computed together, of 1..4 blocks in all
   Row rows[3][kMaxBlocks + 1][kMaxBlocks + 1];  // [ReLU, slopes, wide][blocks in; 0: the image][blocks out]
   uint64_t (*peak)(uint64_t rounds);          // multiplies in registers only, as fast as it can; how many were done
+  const GraphRows *graph;                     // nullptr: those of `base`
   // Only where layers have kernels and an order of weights of their own: sets both, or answers false and leaves the
   // layer to `base`, whose activations are the same. `area`: see pack.cpp.
   bool (*pack)(Layer &layer, int area) = nullptr;

@@ -23,6 +23,7 @@ struct Simd {
   static constexpr int pass(int blocks) { return blocks; }
 
   static Sum load(const int32_t *from) { return _mm512_loadu_si512(from); }
+  static void spill(int32_t *to, Sum sum) { _mm512_storeu_si512(to, sum); }
   static Vector broadcast(const uint8_t *from) {
     int32_t four;
     std::memcpy(&four, from, 4);
@@ -48,11 +49,12 @@ struct Simd {
     return _mm512_adds_epi16(both, _mm512_packs_epi32(zeros_a, zeros_b));
   }
 
-  // All blocks of a pixel are computed together, so the blocks of P pixels follow each other: 4 of them fill 64 bytes.
+  // Where all blocks of a pixel are computed together, the blocks of P pixels follow each other: 4 of them fill 64 bytes.
   template <int P, int N, bool SLOPED>
-  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long, long outputs) {
+  static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long pixel, long outputs) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    SB_UNROLL for (int i = 0; i + 4 <= P * N; i += 4) {
+    const int whole = N == 4 || pixel == 16 * N ? P * N / 4 * 4 : 0;
+    SB_UNROLL for (int i = 0; i + 4 <= whole; i += 4) {
       __m512i v[4];
       const float *m[4];
       SB_UNROLL for (int j = 0; j < 4; j++) {
@@ -61,13 +63,14 @@ struct Simd {
       }
       const __m512i bytes = _mm512_packus_epi16(packed<SLOPED>(v[0], v[1], m[0], m[1], outputs),
                                                 packed<SLOPED>(v[2], v[3], m[2], m[3], outputs));
-      _mm512_storeu_si512(out + 16 * i, _mm512_permutexvar_epi32(order, bytes));
+      _mm512_storeu_si512(out + (N == 4 ? i / 4 * pixel : 16 * i), _mm512_permutexvar_epi32(order, bytes));
     }
-    SB_UNROLL for (int i = P * N / 4 * 4; i < P * N; i++) {
+    SB_UNROLL for (int i = whole; i < P * N; i++) {
       const float *m = multiplier + 16 * (i % N);
       __m512i v = scaled<SLOPED>(sums[i / N][i % N], m, outputs);
       if constexpr (SLOPED) v = _mm512_add_epi32(v, _mm512_loadu_si512(m + 2 * outputs));
-      _mm_storeu_si128((__m128i *)(out + 16 * i), _mm512_cvtusepi32_epi8(_mm512_max_epi32(v, _mm512_setzero_si512())));
+      __m128i *const to = (__m128i *)(out + i / N * pixel + i % N * 16);
+      _mm_storeu_si128(to, _mm512_cvtusepi32_epi8(_mm512_max_epi32(v, _mm512_setzero_si512())));
     }
   }
 

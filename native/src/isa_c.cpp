@@ -32,6 +32,7 @@ struct Simd {
     for (int i = 0; i < 16; i++) sum.lane[i] = from[i];
     return sum;
   }
+  static void spill(int32_t *to, const Sum &sum) { std::memcpy(to, sum.lane, sizeof sum.lane); }
   static Vector broadcast(const uint8_t *from) {
     Vector v;
     std::memcpy(v.lane, from, 4);

@@ -23,6 +23,7 @@ struct Simd {
   static constexpr int pass(int) { return 1; }
 
   static Sum load(const int32_t *from) { return vld1q_s32(from); }
+  static void spill(int32_t *to, Sum sum) { vst1q_s32(to, sum); }
   static Vector broadcast(const uint8_t *from) {
     int32_t four;
     std::memcpy(&four, from, 4);

@@ -14,6 +14,7 @@
 //   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
 //   passed(sum, bytes, fine, weight)      adds the 16 bits of `lanes` wide channels times their weights
 //   store_wide(sum, multiplier, outputs, out, fine)   requantizes one register to bytes, and to second ones if not null
+//   spill                           puts a Sum into memory
 //
 // With SLOPED negative sums have multipliers of their own, and zero points are added: both lie behind the multipliers,
 // `outputs` numbers on (see Layer in chain.h).
@@ -40,60 +41,66 @@ static void finish_wide(const typename Simd::Sum *sums, int pixels, int register
   }
 }
 
+// Adds what one row of a kernel of K columns gives for P pixels: of each input pixel, `pixel` bytes behind the one before
+// it, G groups of 4 bytes. Weights: [G][K columns][N registers]. Returns where the weights end.
+template <int K, int P, int N>
+static SB_INLINE const uint8_t *products(typename Simd::Sum (&sums)[P][N], const uint8_t *row, long pixel, int G,
+                                         const uint8_t *weights) {
+  constexpr int bytes = Simd::lanes * 4;
+  // With enough registers for the weights of all columns, one broadcast serves as many output pixels.
+  constexpr bool shared = P * N + K * N + 1 <= Simd::registers;
+  for (int g = 0; g < G; g++, row += 4, weights += K * N * bytes) {
+    if constexpr (shared) {
+      typename Simd::Vector w[K][N];
+      SB_UNROLL for (int k = 0; k < K; k++) {
+        SB_UNROLL for (int n = 0; n < N; n++) w[k][n] = Simd::weights(weights + (k * N + n) * bytes);
+      }
+      SB_UNROLL for (int q = 0; q < P + K - 1; q++) {
+        const typename Simd::Vector a = Simd::broadcast(row + q * pixel);
+        SB_UNROLL for (int k = 0; k < K; k++) {
+          const int p = q - k;
+          if (p >= 0 && p < P) {
+            SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[k][n]);
+          }
+        }
+      }
+    } else {
+      SB_UNROLL for (int k = 0; k < K; k++) {
+        SB_FORGET;  // else compilers keep activations for the next column, and lack registers for sums
+        const uint8_t *const column = row + k * pixel;
+        const uint8_t *const wk = weights + k * N * bytes;
+        if constexpr (N <= P) {
+          typename Simd::Vector w[N];
+          SB_UNROLL for (int n = 0; n < N; n++) w[n] = Simd::weights(wk + n * bytes);
+          SB_UNROLL for (int p = 0; p < P; p++) {
+            const typename Simd::Vector a = Simd::broadcast(column + p * pixel);
+            SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[n]);
+          }
+        } else {
+          typename Simd::Vector a[P];
+          SB_UNROLL for (int p = 0; p < P; p++) a[p] = Simd::broadcast(column + p * pixel);
+          SB_UNROLL for (int n = 0; n < N; n++) {
+            const typename Simd::Vector w = Simd::weights(wk + n * bytes);
+            SB_UNROLL for (int p = 0; p < P; p++) sums[p][n] = Simd::dot(sums[p][n], a[p], w);
+          }
+        }
+      }
+    }
+  }
+  return weights;
+}
+
 // P pixels of B blocks; each input pixel has G groups of 4 bytes. Weights: [3 rows][G][3 columns][16 B outputs][group].
 template <int G, int B, int P, int KIND>
 static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t *weights, const int32_t *bias,
                            const float *multiplier, uint8_t *out, long out_pixel, long outputs, int channel,
                            const Wide *wide) {
   constexpr int N = B * kBlock / Simd::lanes;
-  constexpr int bytes = Simd::lanes * 4;
-  // With enough registers for the weights of three columns, one broadcast serves three output pixels.
-  constexpr bool shared = P * N + 3 * N + 1 <= Simd::registers;
   typename Simd::Sum sums[P][N];
   SB_UNROLL for (int p = 0; p < P; p++) {
     SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::load(bias + Simd::lanes * n);
   }
-  for (int ky = 0; ky < 3; ky++) {
-    const uint8_t *row = rows[ky] + first * G * 4;
-    for (int g = 0; g < G; g++, row += 4, weights += 3 * N * bytes) {
-      if constexpr (shared) {
-        typename Simd::Vector w[3][N];
-        SB_UNROLL for (int k = 0; k < 3; k++) {
-          SB_UNROLL for (int n = 0; n < N; n++) w[k][n] = Simd::weights(weights + (k * N + n) * bytes);
-        }
-        SB_UNROLL for (int q = 0; q < P + 2; q++) {
-          const typename Simd::Vector a = Simd::broadcast(row + q * G * 4);
-          SB_UNROLL for (int k = 0; k < 3; k++) {
-            const int p = q - k;
-            if (p >= 0 && p < P) {
-              SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[k][n]);
-            }
-          }
-        }
-      } else {
-        SB_UNROLL for (int k = 0; k < 3; k++) {
-          SB_FORGET;  // else compilers keep activations for the next column, and lack registers for sums
-          const uint8_t *const column = row + k * G * 4;
-          const uint8_t *const wk = weights + k * N * bytes;
-          if constexpr (N <= P) {
-            typename Simd::Vector w[N];
-            SB_UNROLL for (int n = 0; n < N; n++) w[n] = Simd::weights(wk + n * bytes);
-            SB_UNROLL for (int p = 0; p < P; p++) {
-              const typename Simd::Vector a = Simd::broadcast(column + p * G * 4);
-              SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::dot(sums[p][n], a, w[n]);
-            }
-          } else {
-            typename Simd::Vector a[P];
-            SB_UNROLL for (int p = 0; p < P; p++) a[p] = Simd::broadcast(column + p * G * 4);
-            SB_UNROLL for (int n = 0; n < N; n++) {
-              const typename Simd::Vector w = Simd::weights(wk + n * bytes);
-              SB_UNROLL for (int p = 0; p < P; p++) sums[p][n] = Simd::dot(sums[p][n], a[p], w);
-            }
-          }
-        }
-      }
-    }
-  }
+  for (int ky = 0; ky < 3; ky++) weights = products<3, P, N>(sums, rows[ky] + first * G * 4, G * 4, G, weights);
   if constexpr (KIND == kWide) {
     typename Simd::Sum kept[P * N];
     SB_UNROLL for (int p = 0; p < P; p++) {
@@ -162,5 +169,7 @@ static uint64_t peak(uint64_t rounds) {
   {                                                                                                                    \
     name, supported, Simd::activation,                                                                                 \
         {0, (uint8_t)Simd::pass(1), (uint8_t)Simd::pass(2), (uint8_t)Simd::pass(3), (uint8_t)Simd::pass(4)},           \
-        {SB_ROWS(Simd::one_kind), SB_ROWS(kSlopes), SB_ROWS(kWide)}, peak                                                                 \
+        {SB_ROWS(Simd::one_kind), SB_ROWS(kSlopes), SB_ROWS(kWide)}, peak, &kGraphRows                                       \
   }
+
+#include "kernel_graph.h"

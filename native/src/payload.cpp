@@ -5,6 +5,7 @@
 #include <string>
 
 #include "chain.h"
+#include "reader.h"
 
 namespace sharpbit {
 namespace {
@@ -14,28 +15,6 @@ constexpr uint32_t kSloped = 1 << 8, kAddsImage = 1 << 9, kWide = 1 << 10;  // b
 constexpr int64_t kMaxBias = int64_t{1} << 30;
 constexpr float kMaxMultiplier = 1 << 20;
 constexpr int32_t kMaxPassed = 1 << 13;
-
-class Reader {
- public:
-  Reader(const uint8_t *data, size_t size) : data_(data), left_(size) {}
-
-  const uint8_t *take(size_t bytes) {
-    if (bytes > left_) throw ModelError("the integer chain is damaged (cut off); get it again");
-    const uint8_t *at = data_;
-    data_ += bytes;
-    left_ -= bytes;
-    return at;
-  }
-  uint32_t number() { return number(take(4)); }
-  static uint32_t number(const uint8_t *p) {  // little endian
-    return uint32_t{p[0]} | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24;
-  }
-  size_t left() const { return left_; }
-
- private:
-  const uint8_t *data_;
-  size_t left_;
-};
 
 [[noreturn]] void refuse(uint32_t layer, const std::string &what) {
   throw ModelError("layer " + std::to_string(layer) + " of the integer chain has " + what);
@@ -116,7 +95,7 @@ bool nonzero(float value) {
 }  // namespace
 
 Chain read_chain(const uint8_t *data, size_t size) {
-  Reader reader(data, size);
+  Reader reader(data, size, "chain");
   const uint32_t first = reader.number(), depth = reader.number();
   const bool sloped = first & kSloped, adds_image = first & kAddsImage, wide = first & kWide;
   const uint32_t scale = first & ~(kSloped | kAddsImage | kWide);
@@ -144,9 +123,7 @@ Chain read_chain(const uint8_t *data, size_t size) {
   const Layer &last = chain.layers.back();
   if (adds_image && std::any_of(last.multiplier.end() - ptrdiff_t(last.bias.size()), last.multiplier.end(), nonzero))
     refuse(depth - 1, "a zero point where the image is added");
-  if (reader.left() != 0)
-    throw ModelError("the integer chain is damaged (" + std::to_string(reader.left()) +
-                     " bytes too many); get it again");
+  reader.end();
   return chain;
 }
 

@@ -16,10 +16,9 @@ double computed(int size, int parts, int depth) {
 // The widest strip whose rows fit into the cache; but never so narrow that recomputing outweighs what the cache gives.
 // (Measured on Zen 5: half of the cache costs 2 % more, and no strips at all cost no more where the last cache is
 // idle.)
-int strip_width(const Chain &chain) {
-  const size_t column = (scratch_bytes(chain, 4096) - scratch_bytes(chain, 0)) / 4096;
-  const int fits = static_cast<int>(cpu::l2_bytes() / column);
-  return std::max(fits, 16 * chain.depth());
+int strip_width(const Network &network) {
+  const int fits = static_cast<int>(cpu::l2_bytes() / std::max<size_t>(network.column_bytes(), 1));
+  return std::max(fits, 16 * network.halo());
 }
 
 }  // namespace
@@ -33,16 +32,16 @@ Region Plan::region(const ImageData &image, int index) const {
           cut(image.width, strips, strip + 1)};
 }
 
-Plan make_plan(const Chain &chain, const ImageData &image, int threads) {
-  const int width = strip_width(chain), least = (image.width + width - 1) / width;
+Plan make_plan(const Network &network, const ImageData &image, int threads) {
+  const int width = strip_width(network), least = (image.width + width - 1) / width;
   Plan best;
   double cost = 0;
   // The slowest thread decides. Of equal plans the first, with the fewest regions, is taken.
   for (int strips = least; strips <= std::min(least + threads, image.width); strips++) {
     for (int bands = 1; bands <= std::min(threads, image.height); bands++) {
       const int rounds = (strips * bands + threads - 1) / threads;
-      const double now = rounds * computed(image.height, bands, chain.depth()) *
-                         computed(image.width, strips, chain.depth());
+      const double now = rounds * computed(image.height, bands, network.halo()) *
+                         computed(image.width, strips, network.halo());
       if (cost == 0 || now < cost) best = {bands, strips}, cost = now;
     }
   }

@@ -1,7 +1,7 @@
 // How an image is cut into regions: bands for the threads, strips so that the rows in work stay in the cache.
 #pragma once
 
-#include "chain.h"
+#include "network.h"
 
 namespace sharpbit {
 
@@ -10,9 +10,8 @@ struct Plan {
 
   int regions() const { return bands * strips; }
   Region region(const ImageData &image, int index) const;
-  int widest(const ImageData &image) const { return (image.width + strips - 1) / strips; }
 };
 
-Plan make_plan(const Chain &chain, const ImageData &image, int threads);
+Plan make_plan(const Network &network, const ImageData &image, int threads);
 
 }  // namespace sharpbit

@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include "buffer.h"
+
 #include <algorithm>
 #include <cfenv>
 #include <chrono>
@@ -16,19 +18,24 @@
 
 namespace sharpbit {
 
+constexpr size_t kMostScratch = size_t{1} << (sizeof(size_t) > 4 ? 34 : 30);
+
 void Job::work() {
   // Memory stays with its thread: fresh pages for each image would cost more than an LR image.
   thread_local Buffer scratch;
   thread_local size_t size = 0;
-  const size_t needed = scratch_bytes(chain_, plan_.widest(image_));
-  if (size < needed) {
-    scratch.reset();
-    size = 0;
-    scratch = make_buffer(needed);
-    size = needed;
+  for (int i = next_++; i < plan_.regions() && !stop_.load(std::memory_order_relaxed); i = next_++) {
+    const Region region = plan_.region(image_, i);
+    const size_t needed = network_.scratch_bytes(image_, region);
+    if (needed > kMostScratch) throw std::bad_alloc();
+    if (size < needed) {
+      scratch.reset();
+      size = 0;
+      scratch = make_buffer(needed);
+      size = needed;
+    }
+    network_.run(image_, region, scratch.get(), stop_);
   }
-  for (int i = next_++; i < plan_.regions() && !stop_.load(std::memory_order_relaxed); i = next_++)
-    run_region(chain_, image_, plan_.region(image_, i), scratch.get(), stop_);
 }
 
 Pool &Pool::mine() {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-#include "chain.h"
+#include "network.h"
 #include "plan.h"
 
 namespace sharpbit {
@@ -16,11 +16,11 @@ class Pool;
 
 enum class State { running, done, cancelled, no_memory };
 
-// One image on its way through a chain.
+// One image on its way through a network.
 class Job {
  public:
-  Job(const Chain &chain, const ImageData &image, int threads)
-      : chain_(chain), image_(image), plan_(make_plan(chain, image, threads)) {}
+  Job(const Network &network, const ImageData &image, int threads)
+      : network_(network), image_(image), plan_(make_plan(network, image, threads)) {}
 
   int tickets(int threads) const { return threads < plan_.regions() ? threads : plan_.regions(); }
 
@@ -28,7 +28,7 @@ class Job {
   friend class Pool;
   void work();  // takes regions until there are none left
 
-  const Chain &chain_;
+  const Network &network_;
   const ImageData image_;
   const Plan plan_;
   std::atomic<int> next_{0};

@@ -11,6 +11,7 @@ struct Simd256 {
   static constexpr int pass(int blocks) { return blocks % 2 == 0 ? 2 : 1; }
 
   static Sum load(const int32_t *from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)); }
+  static void spill(int32_t *to, Sum sum) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), sum); }
   static Vector broadcast(const uint8_t *from) {
     int32_t four;
     std::memcpy(&four, from, 4);

@@ -28,6 +28,8 @@ MAX_CHANNELS = 512  # of a tensor
 MAX_INPUTS = 2048  # channels of all tensors that a convolution reads
 MAX_TENSORS = 64  # that a convolution reads, or that are added
 MAX_SCALE = 16
+MAX_MULTIPLE = 64  # of the sides of an image
+MAX_HALO = 2047
 MAX_SUM = (1 << 31) - 1  # that no sum of a convolution may pass, at 256 for every byte
 MAX_MULTIPLIER = float(1 << 20)
 KERNELS = (1, 3, 5)
@@ -173,6 +175,8 @@ class IntegerGraph:
         if last.channels != 3 or last.level != self.scale:
             given = f"{last.channels} channels at {last.level} times the size"
             raise ModelError(f"the integer graph gives {given}; expected are 3 at {self.scale}")
+        if self.multiple > MAX_MULTIPLE or self.halo > MAX_HALO:
+            raise ModelError(f"the integer graph sees {self.halo} pixels, or takes multiples of {self.multiple}")
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -182,7 +186,7 @@ class IntegerGraph:
             found.append(_made(node, found, f"node {number} of the integer graph"))
         return tuple(found)
 
-    @property
+    @cached_property
     def multiple(self) -> int:
         """What sides of the image are filled up to a multiple of, with its last row and column."""
         return lcm(*(tensor.level.denominator for tensor in self.tensors))
@@ -198,7 +202,7 @@ class IntegerGraph:
         """Weights and biases."""
         return sum(n.weight.size + n.bias.size for n in self.nodes if isinstance(n, Convolution))
 
-    @property
+    @cached_property
     def halo(self) -> int:
         """Input pixels around a tile that its result depends on, where tiles begin at multiples of `multiple`."""
         needed = {len(self.nodes): (0, self.scale * self.multiple)}
@@ -286,8 +290,8 @@ def _check_convolution(node: Convolution, inputs: int, where: str) -> None:
         raise ModelError(f"{where} has {groups} groups of {inputs} channels in and {outputs} out")
     if node.weight.shape != (outputs, inputs // groups, kernel, kernel) or node.bias.shape != (outputs,):
         raise ModelError(f"{where} has weights of {node.weight.shape} for {inputs} channels in and {outputs} out")
-    if node.weight.min() < -127:
-        raise ModelError(f"{where} has a weight of -128; weights lie between -127 and 127")
+    if (node.weight.dtype, node.bias.dtype) != (np.int8, np.int32) or node.weight.min() < -127:
+        raise ModelError(f"{where} has a weight of -128, or weights and biases of other types than int8 and int32")
     largest = 256 * np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)) + np.abs(node.bias.astype(np.int64))
     if largest.max() > MAX_SUM:
         raise ModelError(f"{where} has weights and a bias whose sum may leave 32 bits")
@@ -296,5 +300,7 @@ def _check_convolution(node: Convolution, inputs: int, where: str) -> None:
 
 
 def _check_multipliers(values: Floats, channels: int, where: str) -> None:
+    if values.dtype != np.float32:
+        raise ModelError(f"{where} has multipliers of {values.dtype}; they are float32")
     if values.shape != (channels,) or not (np.isfinite(values).all() and np.abs(values).max() <= MAX_MULTIPLIER):
         raise ModelError(f"{where} has {values.size} multipliers for {channels} channels, or one beyond 2**20")

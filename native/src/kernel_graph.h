@@ -1,0 +1,135 @@
+// Rows of graphs: convolutions of any number of channels, sums and products. Included by kernel.h, where it is said what
+// may stand in such a file.
+//
+// Sums of convolutions to which nothing is added become bytes in registers. All others are put into memory, a tile at
+// a time, and what follows is plain C++, which compilers turn into the instructions of the file.
+
+// An activation as a byte, and back.
+static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {
+  if constexpr (Simd::activation == Activation::s16) {
+    int16_t value;
+    std::memcpy(&value, row + 2 * channel, 2);
+    return value;
+  }
+  return Simd::activation == Activation::s8 ? row[channel] ^ 0x80 : row[channel];
+}
+
+static SB_INLINE void put_byte(uint8_t *row, long channel, int32_t value) {
+  if constexpr (Simd::activation == Activation::s16) {
+    const int16_t wide = static_cast<int16_t>(value);
+    std::memcpy(row + 2 * channel, &wide, 2);
+  } else {
+    row[channel] = static_cast<uint8_t>(Simd::activation == Activation::s8 ? value ^ 0x80 : value);
+  }
+}
+
+constexpr long kElement = Simd::activation == Activation::s16 ? 2 : 1;
+
+// Adds the terms to W values of one pixel, the first of which is channel `c`, and makes them bytes.
+template <int W>
+static SB_INLINE void finish(float (&value)[W], const ResultRow &to, long x, long c) {
+  constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds half to even, as no fractions are left there
+  for (int32_t t = 0; t < to.added_count; t++) {
+    const AddedRow &added = to.added[t];
+    const uint8_t *const from = added.row + x * added.pixel + c * kElement;
+    const float *const multiplier = added.multiplier + c;
+    const int32_t *const zero = added.zero + c;
+    for (int i = 0; i < W; i++) value[i] += static_cast<float>(byte_at(from, i) - zero[i]) * multiplier[i];
+  }
+  uint8_t *const out = to.out + x * to.pixel + c * kElement;
+  const int32_t *const zero = to.zero + c;
+  for (int i = 0; i < W; i++) {
+    const float low = value[i] < -255.0f ? -255.0f : value[i], kept = low > 255.0f ? 255.0f : low;
+    const int32_t level = static_cast<int32_t>((kept + magic) - magic) + zero[i];
+    put_byte(out, i, level < 0 ? 0 : level > 255 ? 255 : level);
+  }
+}
+
+// P pixels from `first` on, of B blocks from channel `c` on.
+template <int K, int B, int P>
+static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c, const uint8_t *weights) {
+  constexpr int N = B * kBlock / Simd::lanes, W = B * kBlock;
+  const ResultRow &to = row.result;
+  typename Simd::Sum sums[P][N];
+  SB_UNROLL for (int p = 0; p < P; p++) {
+    SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::load(row.bias + c + Simd::lanes * n);
+  }
+  for (int32_t s = 0; s < row.source_count; s++) {
+    const Source &source = row.sources[s];
+    for (int ky = 0; ky < K; ky++)
+      weights = products<K, P, N>(sums, source.rows[ky] + first * source.pixel, source.pixel, source.groups, weights);
+  }
+  const float *const multiplier = row.multiplier + c, *const negative = multiplier + to.channels;
+  if (!to.added_count) {
+    uint8_t *const out = to.out + first * to.pixel + c * kElement;
+    Simd::template store<P, N, true>(sums, multiplier, out, to.pixel, to.channels);
+    return;
+  }
+  alignas(64) int32_t spilled[P][W];
+  SB_UNROLL for (int p = 0; p < P; p++) {
+    SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
+  }
+  for (int p = 0; p < P; p++) {
+    float value[W];
+    for (int i = 0; i < W; i++) {
+      const int32_t sum = spilled[p][i];
+      value[i] = static_cast<float>(sum) * (sum < 0 ? negative[i] : multiplier[i]);
+    }
+    finish(value, to, first + p, c);
+  }
+}
+
+template <int K, int B>
+static void convolved_pass(const ConvolvedRow &row, long c, const uint8_t *weights) {
+  constexpr int P = Simd::pixels(B), HALF = (P + 1) / 2;
+  const int32_t pixels = row.result.pixels;
+  int32_t x = 0;
+  for (; x + HALF < pixels; x += P) convolved_tile<K, B, P>(row, x, c, weights);
+  if (x < pixels) convolved_tile<K, B, HALF>(row, x, c, weights);
+}
+
+template <int K>
+static void convolve(const ConvolvedRow &row) {
+  long groups = 0;
+  for (int32_t s = 0; s < row.source_count; s++) groups += row.sources[s].groups;
+  const uint8_t *weights = row.weights;
+  int32_t blocks = row.result.channels / kBlock;
+  for (long c = 0; blocks > 0;) {
+    const int32_t together = row.pass[blocks < kMaxBlocks ? blocks : kMaxBlocks];
+    switch (together) {
+      case 1: convolved_pass<K, 1>(row, c, weights); break;
+      case 2: if constexpr (Simd::pass(2) == 2) convolved_pass<K, 2>(row, c, weights); break;
+      case 3: if constexpr (Simd::pass(3) == 3) convolved_pass<K, 3>(row, c, weights); break;
+      default: if constexpr (Simd::pass(4) == 4) convolved_pass<K, 4>(row, c, weights); break;
+    }
+    weights += K * K * groups * together * kBlock * 4;
+    c += together * kBlock;
+    blocks -= together;
+  }
+}
+
+static void sum(const ResultRow &to) {
+  for (int32_t x = 0; x < to.pixels; x++)
+    for (long c = 0; c < to.channels; c += kBlock) {
+      float value[kBlock] = {};
+      finish(value, to, x, c);
+    }
+}
+
+static void multiply(const MultipliedRow &row) {
+  const ResultRow &to = row.result;
+  for (int32_t x = 0; x < to.pixels; x++) {
+    const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
+    const int32_t one = byte_at(second, 0) - row.second_zero[0];
+    for (long c = 0; c < to.channels; c += kBlock) {
+      float value[kBlock];
+      for (int i = 0; i < kBlock; i++) {
+        const int32_t other = row.one_channel ? one : byte_at(second, c + i) - row.second_zero[c + i];
+        value[i] = static_cast<float>((byte_at(first, c + i) - row.first_zero[c + i]) * other) * row.multiplier[c + i];
+      }
+      finish(value, to, x, c);
+    }
+  }
+}
+
+static const GraphRows kGraphRows = {{convolve<1>, convolve<3>, convolve<5>}, sum, multiply};

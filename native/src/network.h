@@ -1,0 +1,48 @@
+// What runs an image: a chain or a graph that has been read, checked and packed for one instruction set.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+
+#include "isa.h"
+
+namespace sharpbit {
+
+// The bytes are no network; what() is a sentence.
+struct ModelError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct ImageData {
+  const uint8_t *in;
+  ptrdiff_t in_stride;
+  uint8_t *out;
+  ptrdiff_t out_stride;
+  int height, width;
+};
+
+struct Region {
+  int top, bottom, left, right;  // of the input image
+};
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  virtual int enlarges() const = 0;         // so many times
+  virtual int halo() const = 0;             // pixels around a region that its result depends on
+  virtual size_t column_bytes() const = 0;  // memory that a column of the image takes while rows are in work
+
+  // Memory that `run` needs for a region.
+  virtual size_t scratch_bytes(const ImageData &image, const Region &region) const = 0;
+  // Upscales a region, with what it needs of the image around it; looks at `cancel` once a row.
+  virtual void run(const ImageData &image, const Region &region, uint8_t *scratch,
+                   const std::atomic<bool> &cancel) const = 0;
+};
+
+// Reads a payload of either kind. Throws ModelError.
+std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Isa &isa);
+
+}  // namespace sharpbit
