@@ -1,4 +1,4 @@
-"""Our own engine for integer chains (native/): bytes in, bytes out, exact to the last bit on every processor."""
+"""Our own engine for networks in integers (native/): bytes in, bytes out, exact to the last bit on every processor."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile import integer_chain as integer
-from sharpbit.modelfile.integer_chain import Bytes, IntegerChain
+from sharpbit.modelfile import integer_file as integer
+from sharpbit.modelfile.integer_chain import Bytes
+from sharpbit.modelfile.integer_file import IntegerNetwork
 from sharpbit.runtime import available_cpus, checked_device
 
 ABI = 2  # SB_ABI of native/include/sharpbit.h, as are the numbers below
@@ -34,22 +35,22 @@ _NAMES = {
 
 
 class NativeRuntime:
-    """An integer chain in our own engine. See `sharpbit.runtime.Runtime`.
+    """A chain or a graph in integers in our own engine. See `sharpbit.runtime.Runtime`.
 
     Args:
-        chain: what to run.
+        network: what to run.
         threads: how many may work on one image, 1 to 256; None: every core that the process may use.
-        halo: surroundings that a tile needs, in input pixels; None: one for each layer.
+        halo: surroundings that a tile needs, in input pixels; None: as much as the network reaches.
         instruction_set: one of `instruction_sets()`; None: the fastest.
 
     Raises:
         UsageError: the engine is not available, or has no such instruction set, or the threads are too many.
-        ModelError: the engine refuses the chain.
+        ModelError: the engine refuses the network.
     """
 
     def __init__(
         self,
-        chain: IntegerChain,
+        network: IntegerNetwork,
         *,
         threads: int | None = None,
         halo: int | None = None,
@@ -64,8 +65,9 @@ class NativeRuntime:
             raise UsageError(f"the native engine takes 1 to {MAX_THREADS} threads, not {self.threads}")
         self.engine = "sharpbit native"
         self.instruction_set = _NAMES[instruction_set or names[0]]
-        self.scale = chain.scale
-        self.halo = len(chain.layers) if halo is None else halo
+        self.scale = network.scale
+        reach = integer.halo(network)
+        self.halo = reach if halo is None or reach is None else halo
         self.tile: int | None = None
         self.wide = True
         self.precision = "int8"
@@ -73,7 +75,7 @@ class NativeRuntime:
         self.device = "cpu"
         self.notes: tuple[str, ...] = ()
         self._library = library
-        self._chain = _opened(library, chain.payload(), instruction_set)
+        self._chain = _opened(library, integer.payload(network), instruction_set)
         weakref.finalize(self, library.sb_close, self._chain)
 
     def __call__(self, tiles: Iterable[Bytes]) -> Iterator[Bytes]:
@@ -178,14 +180,14 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
 def open_native(
     path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
 ) -> NativeRuntime:
-    """Open a file that holds an integer chain. See `sharpbit.runtime.Opener`.
+    """Open a file that holds a network in integers. See `sharpbit.runtime.Opener`.
 
     The environment variable SHARPBIT_INSTRUCTION_SET names another instruction set than the fastest, for measuring.
     """
     checked_device("the native engine", device, ("cpu",))
-    chain, header = integer.read(path)
+    network, header = integer.read(path)
     named_set = os.environ.get("SHARPBIT_INSTRUCTION_SET") or None
-    return NativeRuntime(chain, threads=threads, halo=header.halo, instruction_set=named_set)
+    return NativeRuntime(network, threads=threads, halo=header.halo, instruction_set=named_set)
 
 
 def _rows(array: NDArray[np.uint8]) -> bool:
@@ -261,7 +263,7 @@ def _opened(library: ctypes.CDLL, payload: bytes, instruction_set: str | None) -
     name = None if instruction_set is None else instruction_set.encode()
     code = library.sb_open(payload, len(payload), name, ctypes.byref(chain), message, len(message))
     if code == _ERROR_MEMORY:
-        raise MemoryError("no memory for the integer chain")
+        raise MemoryError("no memory for the integer network")
     if code != _DONE:
         raise ModelError(message.value.decode())
     return chain

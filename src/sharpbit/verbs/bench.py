@@ -19,7 +19,7 @@ from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
 from sharpbit.measure.limit import Limits
 from sharpbit.measure.upscaling import by
-from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile import integer_file as integer
 from sharpbit.runtime import AUTO, WEIGHTS, Runtime, available_cpus
 from sharpbit.system.extras import need
 from sharpbit.system.progress import Phases

@@ -1,0 +1,36 @@
+"""Files that hold a network in integers: a chain, or a graph."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from sharpbit.modelfile import Header, ModelFile, integer_chain, integer_graph, integer_graph_payload
+from sharpbit.modelfile.integer_chain import IntegerChain
+from sharpbit.modelfile.integer_graph import IntegerGraph
+
+IntegerNetwork = IntegerChain | IntegerGraph
+
+
+def read(file: str | PathLike[str]) -> tuple[IntegerNetwork, Header]:
+    """The network in an integer file, `.onnx` or `.sharpbit`, and its header.
+
+    Raises:
+        ModelError: not an integer file of sharpbit, damaged, or its header describes another network.
+    """
+    file = ModelFile.of(file)
+    header = None if file.suffix != ".sharpbit" else file.header
+    if header is not None and header.architecture == integer_graph.ARCHITECTURE:
+        return integer_graph_payload.read(file)
+    return integer_chain.read(file)
+
+
+def payload(network: IntegerNetwork) -> bytes:
+    """The network in the native format: what the engine reads."""
+    return integer_graph_payload.payload(network) if isinstance(network, IntegerGraph) else network.payload()
+
+
+def halo(network: IntegerNetwork) -> int | None:
+    """Input pixels around a tile that its result depends on; None where tiles may not begin anywhere."""
+    if isinstance(network, IntegerChain):
+        return len(network.layers)
+    return network.halo if network.multiple == 1 else None
