@@ -122,7 +122,7 @@ def test_what_is_refused():
             changed(graph, last, factor=factor)
     with pytest.raises(ModelError, match="gives 3 channels at 3 times the size; expected are 3 at 2"):
         replace(graph, scale=2)
-    with pytest.raises(ModelError, match="1 to 1024 nodes, not 3 times with 0"):
+    with pytest.raises(ModelError, match="1 to 1024 nodes, not 3 with 0"):
         replace(graph, nodes=())
 
 

@@ -168,13 +168,13 @@ class IntegerGraph:
     outside: Bytes
 
     def __post_init__(self) -> None:
-        if not (1 <= self.scale <= MAX_SCALE and 1 <= len(self.nodes) <= MAX_NODES and self.outside.shape == (3,)):
-            limits = f"upscales 1 to {MAX_SCALE} times with 1 to {MAX_NODES} nodes"
-            raise ModelError(f"an integer graph {limits}, not {self.scale} times with {len(self.nodes)}")
+        scale, count = self.scale, len(self.nodes)
+        if not (1 <= scale <= MAX_SCALE and 1 <= count <= MAX_NODES and self.outside.shape == (3,)):
+            raise ModelError(f"an integer graph upscales 1 to 16 times with 1 to 1024 nodes, not {scale} with {count}")
         last = self.tensors[-1]
-        if last.channels != 3 or last.level != self.scale:
+        if last.channels != 3 or last.level != scale:
             given = f"{last.channels} channels at {last.level} times the size"
-            raise ModelError(f"the integer graph gives {given}; expected are 3 at {self.scale}")
+            raise ModelError(f"the integer graph gives {given}; expected are 3 at {scale}")
         if self.multiple > MAX_MULTIPLE or self.halo > MAX_HALO:
             raise ModelError(f"the integer graph sees {self.halo} pixels, or takes multiples of {self.multiple}")
 
@@ -229,10 +229,9 @@ def _reads(node: Node, low: int, high: int) -> list[tuple[int, tuple[int, int]]]
 
 def sources(node: Node) -> tuple[int, ...]:
     """Numbers of all tensors that a node reads."""
-    if isinstance(node, Sum):
-        return tuple(term.tensor for term in node.terms)
-    if isinstance(node, Convolution):
-        return (*node.inputs, *(term.tensor for term in node.terms))
+    if isinstance(node, Sum | Convolution):
+        read = node.inputs if isinstance(node, Convolution) else ()
+        return (*read, *(term.tensor for term in node.terms))
     return node.inputs if isinstance(node, Product) else (node.input,)
 
 
@@ -290,7 +289,7 @@ def _check_convolution(node: Convolution, inputs: int, where: str) -> None:
         raise ModelError(f"{where} has {groups} groups of {inputs} channels in and {outputs} out")
     if node.weight.shape != (outputs, inputs // groups, kernel, kernel) or node.bias.shape != (outputs,):
         raise ModelError(f"{where} has weights of {node.weight.shape} for {inputs} channels in and {outputs} out")
-    if (node.weight.dtype, node.bias.dtype) != (np.int8, np.int32) or node.weight.min() < -127:
+    if (node.weight.dtype.name, node.bias.dtype.name) != ("int8", "int32") or node.weight.min() < -127:
         raise ModelError(f"{where} has a weight of -128, or weights and biases of other types than int8 and int32")
     largest = 256 * np.abs(node.weight.astype(np.int64)).sum((1, 2, 3)) + np.abs(node.bias.astype(np.int64))
     if largest.max() > MAX_SUM:
