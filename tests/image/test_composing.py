@@ -151,3 +151,13 @@ def test_an_animation_of_16_bits_keeps_them(tmp_path):
         assert any("16 were rounded to 8" in note for note in report.notes)
         with Image.open(tmp_path / f"b.{ending}") as image:
             assert np.abs(np.asarray(image.convert("RGB")).astype(int) - 90).max() <= 2
+
+
+def test_a_grey_animation_is_grey(tmp_path):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)  # all of them, so that the palette is that of a grey image
+    frames = [Image.fromarray(levels), Image.fromarray(levels[::-1].copy())]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("RGB", (16, 16), "red")])
+    for name, mode in (("a", "L"), ("b", "RGB")):
+        with Image.open(sharpbit.upscale(tmp_path / f"{name}.gif", tmp_path / f"{name}.png")) as image:
+            assert (image.mode, image.n_frames) == (mode, 2)

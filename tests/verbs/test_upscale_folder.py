@@ -53,3 +53,19 @@ def test_mistakes(folder, options, words):
 
 def test_public_names_are_listed():
     assert {"upscale", "upscale_folder", "evaluate", "load", "quantize", "train", "Upscaler"} <= set(dir(sharpbit))
+
+
+def test_the_options_of_the_command(folder):
+    (folder / "in" / "c.png").unlink()
+    args = folder / "in", folder / "out"
+    outcomes = sharpbit.upscale_folder(*args, width=40, name_template="{stem}-{scale}", threads=1, dry_run=True)
+    assert [outcome.status for outcome in outcomes] == ["planned"] * 2
+    assert not (folder / "out").exists()
+    sharpbit.upscale_folder(*args, width=40, format="jpg", name_template="{stem}-{scale}", quality=60, threads=1)
+    with Image.open(folder / "out" / "a-fit.jpg") as image:
+        assert image.size == (40, 30)
+        assert image.layer[0][1:3] == (2, 2)  # 4:2:0
+    (outcome, _) = sharpbit.upscale_folder(folder / "in", folder / "small", max_pixels=100, threads=1)
+    assert "limit of 100" in outcome.error
+    with pytest.raises(UsageError, match="quality 101"):
+        sharpbit.upscale_folder(*args, quality=101)

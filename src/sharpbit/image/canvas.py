@@ -30,7 +30,7 @@ class Canvas:
         """Do what was to happen after the frame before, and draw another; what lies outside is cut off.
 
         Args:
-            pixels: The pixels of its rectangle, `(h, w, C)`.
+            pixels: The pixels of its rectangle, `(h, w, C)`; the first that are not grey make all of it RGB.
             alpha: Their alpha `(h, w)`, or None.
             top: The first row of the rectangle.
             left: The first column of the rectangle.
@@ -38,6 +38,10 @@ class Canvas:
             blend: Whether it is laid over what is there; else it replaces it, with its alpha.
         """
         self._dispose()
+        if pixels.shape[2] < self._pixels.shape[2]:
+            pixels = pixels.repeat(3, 2)
+        elif pixels.shape[2] > self._pixels.shape[2]:  # the first frame that is not grey
+            self._pixels = self._pixels.repeat(3, 2)
         rows, columns = slice(top, top + pixels.shape[0]), slice(left, left + pixels.shape[1])
         under, cover = self._pixels[rows, columns], self._alpha[rows, columns]
         saved = (under.copy(), cover.copy()) if after == BACK else (under[:0], cover[:0])

@@ -47,28 +47,31 @@ def frames(file: BinaryIO, name: str, max_pixels: int) -> Iterator[tuple[ImageDa
                 raise damaged(name, "a frame is cut off")
             left, top, wide, high, own = struct.unpack_from("<HHHHB", data, at + 1)
             end = _blocks_end(data, at + 11 + _palette(own))
-            if canvas is None:
-                height, width = max(height, top + high), max(width, left + wide)
-                check_size(name, height, width, max_pixels)
-                canvas = Canvas(height, width, 3, np.dtype(np.uint8))
             flags, delay, transparent = struct.unpack("<BHB", control)
             body = b"," + struct.pack("<HHHHB", 0, 0, wide, high, own) + data[at + 10 : end]
             alone = shared[:6] + struct.pack("<HH", wide, high) + shared[10:]
             if flags & 1:
                 alone += b"!\xf9\x04" + struct.pack("<BHB", 1, 0, transparent) + b"\0"
+            check_size(name, high, wide, max_pixels)
             pixels, alpha = _decoded(alone + body + b";", name)
+            if canvas is None:
+                height, width = max(height, top + high), max(width, left + wide)
+                check_size(name, height, width, max_pixels)
+                canvas = Canvas(height, width, pixels.shape[2], np.dtype(np.uint8))
             canvas.draw(pixels, alpha, top, left, after=_AFTER.get(flags >> 2 & 7, KEEP))
             yield canvas.seen("GIF"), 10.0 * delay
             at, control = end, bytes(4)
-        else:
+        elif data[at : at + 1] == b";":
             break
+        else:
+            at += 1  # bytes between blocks, which every decoder passes over
 
 
 def _decoded(data: bytes, name: str) -> tuple[Array, Array | None]:
     with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
         image.load()
         pixels, alpha, _, _ = arrays(image, name)
-    return pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels, alpha
+    return pixels, alpha
 
 
 def _palette(flags: int) -> int:
