@@ -55,6 +55,7 @@ WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "system/parallel.py",
     "verbs/carry.py",
     "verbs/inspect.py",
+    "verbs/post_training.py",
     "verbs/qat.py",
     "verbs/quantize.py",
     "verbs/receipt.py",

@@ -11,14 +11,14 @@ from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.quant import lossless
-from sharpbit.verbs.quantize import quantize_chain
+from sharpbit.quant.lossless import quantize_chain
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     settings = lossless.LosslessSettings(steps=3, samples=2000)
     monkeypatch.setattr(
-        "sharpbit.verbs.quantize.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
+        "sharpbit.verbs.post_training.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
     )
 
 

@@ -25,7 +25,7 @@ from sharpbit.recipe.schema import (
     Start,
 )
 from sharpbit.training import Training
-from sharpbit.verbs.quantize import POST_TRAINING_METHODS
+from sharpbit.verbs.post_training import POST_TRAINING_METHODS
 
 MANY = 10**9
 

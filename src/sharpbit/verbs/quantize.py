@@ -4,258 +4,65 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sharpbit.arch import ARCHITECTURES
-from sharpbit.arch.integer import Integer, of_chain
+from sharpbit.arch.integer import Integer
 from sharpbit.cost import bitops
-from sharpbit.cost.operands import products
 from sharpbit.data import calibration
 from sharpbit.data.varied import varied
-from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
+from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.model import Model, reparameterize
-from sharpbit.modelfile.history import Verb
-from sharpbit.modelfile.integer_chain import MAX_CHANNELS
 from sharpbit.quant import core, recorded
-from sharpbit.quant.grid import WIDEST
-from sharpbit.quant.history import QuantizeLossless, QuantizeSloped
-from sharpbit.quant.layers import QuantConv2d, QuantLinear
-from sharpbit.quant.lossless import check_images, quantize_chain
-from sharpbit.quant.plan import Plan
-from sharpbit.quant.ptq import bit_allocation, sensitivity
-from sharpbit.quant.ptq.boundary_refinement import Refinement
-from sharpbit.quant.ptq.last_layer import LastLayerSettings
-from sharpbit.quant.ptq.pixel_aware import PixelAware
-from sharpbit.quant.sloped import quantize_sloped
-from sharpbit.reparam.chain import chain, relu_chain
+from sharpbit.quant.ptq import sensitivity
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
+from sharpbit.verbs.post_training import (
+    BATCH,
+    INTEGER,
+    POST_TRAINING_METHODS,
+    RATES,
+    SLOPED,
+    PostTrainingMethod,
+    QuantizationSettings,
+    general,
+    integer_model,
+    joint_refinement,
+    lossless,
+    sloped,
+    spread,
+    suited,
+)
 from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
-OTHERS = "--method tuned takes any network"
-AUTO, SLOPED = "auto", "sloped"
+__all__ = [
+    "AUTO",
+    "INTEGER",
+    "POST_TRAINING_METHODS",
+    "RATES",
+    "SLOPED",
+    "SLOPED_CROPS",
+    "PostTrainingMethod",
+    "QuantizationReceipt",
+    "QuantizationSettings",
+    "general",
+    "integer_model",
+    "joint_refinement",
+    "lossless",
+    "quantize",
+    "sloped",
+    "suited",
+    "with_receipt",
+]
+AUTO = "auto"
 SLOPED_CROPS = 80
-BATCH = 8  # LR images that are calibrated on at once
-INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
-RATES = {
-    4: (5e-4, 4e-4),
-    6: (2e-3, 1e-4),
-    8: (2e-3, 0.0),
-}  # learning rates of clipping ranges and weights that learn together, by the largest number of bits
+DEFAULTS = QuantizationSettings()
 HELD_OUT = 10  # every tenth crop is kept to measure on
-
-
-@dataclass(frozen=True)
-class QuantizationSettings:
-    """What a post-training method is to do.
-
-    Attributes:
-        bits: bits of weights and activations; several, such as `(8, 6, 4)`, are the choice of mixed precision.
-        refine: steps in which clipping ranges (and weights, if the method is `tuned`) learn from the float network.
-        keep: globs over the names of layers that stay in float.
-        budget: what mixed precision may cost: mean bits such as 5, or a share such as `40%` of the cost in 8 bits
-            (`sharpbit.quant.ptq.bit_allocation`).
-    """
-
-    bits: int | tuple[int, ...] = 8
-    refine: int = 0
-    keep: tuple[str, ...] = ()
-    budget: float | str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.bits, int):
-            widths = tuple(dict.fromkeys(self.bits))
-            object.__setattr__(self, "bits", widths if len(widths) != 1 else widths[0])
-        for bits in self.widths:
-            if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= WIDEST:
-                raise UsageError(f"layers are rounded to 2 to {WIDEST} bits, not {bits!r}; --keep leaves some in float")
-        if not self.widths:
-            raise UsageError("no bits are given; give a width such as 8, or several to choose from")
-        if len(self.widths) > 1 and self.budget is None:
-            raise UsageError(
-                f"the bits {', '.join(map(str, self.widths))} are a choice for each layer; say with --budget what all"
-                " may cost, such as 5 (a mean of bits) or 40% (of the cost in 8 bits)"
-            )
-        if len(self.widths) == 1 and self.budget is not None:
-            raise UsageError("a budget chooses between widths; give several, such as --bits 8,6,4")
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """The bits, or those to choose from."""
-        return (self.bits,) if isinstance(self.bits, int) else self.bits
-
-
-class PostTrainingMethod(Protocol):
-    """Makes a quantized model of a float one."""
-
-    def __call__(self, model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
-        """The quantized model, which may still have to be frozen; `crops` `(N, 3, h, w)` uint8 are LR images."""
-
-
-def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
-    """A chain of convolutions and ReLU in 8-bit integers. See `sharpbit.quant.lossless`.
-
-    Raises:
-        UsageError: not 8 bits, or something to refine or to keep.
-        QuantizeError: the network is no such chain.
-    """
-    _check_chain(settings, "lossless")
-    try:
-        layers = relu_chain(model.net)
-    except ReparameterizeError as error:
-        raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and ReLU, which the method lossless takes: {error};"
-            f" {OTHERS}"
-        ) from None
-    try:
-        net = of_chain(quantize_chain(layers, crops, progress=progress))
-    except QuantizeError as error:
-        raise QuantizeError(f"{error}; {OTHERS}") from None
-    return integer_model(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
-
-
-def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
-    """A chain of convolutions and PReLU, perhaps with the image added, in 8-bit integers. See `sharpbit.quant.sloped`.
-
-    Raises:
-        UsageError: not 8 bits, or something to refine or to keep.
-        QuantizeError: the network is no such chain.
-    """
-    _check_chain(settings, "sloped")
-    try:
-        net = of_chain(quantize_sloped(chain(model.net, "plain"), crops, progress=progress))
-    except ReparameterizeError as error:
-        raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and PReLU, which the method sloped takes: {error}; {OTHERS}"
-        ) from None
-    except QuantizeError as error:
-        raise QuantizeError(f"{error}; {OTHERS}") from None
-    return integer_model(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
-
-
-def suited(model: Model) -> str:
-    """The name of the method that `auto` is for a model: `lossless` where it takes the network, or `sloped`."""
-    try:
-        wide = max(len(stage.kernel.bias) for stage in relu_chain(model.net).stages)
-    except ReparameterizeError:
-        return "lossless"  # which says what is wrong
-    return "lossless" if wide <= MAX_CHANNELS else SLOPED
-
-
-def _check_chain(settings: QuantizationSettings, method: str) -> None:
-    if settings.bits != 8:
-        asked = ", ".join(map(str, settings.widths))
-        raise UsageError(f"the method {method} makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
-    if settings.refine or settings.keep:
-        raise UsageError(
-            f"the method {method} takes the whole network and refines nothing; leave --refine and --keep out"
-        )
-
-
-def integer_model(model: Model, net: Integer, entry: Verb) -> Model:
-    """The model `net`, an integer chain that was made of `model`; `entry` says how."""
-    about = {**model.about, "precision": "int8"}
-    arch, history = ARCHITECTURES["integer"], (*model.history, entry)
-    return replace(model, arch=arch, config=net.config, net=net, history=history, about=about)
-
-
-def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrainingMethod:
-    """A method of `sharpbit.quant.method`, for any network: clipping ranges are found, and learn where asked for.
-
-    Args:
-        name: name of the method.
-        tuned: equalize channels before, round weights with error compensation and reconstruct the last layer after;
-            refining then trains the weights too.
-        pixels: refining is the pixel-aware calibration of PTQ4SR, not the boundary refinement of CRAFT.
-    """
-
-    def quantized(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
-        check_images(crops)
-        if not all(bool(torch.isfinite(weight).all()) for weight in model.net.parameters()):
-            raise ModelError(f"the weights of this {model.arch.name} are not numbers everywhere; the file is damaged")
-        images = crops.float() / 255
-        after = recorded.insert_quantizers(model, _plan(model, name, settings, images, progress), name)
-        if tuned:
-            count = counted(progress, "equalizing", len(images) + _layers(after.net))
-            after = recorded.equalize(after, images, count)
-        parts = torch.split(images, BATCH)
-        count = counted(progress, "calibrating", len(parts) + sum(1 for _ in core.quantizers(after.net)))
-        after = recorded.calibrate(after, parts, count)
-        if tuned:
-            after = recorded.compensate_rounding(
-                after, _spread(images, BATCH), counted(progress, "rounding", _layers(after.net))
-            )
-        if settings.refine and pixels:
-            count = counted(progress, "refining", settings.refine)
-            after = recorded.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
-        elif settings.refine:
-            how = joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
-            after = recorded.refine(after, model.net, images, how, counted(progress, "refining", settings.refine))
-        if tuned:
-            last = LastLayerSettings()
-            count = counted(progress, "reconstructing the last layer", last.steps)
-            after = recorded.reconstruct_last_layer(after, model.net, images, last, count)
-        return after
-
-    return quantized
-
-
-def joint_refinement(steps: int, bits: int) -> Refinement:
-    """The settings with which clipping ranges and weights of `bits` bits learn together, in so many steps.
-
-    The more bits, the less do weights have to learn: at the learning rates that serve 4 bits a network in 8 bits gets
-    worse, where clipping ranges that learn alone make it better.
-    """
-    rate, weights = next((rates for widest, rates in RATES.items() if bits <= widest), RATES[INTEGER])
-    return Refinement(steps, rate=rate, weights=weights, fall=True)
-
-
-def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tensor, progress: Phases | None) -> Plan:
-    """What is rounded, and to how many bits; layer by layer where there is a choice."""
-    method = core.METHODS[name]
-    plans = {
-        bits: Plan.after_training(model.arch.rounding, bits, method.maps, symmetric=bits == INTEGER, keep=settings.keep)
-        for bits in settings.widths
-    }
-    if settings.budget is None:
-        return plans[settings.widths[0]]
-    net = core.insert_quantizers(model.net, plans[max(plans)], method)
-    parts = bit_allocation.units(net, products(net))
-    count = counted(progress, "allocating bits", len(parts) * len(plans))
-    return bit_allocation.mixed_precision(
-        model.net, plans, method, parts, settings.budget, _spread(images, BATCH), count
-    )
-
-
-def _spread(images: Tensor, number: int) -> Tensor:
-    """That many of them, from first to last, as neighbours are crops of one image."""
-    return images[:: max(1, len(images) // number)][:number]
-
-
-def _layers(net: nn.Module) -> int:
-    return sum(isinstance(part, QuantConv2d | QuantLinear) for part in net.modules())
-
-
-def _after_training(method: core.Method) -> bool:
-    """Whether it needs images alone; the others begin a training."""
-    return not (method.loss or method.stage or method.selector)
-
-
-POST_TRAINING_METHODS: Mapping[str, PostTrainingMethod] = {
-    "lossless": lossless,
-    SLOPED: sloped,
-    "tuned": general("search", tuned=True),
-    **{
-        name: general(name, pixels=name == "ptq4sr") for name, method in core.METHODS.items() if _after_training(method)
-    },
-}
 
 
 def quantize(
@@ -318,7 +125,7 @@ def quantize(
 def with_receipt(
     model: Model,
     images: str | Path | Sequence[np.ndarray],
-    settings: QuantizationSettings = QuantizationSettings(),
+    settings: QuantizationSettings = DEFAULTS,
     *,
     method: str = AUTO,
     progress: Phases | None = None,
@@ -349,7 +156,7 @@ def with_receipt(
     else:
         crops, used = calibration.from_images(images, model.scale)
     if method == SLOPED:  # calibrated and measured on drawings and compressed images as well
-        crops = varied(_spread(crops, SLOPED_CROPS))
+        crops = varied(spread(crops, SLOPED_CROPS))
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())
     held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
