@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharpbit import _moved
 from sharpbit._version import __version__
-from sharpbit.errors import MissingExtra, ResultWarning, SharpbitError
+from sharpbit.errors import ResultWarning, SharpbitError
 
 _moved.install()
 
@@ -59,12 +59,12 @@ def __getattr__(name: str) -> Any:
     module = _RUNNING.get(name) or _MAKING.get(name)
     if module is None:
         raise AttributeError(f"module 'sharpbit' has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(f"sharpbit.{module}"), name)
-    except ModuleNotFoundError as error:
-        if name in _MAKING and error.name in ("torch", "safetensors", "onnx"):
-            raise MissingExtra(f"sharpbit.{name}", "train") from None
-        raise
+    if name in _MAKING:
+        from sharpbit.system.extras import LOADED, loaded
+
+        for package in LOADED["train"]:
+            loaded(package, f"sharpbit.{name}", "train")
+    value = getattr(importlib.import_module(f"sharpbit.{module}"), name)
     globals()[name] = value
     return value
 

@@ -5,6 +5,7 @@
     SharpbitError             everything below; a command prints its sentence and exits with `exit_code`
     ├── UsageError            an argument, flag or combination of them that cannot work        (2)
     ├── MissingExtra          an optional package is not installed                             (2)
+    ├── BrokenPackage         a package is installed and cannot be loaded                      (2)
     ├── ImageError            an image cannot be read or written                              (1)
     │   └── ImageTooLarge     an image has more pixels than the limit                         (1)
     ├── OutputExists          the result would replace a file that is there                    (1)
@@ -44,6 +45,19 @@ class MissingExtra(SharpbitError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed; run: pip install 'sharpbit[{extra}]'")
+
+
+class BrokenPackage(SharpbitError, ImportError):
+    """A package is installed and cannot be loaded, for a library that it needs is missing or of another version."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, package: str, reason: BaseException) -> None:
+        said = " ".join(str(reason).split()) or "no reason given"
+        super().__init__(
+            f"{what} needs the package {package}, which is installed but cannot be loaded ({type(reason).__name__}:"
+            f" {said}); install it again: pip install --force-reinstall {package}"
+        )
 
 
 class ImageError(SharpbitError):

@@ -16,7 +16,7 @@ from sharpbit import modelfile, zoo
 from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
-from sharpbit.errors import MissingExtra, SharpbitError, UsageError
+from sharpbit.errors import BrokenPackage, MissingExtra, SharpbitError, UsageError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.system.extras import need
@@ -144,7 +144,7 @@ def _cost(model: str, overrides: Mapping[str, Any]) -> tuple[int | None, int | N
         return None, None
     try:
         need("train", "counting MACs")
-    except MissingExtra:
+    except (BrokenPackage, MissingExtra):
         header = modelfile.read(zoo.path_of(model))
         return (None if header is None else header.parameters), None
     from sharpbit.verbs.inspect import inspect

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
@@ -20,7 +19,9 @@ from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, is_integer, reason_of
 from sharpbit.runtime._interruptible import interruptible
 from sharpbit.runtime._twopass import TwoPassRuntime
+from sharpbit.system.extras import loaded
 
+ort: Any = loaded("onnxruntime", "the engine onnx")
 _TYPES: dict[str, DTypeLike] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -91,7 +92,7 @@ class OnnxPasses(TwoPassRuntime):
             raise ModelError(f"{self.path.name} could not run patches {image.shape}: {reason_of(error)}") from None
 
 
-def _run(session: ort.InferenceSession, given: Mapping[str, Array]) -> list[Array]:
+def _run(session: Any, given: Mapping[str, Array]) -> list[Array]:
     """All outputs; a graph that does not end is ended by a signal."""
     options = ort.RunOptions()
     return interruptible(lambda: list(session.run(None, given, options)), lambda: setattr(options, "terminate", True))
@@ -105,7 +106,7 @@ def _executed(plan: Path) -> str:
     return engine_precision({"int8": whole, "float32": floats}, "int8")
 
 
-def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> ort.InferenceSession:
+def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> Any:
     """A session of a file: ours from its bytes, those of others by path, for they may have further files."""
     provider, package = _DEVICES[device]
     wanted = f"the device {device} needs another ONNX Runtime than the installed one; run: pip install {package}"

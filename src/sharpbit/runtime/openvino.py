@@ -15,6 +15,7 @@ from sharpbit.errors import MissingExtra, ModelError
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, reason_of
+from sharpbit.system.extras import loaded
 
 if find_spec("openvino") is None:
     raise MissingExtra("the engine openvino", "openvino")
@@ -47,8 +48,7 @@ class OpenvinoRuntime(GraphRuntime):
         device: str | None = None,
         precision: str = "f32",
     ) -> None:
-        import openvino
-
+        openvino: Any = loaded("openvino", "the engine openvino", "openvino")
         file = ModelFile.of(path)
         super().__init__(file, threads)
         self.device = checked_device("OpenVINO", device, ("cpu",))

@@ -16,11 +16,13 @@ from sharpbit import modelfile
 from sharpbit.errors import MissingExtra, UsageError
 from sharpbit.runtime import Samples, TileCost, available_cpus, checked_device
 from sharpbit.runtime._twopass import Chosen, TwoPassRuntime
+from sharpbit.system.extras import loaded
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.schedule import QUERY, VECTORS, Floats
 
+_WHAT = "running weights that were not exported to ONNX"
 if find_spec("torch") is None or find_spec("safetensors") is None:
-    raise MissingExtra("running weights that were not exported to ONNX", "train")
+    raise MissingExtra(_WHAT, "train")
 
 
 _CHOOSES = (
@@ -49,6 +51,8 @@ class TorchRuntime:
         # Large pages for large tensors: without them a third of the time may go into clearing small ones. Read once,
         # when PyTorch allocates for the first time.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+        for package in ("torch", "safetensors"):
+            loaded(package, _WHAT, "train")
         import torch
 
         from sharpbit.cost.per_patch import widths

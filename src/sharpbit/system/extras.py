@@ -1,16 +1,19 @@
-"""Which optional packages are installed."""
+"""Which optional packages are installed, and whether they can be loaded."""
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
-from sharpbit.errors import MissingExtra
+from sharpbit.errors import BrokenPackage, MissingExtra
 
 EXTRAS = {
     "train": ("torch", "safetensors", "onnx", "onnxscript"),
     "openvino": ("openvino",),
     "formats": ("pi-heif", "imagecodecs"),
 }
+LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
@@ -24,11 +27,39 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     return found
 
 
-def need(extra: str, what: str) -> None:
-    """Raise MissingExtra unless all packages of `extra` are there.
+def loaded(package: str, what: str, extra: str | None = None) -> ModuleType:
+    """A package, imported.
+
+    Args:
+        package: Its name, as `import` takes it.
+        what: What needs it, for the error.
+        extra: The extra of sharpbit that installs it; None (default) for a package of the core.
 
     Raises:
-        MissingExtra: with the command that installs them.
+        MissingExtra: It is not installed, and `extra` would install it.
+        BrokenPackage: It is installed, and fails as it is imported.
+    """
+    try:
+        return importlib.import_module(package)
+    except Exception as error:  # whatever a package raises that is not whole: OSError, RuntimeError, AttributeError
+        if extra is not None and isinstance(error, ModuleNotFoundError) and error.name == package:
+            raise MissingExtra(what, extra) from None
+        raise BrokenPackage(what, package, error) from error
+
+
+def need(extra: str, what: str, *also: str) -> None:
+    """Raise an error unless all packages of `extra` are there, and those that `what` begins with can be loaded.
+
+    Args:
+        extra: The extra, a name of `EXTRAS`.
+        what: What needs it, for the error.
+        also: Packages of it that this loads besides those of `LOADED`.
+
+    Raises:
+        MissingExtra: One is not installed; the error has the command that installs it.
+        BrokenPackage: One is installed and fails as it is imported, as PyTorch does without its libraries.
     """
     if None in versions(EXTRAS[extra]).values():
         raise MissingExtra(what, extra)
+    for package in (*LOADED.get(extra, ()), *also):
+        loaded(package, what, extra)

@@ -23,6 +23,7 @@ from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import AUTO, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
 from sharpbit.runtime._twopass import TwoPassRuntime
 from sharpbit.system.atomic import check_target
+from sharpbit.system.extras import loaded
 from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import check_shared
 
@@ -204,6 +205,7 @@ def count_patches(runtime: Runtime, file: ModelFile) -> None:
     header = file.header
     if header is None or modelfile.several(header.history) is None:
         return
+    loaded("torch", "counting the cost of patches", "train")
     from sharpbit.cost.two_pass_patches import TwoPassCost
     from sharpbit.model import described
     from sharpbit.quant.refqsr import TwoPass

@@ -27,7 +27,7 @@ def export(**given: Any) -> None:
     """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
     from sharpbit.system.extras import need
 
-    need("train", "exporting")
+    need("train", "exporting", "onnx", "onnxscript")
     from sharpbit.app.quantize import run_export
 
     click.echo(run_export(**given))

@@ -52,7 +52,7 @@ def pair(**given: Any) -> None:
     """
     from sharpbit.system.extras import need
 
-    need("train", "making a pair")
+    need("train", "making a pair", "onnx")
     from sharpbit.app.pair import PairOptions, run_pair
 
     click.echo(run_pair(PairOptions(**given)))

@@ -32,7 +32,7 @@ def reproduce(**given: Any) -> None:
     """
     from sharpbit.system.extras import need
 
-    need("train", "reproducing a recipe")
+    need("train", "reproducing a recipe", "onnx", "onnxscript")
     from sharpbit.app.reproduce import run_reproduce
 
     sys.exit(run_reproduce(**given))
