@@ -1,8 +1,8 @@
 """Build the documentation as a site: `python scripts/build_site.py [FOLDER]`, by default build/site.
 
 The pages of docs/ are copied, and with them those that lie elsewhere (the changelog, how to contribute, measurements);
-the command reference is written from the help texts, and the decisions are listed. Zensical builds all of it, strictly:
-a link to a page or heading that does not exist fails.
+the command reference is written from the help texts, and the decisions go into the menu. Zensical builds all of it,
+strictly: a link to a page or heading that does not exist fails.
 """
 
 from __future__ import annotations
@@ -62,9 +62,6 @@ def collect(stage: Path) -> None:
             (stage / "docs" / page).write_text(text)
     (stage / "docs" / "reference" / "commands.md").write_text(commands())
     decisions = sorted(path.relative_to(DOCS) for path in (DOCS / "decisions").glob("[0-9]*.md"))
-    listing = "\n".join(f"- [{title(DOCS / path)}]({path.name})" for path in decisions)
-    with (stage / "docs" / "decisions" / "README.md").open("a") as index:
-        index.write(f"\n{listing}\n")
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     next(part for part in settings["nav"] if "Decisions" in part)["Decisions"] += [str(path) for path in decisions]
     (stage / "mkdocs.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -85,11 +82,6 @@ def linked(text: str, source: Path, page: Path, pages: dict[Path, Path]) -> str:
         return f"{label}({os.path.relpath(pages[file], page.parent)}{anchor or ''})"
 
     return LINK.sub(link, text)
-
-
-def title(path: Path) -> str:
-    """The first heading of a page."""
-    return path.read_text().partition("\n")[0].removeprefix("# ")
 
 
 def commands() -> str:
