@@ -1,12 +1,10 @@
-"""The published counting of BitOPs, every row of the tables, and FQR."""
+"""The published counting of BitOPs, every row of the tables."""
 
 import sys
 
-import numpy as np
 import pytest
 
 from loaded_script import script
-from sharpbit.cost import fqr
 from sharpbit.cost.published import Bits, counted
 from sharpbit.errors import UsageError
 from sharpbit.model import build
@@ -62,18 +60,3 @@ def test_networks_without_a_rule():
         counted("edsr", build("edsr", scale=2, blocks=1, width=8).net)
     with pytest.raises(UsageError, match="names no layer"):
         counted("carn", build("edsr", scale=2, blocks=1, width=8).net)
-
-
-def test_fqr():
-    one = np.array([[4, 8, 8], [4, 4, 4]])  # two patches, three layers
-    other = np.array([[8, 8, 8]])
-    assert fqr.of_patches(one).tolist() == pytest.approx([20 / 3, 4])
-    assert fqr.of_image(one) == pytest.approx(16 / 3)
-    assert fqr.of_set([one, other]) == pytest.approx((16 / 3 + 8) / 2)
-    for wrong in (
-        lambda: fqr.of_image(np.zeros((0, 3))),
-        lambda: fqr.of_image(np.zeros(3)),
-        lambda: fqr.of_set([]),
-    ):
-        with pytest.raises(UsageError):
-            wrong()

@@ -198,7 +198,7 @@ def attach(net: nn.Module, context: Context) -> None:
 
 
 def chosen_bits(net: nn.Module) -> Tensor:
-    """The bits that each patch got in the last forward, `(N, quantizers)`, as `sharpbit.cost.fqr` takes them."""
+    """The bits that each patch got in the last forward, `(N, quantizers)`; their mean is the FQR."""
     return torch.stack([choice.bits.detach() for choice in spent(net)], 1)
 
 
