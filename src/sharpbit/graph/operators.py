@@ -67,7 +67,7 @@ def prelu(tracer: Tracer, operator: Operator, x: View, slope: Value) -> View:
 
 
 def hard_sigmoid(tracer: Tracer, operator: Operator, x: View) -> View:
-    """A straight line between two bounds."""
+    """A straight line that ends at two levels."""
     y = _affine(tracer, x, np.float32(operator.attributes.get("alpha", 0.2)), operator.attributes.get("beta", 0.5))
     return everywhere(tracer, y, "clip", {"low": 0.0, "high": 1.0})
 

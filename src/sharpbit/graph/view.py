@@ -1,7 +1,7 @@
 """What reshapes and transpositions make of a map of features, followed until it is one again.
 
 A map has axes `n c h w`. Each is a row of atoms, at first one; a reshape splits atoms and joins them, a transposition
-changes their order. When an operator needs a map again, what lies in place of each axis tells what was done: channels
+changes their order. When an operator needs a map again, what lies in place of each axis shows what was done: channels
 in another order, a pixel shuffle or unshuffle, another layout.
 """
 

@@ -49,7 +49,7 @@ def of_module(net: nn.Module, *, scale: int | None = None, white: Range = None) 
     """Any network in PyTorch as a model of the architecture `graph`.
 
     Args:
-        net: From `(N, C, H, W)`, C being 1 (Y), 3 (RGB) or 4 (RGBA), to the same, upscaled by a whole factor.
+        net: A network from `(N, C, H, W)`, C being 1 (Y), 3 (RGB) or 4 (RGBA), to the same, upscaled by a whole factor.
         scale: The upscaling factor, to be checked; None takes the one that is found.
         white: As of `of_onnx`.
 
