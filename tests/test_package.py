@@ -41,7 +41,9 @@ def test_the_wheel_holds_models_licences_and_types(wheel):
     embedded = sum(item.file_size for item in wheel.infolist() if item.filename.endswith(".onnx"))
     assert embedded < 8_000_000  # the budget of all embedded models together
     assert Path(wheel.filename).stat().st_size < 12_000_000
-    assert sum(item.file_size for item in wheel.infolist()) - embedded < 4_000_000  # everything else, unpacked: 2.5 MB of code and engine
+    assert (
+        sum(item.file_size for item in wheel.infolist()) - embedded < 4_000_000
+    )  # everything else, unpacked: 2.5 MB of code and engine
 
 
 def test_the_wheel_needs_no_torch(wheel):

@@ -96,6 +96,9 @@ bool tiles_as_known() {
 
 bool has_amx_int8() {
   static const bool has = [] {
+#if defined(SB_EMULATED_TILES)
+    return has_avx512_vnni();
+#endif
     const Leaf seven = leaf(7, 0);
     const bool tiles = bit(seven.edx, 24) && bit(seven.edx, 25) && (saved_registers() >> 17 & 3) == 3;
     return has_avx512_vnni() && tiles && tiles_as_known() && tiles_allowed();

@@ -16,8 +16,14 @@
 #include "isa.h"
 #include "unroll.h"
 
+#if defined(SB_EMULATED_TILES)
+#include "../test/tiles.h"
+#endif
+
 namespace sharpbit {
 namespace {
+
+#include "wide512.h"
 
 constexpr int kTile = 1024;            // bytes
 constexpr int kRow = 64;               // bytes of a row of a tile
@@ -62,12 +68,12 @@ bool within_32_bits(const Layer &layer, int area) {
   return true;
 }
 
-extern const Row kTileRows[2][kMaxBlocks + 1][kMaxBlocks + 1];
+extern const Row kTileRows[3][kMaxBlocks + 1][kMaxBlocks + 1];
 
 // [pass][step][column][16 groups of 4 bytes][16 outputs][4]
 bool pack_tiles(Layer &layer, int area) {
-  if (layer.kind() == 2 || !within_32_bits(layer, area)) return false;
-  layer.row = kTileRows[layer.sloped][layer.in_blocks][layer.out_blocks];
+  if (layer.kind() != 2 && !within_32_bits(layer, area)) return false;  // wide layers have that minimum
+  layer.row = kTileRows[layer.kind()][layer.in_blocks][layer.out_blocks];
   const Shape shape(layer.in_blocks, layer.out_blocks);
   const size_t bytes = size_t(shape.passes * shape.steps() * shape.columns) * kTile;
   layer.packed = make_buffer(bytes);
@@ -144,6 +150,33 @@ SB_INLINE void requantize(const int32_t *sums, const Scales<N, SLOPED> &scales, 
   }
 }
 
+// The pixels of a block of a wide layer, and what requantizing them needs beside the sums.
+struct Spot {
+  const Wide *wide = nullptr;
+  const uint8_t *middle = nullptr;  // bytes that come in, of the first pixel; of `in_pixel` bytes each
+  const int32_t *bias = nullptr;
+  const float *multiplier = nullptr;
+  uint8_t *out = nullptr;  // of the first pixel
+  long in_pixel = 0, out_pixel = 0, pair = 1, first = 0;
+  int channel = 0, outputs = 0;  // the first channel of this pass, and how many there are in all
+};
+
+// One portion of sums like `requantize`, the first of which is of the row of A `row`.
+template <int N>
+SB_INLINE void requantize_wide(const int32_t *sums, const Spot &spot, int row) {
+  const long in = spot.wide->in_blocks * kBlock, fine = spot.wide->out_blocks * kBlock;
+  for (int i = 0; i < (N == 3 ? 12 : 4); i++) {
+    const int n = i % N, own = spot.pair == 2 ? 0 : n * kBlock, c = spot.channel + own;
+    const long pixel = (row + i / N) * spot.pair + (spot.pair == 2 ? n : 0), at = spot.first + pixel;
+    __m512i sum = _mm512_add_epi32(_mm512_load_si512(sums + i * kBlock), _mm512_loadu_si512(spot.bias + own));
+    if (c < in)
+      sum = Wide512::passed(sum, spot.middle + pixel * spot.in_pixel + c, spot.wide->in + at * in + c,
+                            spot.wide->weight + c);
+    Wide512::store_wide(sum, spot.multiplier + own, spot.outputs, spot.out + pixel * spot.out_pixel + own,
+                        c < fine ? spot.wide->out + at * fine + c : nullptr);
+  }
+}
+
 // The sums are tiles 0 to 3, [rows of A 0..15, 16..31][column], or 0 to 5 with three columns. The bias comes later:
 // loading it into tiles would be four of 28 loads, and zeroing costs nothing.
 template <int N>
@@ -211,20 +244,23 @@ SB_INLINE void finish(int32_t *sums) {
 
 // The products of M x 16 rows of A, `first` bytes on in `rows`, into `sums`, and meanwhile `wanted` portions of the
 // sums of the block before it into bytes.
-template <int N, int M, bool SPLIT, bool SLOPED>
+template <int N, int M, bool SPLIT, bool SLOPED, bool WIDE>
 SB_INLINE void block(const Shape &shape, const uint8_t *const *rows, long first, const uint8_t *weights,
                      const Scales<N, SLOPED> &scales, int32_t *sums, const int32_t *before, int wanted,
-                     uint8_t *out) {
+                     uint8_t *out, const Spot &spot) {
   const long stride = shape.rows == 1 ? kRow : shape.pixel * shape.pair;
   const int steps = shape.steps();
   start<N>();
-  int due = 0;
+  int due = 0, row = 0;
   for (int ky = 0; ky < shape.rows; ky++) {
     const uint8_t *a = rows[ky] + first;
     for (int s = 0; s < shape.per_row; s++, a += kRow, weights += N * kTile) {
       step<N, M>(a, stride, weights);
       for (due += wanted; due >= steps; due -= steps) {
-        requantize<N, SPLIT, SLOPED>(before, scales, out);
+        if constexpr (WIDE)
+          requantize_wide<N>(before, spot, row), row += kRows / portions(N);
+        else
+          requantize<N, SPLIT, SLOPED>(before, scales, out);
         before += kRows * N * kBlock / portions(N);
         out += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
       }
@@ -245,9 +281,9 @@ SB_INLINE void unfold(const Shape &shape, const uint8_t *const *rows, int32_t x,
   SB_FORGET;  // compilers do not know that loading a tile reads memory: what is written for it must be written now
 }
 
-template <int N, bool SPLIT, bool SLOPED, bool FIRST>
+template <int N, bool SPLIT, bool SLOPED, bool FIRST, bool WIDE>
 void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias,
-           const float *multiplier, uint8_t *out, int32_t pixels) {
+           const float *multiplier, uint8_t *out, int32_t pixels, const Wide *wide) {
   const int half = 16 * shape.pair;
   alignas(64) int32_t sums[2][kRows * N * kBlock];
   alignas(64) uint8_t unfolded[2][FIRST ? kRows * kRow : 64];
@@ -256,6 +292,17 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
     const Scales<N, SLOPED> scales(bias, multiplier, out_blocks);
     uint8_t *to = out;  // of the block before, which the first one lacks
     int turn = 0, filled = 0;
+    Spot spot;  // of the block before, like `to`
+    if constexpr (WIDE) {
+      spot.wide = wide;
+      spot.bias = bias;
+      spot.multiplier = multiplier;
+      spot.in_pixel = shape.pixel;
+      spot.out_pixel = out_blocks * kBlock;
+      spot.pair = shape.pair;
+      spot.channel = pass * N * kBlock;
+      spot.outputs = out_blocks * kBlock;
+    }
     if constexpr (FIRST) unfold(shape, rows, 0, pixels, unfolded[0]);
     for (int32_t x = 0; x < pixels; turn ^= 1) {
       const uint8_t *const now = unfolded[turn];
@@ -266,18 +313,28 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
       const long first = FIRST ? 0 : long(x) * shape.pixel;
       const int wanted = x == 0 ? 0 : portions(N);
       if (x + half < pixels) {
-        block<N, 2, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to);
+        block<N, 2, SPLIT, SLOPED, WIDE>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to,
+                                         spot);
         filled = 2;
       } else {
-        block<N, 1, SPLIT, SLOPED>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to);
+        block<N, 1, SPLIT, SLOPED, WIDE>(shape, from, first, weights, scales, sums[turn], sums[turn ^ 1], wanted, to,
+                                         spot);
         filled = 1;
       }
       to = out + long(x) * out_blocks * kBlock;
+      if constexpr (WIDE) {
+        spot.middle = rows[1] + long(x + 1) * shape.pixel;
+        spot.out = to;
+        spot.first = x;
+      }
       x += filled * half;
     }
     const int32_t *last = sums[turn ^ 1];
     for (int i = 0; i < portions(N) * filled / 2; i++) {
-      requantize<N, SPLIT, SLOPED>(last, scales, to);
+      if constexpr (WIDE)
+        requantize_wide<N>(last, spot, i * (kRows / portions(N)));
+      else
+        requantize<N, SPLIT, SLOPED>(last, scales, to);
       last += kRows * N * kBlock / portions(N);
       to += kRows * N * kBlock / portions(N) * (SPLIT ? 2 : 1);
     }
@@ -288,10 +345,11 @@ void tiles(const Shape &shape, int out_blocks, const uint8_t *const *rows, const
   }
 }
 
-template <int IN, int OUT, bool SLOPED>
+template <int IN, int OUT, int KIND>
 void tile_row(const uint8_t *const *rows, const uint8_t *weights, const int32_t *bias, const float *multiplier,
-              uint8_t *out, int32_t pixels, const Wide *) {
-  tiles<OUT == 3 ? 3 : 2, OUT == 4, SLOPED, IN == 0>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier, out, pixels);
+              uint8_t *out, int32_t pixels, const Wide *wide) {
+  tiles<OUT == 3 ? 3 : 2, OUT == 4, KIND == 1, IN == 0, KIND == 2>(Shape(IN, OUT), OUT, rows, weights, bias, multiplier,
+                                                                   out, pixels, wide);
 }
 
 // `static const`: GCC 12 believes that the instruction reads 8 bytes, and drops what else is written to a variable.
@@ -326,12 +384,12 @@ uint64_t peak(uint64_t rounds) {
   return rounds * 4 * 16 * 16 * 64;
 }
 
-#define SB_TILE_ROWS_OF(in, sloped) \
-  {nullptr, tile_row<in, 1, sloped>, tile_row<in, 2, sloped>, tile_row<in, 3, sloped>, tile_row<in, 4, sloped>}
-#define SB_TILE_ROWS(sloped)                                                                                 \
-  {SB_TILE_ROWS_OF(0, sloped), SB_TILE_ROWS_OF(1, sloped), SB_TILE_ROWS_OF(2, sloped), SB_TILE_ROWS_OF(3, sloped), \
-   SB_TILE_ROWS_OF(4, sloped)}
-const Row kTileRows[2][kMaxBlocks + 1][kMaxBlocks + 1] = {SB_TILE_ROWS(false), SB_TILE_ROWS(true)};
+#define SB_TILE_ROWS_OF(in, kind) \
+  {nullptr, tile_row<in, 1, kind>, tile_row<in, 2, kind>, tile_row<in, 3, kind>, tile_row<in, 4, kind>}
+#define SB_TILE_ROWS(kind)                                                                                   \
+  {SB_TILE_ROWS_OF(0, kind), SB_TILE_ROWS_OF(1, kind), SB_TILE_ROWS_OF(2, kind), SB_TILE_ROWS_OF(3, kind),   \
+   SB_TILE_ROWS_OF(4, kind)}
+const Row kTileRows[3][kMaxBlocks + 1][kMaxBlocks + 1] = {SB_TILE_ROWS(0), SB_TILE_ROWS(1), SB_TILE_ROWS(2)};
 
 }  // namespace
 

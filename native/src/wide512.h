@@ -1,0 +1,31 @@
+// Wide channels in 16 lanes of 32 bits: what AVX-512 does for itself and for AMX. Included like kernel.h: before it, in the
+// same unnamed namespace.
+
+struct Wide512 {
+  static __m512i widened(const void *bytes) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i *>(bytes)));
+  }
+  static __m512i passed(__m512i sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
+    const __m512i level = _mm512_add_epi32(_mm512_slli_epi32(widened(bytes), 8), widened(fine));
+    const __m512i value = _mm512_sub_epi32(level, _mm512_set1_epi32(128));
+    return _mm512_add_epi32(sum, _mm512_mullo_epi32(value, _mm512_loadu_si512(weight)));
+  }
+  // Far beyond a byte both results are at their ends, so products may be clipped there.
+  static void store_wide(__m512i sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    const __m512 by =
+        _mm512_mask_loadu_ps(_mm512_loadu_ps(multiplier), _mm512_movepi32_mask(sum), multiplier + outputs);
+    const __m512 product = clipped(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), -512.0f, 512.0f);
+    const __m512i zero = _mm512_loadu_si512(multiplier + 2 * outputs);
+    const __m512i sloped = _mm512_add_epi32(_mm512_cvtps_epi32(product), zero);
+    const __m512i level = _mm512_min_epi32(_mm512_max_epi32(sloped, _mm512_setzero_si512()), _mm512_set1_epi32(255));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtepi32_epi8(level));
+    if (!fine) return;
+    const __m512 left = _mm512_sub_ps(product, _mm512_cvtepi32_ps(_mm512_sub_epi32(level, zero)));
+    const __m512i steps = _mm512_cvtps_epi32(clipped(_mm512_mul_ps(left, _mm512_set1_ps(256.0f)), -128.0f, 127.0f));
+    const __m128i bytes = _mm512_cvtepi32_epi8(steps);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(fine), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
+  }
+  static __m512 clipped(__m512 x, float low, float high) {
+    return _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+  }
+};

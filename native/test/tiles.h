@@ -1,0 +1,41 @@
+// The tiles of AMX in AVX-512, so that isa_amx.cpp can be checked on processors without them (SHARPBIT_EMULATE_TILES).
+#pragma once
+
+#undef _tile_loadconfig
+#undef _tile_release
+#undef _tile_zero
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_dpbusd
+
+namespace sharpbit_tiles {
+
+inline thread_local uint8_t tile[8][1024];
+
+inline void zero(int t) { std::memset(tile[t], 0, 1024); }
+inline void load(int t, const void *from, long stride) {
+  for (int row = 0; row < 16; row++) std::memcpy(tile[t] + 64 * row, static_cast<const uint8_t *>(from) + row * stride, 64);
+}
+inline void store(int t, void *to, long stride) {
+  for (int row = 0; row < 16; row++) std::memcpy(static_cast<uint8_t *>(to) + row * stride, tile[t] + 64 * row, 64);
+}
+inline void dot(int sums, int a, int w) {
+  for (int row = 0; row < 16; row++) {
+    __m512i sum = _mm512_loadu_si512(tile[sums] + 64 * row);
+    for (int group = 0; group < 16; group++) {
+      int32_t four;
+      std::memcpy(&four, tile[a] + 64 * row + 4 * group, 4);
+      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi32(four), _mm512_loadu_si512(tile[w] + 64 * group));
+    }
+    _mm512_storeu_si512(tile[sums] + 64 * row, sum);
+  }
+}
+
+}  // namespace sharpbit_tiles
+
+#define _tile_loadconfig(config) ((void)(config))
+#define _tile_release() ((void)0)
+#define _tile_zero(t) sharpbit_tiles::zero(t)
+#define _tile_loadd(t, from, stride) sharpbit_tiles::load(t, from, stride)
+#define _tile_stored(t, to, stride) sharpbit_tiles::store(t, to, stride)
+#define _tile_dpbusd(sums, a, w) sharpbit_tiles::dot(sums, a, w)
