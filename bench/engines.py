@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from sharpbit.app.bench import machine, markdown, told
+from sharpbit.app.bench import machine, markdown, report_phase
 from sharpbit.errors import SharpbitError
 from sharpbit.runtime import Samples, open_engine
 from sharpbit.system.atomic import open_atomic
@@ -98,12 +98,12 @@ def files(checkpoint: Path, folder: Path, calibrate: str | None, kept: Path | No
     if integers.exists():
         return floats, weights, integers
     if calibrate is None:
-        told("no integer rows: give images to quantize with, by --calibrate")
+        report_phase("no integer rows: give images to quantize with, by --calibrate")
         return floats, weights, None
     command = [sys.executable, "-m", "sharpbit.app.cli", "quantize", weights, "--bits", "8", "--calibrate", calibrate]
     done = subprocess.run([*command, "-o", integers], capture_output=True, text=True, check=False)
     if done.returncode:
-        told(f"no integer rows: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}")
+        report_phase(f"no integer rows: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}")
         return floats, weights, None
     return floats, weights, integers
 
@@ -143,7 +143,7 @@ def main() -> None:
                     )
                     some = [item for item in every if any(word in item.label for word in given.only.split(","))]
                     size = tuple(map(int, given.size.split("x")))[::-1] if given.size else SIZES[scale]
-                    rows += bench(some, [(size[0], size[1])], rules, told)
+                    rows += bench(some, [(size[0], size[1])], rules, report_phase)
                 except SharpbitError as error:
                     raise SystemExit(f"{found[0].name}: {error}") from None
     numbers = ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name.replace("-", "_")))

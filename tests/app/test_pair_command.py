@@ -12,8 +12,9 @@ from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.export import EXPORTS
 from sharpbit.verbs import pair as pairing
+from sharpbit.verbs.inspect import inspect
 
-COSTLY = "x2-clean-float"
+LARGE = "x2-clean-float"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_it_measures_and_writes(folder, tmp_path, monkeypatch):
     facts = []
     for most, out in zip((0.02, 2), made, strict=True):
         result = run(
-            *("pair", COSTLY, folder / "cheap.onnx", "-o", out, "--calibrate", folder / "photos"),
+            *("pair", LARGE, folder / "cheap.onnx", "-o", out, "--calibrate", folder / "photos"),
             *("--max-drop", most, "--patch", 24, "--threads", 1, "--json"),
         )
         assert result.exit_code == 0, result.output
@@ -46,7 +47,7 @@ def test_it_measures_and_writes(folder, tmp_path, monkeypatch):
         assert facts[-1]["photos"] == 1
     assert facts[0]["share"] < facts[1]["share"]
     assert facts[0]["detail"] < facts[1]["detail"]
-    again = run("pair", COSTLY, folder / "cheap.onnx", "-o", made[0], "--detail", 3)
+    again = run("pair", LARGE, folder / "cheap.onnx", "-o", made[0], "--detail", 3)
     assert again.exit_code == 1
     assert "exists and was left as it is" in again.output
 
@@ -62,19 +63,23 @@ def test_it_measures_and_writes(folder, tmp_path, monkeypatch):
     assert json.loads(result.stdout)["models"][0]["scale"] == 2
     told = run("inspect", made[1]).stdout
     assert "bicubic-x2, bicubic: 0 parameters" in told
-    assert json.loads(run("inspect", made[1], "--json").stdout)["cheap"]["architecture"] == "bicubic"
+    inspected = json.loads(run("inspect", made[1], "--json").stdout)
+    assert inspected["small"]["architecture"] == "bicubic"
+    assert inspected["cheap"] == inspected["small"]
+    with pytest.warns(DeprecationWarning, match="cheap is now small"):
+        assert inspect(made[1]).cheap["architecture"] == "bicubic"
 
 
 def test_words_and_a_note_that_nothing_is_gained(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pairing, "pace", lambda runtime, patch: 1.0 if "cheap" not in runtime.path.name else 2.0)
-    result = run("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "p.onnx", "--detail", 3)
+    result = run("pair", LARGE, folder / "cheap.onnx", "-o", tmp_path / "p.onnx", "--detail", 3)
     assert result.exit_code == 0, result.output
     assert "patches of 48 pixels with less take the small one" in result.stdout
     assert "PSNR" not in result.stdout
     assert "note: cheap.onnx takes 2.00 times as long as x2-clean-float.onnx: the pair saves no time" in result.stderr
     monkeypatch.setattr(pairing, "chosen", lambda photos, most: pairing.outlook(photos, 0.0))
     result = run(
-        *("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
+        *("pair", LARGE, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
         *("--max-drop", 0, "--patch", 24),
     )
     assert result.exit_code == 0, result.output
@@ -89,7 +94,7 @@ def test_patches_cost_too():
 def test_a_note_that_whole_images_are_quicker(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pairing, "pace", lambda runtime, side: 1.0 if "cheap" not in runtime.path.name else 0.99)
     result = run(
-        *("pair", COSTLY, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
+        *("pair", LARGE, folder / "cheap.onnx", "-o", tmp_path / "q.onnx", "--calibrate", folder / "photos"),
         *("--patch", 24),
     )
     assert result.exit_code == 0, result.output
@@ -128,7 +133,7 @@ def test_the_pace_is_that_of_the_engine(folder):
 def test_one_sentence_each(folder, tmp_path, arguments, message):
     given = [folder / "photos" if one == "PHOTOS" else one for one in arguments]
     cheap = given.pop(0) if given and not str(given[0]).startswith("-") else folder / "cheap.onnx"
-    result = run("pair", COSTLY, cheap, "-o", tmp_path / "never.onnx", *given)
+    result = run("pair", LARGE, cheap, "-o", tmp_path / "never.onnx", *given)
     assert result.exit_code in (1, 2)
     assert message in result.output
     assert "Traceback" not in result.output

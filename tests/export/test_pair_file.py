@@ -46,15 +46,15 @@ def files(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize(("costly", "cheap"), [("float", "qdq"), ("qdq", "integer"), ("integer", "float")])
-def test_a_pair_is_the_patches_of_both(files, tmp_path, costly, cheap):
+@pytest.mark.parametrize(("first", "second"), [("float", "qdq"), ("qdq", "integer"), ("integer", "float")])
+def test_a_pair_is_the_patches_of_both(files, tmp_path, first, second):
     path = tmp_path / "pair.onnx"
-    _pair.write(_pair.part(files[costly]), _pair.part(files[cheap]), HOW, path)
+    _pair.write(_pair.part(files[first]), _pair.part(files[second]), HOW, path)
     engine = open_engine(path, threads=1)
     out = next(iter(engine([small()])))
     found = split(small(), HOW["detail"], HOW["patch"], HOW["shared"])
     assert 0 < found.queries < 1
-    networks = [by(open_engine(files[name], "onnx", threads=1)) for name in (costly, cheap)]
+    networks = [by(open_engine(files[name], "onnx", threads=1)) for name in (first, second)]
     own = [
         networks[int(small_one)](patch.cut(small()))
         for patch, small_one in zip(found.patches, found.small, strict=True)

@@ -6,7 +6,7 @@ import pytest
 
 from sharpbit.errors import SharpbitError
 from sharpbit.measure import latency
-from sharpbit.measure.cold_start import Task, fresh
+from sharpbit.measure.cold_start import Task, cold_start
 from sharpbit.measure.latency import interleaved, single_stream
 
 
@@ -87,9 +87,9 @@ def test_a_fresh_process():
     from sharpbit import zoo
 
     path = str(zoo.path_of("x2-clean-balanced"))
-    found = fresh(Task(path, "onnx", 1, None, (16, 16)))
+    found = cold_start(Task(path, "onnx", 1, None, (16, 16)))
     assert found.first_s > 0
     if found.memory_mib is not None:
         assert 10 < found.engine_mib < found.memory_mib < 1000
     with pytest.raises(SharpbitError, match=r"in a process of its own: .*missing\.onnx"):
-        fresh(Task("missing.onnx", "onnx", 1, None, (16, 16)))
+        cold_start(Task("missing.onnx", "onnx", 1, None, (16, 16)))

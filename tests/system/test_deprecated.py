@@ -5,6 +5,7 @@ import importlib
 import pytest
 
 OLD = {
+    "measure.cold_start": {"fresh": "cold_start", "Fresh": "ColdStart"},
     "quant.core": {"quantize": "insert_quantizers"},
     "quant.clipping": {"Bounds": "ClippingRange"},
     "quant.layers": {"Balanced": "Equalized"},

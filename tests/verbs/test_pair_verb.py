@@ -94,17 +94,17 @@ def test_the_bound_is_kept_and_used_up(photos):
     assert shares[-1] == 1
 
 
-def test_a_cheap_network_that_is_never_good_enough():
+def test_a_small_network_that_is_never_good_enough():
     detail = np.array([0.0, 1.0, 2.0])
-    one = Photo(detail, np.ones(3), costly=np.ones(3), cheap=np.full(3, 9.0), compared=3)
+    one = Photo(detail, np.ones(3), large=np.ones(3), small=np.full(3, 9.0), compared=3)
     assert chosen([one], 0.01) == pairing.Outlook(0.0, 0.0, 0.0)
     assert chosen([one], 10 * np.log10(11 / 3) + 1e-9).detail == 1.0
-    exact = Photo(detail, np.ones(3), costly=np.zeros(3), cheap=np.zeros(3), compared=3)
+    exact = Photo(detail, np.ones(3), large=np.zeros(3), small=np.zeros(3), compared=3)
     assert chosen([exact], 0.0).share == 1
 
 
-def test_what_the_cheap_network_does_better_pays_for_nothing():
-    one = Photo(np.array([1.0, 2.0, 3.0]), np.ones(3), np.full(3, 2.0), cheap=np.array([1.0, 3.0, 2.0]), compared=3)
+def test_what_the_small_network_does_better_pays_for_nothing():
+    one = Photo(np.array([1.0, 2.0, 3.0]), np.ones(3), np.full(3, 2.0), small=np.array([1.0, 3.0, 2.0]), compared=3)
     assert one.drop(2.5) == pytest.approx(0)
     assert one.loss(2.5) == pytest.approx(10 * np.log10(7 / 6))
     assert one.loss(9) == one.loss(2.5) > one.drop(9)

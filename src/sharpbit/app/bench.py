@@ -185,6 +185,6 @@ def _limits(rows: Sequence[Row]) -> str:
     return f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
 
 
-def told(word: str, done: int = 0, total: int = 0) -> None:
+def report_phase(word: str, done: int = 0, total: int = 0) -> None:
     """Phases for scripts: a line on standard error for each that begins. See `sharpbit.system.progress.Phases`."""
     sys.stderr.write(f"{word}\n")

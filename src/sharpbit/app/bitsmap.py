@@ -94,8 +94,8 @@ def run_bits_map(
         ]
         return dump({"file": str(target), "cost": asdict(cost), "patches": rows})
     counts = Counter(role for role, _ in roles if role)
-    told = "".join(f", {count} {role}" for role, count in counts.items())
-    return f"{target}: {len(places)} patches{told}, {min(means):.2f} to {max(means):.2f} bits, FQR {cost.fqr:.2f}"
+    listed = "".join(f", {count} {role}" for role, count in counts.items())
+    return f"{target}: {len(places)} patches{listed}, {min(means):.2f} to {max(means):.2f} bits, FQR {cost.fqr:.2f}"
 
 
 def _widths(runtime: Runtime) -> tuple[int, ...]:

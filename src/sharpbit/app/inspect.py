@@ -18,7 +18,7 @@ OPERATORS = {"_prelu_kernel": "PReLU", "mm": "matrix product", "bmm": "matrix pr
 def inspected(facts: Inspection, as_json: bool) -> str:
     """The facts of a model file, a line each."""
     if as_json:
-        return dump(asdict(facts))
+        return dump({**asdict(facts), "cheap": facts.small})  # the key that it had before
     lines = [("file", f"{facts.file} ({facts.bytes:,} bytes)"), ("name", facts.name)]
     if facts.architecture is None:
         lines.append(("network", "not known: the file has no sharpbit header"))
@@ -56,7 +56,7 @@ _COUNTED = "none that is fast: patches choose their bits; the cost is counted (e
 
 def _small(facts: Inspection) -> list[tuple[str, str]]:
     """The other network of a pair; all that is counted beside it is the large one."""
-    if (one := facts.cheap) is None:
+    if (one := facts.small) is None:
         return []
     macs = f"{one['macs'] / 1e9:.2f} G from the same image"
     return [("small network", f"{one['name']}, {one['architecture']}: {one['parameters']:,} parameters, {macs}")]

@@ -29,8 +29,8 @@ BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 class PairOptions:
     """What was given to `sharpbit pair`; see its help."""
 
-    costly: str
-    cheap: str
+    large: str
+    small: str
     output: str
     calibrate: str | None
     max_drop: float | None
@@ -52,7 +52,7 @@ def run_pair(given: PairOptions) -> str:
     """
     target = Path(given.output)
     _check(given, target)
-    paths = [zoo.path_of(name) for name in (given.costly, given.cheap)]
+    paths = [zoo.path_of(name) for name in (given.large, given.small)]
     parts = [_pair.part(path) for path in paths]
     _pair.check(*parts)
     networks = [open_engine(path, "onnx", threads=given.threads) for path in paths]
@@ -61,8 +61,8 @@ def run_pair(given: PairOptions) -> str:
         pace = pairing.Pace.of(networks[0], networks[1], given.patch)
         found, how = _settled(given, networks, bar)
     taken = None if found is None else pace.time(found.share, given.patch, given.shared)
-    if pace.cheap >= pace.costly:
-        words = f"{paths[1].name} takes {pace.cheap / pace.costly:.2f} times as long as {paths[0].name}"
+    if pace.small >= pace.large:
+        words = f"{paths[1].name} takes {pace.small / pace.large:.2f} times as long as {paths[0].name}"
         click.echo(f"note: {words}: the pair saves no time; the large network comes first", err=True)
     elif taken is not None and taken >= 1:
         words = f"{paths[0].name} on whole images is quicker than the pair, for what patches cost"
@@ -79,7 +79,7 @@ def run_pair(given: PairOptions) -> str:
         "licence": header.licence,
         "sha256": header.sha256,
         **entry,
-        "seconds_a_pixel": asdict(pace),
+        "seconds_a_pixel": {"costly": pace.large, "cheap": pace.small, "whole": pace.whole},
         "time": taken,
     }
     return dump(facts) if given.as_json else _lines(facts)

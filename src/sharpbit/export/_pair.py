@@ -32,8 +32,8 @@ class Part:
     header: Header
     proto: onnx.ModelProto
 
-    def told(self) -> dict[str, Any]:
-        """What the header of the pair says of it."""
+    def described(self) -> dict[str, Any]:
+        """The facts of it that the header of the pair holds."""
         keys = ("name", "architecture", "config", "parameters", "precision", "licence", "data", "sha256")
         return {key: getattr(self.header, key) for key in keys}
 
@@ -62,26 +62,26 @@ def part(path: Path) -> Part:
     return Part(header, proto)
 
 
-def check(costly: Part, cheap: Part) -> None:
+def check(large: Part, small: Part) -> None:
     """See whether the two fit together.
 
     Raises:
         UsageError: they upscale by different factors.
     """
-    if costly.header.scale != cheap.header.scale:
+    if large.header.scale != small.header.scale:
         raise UsageError(
-            f"{costly.header.name} upscales {costly.header.scale} times and {cheap.header.name} {cheap.header.scale};"
+            f"{large.header.name} upscales {large.header.scale} times and {small.header.name} {small.header.scale};"
             " a pair takes two networks of one scale"
         )
 
 
-def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Header:
+def write(large: Part, small: Part, entry: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Header:
     """Write the pair.
 
     Args:
-        costly: the large network, for patches with much detail.
-        cheap: the small network, for the others.
-        how: what the history says of it: `patch`, `shared`, `detail`, and where that comes from.
+        large: the large network, for patches with much detail.
+        small: the small network, for the others.
+        entry: what the history says of it: `patch`, `shared`, `detail`, and where that comes from.
         path: ends in `.onnx`.
         overwrite: replace what is there.
 
@@ -89,14 +89,14 @@ def write(costly: Part, cheap: Part, how: Mapping[str, Any], path: Path, *, over
         UsageError: two networks that do not fit together.
         OutputExists: `path` exists and `overwrite` is false.
     """
-    check(costly, cheap)
-    return save(graph(costly.proto, cheap.proto), _header(costly, cheap, how), path, overwrite=overwrite)
+    check(large, small)
+    return save(graph(large.proto, small.proto), _header(large, small, entry), path, overwrite=overwrite)
 
 
-def graph(costly: onnx.ModelProto, cheap: onnx.ModelProto) -> onnx.ModelProto:
+def graph(large: onnx.ModelProto, small: onnx.ModelProto) -> onnx.ModelProto:
     """The file without its header."""
-    opset = max(_opset(one) for one in (costly, cheap))
-    parts = [_plain(one, opset) for one in (costly, cheap)]
+    opset = max(_opset(one) for one in (large, small))
+    parts = [_plain(one, opset) for one in (large, small)]
     domains = {item.domain: item.version for one in parts for item in one.opset_import}
     branches = [branch(one, TASKS[task], ["result"]) for one, task in zip(parts, (REFERENCE, QUERY), strict=True)]
     nodes = [*asked(QUERY, "is_query"), choice("is_query", branches[1], branches[0], ["result"])]
@@ -154,13 +154,13 @@ def _in_floats(proto: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(whole, opset_imports=proto.opset_import, ir_version=proto.ir_version)
 
 
-def _header(costly: Part, cheap: Part, how: Mapping[str, Any]) -> Header:
-    first, second = costly.header, cheap.header
-    entry = {
+def _header(large: Part, small: Part, entry: Mapping[str, Any]) -> Header:
+    first, second = large.header, small.header
+    pair = {
         "verb": modelfile.PAIR,
-        **how,
-        "costly": costly.told(),  # its history is that of the pair
-        "cheap": {**cheap.told(), "history": list(second.history)},
+        **entry,
+        "costly": large.described(),  # the keys of older files stay; its history is that of the pair
+        "cheap": {**small.described(), "history": list(second.history)},
     }
     data = "; ".join(f"{role}: {one.data or 'not told'}" for role, one in (("costly", first), ("cheap", second)))
     return Header(
@@ -171,7 +171,7 @@ def _header(costly: Part, cheap: Part, how: Mapping[str, Any]) -> Header:
         receptive_field=None,
         parameters=first.parameters + second.parameters,
         precision=f"{first.precision} and {second.precision}",
-        history=(*first.history, entry),
+        history=(*first.history, pair),
         data=data if first.data or second.data else "",
         licence=_licence(first.licence, second.licence),
     )

@@ -39,7 +39,7 @@ def everywhere(tracer: Tracer, x: View, op: str, settings: Mapping[str, Any], **
 
 
 def clip(tracer: Tracer, operator: Operator, x: View, low: Array | None = None, high: Array | None = None) -> View:
-    """Bounds, which older files have as attributes."""
+    """A clipping range, which older files have as attributes."""
     bounds = []
     for key, given, none in (("min", low, -3e38), ("max", high, 3e38)):
         value = operator.attributes.get(key) if given is None else np.asarray(given).ravel()[0]

@@ -20,6 +20,7 @@ import numpy as np
 from sharpbit.errors import SharpbitError
 from sharpbit.measure.upscaling import Pixels, by
 from sharpbit.runtime import Runtime
+from sharpbit.system.deprecated import old_names
 
 OPENER = "sharpbit.runtime:open_engine"
 
@@ -46,7 +47,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Fresh:
+class ColdStart:
     """What was found.
 
     Attributes:
@@ -60,7 +61,7 @@ class Fresh:
     engine_mib: float | None
 
 
-def fresh(task: Task) -> Fresh:
+def cold_start(task: Task) -> ColdStart:
     """Measure in a new process.
 
     Raises:
@@ -79,7 +80,7 @@ def fresh(task: Task) -> Fresh:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise SharpbitError(f"{task.engine} in a process of its own: {lines[-1]}")
-    return Fresh(**json.loads(done.stdout.splitlines()[-1]))
+    return ColdStart(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def opened(task: Task) -> Runtime:
@@ -114,7 +115,7 @@ def _main() -> int:
         return 1
     after = _peak()
     engine = None if before is None or after is None else after - before - result.nbytes / 2**20
-    sys.stdout.write(json.dumps(asdict(Fresh(first, after, engine))) + "\n")
+    sys.stdout.write(json.dumps(asdict(ColdStart(first, after, engine))) + "\n")
     return 0
 
 
@@ -123,6 +124,9 @@ def _peak() -> float | None:
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
+__getattr__ = old_names(__name__, {"Fresh": "ColdStart", "fresh": "cold_start"})
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ class TorchPasses(TwoPassRuntime):
         self._net = opened.model.net
         self._context = next((part for part in self._net.modules() if isinstance(part, Context)), None)
         plain = opened.model.arch.build(opened.model.config)
-        how = TwoPass.of(opened.model.history)
-        self.counter = TwoPassCost(opened.model.arch.name, self._net, plain, how) if how else None
+        two_pass = TwoPass.of(opened.model.history)
+        self.counter = TwoPassCost(opened.model.arch.name, self._net, plain, two_pass) if two_pass else None
 
     def ask(self, task: int, image: Floats, features: Sequence[Floats]) -> list[Floats]:
         """See `TwoPassRuntime`."""

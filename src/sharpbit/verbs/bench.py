@@ -14,7 +14,7 @@ from pathlib import Path
 from sharpbit import modelfile, zoo
 from sharpbit.errors import SharpbitError
 from sharpbit.measure.benchmarks import Benchmark, find
-from sharpbit.measure.cold_start import OPENER, Task, fresh, image, opened
+from sharpbit.measure.cold_start import OPENER, Task, cold_start, image, opened
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.measure.latency import SECONDS, Latency, interleaved, single_stream
 from sharpbit.measure.limit import Limits
@@ -151,31 +151,33 @@ def bench(
     """
     before, steps = count(), len(sizes) * (len(candidates) + 1) + (len(candidates) if rules.data else 0)
 
-    def tell(word: str) -> None:
+    def report(word: str) -> None:
         if progress:
             progress(word, next(before), steps)
 
-    rows = [row for size in sizes for row in _at(candidates, size, rules, tell)]
+    rows = [row for size in sizes for row in _at(candidates, size, rules, report)]
     if not rules.data:
         return rows
     sets = [found for folder in rules.data for found in find(folder)]
-    quality = {item: _quality(item, sets, rules, tell) for item in candidates}
+    quality = {item: _quality(item, sets, rules, report) for item in candidates}
     return [replace(row, psnr=quality[item]) for row, item in zip(rows, [*candidates] * len(sizes), strict=True)]
 
 
-def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, tell: Callable[[str], None]) -> list[Row]:
+def _at(
+    candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, report: Callable[[str], None]
+) -> list[Row]:
     source = image(size)
     rows, calls = dict[int, Row](), dict[int, Callable[[], object]]()
     for number, item in enumerate(candidates):
         rows[number] = Row(item.label, item.model, size)
-        tell(f"{item.label}: first result")
+        report(f"{item.label}: first result")
         try:
             task = _task(item, size, rules)
             runtime = opened(task)
             calls[number] = partial(by(runtime), source)
             for _ in range(WARM):
                 calls[number]()
-            rows[number] = replace(_told(rows[number], runtime), **vars(fresh(task)))
+            rows[number] = replace(_described(rows[number], runtime), **vars(cold_start(task)))
         except SharpbitError as error:
             if len(candidates) == 1:
                 raise
@@ -183,7 +185,7 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
             rows[number] = replace(rows[number], error=str(error))
     limits = Limits(rules.threads or available_cpus())
     _measure(limits, rows, calls)
-    tell(f"{size[1]}x{size[0]}, {'one after the other' if rules.stream else 'in turn'}")
+    report(f"{size[1]}x{size[0]}, {'one after the other' if rules.stream else 'in turn'}")
     if rules.stream:
         seconds = SECONDS if rules.seconds is None else rules.seconds
         found = {number: single_stream(call, seconds=seconds) for number, call in calls.items()}
@@ -199,7 +201,7 @@ def _at(candidates: Sequence[Candidate], size: tuple[int, int], rules: Rules, te
     return list(rows.values())
 
 
-def _told(row: Row, runtime: Runtime) -> Row:
+def _described(row: Row, runtime: Runtime) -> Row:
     """With what the engine says of itself, once it has run."""
     names = ("scale", "engine", "precision", "instruction_set", "threads", "device", "notes")
     return replace(row, **{name: getattr(runtime, name) for name in names})
@@ -219,7 +221,7 @@ def _with_cost(row: Row, limits: Limits) -> Row:
 
 
 def _gmac(row: Row) -> float | None:
-    """Of one image; None where the file does not tell, or what counts it is not installed."""
+    """Of one image; None where the file does not say, or what counts it is not installed."""
     path, (height, width) = _path(row.model), row.size
     header = None if path.suffix.lower() in WEIGHTS else modelfile.read(path)
     if header is not None and header.precision == "int8":
@@ -241,9 +243,9 @@ def _measure(limits: Limits, rows: Mapping[int, Row], calls: Iterable[int]) -> N
 
 
 def _quality(
-    item: Candidate, sets: Sequence[Benchmark], rules: Rules, tell: Callable[[str], None]
+    item: Candidate, sets: Sequence[Benchmark], rules: Rules, report: Callable[[str], None]
 ) -> tuple[tuple[str, float], ...]:
-    tell(f"{item.label}: PSNR")
+    report(f"{item.label}: PSNR")
     try:
         runtime = opened(_task(item, (1, 1), rules))
     except SharpbitError:

@@ -210,10 +210,10 @@ def count_patches(runtime: Runtime, file: ModelFile) -> None:
     from sharpbit.model import described
     from sharpbit.quant.refqsr import TwoPass
 
-    how = TwoPass.of(header.history)
-    if how is not None:  # a pair otherwise
+    two_pass = TwoPass.of(header.history)
+    if two_pass is not None:  # a pair otherwise
         known = described(header)
-        runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), how)
+        runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), two_pass)
 
 
 def open_model(

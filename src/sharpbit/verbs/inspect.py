@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -66,7 +67,7 @@ class Inspection:
             `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
             `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
             `parameters`, `macs`, `bitops`).
-        cheap: the small network of a pair, whose large one is counted above: its name, architecture, config,
+        small: the small network of a pair, whose large one is counted above: its name, architecture, config,
             parameters and macs.
     """
 
@@ -99,7 +100,13 @@ class Inspection:
     history: tuple[dict[str, Any], ...] = ()
     metrics: tuple[dict[str, Any], ...] = ()
     two_passes: dict[str, Any] | None = None
-    cheap: dict[str, Any] | None = None
+    small: dict[str, Any] | None = None
+
+    @property
+    def cheap(self) -> dict[str, Any] | None:
+        """Deprecated name of `small`."""
+        warnings.warn("Inspection.cheap is now small", DeprecationWarning, stacklevel=2)
+        return self.small
 
 
 def inspect(
@@ -159,12 +166,12 @@ def inspect(
     elif opened is not None and opened.history:  # of published quantized weights
         facts["history"] = tuple(entry.table() for entry in opened.history)
     if opened is not None:
-        how = TwoPass.of(opened.history if header is None else header.history)
-        facts |= _counted(opened, how, output_size, patch, step)
+        two_pass = TwoPass.of(opened.history if header is None else header.history)
+        facts |= _counted(opened, two_pass, output_size, patch, step)
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
-        facts["cheap"] = _cheap(header, entry["cheap"], facts["input_size"])
+        facts["small"] = _small(header, entry["cheap"], facts["input_size"])
     return Inspection(**facts)
 
 
@@ -174,7 +181,7 @@ def _said(header: Header) -> dict[str, Any]:
 
 
 def _counted(
-    model: Model, how: TwoPass | None, output_size: tuple[int, int] | None, patch: int | None, step: int | None
+    model: Model, two_pass: TwoPass | None, output_size: tuple[int, int] | None, patch: int | None, step: int | None
 ) -> dict[str, Any]:
     scale = model.scale
     height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
@@ -185,17 +192,17 @@ def _counted(
     if patch is not None:
         pieces = grid(*size, patch, patch if step is None else step)
         sizes = Counter((one.rows.stop - one.rows.start, one.columns.stop - one.columns.start) for one in pieces)
-    if how is not None:
+    if two_pass is not None:
         whole, model = model, replace(model, net=one_pass(model.net, REFERENCE))
     cost = bitops.total([(bitops.count(model.net, one), number) for one, number in sizes.items()])
     pixels = sum(one[0] * one[1] * number for one, number in sizes.items())
     rounds = any(isinstance(part, Fixed | QDQ) for part in model.net.modules())
     facts = _rounded(model, cost, pixels) if rounds else {}
     operators, tensors = dict(cost.operators), cost.tensors
-    if how is not None:
-        counter = TwoPassCost(model.arch.name, whole.net, model.arch.build(model.config), how)
-        facts["two_passes"] = _two_passes(whole, counter, how, patch, step)
-        others, unread = counter.uncounted((how.patch, how.patch))
+    if two_pass is not None:
+        counter = TwoPassCost(model.arch.name, whole.net, model.arch.build(model.config), two_pass)
+        facts["two_passes"] = _two_passes(whole, counter, two_pass, patch, step)
+        others, unread = counter.uncounted((two_pass.patch, two_pass.patch))
         operators = {name: max(operators.get(name, 0), others.get(name, 0)) for name in (*operators, *others)}
         tensors = tuple(name for name in tensors if name in unread)
     return facts | {
@@ -216,11 +223,11 @@ def _counted(
 
 
 def _two_passes(
-    model: Model, counter: TwoPassCost, how: TwoPass, patch: int | None, step: int | None
+    model: Model, counter: TwoPassCost, two_pass: TwoPass, patch: int | None, step: int | None
 ) -> dict[str, Any]:
     """What `Inspection.two_passes` holds."""
-    side = patch or how.patch
-    step = side - how.shared if step is None else step
+    side = patch or two_pass.patch
+    step = side - two_pass.shared if step is None else step
     size, passes = (side, side), []
     for name, other in (("reference", None), ("query", size)):
         numbers = counter.patch(size, other, side)
@@ -236,12 +243,12 @@ def _two_passes(
             }
         )
     refers = [asdict(one) for one in counter.refers(size)]
-    return {"patch": side, "step": step, "threshold": how.threshold, "passes": passes, "refers": refers}
+    return {"patch": side, "step": step, "threshold": two_pass.threshold, "passes": passes, "refers": refers}
 
 
-def _cheap(header: Header, told: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    sizes = {key: told[key] for key in ("name", "architecture", "config", "parameters")}
-    model = described(replace(header, history=tuple(told["history"]), **sizes))
+def _small(header: Header, part: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    sizes = {key: part[key] for key in ("name", "architecture", "config", "parameters")}
+    model = described(replace(header, history=tuple(part["history"]), **sizes))
     return {**sizes, "macs": bitops.count(model.net, size).macs}
 
 

@@ -42,31 +42,31 @@ class Photo:
     Attributes:
         detail: detail of each LR patch, see `sharpbit.twopass.detail`.
         pixels: number of pixels of each LR patch.
-        costly: squared error of the large network, summed over what is kept of each HR patch.
-        cheap: squared error of the small network, summed alike.
+        large: squared error of the large network, summed over what is kept of each HR patch.
+        small: squared error of the small network, summed alike.
         compared: number of HR pixels of the whole photo that errors were summed over.
     """
 
     detail: Floats
     pixels: Floats
-    costly: Floats
-    cheap: Floats
+    large: Floats
+    small: Floats
     compared: int
 
     def drop(self, threshold: float) -> float:
         """What a threshold costs against the large network alone, in dB."""
-        return self._drop(threshold, self.cheap)
+        return self._drop(threshold, self.small)
 
     def loss(self, threshold: float) -> float:
         """The same where nothing is gained by a patch that the small network does better; at least `drop`.
 
         It never falls as the threshold rises.
         """
-        return self._drop(threshold, np.maximum(self.cheap, self.costly))
+        return self._drop(threshold, np.maximum(self.small, self.large))
 
-    def _drop(self, threshold: float, cheap: Floats) -> float:
-        mixed = np.where(self.detail < threshold, cheap, self.costly)
-        ends = [max(float(errors.sum()) / self.compared, BEST) for errors in (mixed, self.costly)]
+    def _drop(self, threshold: float, small: Floats) -> float:
+        mixed = np.where(self.detail < threshold, small, self.large)
+        ends = [max(float(errors.sum()) / self.compared, BEST) for errors in (mixed, self.large)]
         return float(10 * np.log10(ends[0] / ends[1]))
 
 
@@ -86,8 +86,8 @@ class Outlook:
 
 
 def measured(
-    costly: Runtime,
-    cheap: Runtime,
+    large: Runtime,
+    small: Runtime,
     folder: Path,
     patch: int,
     shared: int,
@@ -98,8 +98,8 @@ def measured(
     """What both networks get wrong on the photos of a folder.
 
     Args:
-        costly: the large network, opened.
-        cheap: the small network, opened, of the same scale.
+        large: the large network, opened.
+        small: the small network, opened, of the same scale.
         folder: a folder of ordinary images.
         patch: side of patches in LR pixels.
         shared: pixels that neighbours have in common.
@@ -113,16 +113,16 @@ def measured(
     paths = _chosen(folder, count)
     found = []
     for path in paths:
-        large = _middle(read(path).rgb8(), costly.scale)
-        if min(large.shape[:2]) >= patch * costly.scale:
-            told = _part_of(progress, len(paths))
-            found.append(_photo((by(costly), by(cheap)), large, costly.scale, patch, shared, told))
+        photo = _middle(read(path).rgb8(), large.scale)
+        if min(photo.shape[:2]) >= patch * large.scale:
+            report = _part_of(progress, len(paths))
+            found.append(_photo((by(large), by(small)), photo, large.scale, patch, shared, report))
         elif progress:
             progress(1 / len(paths))
     if not found:
         raise UsageError(
-            f"no image of {folder} has {patch * costly.scale} pixels on both sides, a patch of {patch} before it is"
-            f" shrunk {costly.scale} times; give larger ones, or a smaller --patch"
+            f"no image of {folder} has {patch * large.scale} pixels on both sides, a patch of {patch} before it is"
+            f" shrunk {large.scale} times; give larger ones, or a smaller --patch"
         )
     return found
 
@@ -164,45 +164,45 @@ def pace(runtime: Runtime, side: int) -> float:
 class Pace:
     """Seconds for an LR pixel: of both networks in patches, and of the large one in a larger image."""
 
-    costly: float
-    cheap: float
+    large: float
+    small: float
     whole: float
 
     @classmethod
-    def of(cls, costly: Runtime, cheap: Runtime, patch: int) -> Pace:
+    def of(cls, large: Runtime, small: Runtime, patch: int) -> Pace:
         """Measured."""
-        return cls(pace(costly, patch), pace(cheap, patch), pace(costly, WHOLE * patch))
+        return cls(pace(large, patch), pace(small, patch), pace(large, WHOLE * patch))
 
     def time(self, share: float, patch: int, shared: int) -> float:
         """That of a pair, as a share of that of the large network on whole images; overlaps cost, too."""
-        return (patch / (patch - shared)) ** 2 * (share * self.cheap + (1 - share) * self.costly) / self.whole
+        return (patch / (patch - shared)) ** 2 * (share * self.small + (1 - share) * self.large) / self.whole
 
 
 def _photo(
-    networks: tuple[Upscale, Upscale], large: Pixels, scale: int, patch: int, shared: int, told: Progress
+    networks: tuple[Upscale, Upscale], hr: Pixels, scale: int, patch: int, shared: int, report: Progress
 ) -> Photo:
-    small = shrink(large, scale)
-    patches = pieces(small, patch, shared)
-    cuts = [one.cut(small) for one in patches]
-    truth, inner = luma(large), slice(scale, -scale)
+    lr = shrink(hr, scale)
+    patches = pieces(lr, patch, shared)
+    cuts = [one.cut(lr) for one in patches]
+    truth, inner = luma(hr), slice(scale, -scale)
 
     def errors(upscale: Upscale) -> Floats:
         def results() -> Iterator[Pixels]:
             for cut in cuts:
                 yield upscale(cut)
-                told(1 / len(networks) / len(cuts))
+                report(1 / len(networks) / len(cuts))
 
         squares = np.zeros_like(truth)  # without a border, as PSNR is measured
         squares[inner, inner] = ((luma(merge(patches, results(), scale)) - truth) ** 2)[inner, inner]
         kept = [(slice(s.kept_from * scale, s.kept_to * scale) for s in (one.rows, one.columns)) for one in patches]
         return np.array([squares[rows, columns].sum() for rows, columns in kept])
 
-    costly, cheap = (errors(upscale) for upscale in networks)
+    large, small = (errors(upscale) for upscale in networks)
     return Photo(
         detail=np.array([detail(cut) for cut in cuts]),
         pixels=np.array([one.pixels for one in patches], np.float64),
-        costly=costly,
-        cheap=cheap,
+        large=large,
+        small=small,
         compared=truth[inner, inner].size,
     )
 
@@ -223,8 +223,8 @@ def _middle(image: Pixels, scale: int) -> Pixels:
 
 
 def _part_of(progress: Progress | None, parts: int) -> Progress:
-    def told(share: float) -> None:
+    def report(share: float) -> None:
         if progress:
             progress(share / parts)
 
-    return told
+    return report

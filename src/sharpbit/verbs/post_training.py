@@ -185,8 +185,12 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrai
             count = counted(progress, "refining", settings.refine)
             after = recorded.pixel_aware(after, model.net, images, PixelAware(settings.refine), count)
         elif settings.refine:
-            how = joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
-            after = recorded.refine(after, model.net, images, how, counted(progress, "refining", settings.refine))
+            refinement = (
+                joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
+            )
+            after = recorded.refine(
+                after, model.net, images, refinement, counted(progress, "refining", settings.refine)
+            )
         if tuned:
             last = LastLayerSettings()
             count = counted(progress, "reconstructing the last layer", last.steps)

@@ -10,8 +10,8 @@ from sharpbit.app import options
 
 
 @click.command()
-@click.argument("costly", metavar="LARGE.onnx")
-@click.argument("cheap", metavar="SMALL.onnx")
+@click.argument("large", metavar="LARGE.onnx")
+@click.argument("small", metavar="SMALL.onnx")
 @click.option("-o", "--output", required=True, metavar="FILE.onnx", help="Path of the result (required).")
 @click.option("--calibrate", metavar="FOLDER", help="Images on which --max-drop is kept.  [default: none]")
 @click.option(
