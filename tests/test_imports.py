@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "sharpbit"
 BASE = {"errors", "system"}
-RUNNING = BASE | {"image", "modelfile", "pipeline", "runtime", "twopass", "zoo"}
+RUNNING = BASE | {"graph", "image", "modelfile", "pipeline", "runtime", "twopass", "zoo"}
 MAKING = BASE | {"arch", "data", "graph", "image", "model", "modelfile", "nn", "quant", "reparam"}
 ALLOWED = {
     "_version": set(),

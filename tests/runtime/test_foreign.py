@@ -108,9 +108,7 @@ def test_half_precision(tmp_path, engine):
 
 
 REFUSED = {
-    "one channel": ({"channels": 1}, "expected is one float image"),
-    "batch of two": ({"batch": 2}, "expected is one float image"),
-    "not square": ({"sides": (64, 32)}, "must be square"),
+    "two channels": ({"channels": 2}, "takes images of 2 channels"),
     "double precision": ({"kind": np.float64}, "cannot be opened"),
     "one colour for all": (
         {"after": [helper.make_node("Mul", ["y0", "white"], ["y"])], "white": 0.0},

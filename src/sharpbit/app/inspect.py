@@ -21,7 +21,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         return dump({**asdict(facts), "cheap": facts.small})  # the key that it had before
     lines = [("file", f"{facts.file} ({facts.bytes:,} bytes)"), ("name", facts.name)]
     if facts.architecture is None:
-        lines.append(("network", "not known: the file has no sharpbit header"))
+        lines.append(("network", "not known: the file has no sharpbit header, and not all of its operators are known"))
     else:
         assert facts.macs is not None
         assert facts.parameters is not None
@@ -30,7 +30,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         sizes = [f"{width}x{height}" for height, width in (facts.input_size, facts.output_size)]
         field = facts.receptive_field
         lines += [
-            ("network", f"{facts.architecture}: {flat(facts.config)}"),
+            ("network", f"{facts.architecture}: {flat(_sizes(facts.config))}"),
             ("scale", f"x{facts.scale}"),
             ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
@@ -43,12 +43,18 @@ def inspected(facts: Inspection, as_json: bool) -> str:
             ("not counted", _uncounted(facts)),
         ]
     lines += [
+        ("found", INDENT.join(facts.notes)),
         ("operators", flat(facts.operators)),
         *(("history", flat(entry)) for entry in facts.history),
         *(("metric", f"{m['name']} {m['value']:g} on {m['data']} ({m['protocol']})") for m in facts.metrics),
         *(("data", facts.data), ("licence", facts.licence), ("precision", facts.precision)),
     ]
     return "\n".join(f"{key:<{WIDTH}}{value}" for key, value in lines if value)
+
+
+def _sizes(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Sizes without the nodes of a graph, of which there may be hundreds."""
+    return {key: len(value) if key == "nodes" else value for key, value in (config or {}).items()}
 
 
 _COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"

@@ -117,7 +117,14 @@ class Size(ParamType):
         return key, tuple(found) if isinstance(found, list) else found
 
 
+RANGE = click.option(
+    "--range",
+    "white",
+    metavar="WHITE",
+    help="White of an ONNX file of others: 1, 255, or 1:255 for image and result.  [default: found by trial]",
+)
 _OVERRIDES = (
+    RANGE,
     click.option(
         "--arch",
         metavar="NAME",
@@ -136,8 +143,8 @@ def overrides(command: Command) -> Command:
     """Give `command` the options that override what weights tell; it gets them as one mapping, `overrides`."""
 
     @functools.wraps(command)
-    def call(*args: Any, arch: str | None, config: tuple[tuple[str, Any], ...], **given: Any) -> Any:
-        sizes = dict(config)
+    def call(*args: Any, arch: str | None, config: tuple[tuple[str, Any], ...], white: str | None, **given: Any) -> Any:
+        sizes = dict(config) if white is None else {**dict(config), "range": white}
         return command(*args, overrides=sizes if arch is None else {"arch": arch, **sizes}, **given)
 
     for option in reversed(_OVERRIDES):

@@ -54,6 +54,7 @@ class Upscale:
     threads: int | None
     engine: str
     device: str | None
+    white: str | None
     strip_metadata: bool
     name_template: str | None
     compression: int
@@ -121,6 +122,7 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         threads=threads,
         engine=given.engine,
         device=given.device,
+        white=given.white,
     )
     todo = jobs(
         [*given.inputs, *given.more_inputs],

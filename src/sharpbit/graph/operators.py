@@ -119,11 +119,13 @@ def _with_number(tracer: Tracer, op: str, x: View, number: Array, first: bool) -
     if op == "div" and not first:
         return _affine(tracer, everywhere(tracer, x, "function", {"kind": "reciprocal"}), number, 0)
     zero, one = np.zeros_like(number), np.ones_like(number)
+    if op == "div":
+        with np.errstate(divide="ignore"):
+            op, number = "mul", 1 / number
     factor, summand = {
         "add": (one, number),
         "sub": (one, -number) if first else (-one, number),
         "mul": (number, zero),
-        "div": (1 / number, zero),
     }[op]
     return _affine(tracer, x, factor, summand)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpbit.errors import ModelError
+from sharpbit.errors import ModelError, UsageError
 
 Samples = NDArray[Any]
 WHITES = (1.0, 255.0)
@@ -41,7 +41,7 @@ class Whites:
         return both if self.image == self.result else f"{both} in and 0 to {self.result:g} out"
 
 
-def test_image(height: int, width: int) -> NDArray[np.float32]:
+def smooth_image(height: int, width: int) -> NDArray[np.float32]:
     """A smooth image `(h, w, 3)`, whose values lie between 0.05 and 0.95."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     waves = [0.5 + 0.2 * np.sin(2 * np.pi * (a * x / width + b * y / height)) for a, b in ((1, 2), (2, -1), (3, 1))]
@@ -73,7 +73,7 @@ def whites(run: Callable[[Samples], Samples], name: str, image: NDArray[np.float
     if errors[best] > FAR:
         raise ModelError(
             f"{name} does not give back the colours of a test image, neither for values 0 to 1 nor for 0 to 255; it"
-            " is no plain upscaler; --range 1 or --range 255 takes it nevertheless"
+            " is no plain RGB upscaler; --range 1 or --range 255 takes it nevertheless"
         )
     if errors[1.0, 1.0] > errors[best] + NEAR:
         return Whites(*best)
@@ -87,14 +87,21 @@ def whites(run: Callable[[Samples], Samples], name: str, image: NDArray[np.float
     )
 
 
-def stated(text: str) -> tuple[float, float]:
-    """The whites that `--range` gives: one number, or that of the image and that of the result, as `1:255`.
+def stated(white: str | float | Sequence[float]) -> tuple[float, float]:
+    """What means white in the image and in the result: one number, or both, as `1:255`.
 
     Raises:
-        ValueError: It is none of these.
+        UsageError: It is none of these.
     """
+    text = white if isinstance(white, str) else ":".join(map(str, white if isinstance(white, Sequence) else [white]))
     image, _, result = text.partition(":")
-    both = float(image), float(result or image)
+    try:
+        both = float(image), float(result or image)
+    except ValueError:
+        both = 0.0, 0.0
     if not all(0 < value <= 65535 for value in both):
-        raise ValueError(text)
+        raise UsageError(
+            "a range is the value of white, 1 or 255, or that of the image and that of the result, as 1:255, not"
+            f" {text}"
+        )
     return both

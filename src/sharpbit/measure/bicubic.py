@@ -31,6 +31,7 @@ class Bicubic:
         self.engine, self.precision = f"numpy {np.__version__}", "float32"
         self.halo: int | None = 3
         self.tile: int | None = None
+        self.multiple = 1
         self.wide = False
         self.samples: DTypeLike = np.float32
         self.instruction_set, self.device, self.threads = "", "cpu", 1

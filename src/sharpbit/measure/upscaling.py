@@ -29,7 +29,7 @@ def by(runtime: Runtime) -> Upscale:
         side, halo = _tiling(runtime)
         scale = runtime.scale
         out = np.empty((height * scale, width * scale, 3), np.uint8)
-        for tile in (tile for row in tiles.rows(height, width, side, 0) for tile in row):
+        for tile in (tile for row in tiles.rows(height, width, side, 0, _grid(runtime)) for tile in row):
             top, left = max(0, tile.top - halo), max(0, tile.left - halo)  # the network pads at the edges, as if whole
             result = next(iter(runtime([x[top : tile.bottom + halo, left : tile.right + halo]])))
             rows, columns = slice(tile.top * scale, tile.bottom * scale), slice(tile.left * scale, tile.right * scale)
@@ -40,10 +40,15 @@ def by(runtime: Runtime) -> Upscale:
     return upscale
 
 
+def _grid(runtime: Runtime) -> int:
+    return getattr(runtime, "multiple", 1)  # engines of others may lack it
+
+
 def _tiling(runtime: Runtime) -> tuple[int, int]:
     """Side and halo of tiles in LR pixels."""
     if runtime.tile is None:
-        return _TILE, GLOBAL_HALO if runtime.halo is None else runtime.halo
+        halo = GLOBAL_HALO if runtime.halo is None else runtime.halo
+        return _TILE, -(-halo // _grid(runtime)) * _grid(runtime)
     return of_fixed_side(runtime.tile, runtime.halo)
 
 

@@ -21,7 +21,7 @@ from sharpbit.errors import ModelError, ResultWarning, UsageError
 from sharpbit.graph.geometry import geometry
 from sharpbit.graph.network import network
 from sharpbit.graph.onnx import Reading, UnknownOperator, read
-from sharpbit.graph.values import SMOOTH, Whites, stated, test_image, whites
+from sharpbit.graph.values import SMOOTH, Whites, smooth_image, stated, whites
 from sharpbit.model.core import Model
 from sharpbit.modelfile import ModelFile
 
@@ -61,7 +61,7 @@ def of_module(net: nn.Module, *, scale: int | None = None, white: Range = None) 
 
 
 def _of_module(net: nn.Module, name: str, scale: int | None, white: Range) -> Model:
-    image = torch.from_numpy(test_image(*TRACED)).permute(2, 0, 1)[None].contiguous()
+    image = torch.from_numpy(smooth_image(*TRACED)).permute(2, 0, 1)[None].contiguous()
     channels = _channels(net, image)
     image = torch.cat([image, torch.ones_like(image[:, :1])], 1)[:, :channels]
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +142,7 @@ def _model(reading: Reading, name: str, source: str, white: Range) -> Model:
 
 def _whites(net: nn.Module, name: str, scale: int, kind: str, white: Range) -> Whites:
     if white is not None:
-        return Whites(*whites_of(white))
+        return Whites(*stated(white))
     if kind == "u1":
         return Whites(255.0, 255.0)
 
@@ -151,19 +151,4 @@ def _whites(net: nn.Module, name: str, scale: int, kind: str, white: Range) -> W
             y: Tensor = net(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None])
         return y[0].permute(1, 2, 0).numpy()
 
-    return whites(run, name, test_image(SMOOTH, SMOOTH), scale)
-
-
-def whites_of(white: str | float | tuple[float, float]) -> tuple[float, float]:
-    """What means white in the image and in the result.
-
-    Raises:
-        UsageError: It is neither a number nor two.
-    """
-    try:
-        return stated(":".join(map(str, white)) if isinstance(white, tuple | list) else str(white))
-    except ValueError:
-        raise UsageError(
-            "a range is the value of white, 1 or 255, or that of the image and that of the result, as 1:255, not"
-            f" {white}"
-        ) from None
+    return whites(run, name, smooth_image(SMOOTH, SMOOTH), scale)

@@ -21,6 +21,10 @@ class ModelFile(os.PathLike[str]):
         path: The path of a `.onnx`, `.sharpbit` or `.safetensors` file; other files have a path alone.
         embedded: Whether it is part of sharpbit, so that what its header says need not be tried out.
 
+    Attributes:
+        white: What means white in the image and in the result, as somebody states of a file without a header; None
+            where nobody does.
+
     Examples:
         >>> from sharpbit import zoo
         >>> zoo.open_file("x2-clean-balanced").header.scale
@@ -30,6 +34,7 @@ class ModelFile(os.PathLike[str]):
     def __init__(self, path: str | os.PathLike[str], *, embedded: bool = False) -> None:
         self.path = Path(path)
         self.embedded = embedded
+        self.white: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, file: str | os.PathLike[str]) -> ModelFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -35,12 +35,14 @@ class Cutting:
         halo: The surroundings that go into the network with a tile, in LR pixels.
         exact: False where the network sees the whole image and gets tiles of it, so that the result is only close to
             that of the image in one piece.
+        grid: What tiles begin at multiples of, so that a network that joins pixels joins the same ones.
     """
 
     height: int
     width: int
     halo: int
     exact: bool = True
+    grid: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ def cutting_of(runtime: Runtime, height: int, width: int, side: int | None = Non
         width: The width of the image in pixels.
         side: The side of tiles that was asked for, in LR pixels without the halo; None chooses.
     """
+    cut = _cutting(runtime, height, width, side)
+    grid: int = getattr(runtime, "multiple", 1)  # engines of others may lack it
+    halo = -(-cut.halo // grid) * grid
+    sides = [max(grid, size // grid * grid) for size in (cut.height, cut.width)]
+    return cut if grid == 1 else replace(cut, height=sides[0], width=sides[1], halo=halo, grid=grid)
+
+
+def _cutting(runtime: Runtime, height: int, width: int, side: int | None) -> Cutting:
     if isinstance(runtime, SelfCutting):
         return Cutting(height, width, 0)
     if runtime.tile is not None:
@@ -118,7 +128,8 @@ def run(
     """
     height, width = image.shape[:2]
     cutting = cutting_of(runtime, height, width, side)
-    for tile in chain.from_iterable(tiles.rows(height, width, (cutting.height, cutting.width), cutting.halo)):
+    largest = cutting.height, cutting.width
+    for tile in chain.from_iterable(tiles.rows(height, width, largest, cutting.halo, cutting.grid)):
         yield one(runtime, tile, image, side=side, ensemble=ensemble, progress=progress)
 
 

@@ -44,7 +44,7 @@ class Tile:
         return slice(max(0, low), min(size, high)), max(0, -low), max(0, high - size)
 
 
-def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Iterator[list[Tile]]:
+def rows(height: int, width: int, tile: int | tuple[int, int], halo: int, grid: int = 1) -> Iterator[list[Tile]]:
     """All tiles of an image, one list a row of tiles, from top to bottom and left to right.
 
     Args:
@@ -53,6 +53,7 @@ def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Ite
         tile: The largest side of a tile without its halo, or height and width; tiles of one image differ by at most one
             pixel.
         halo: The surroundings that a tile needs on each side, in pixels.
+        grid: What tiles begin at multiples of; their sides may differ by as much, and be larger by less.
 
     Raises:
         UsageError: an empty image or tile.
@@ -60,11 +61,12 @@ def rows(height: int, width: int, tile: int | tuple[int, int], halo: int) -> Ite
     high, wide = (tile, tile) if isinstance(tile, int) else tile
     if min(height, width, high, wide) < 1 or halo < 0:
         raise UsageError(f"an image of {width}x{height} cannot be cut into tiles of {wide}x{high} pixels")
-    ys, xs = _bounds(height, high), _bounds(width, wide)
+    ys, xs = _bounds(height, high, grid), _bounds(width, wide, grid)
     for top, bottom in pairwise(ys):
         yield [Tile(top, left, bottom, right, halo) for left, right in pairwise(xs)]
 
 
-def _bounds(size: int, tile: int) -> list[int]:
+def _bounds(size: int, tile: int, grid: int) -> list[int]:
     count = -(-size // tile)
-    return [size * k // count for k in range(count + 1)]
+    inner = [size * k // count // grid * grid for k in range(1, count)]
+    return list(dict.fromkeys([0, *inner, size]))

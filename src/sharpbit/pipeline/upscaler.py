@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from sharpbit import zoo
 from sharpbit.errors import UsageError
+from sharpbit.graph.values import stated
 from sharpbit.image import ImageData, Metadata, light
 from sharpbit.image.alpha import fill
 from sharpbit.pipeline import cutting, network
@@ -41,6 +42,8 @@ class Upscaler:
         threads: The threads of the engine; None takes every core that the process may use.
         engine: `native`, `onnx`, `openvino`, `torch`, or `auto`, which takes the fastest that runs the model exactly.
         device: The device, such as `cpu` or `cuda`, where the engine has it.
+        white: What means white in an ONNX file of somebody else: 1, 255, or `(1, 255)` for the image and for the
+            result; None finds it by trial.
 
     Raises:
         UsageError: no such model, engine or device, a scale that the model does not have.
@@ -67,11 +70,12 @@ class Upscaler:
         threads: int | None = None,
         engine: str = AUTO,
         device: str | None = None,
+        white: str | float | tuple[float, float] | None = None,
     ) -> None:
         self.size = size or Size()
         self.ensemble = ensemble
         tile, threads = whole_number("tile", tile), whole_number("threads", threads)
-        self.options = EngineOptions(engine, device, threads, tile)
+        self.options = EngineOptions(engine, device, threads, tile, None if white is None else stated(white))
         self._model = None if model in (None, AUTO) else os.fspath(model)
         self._open: dict[str, Runtime] = {}
         if tile is not None and tile < 8:

@@ -38,6 +38,7 @@ class Runtime(Protocol):
         scale: The upscaling factor.
         halo: The surroundings that a tile needs, in LR pixels; None if the network sees everything.
         tile: The only side of tiles (halo included) that the file accepts; None if any will do.
+        multiple: What tiles must begin at multiples of, and their halo be; 1 if any will do.
         wide: Whether the engine bounds its own memory, so that whole rows of an image are best.
         samples: The type of the samples of tiles, in and out: uint8 or float32.
         precision: The precision of the arithmetic that really runs.
@@ -51,6 +52,7 @@ class Runtime(Protocol):
     scale: int
     halo: int | None
     tile: int | None
+    multiple: int
     wide: bool
     samples: DTypeLike
     precision: str
@@ -162,12 +164,14 @@ class EngineOptions:
         device: `cpu`, or what an engine calls another one; None is the CPU.
         threads: The threads of the engine; None takes every core that the process may use.
         tile: The side of tiles in pixels of the input image, without the halo; None chooses.
+        white: What means white in the image and in the result of a file without a header; None tries.
     """
 
     engine: str = AUTO
     device: str | None = None
     threads: int | None = None
     tile: int | None = None
+    white: tuple[float, float] | None = None
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -203,6 +207,8 @@ def open_engine(
     """
     options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, device, threads)
     file, engine = ModelFile.of(path), options.engine
+    if options.white is not None:
+        file.white = options.white
     if engine == AUTO:
         return _fastest(file, options)
     if engine in ENGINES and (reason := _cannot(engine, file)):

@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import Header, ModelFile
 from sharpbit.runtime import Samples, available_cpus
-from sharpbit.runtime._probe import probe, verify
+from sharpbit.runtime._foreign import Form, form_of
+from sharpbit.runtime._probe import verify
 
 Array = NDArray[Any]
 
@@ -27,7 +28,8 @@ class GraphRuntime(ABC):
     """An ONNX file in an engine. See `sharpbit.runtime.Runtime`.
 
     A subclass opens the file after `__init__`, calls `_settle` with its input, and runs it in `infer`. Integer files
-    take and give bytes, `(1, h, w, 3)`; all others floats, `(1, 3, h, w)`.
+    take and give bytes, `(1, h, w, 3)`; all others of ours floats, `(1, 3, h, w)`; those of somebody else what
+    `sharpbit.runtime._foreign` finds.
 
     Args:
         path: The path of the file, or the file itself, already opened.
@@ -52,7 +54,9 @@ class GraphRuntime(ABC):
         self.notes: tuple[str, ...] = ()
         self.tile: int | None = None
         self.halo: int | None = None
+        self.multiple = 1
         self._white = 1.0
+        self._form: Form | None = None
         if self.header is None:
             return
         low, high = self.header.range
@@ -69,6 +73,8 @@ class GraphRuntime(ABC):
 
     def run(self, tile: Samples) -> Samples:
         """One tile through the network; smaller tiles than a fixed-size file accepts are mirrored up to its size."""
+        if self._form is not None:
+            return self._foreign(tile, self._form)
         height, width = tile.shape[:2]
         if self.tile:
             edge = ((0, self.tile - height), (0, self.tile - width), (0, 0))
@@ -82,6 +88,20 @@ class GraphRuntime(ABC):
         out = out[: height * self.scale, : width * self.scale]
         return np.divide(out, self._white, dtype=np.float32) if self._white != 1 else out
 
+    def _foreign(self, tile: Samples, form: Form) -> Samples:
+        """One tile through a file of somebody else."""
+        height, width = (side * form.scale for side in tile.shape[:2])
+        whole = form.padded(tile)
+        return form.decoded(self._inferred(form.encoded(whole), whole), whole, self.path.name)[:height, :width]
+
+    def _inferred(self, x: Array, tile: Samples) -> object:
+        try:
+            return self.infer(x)
+        except Exception as error:  # the engines' own exception types share no base class
+            raise ModelError(
+                f"{self.path.name} could not run a tile of {tile.shape[1]}x{tile.shape[0]}: {reason_of(error)}"
+            ) from None
+
     @abstractmethod
     def infer(self, x: Array) -> object:
         """What the engine makes of a batch of one; the result may be overwritten by the next call of this thread."""
@@ -92,20 +112,25 @@ class GraphRuntime(ABC):
         self._kind = kind
         if kind == np.uint8:
             self.samples = np.uint8
-        else:
-            sides = [side for side in shape[2:] if isinstance(side, int)]
-            if len(set(sides)) == 2 or len(sides) == 1:
-                raise ModelError(f"{self.path} takes images of {shape[3]}x{shape[2]} only; a fixed size must be square")
-            self.tile = sides[0] if sides else None
-        if self.header is not None:
-            self.scale, self.halo = self.header.scale, self.header.halo
-            self._white = 1.0 if kind == np.uint8 else float(self.header.range[1])
-            if not self._file.embedded:
-                verify(self._try, self.path.name, self.tile, self.header)
+        if self.header is None:
+            self._take(form_of(self._file, np.dtype(kind), shape, self.infer))
             return
-        found = probe(self._raw, self.path.name, self.tile)
-        self.scale, self.halo, self._white = found.scale, found.halo, found.white
-        self.notes = (f"{self.path.name} has no sharpbit header; {found.words}",)
+        sides = [side for side in shape[2:] if isinstance(side, int)] if kind != np.uint8 else []
+        self.tile = min(sides) if sides else None
+        self.scale, self.halo = self.header.scale, self.header.halo
+        self.multiple = max(1, int(self.header.config.get("multiple", 1)))
+        self._white = 1.0 if kind == np.uint8 else float(self.header.range[1])
+        if not self._file.embedded:
+            verify(self._try, self.path.name, self.tile, self.header)
+
+    def _take(self, form: Form) -> None:
+        """Take in how a file of somebody else takes images."""
+        self._form, self.scale, self.multiple = form, form.scale, form.multiple
+        more = 2 if form.channels == 1 else 0  # colours that are resized by bicubic see so far
+        self.halo = None if form.reach is None else max(form.reach, more)
+        self.tile = min(form.fixed) - 2 * form.cut if form.fixed else None
+        self.notes = (f"{self.path.name} has no sharpbit header; {form.words}",)
+        self.notes += (form.whites.doubt,) if form.whites.doubt else ()
 
     def _try(self, image: Samples) -> Samples:
         """What the engine makes of floats up to the white of the file, rounded where it takes bytes."""
@@ -120,9 +145,10 @@ class GraphRuntime(ABC):
         return ""
 
     def _check_input(self, name: str, kind: DTypeLike | None, shape: Sequence[object]) -> None:
-        whole = is_integer(self.header)
-        channels = -1 if whole else 1
-        if kind is None or (kind == np.uint8) != whole or len(shape) != 4 or shape[channels] != 3 or _other(shape[0]):
+        whole, foreign = is_integer(self.header), self.header is None
+        channels = shape[-1 if whole else 1] if len(shape) == 4 else 0
+        fits = foreign or ((kind == np.uint8) == whole and channels == 3 and not _other(shape[0]))
+        if kind is None or len(shape) != 4 or not fits:
             form = "one image of bytes (1, height, width, 3)" if whole else "one float image (1, 3, height, width)"
             raise ModelError(f"{self.path} takes {name} {list(shape)}; expected is {form}")
 
@@ -130,12 +156,7 @@ class GraphRuntime(ABC):
         """What the engine makes of `(h, w, 3)`, without any scaling of values."""
         planar = self._kind != np.uint8
         x = np.ascontiguousarray(tile.transpose(2, 0, 1) if planar else tile, self._kind)[None]
-        try:
-            out = self.infer(x)
-        except Exception as error:  # the engines' own exception types share no base class
-            raise ModelError(
-                f"{self.path.name} could not run a tile of {tile.shape[1]}x{tile.shape[0]}: {reason_of(error)}"
-            ) from None
+        out = self._inferred(x, tile)
         if not isinstance(out, np.ndarray) or out.ndim != 4 or out.shape[:: 1 if planar else 3][:2] != (1, 3):
             seen = getattr(out, "shape", type(out).__name__)
             form = "(1, 3, height, width)" if planar else "(1, height, width, 3)"

@@ -69,6 +69,7 @@ class NativeRuntime:
         reach = integer.halo(network)
         self.halo = reach if halo is None or reach is None else halo
         self.tile: int | None = None
+        self.multiple = 1
         self.wide = True
         self.precision = "int8"
         self.samples = np.uint8

@@ -66,6 +66,7 @@ class TorchRuntime:
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2
         self.tile: int | None = None
+        self.multiple = int(getattr(self.model.config, "multiple", 1))
         self.engine = f"PyTorch {torch.__version__}"
         self.device = checked_device("PyTorch", device, ("cpu", "cuda"))
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.graph.values import stated
 from sharpbit.image.write import open_writer
 from sharpbit.measure import bicubic, patchwise
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
@@ -238,7 +239,9 @@ def open_model(
         raise ModelError(f"there is no model file {model}")
     if file.suffix not in WEIGHTS:
         file = zoo.open_file(model)
-    options = options or EngineOptions()
+    options, overrides = options or EngineOptions(), dict(overrides or {})
+    if file.suffix == ".onnx" and "range" in overrides:
+        options = replace(options, white=stated(overrides.pop("range")))
     if overrides:
         if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
             raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")

@@ -16,14 +16,17 @@ from sharpbit.cost.macs import INPUT
 from sharpbit.cost.per_patch import layer_parameters, summary
 from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.graph.values import stated
 from sharpbit.model import Model, described, load
-from sharpbit.modelfile import Header
+from sharpbit.model.foreign import of_onnx
+from sharpbit.modelfile import Header, ModelFile
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.nn import receptive_field
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.refqsr import REFERENCE, TwoPass
 from sharpbit.quant.refqsr.switch import one_pass
+from sharpbit.runtime import open_engine
 from sharpbit.twopass.patches import grid
 
 
@@ -67,6 +70,7 @@ class Inspection:
             `published_bitops`, `fqr`, `feature_bits` and `layers`; finding its role is part of the first three); and
             `refers`, what each RefER costs for a query (`name` of the block that it stands for, `channels`,
             `parameters`, `macs`, `bitops`).
+        notes: what was found out about an ONNX file of somebody else.
         small: the small network of a pair, whose large one is counted above: its name, architecture, config,
             parameters and macs.
     """
@@ -99,6 +103,7 @@ class Inspection:
     data: str | None = None
     history: tuple[dict[str, Any], ...] = ()
     metrics: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
     two_passes: dict[str, Any] | None = None
     small: dict[str, Any] | None = None
 
@@ -123,7 +128,7 @@ def inspect(
 
     Args:
         model: an embedded name, or the path of a `.pth`, `.safetensors` or `.onnx` file. The network of an ONNX file is
-            known from its header alone; without one only its operators are listed.
+            known from its header, or else from its operators where all of them are known.
         output_size: height and width in pixels of the upscaled image whose cost is counted; by default what an LR image
             of 640x360 becomes, as in the published tables.
         patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
@@ -152,11 +157,11 @@ def inspect(
     header: Header | None = None
     opened: Model | None
     if path.suffix.lower() == ".onnx":
-        if overrides:
-            raise UsageError(f"{path} has a header that says everything; leave {', '.join(overrides)} out")
         header = file.verified
+        if overrides and (header is not None or set(overrides) != {"range"}):
+            raise UsageError(f"{path} has a header that says everything; leave {', '.join(overrides)} out")
         facts["operators"] = file.operators
-        opened = None if header is None else described(header)
+        opened = _foreign(file, overrides or {}, facts) if header is None else described(header)
     else:
         opened = load(file, **(overrides or {}))
         if path.suffix.lower() in (".safetensors", ".sharpbit"):
@@ -173,6 +178,24 @@ def inspect(
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
         facts["small"] = _small(header, entry["cheap"], facts["input_size"])
     return Inspection(**facts)
+
+
+def _foreign(file: ModelFile, given: Mapping[str, Any], facts: dict[str, Any]) -> Model | None:
+    """An ONNX file of somebody else: what was found of it, and its network where all operators are known."""
+    if "range" in given:
+        file.white = stated(given["range"])
+    notes = list[str]()
+    try:
+        notes += open_engine(file, "onnx").notes
+    except ModelError as error:
+        notes.append(f"ONNX Runtime does not run it: {error}")
+    try:
+        return of_onnx(file, 1.0)  # what means white changes no number of operations
+    except ModelError as error:
+        notes.append(str(error))
+        return None
+    finally:
+        facts["notes"] = tuple(notes)
 
 
 def _said(header: Header) -> dict[str, Any]:

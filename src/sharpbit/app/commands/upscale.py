@@ -90,6 +90,7 @@ class _Jobs(options.ParamType):
 @options.THREADS
 @options.ENGINE
 @options.DEVICE
+@options.RANGE
 @click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
 @click.option(
     "--name-template",
