@@ -116,7 +116,23 @@ def arrays(pil_image: Image.Image, name: str) -> tuple[Array, Array | None, list
         pixels[top:bottom] = rows[..., : pixels.shape[2]]
         if alpha is not None:
             alpha[top:bottom] = rows[..., -1]
+    if pil_image.format == "GIF":
+        alpha = _drawn(pil_image, pixels, alpha)
     return pixels, alpha, notes, icc
+
+
+def _drawn(pil_image: Image.Image, pixels: Array, alpha: Array | None) -> Array | None:
+    """The alpha of a GIF image that is transparent around its first frame, as browsers show it.
+
+    Pillow fills what lies around it, which is cleared in `pixels`, with the first colour of the palette.
+    """
+    left, top, right, bottom = getattr(pil_image, "dispose_extent", None) or (0, 0, *pil_image.size)
+    if pil_image.tell() or (right - left, bottom - top) == pil_image.size:
+        return alpha
+    drawn = np.zeros(pixels.shape[:2], bool)
+    drawn[top:bottom, left:right] = True
+    pixels[~drawn] = 0
+    return np.where(drawn, np.uint8(255) if alpha is None else alpha, np.uint8(0))
 
 
 def _conversion(pil_image: Image.Image, notes: list[str], name: str) -> tuple[Convert, bytes | None]:
