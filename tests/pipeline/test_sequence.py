@@ -10,7 +10,8 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 import sharpbit
 from sharpbit import Upscaler
-from sharpbit.image import made_by, read
+from sharpbit.image import Metadata, WriteOptions, made_by, read
+from sharpbit.image.animation import Animation, Drawn, open_animation
 from sharpbit.image.sequence import open_sequence
 from sharpbit.image.space import ColourSpace
 from sharpbit.pipeline import sequence
@@ -106,6 +107,25 @@ def test_frames_that_are_equal_stay_frames(tmp_path, ending):
     source = save(tmp_path / "a.gif", pictures(), duration=DURATIONS, loop=0)
     written = sharpbit.upscale(source, tmp_path / f"b.{ending}", model="x2-clean-balanced")
     assert [duration for _, duration in frames_of(written)] == [duration for _, duration in frames_of(source)]
+
+
+@pytest.mark.parametrize(
+    ("times", "right"),
+    [
+        ([33.333] * 6, [30, 40, 30, 30, 40, 30]),
+        ([100, 10, 0, 250], [100, 10, 0, 250]),
+        ([5, 5, 700_000, 47], [20, 20, 655_350, 50]),
+    ],
+)
+def test_times_of_a_gif_are_rounded_to_hundredths(times, right):
+    """Together they last as long; what browsers would show for longer, because it is so short, gets 20 ms."""
+    file = io.BytesIO()
+    shared = Animation(len(times), 0, False, Metadata(), WriteOptions(), 1)
+    with open_animation(file, "GIF", shared, overwrite=False) as writer:
+        for number, time in enumerate(times):
+            writer.add(Drawn(np.full((4, 4, 3), 9 * number, np.uint8), None, [(0, 0, 4, 4)], time))
+    assert [duration for _, duration in frames_of(file)] == right
+    assert any("hundredths" in note for note in writer.notes) == (times != right)
 
 
 def test_an_opaque_alpha_channel_stays(tmp_path):
@@ -226,14 +246,39 @@ def test_an_animation_of_other_colours_is_converted_for_gif(tmp_path):
     assert any("alpha of one bit" in note for note in report.notes)
 
 
+def make_linear(path):
+    """Say of a PNG file that its codes are linear light."""
+    data, chunk = path.read_bytes(), b"gAMA" + (100000).to_bytes(4, "big")
+    path.write_bytes(data[:33] + b"\0\0\0\4" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:])
+
+
 def test_an_animation_in_linear_light_is_that_of_stills(tmp_path):
-    data = save(tmp_path / "a.png", pictures()[:2], duration=50).read_bytes()
-    chunk = b"gAMA" + (100000).to_bytes(4, "big")
-    (tmp_path / "a.png").write_bytes(data[:33] + b"\0\0\0\4" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:])
+    make_linear(save(tmp_path / "a.png", pictures()[:2], duration=50))
     still = sharpbit.upscale(read_as_still(tmp_path / "a.png", tmp_path / "still.png"), model="x2-clean-balanced")
     written = sharpbit.upscale(tmp_path / "a.png", model="x2-clean-balanced")
     with Image.open(written) as image, Image.open(still) as one:
         assert np.array_equal(np.asarray(image), np.asarray(one))
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_dark_tones_of_an_animation_in_linear_light_survive_8_bits(tmp_path, ending):
+    """By the formula of IEC 61966-2-1; lossy WebP would take a code or two from each, which is a lot in the dark."""
+    levels = [2, 6, 20, 60, 200]
+    frames = [np.full((32, 160, 3), 90, np.uint8) for _ in range(2)]
+    for number, frame in enumerate(frames):
+        for place, level in enumerate(levels):
+            frame[:, 32 * place : 32 * (place + 1)] = level + number
+    make_linear(save(tmp_path / "a.png", frames, duration=50))
+    written, report = sharpbit.upscale(tmp_path / "a.png", tmp_path / f"b.{ending}", report=True)
+    note = "colours converted to sRGB (GIF holds no other)"
+    assert report.notes.count(note) == (ending == "gif")
+    for number, (image, _) in enumerate(frames_of(written)):
+        for place, level in enumerate(levels):
+            light = (level + number) / 255
+            right = 255 * (12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055)
+            assert np.abs(np.subtract(image.getpixel((64 * place + 32, 32))[:3], right)).max() <= 2
+    with Image.open(written) as image:
+        assert "icc_profile" not in image.info
 
 
 def read_as_still(source, target):

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import ResultError
-from sharpbit.image import MAX_PIXELS, ImageData, Metadata
+from sharpbit.image import MAX_PIXELS, ImageData, Metadata, light
 from sharpbit.image.animation import Animation, Box, Drawn, open_animation
 from sharpbit.image.colour import to_8_bits
+from sharpbit.image.convert import converted
 from sharpbit.image.data import Array
 from sharpbit.image.sequence import Frame, Sequence, open_sequence
 from sharpbit.image.source import Source, name_of
@@ -22,6 +23,7 @@ from sharpbit.pipeline.writing import Target, Written, format_for, options_for, 
 from sharpbit.system.progress import Progress
 
 BLOCK = 16  # LR pixels of a side of what is compared
+_OF_8_BITS = ("GIF", "WEBP")
 MOST = 0.6  # share of a frame from which on all of it is upscaled at once
 
 
@@ -50,17 +52,21 @@ def write_sequence(
     sequence = open_sequence(source, max_pixels, name)
     kind = format_for(opened, target, how)
     unseen = sequence.default_image and kind != "PNG"  # the first frame is no part of the animation
+    metadata = written_metadata(opened.metadata, upscaler.made(opened), how)
+    linear = kind in _OF_8_BITS and metadata.colour.is_linear  # of which 8 bits keep no dark tones
+    if linear:
+        metadata = replace(metadata, colour=metadata.colour.encoded())
     shared = Animation(
         sequence.count - unseen,
         sequence.loop,
         sequence.default_image,
-        written_metadata(opened.metadata, upscaler.made(opened), how),
+        metadata,
         options_for(opened, how),
         how.threads,
     )
     network, started = 0.0, time.perf_counter()
     seen: list[Frame] = []
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = {converted(kind): None} if linear and kind == "GIF" else {}
     kept = kind == "PNG" and opened.alpha is not None  # an alpha channel stays, as in a still, also where all is opaque
     with open_animation(target, kind, shared, overwrite=how.overwrite) as writer:
         frames = _frames(sequence, opened, seen, max_pixels)
@@ -76,15 +82,17 @@ def write_sequence(
                 alpha = np.full(frame.pixels.shape[:2], np.iinfo(frame.pixels.dtype).max, frame.pixels.dtype)
             image = seen[-1].image
             notes |= dict.fromkeys(image.notes)
-            if kind in ("GIF", "WEBP") and frame.pixels.dtype != np.uint8:
+            if linear:
+                frame = replace(frame, pixels=light.encode(frame.pixels))
+            if kind in _OF_8_BITS and frame.pixels.dtype != np.uint8:
                 notes[f"{kind} holds 8 bits per sample: 16 were rounded to 8"] = None
                 frame, alpha = (
                     replace(frame, pixels=to_8_bits(frame.pixels)),
                     alpha if alpha is None else to_8_bits(alpha),
                 )
             if not unseen:
-                metadata = written_metadata(image.metadata, upscaler.made(image), how) if sequence.paged else None
-                writer.add(replace(frame, alpha=alpha, duration=seen[-1].duration, page=metadata))
+                page = written_metadata(image.metadata, upscaler.made(image), how) if sequence.paged else None
+                writer.add(replace(frame, alpha=alpha, duration=seen[-1].duration, page=page))
             unseen = False
             if progress:
                 progress(1 / sequence.count)

@@ -16,7 +16,11 @@ from sharpbit.image.convert import conversion
 from sharpbit.image.data import Array
 from sharpbit.image.fitting import fitted
 from sharpbit.image.mark import mark_of
+from sharpbit.image.rounding import half_up
 
+_TIMES = "GIF times frames in hundredths of a second, up to 655"
+_SHORTEST = 20  # milliseconds: browsers show what is shorter for 100
+_LONGEST = 655350  # milliseconds
 _SAMPLE = 1 << 11  # pixels whose colours a frame is reduced to; four times as many take twice as long for no less error
 
 
@@ -31,7 +35,7 @@ class GifWriter:
     def __init__(self, file: BinaryIO, animation: Animation) -> None:
         self._file, self._animation, self._begun = file, animation, False
         self._convert: Callable[[Array], Array] | None = None
-        self._times_kept = True
+        self._late = 0.0  # milliseconds by which the frames so far are shown too short
         self.notes: tuple[str, ...] = ()
 
     def add(self, frame: Drawn) -> None:
@@ -42,9 +46,7 @@ class GifWriter:
             # what becomes transparent cannot be drawn over what is there: each frame is cleared
             frame = replace(frame, boxes=[frame.whole])
         self._begun = True
-        if frame.duration % 10 and self._times_kept:
-            self._times_kept = False
-            self.notes = (*self.notes, "GIF times frames in hundredths of a second")
+        duration = self._time(frame.duration)
         top, left, bottom, right = frame.changed
         drawn = np.zeros((bottom - top, right - left), bool)
         for box in frame.boxes:
@@ -53,7 +55,7 @@ class GifWriter:
         if alpha is not None:
             drawn &= alpha >= 128
         image, transparent = _palette_image(part if self._convert is None else self._convert(part), drawn)
-        options: dict[str, float] = {"duration": frame.duration, "disposal": 1 if alpha is None else 2}
+        options: dict[str, float] = {"duration": duration, "disposal": 1 if alpha is None else 2}
         if transparent is not None:
             options["transparency"] = transparent
         for data in GifImagePlugin.getdata(image, (left, top), include_color_table=True, **options):
@@ -62,6 +64,17 @@ class GifWriter:
     def finish(self) -> None:
         """End the file."""
         self._file.write(b";")
+
+    def _time(self, duration: float) -> int:
+        """The time of a frame in milliseconds, whole hundredths of a second; what rounding takes, the next one gets."""
+        if duration % 10 == 0 and duration <= _LONGEST:
+            return int(duration)
+        if _TIMES not in self.notes:
+            self.notes = (*self.notes, _TIMES)
+        exact = min(duration + self._late, _LONGEST)
+        time = max(10 * half_up(exact / 10), _SHORTEST)
+        self._late = max(exact - time, -10.0)
+        return time
 
     def _header(self, height: int, width: int, channels: int, *, alpha: bool) -> None:
         metadata, notes = fitted(self._animation.metadata, "GIF", height, width, channels)
