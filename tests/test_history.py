@@ -11,7 +11,7 @@ import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import history
-from sharpbit.modelfile.history import VERBS, Carry, Pair, Reparameterize, Start, Train, read
+from sharpbit.modelfile.history import VERBS, Carry, Mix, Pair, Reparameterize, Start, Train, read
 from sharpbit.quant import history as quant_history
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq.boundary_refinement import Refinement
@@ -27,6 +27,7 @@ ENTRIES = [
     Start("small", 10, 14),
     Train(3, {"batch": 4, "betas": (0.9, 0.999), "loss": "l1"}),
     Reparameterize("ecbsr", "et"),
+    Mix("net-wdn-x4.pth", 0.5),
     Carry("integer"),
     Pair({"patch": 48, "detail": 3.5}),
     quant_history.Quantize("minmax", tuple(Plan.uniform((4, 6), 8).tables())),

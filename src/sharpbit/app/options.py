@@ -136,6 +136,15 @@ _OVERRIDES = (
         type=Size(),
         help="A size of published weights (.pth), such as scale=2; several are allowed.  [default: what weights tell]",
     ),
+    click.option(
+        "--denoise",
+        type=Number(0, 1),
+        metavar="SHARE",
+        help="Mix MODEL with its twin that keeps noise: 0 is the twin, 1 is MODEL.  [default: MODEL alone]",
+    ),
+    click.option(
+        "--twin", metavar="FILE", help="Twin for --denoise.  [default: the file beside MODEL with wdn in its name]"
+    ),
 )
 
 
@@ -143,9 +152,10 @@ def overrides(command: Command) -> Command:
     """Give `command` the options that override what weights tell; it gets them as one mapping, `overrides`."""
 
     @functools.wraps(command)
-    def call(*args: Any, arch: str | None, config: tuple[tuple[str, Any], ...], white: str | None, **given: Any) -> Any:
-        sizes = dict(config) if white is None else {**dict(config), "range": white}
-        return command(*args, overrides=sizes if arch is None else {"arch": arch, **sizes}, **given)
+    def call(*args: Any, config: tuple[tuple[str, Any], ...], white: str | None, **given: Any) -> Any:
+        named = {"range": white, **{key: given.pop(key) for key in ("arch", "denoise", "twin")}}
+        overrides = {**dict(config), **{key: value for key, value in named.items() if value is not None}}
+        return command(*args, overrides=overrides, **given)
 
     for option in reversed(_OVERRIDES):
         call = option(call)

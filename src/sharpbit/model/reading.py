@@ -21,6 +21,7 @@ from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model.core import Model, build, filled
 from sharpbit.model.foreign import of_onnx
+from sharpbit.model.mixing import mixed, twin_of
 from sharpbit.modelfile import Header, ModelFile, ncnn
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
@@ -32,7 +33,14 @@ from sharpbit.quant.qat.published_names import Published, load_published, publis
 from sharpbit.quant.qat.published_plans import fill_table, plan_of
 
 
-def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -> Model:
+def load(
+    path: str | PathLike[str],
+    *,
+    arch: str | None = None,
+    denoise: float | None = None,
+    twin: str | PathLike[str] | None = None,
+    **config: Any,
+) -> Model:
     """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), published weights (`.pth`, `.pt`, `.tar`, ncnn), or
     an ONNX file of somebody else, whose operators become a model of the architecture `graph`.
 
@@ -44,6 +52,9 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
             authors save (`state_dict`, `params_ema` and the like, names that begin with `module.`) are looked through.
             Of the two files of ncnn either is given (`sharpbit.modelfile.ncnn`).
         arch: name of the architecture, such as `edsr`; by default the one that the weights fit.
+        denoise: share of this network, from 0 to 1, in a mixture with its twin (`sharpbit.model.mixing`); None, the
+            default, mixes nothing.
+        twin: file of the twin; by default the one beside `path` with `wdn` in its name.
         config: sizes of the architecture, such as `scale=4`. For published quantized weights (PAMS, DDTB, CADyQ, CABM)
             also `bits` (an integer; for CADyQ and CABM the widths to choose from, by default `(4, 6, 8)`),
             `weight_bits`, `legacy_conv1_float` (`sharpbit.quant.qat.placement`), and for CABM `table`, the path of its
@@ -71,6 +82,12 @@ def load(path: str | PathLike[str], *, arch: str | None = None, **config: Any) -
     """
     file = ModelFile.of(path)
     source = file.path
+    if denoise is not None:
+        other = Path(twin) if twin is not None else twin_of(source)
+        ours, theirs = (load(one, arch=arch, **config) for one in (source, other))
+        return mixed(ours, theirs, denoise, (source.name, other.name))
+    if twin is not None:
+        raise UsageError(f"{twin} is a twin to mix with; say with --denoise, from 0 to 1, what share {source.name} has")
     state: State
     if file.suffix == ".safetensors":
         header = file.verified

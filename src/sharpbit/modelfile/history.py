@@ -188,6 +188,19 @@ class Reparameterize(Verb, verb="reparameterize"):
 
 
 @dataclass(frozen=True)
+class Mix(Verb, verb="mix"):
+    """The weights were mixed with those of a twin, a network of the same shape.
+
+    Attributes:
+        twin: name of the file of the twin.
+        denoise: share of the network itself, from 0 to 1.
+    """
+
+    twin: str = ""
+    denoise: float = 1.0
+
+
+@dataclass(frozen=True)
 class Carry(Verb, verb="carry"):
     """A chain of integers became a float network that keeps constant images constant.
 
