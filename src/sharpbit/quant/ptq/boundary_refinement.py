@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import UsageError
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
+from sharpbit.quant.ptq.descent import descend
 from sharpbit.system.progress import Progress
 
 
@@ -90,15 +91,8 @@ def refine(
                 with torch.no_grad():
                     wanted[number] = teacher(batches[number])
             loss = F.mse_loss(net(batches[number]), wanted[number])
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
+            losses.append(descend(loss, adam, f"at step {step + 1} of refining", how.rate))
             speed.step()
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise ModelError(
-                    f"the loss is {losses[-1]} at step {step + 1} of refining; lower the rate {how.rate:g}"
-                )
             if progress:
                 progress(1)
     return losses

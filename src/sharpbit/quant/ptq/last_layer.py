@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import UsageError
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import Equalized, QuantConv2d, QuantLinear, Weighted, rounding
+from sharpbit.quant.ptq.descent import descend
 from sharpbit.quant.ptq.equalize import wrap
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Progress
@@ -92,13 +93,8 @@ def reconstruct_last_layer(
                 chosen = torch.randint(len(given), (how.batch,), generator=generator)
                 act.scale = start * moved.exp()
                 loss = F.mse_loss(part(given[chosen]), wanted[chosen])
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
+                losses.append(descend(loss, adam, f"in the layer {name}", how.rate))
                 speed.step()
-                losses.append(float(loss.detach()))
-                if not math.isfinite(losses[-1]):
-                    raise ModelError(f"the loss of {name} is {losses[-1]}; lower the rate {how.rate:g}")
                 if progress:
                     progress(1)
         finally:

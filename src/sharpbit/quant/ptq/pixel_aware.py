@@ -13,16 +13,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import UsageError
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.distill import attention_transfer
 from sharpbit.quant.grid import Fixed
+from sharpbit.quant.ptq.descent import descend
 from sharpbit.system.progress import Progress
 
 
@@ -96,13 +98,8 @@ def pixel_aware(
                 first = step * how.batch % len(images)
                 with _counting(learning) as numbers:
                     loss = loss_of(images[first : first + how.batch])
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                _scale(numbers)
-                adam.step()
-                losses.append(float(loss.detach()))
-                if not math.isfinite(losses[-1]):
-                    raise ModelError(f"the loss is {losses[-1]} at step {len(losses)} of refining; lower the rates")
+                where = f"at step {len(losses) + 1} of refining"
+                losses.append(descend(loss, adam, where, rates[0], scale=partial(_scale, numbers)))
                 if progress:
                     progress(1)
     return losses
