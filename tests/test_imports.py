@@ -44,6 +44,7 @@ IN_QUANT = {
     "qat": CORE | {"method"},
     "lossless": CORE,
     "sloped": CORE | {"lossless"},
+    "graph": CORE | {"lossless", "sloped"},
     "refqsr": CORE | {"method", "qat"},
     "history": CORE | {"ptq", "refqsr"},
     "recorded": CORE | {"history", "method", "ptq", "refqsr"},
@@ -58,6 +59,7 @@ WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "verbs/post_training.py",
     "verbs/qat.py",
     "verbs/quantize.py",
+    "verbs/quantize_graph.py",
     "verbs/receipt.py",
 }
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world

@@ -12,6 +12,7 @@ from sharpbit.app.cli import app
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.quant import lossless
 from sharpbit.quant.lossless import quantize_chain
+from sharpbit.runtime import native, open_engine
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +69,29 @@ def test_an_embedded_name(photos, tmp_path):
     assert integer.read(tmp_path / "a.sharpbit")[1].name == "x2-clean-float"
 
 
+@pytest.mark.skipif(not native.available(), reason=native.why_not())
+def test_a_network_with_skips_becomes_an_integer_graph(photos, tmp_path):
+    path, out = tmp_path / "edsr.safetensors", tmp_path / "fast.sharpbit"
+    models.save(models.build("edsr", scale=2, blocks=2, width=12), path)
+    done = call("quantize", path, "--calibrate", photos, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert "graph, 8 bits" in done.output
+    told = json.loads(call("inspect", out, "--json").stdout)
+    assert (told["architecture"], told["precision"], told["scale"]) == ("integer_graph", "int8", 2)
+    assert told["operators"]["convolution"] == 9  # two of them shift the colours
+    assert open_engine(out).engine == "sharpbit native"
+    again = call("quantize", out, "--calibrate", photos, "-o", tmp_path / "b.sharpbit")
+    assert again.exit_code == 1
+    assert again.output.count("\n") == 1
+
+
 def test_a_general_method_keeps_the_network(photos, tmp_path):
     """Any network takes it: here one with residual connections, which is no chain."""
     path, out = tmp_path / "edsr.safetensors", tmp_path / "out.safetensors"
     models.save(models.build("edsr", scale=2, blocks=1, width=4), path)
     refused = call("quantize", path, "--calibrate", photos, "-o", out)
-    assert refused.exit_code == 1
-    assert "--method tuned takes any network" in refused.output
+    assert refused.exit_code == 2
+    assert "or take --method tuned" in refused.output
     done = call("quantize", path, "--calibrate", photos, "-o", out, "--method", "minmax", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["psnr"] > 25
@@ -136,7 +153,7 @@ def test_models_and_outputs_that_cannot_be(model, photos, tmp_path):
     )
     models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
     done = call("quantize", tmp_path / "espcn.safetensors", "--calibrate", photos, "-o", tmp_path / "a.onnx")
-    assert "no chain of convolutions and ReLU" in done.output
+    assert "becomes an integer graph, which runs on the native engine alone; write it as .sharpbit" in done.output
     assert "quantize it first" in call("export", model, "--format", "native", "-o", tmp_path / "a.sharpbit").output
     damaged = models.load(model)
     damaged.net.layers[0].bias.data.fill_(float("nan"))

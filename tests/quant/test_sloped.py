@@ -190,7 +190,7 @@ def test_what_is_far_from_float_is_said(monkeypatch, tmp_path):
 def test_which_method_is_taken():
     assert suited(compact(width=36)) == "sloped"
     assert suited(models.build("etds", scale=2, blocks=1, width=8)) == "lossless"
-    assert suited(models.build("edsr", scale=2, blocks=1, width=8)) == "lossless"
+    assert suited(models.build("edsr", scale=2, blocks=1, width=8)) == "graph"
 
 
 def test_what_cannot_be():

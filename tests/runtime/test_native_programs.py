@@ -2,10 +2,16 @@
 
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import integer_graphs
+from sharpbit.modelfile import integer_graph_arithmetic as arithmetic
+from sharpbit.modelfile.integer_graph_payload import payload
 
 ROOT = Path(__file__).parents[2]
 TOOLS = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
@@ -28,6 +34,42 @@ def run(*command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    """Files of native/test/graphs.cpp: a payload, an image and its result each."""
+    paths = []
+    for number, (name, make) in enumerate(integer_graphs.GRAPHS.items()):
+        for extreme in (False, True):
+            graph = make(number, extreme)
+            image = np.random.default_rng(number).integers(0, 256, (11 + number, 27, 3), np.uint8)
+            data, result = payload(graph), arithmetic.run(graph, image)
+            path = tmp_path_factory.mktemp("graphs") / f"{name}-{extreme}"
+            sizes = struct.pack("<5I", graph.scale, *image.shape[:2], len(data), 0)
+            path.write_bytes(sizes + data + image.tobytes() + result.tobytes())
+            paths.append(path)
+    return paths
+
+
+def test_graphs_under_sanitizers(graphs):
+    folder = built("asan", "-DSHARPBIT_SANITIZE=address,undefined")
+    assert ": 0 wrong" in run(folder / "graphs", "check", *graphs)
+    opened = run(folder / "graphs", "fuzz", 3000, 1, *graphs)
+    assert opened.startswith("3000 payloads")
+    assert int(opened.split()[2]) > 300
+    assert int(opened.split()[4]) > 10
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
+def test_graphs_read_and_write_nothing_too_far(graphs):
+    assert ": 0 wrong" in run(built("plain") / "guard_graphs", "check", *graphs)
+
+
+@pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
+def test_graphs_on_neon_in_an_emulator(graphs):
+    folder = built("aarch64", f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
+    assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "graphs", "check", *graphs)
 
 
 def test_addresses_and_undefined_behaviour():

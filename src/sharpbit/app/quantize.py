@@ -21,7 +21,7 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import AUTO, SLOPED, QuantizationSettings, suited, with_receipt
+from sharpbit.verbs.quantize import AUTO, GRAPH, SLOPED, QuantizationSettings, suited, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
@@ -67,6 +67,11 @@ def run_quantize(
         check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
     method = suited(before) if method == AUTO else method
+    if method == GRAPH and path.suffix.lower() != ".sharpbit":
+        raise UsageError(
+            f"{before.arch.name} becomes an integer graph, which runs on the native engine alone; write it as"
+            f" .sharpbit, not {path.name}, or take --method tuned"
+        )
     if method == SLOPED and path.suffix.lower() == ".onnx":
         raise UsageError(
             f"{before.arch.name} becomes an integer chain with slopes, which runs on the native engine alone; write it"

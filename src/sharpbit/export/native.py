@@ -1,4 +1,4 @@
-"""The native format: an integer chain as the engine of sharpbit reads it (docs/format.md)."""
+"""The native format: an integer chain or graph as the engine of sharpbit reads it (docs/format.md)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from sharpbit.arch.integer import Integer, chain_of
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
+from sharpbit.modelfile.integer_graph_payload import native_file
+from sharpbit.quant.graph.network import IntegerGraphNetwork
 from sharpbit.system.atomic import open_atomic
 
 
@@ -22,12 +24,15 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
     """
     if path.suffix.lower() != ".sharpbit":
         raise UsageError(f"a native model is saved as .sharpbit, not {path.name!r}")
-    if not isinstance(model.net, Integer):
+    if not isinstance(model.net, Integer | IntegerGraphNetwork):
         raise UsageError(f"the native format holds integers, and this {model.arch.name} is in float; quantize it first")
     header = model.header()
-    sizes = {key: header.config[key] for key in ("scale", "hidden")}  # the payload has the rest
-    header = replace(header, config=sizes, range=(0.0, 255.0))
-    header, data = modelfile.native(header, chain_of(model.net).payload())
+    if isinstance(model.net, IntegerGraphNetwork):
+        header, data = native_file(model.net.graph, header)
+    else:
+        sizes = {key: header.config[key] for key in ("scale", "hidden")}  # the payload has the rest
+        header = replace(header, config=sizes, range=(0.0, 255.0))
+        header, data = modelfile.native(header, chain_of(model.net).payload())
     with open_atomic(path, overwrite=overwrite) as file:
         file.write(data)
     return header

@@ -106,3 +106,8 @@ def _rearranged(node: Rearrangement, x: Bytes) -> Bytes:
         return pieces.reshape(height * f, width * f, channels // f**2)
     pieces = x.reshape(height // f, f, width // f, f, channels).transpose(0, 2, 4, 1, 3)
     return pieces.reshape(height // f, width // f, channels * f**2)
+
+
+def operator(node: Node) -> str:
+    """The name of a node's operator, for people."""
+    return node.kind if isinstance(node, Rearrangement) else type(node).__name__.lower()

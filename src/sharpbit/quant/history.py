@@ -72,6 +72,23 @@ class QuantizeSloped(Verb, verb="quantize:sloped"):
 
 
 @dataclass(frozen=True)
+class QuantizeGraph(Verb, verb="quantize:graph"):
+    """A network became a graph of 8-bit integers, which has its structure by itself.
+
+    Attributes:
+        source: name of the architecture that it was before.
+        method: `graph`.
+        bits: 8.
+        crops: LR images that it was calibrated on.
+    """
+
+    source: str = field(default="", metadata=keyed("from"))
+    method: str = "graph"
+    bits: int = 8
+    crops: int = 0
+
+
+@dataclass(frozen=True)
 class Calibrate(Verb, verb="calibrate"):
     """Clipping ranges were found on images.
 

@@ -19,8 +19,9 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph.values import stated
 from sharpbit.model import Model, described, load
 from sharpbit.model.foreign import of_onnx
-from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_payload
 from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.integer_graph_arithmetic import operator
 from sharpbit.nn import receptive_field
 from sharpbit.quant.freeze import QDQ
 from sharpbit.quant.grid import Fixed
@@ -162,6 +163,10 @@ def inspect(
             raise UsageError(f"{path} has a header that says everything; leave {', '.join(overrides)} out")
         facts["operators"] = file.operators
         opened = _foreign(file, overrides or {}, facts) if header is None else described(header)
+    elif (
+        path.suffix.lower() == ".sharpbit" and (told := file.header) and told.architecture == integer_graph.ARCHITECTURE
+    ):
+        return Inspection(**facts, **_said(told), **_of_graph(file, output_size))
     else:
         opened = load(file, **(overrides or {}))
         if path.suffix.lower() in (".safetensors", ".sharpbit"):
@@ -198,6 +203,31 @@ def _foreign(file: ModelFile, given: Mapping[str, Any], facts: dict[str, Any]) -
         facts["notes"] = tuple(notes)
 
 
+def _of_graph(file: ModelFile, output_size: tuple[int, int] | None) -> dict[str, Any]:
+    """The facts of an integer graph."""
+    graph, header = integer_graph_payload.read(file)
+    size, output = _sizes(graph.scale, output_size)
+    return {
+        "architecture": header.architecture,
+        "config": header.config,
+        "scale": graph.scale,
+        "parameters": graph.parameters,
+        "macs": round(graph.macs * size[0] * size[1]),
+        "input_size": size,
+        "output_size": output,
+        "receptive_field": header.receptive_field,
+        "operators": dict(Counter(operator(node) for node in graph.nodes).most_common()),
+    }
+
+
+def _sizes(scale: int, output_size: tuple[int, int] | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of the image, and of what it becomes."""
+    height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
+    if height % scale or width % scale:
+        raise UsageError(f"an x{scale} network makes no image of {width}x{height}; give multiples of {scale}")
+    return (height // scale, width // scale), (height, width)
+
+
 def _said(header: Header) -> dict[str, Any]:
     said = {key: getattr(header, key) for key in ("name", "precision", "licence", "data", "history")}
     return {**said, "metrics": tuple(asdict(metric) for metric in header.metrics)}
@@ -207,10 +237,7 @@ def _counted(
     model: Model, two_pass: TwoPass | None, output_size: tuple[int, int] | None, patch: int | None, step: int | None
 ) -> dict[str, Any]:
     scale = model.scale
-    height, width = output_size or (INPUT[0] * scale, INPUT[1] * scale)
-    if height % scale or width % scale:
-        raise UsageError(f"an x{scale} network makes no image of {width}x{height}; give multiples of {scale}")
-    size = height // scale, width // scale
+    size, (height, width) = _sizes(scale, output_size)
     sizes = Counter([size])
     if patch is not None:
         pieces = grid(*size, patch, patch if step is None else step)

@@ -29,9 +29,10 @@ from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.quant.sloped import quantize_sloped
 from sharpbit.reparam.chain import chain, relu_chain
 from sharpbit.system.progress import Phases, counted
+from sharpbit.verbs.quantize_graph import integer_graph
 
 OTHERS = "--method tuned takes any network"
-SLOPED = "sloped"
+SLOPED, GRAPH = "sloped", "graph"
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
@@ -129,12 +130,23 @@ def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress
     return integer_model(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
 
 
+def graph(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
+    """A network with skips, concatenations, gates and inner shuffles in 8-bit integers. See `sharpbit.quant.graph`.
+
+    Raises:
+        UsageError: not 8 bits, or something to refine or to keep.
+        QuantizeError: the network has an operator that has no form in integers.
+    """
+    _check_chain(settings, GRAPH)
+    return integer_graph(model, crops, progress, OTHERS)
+
+
 def suited(model: Model) -> str:
-    """The name of the method that `auto` is for a model: `lossless` where it takes the network, or `sloped`."""
+    """The name of the method that `auto` is for a model: `lossless` or `sloped` where it is a chain, else `graph`."""
     try:
         wide = max(len(stage.kernel.bias) for stage in relu_chain(model.net).stages)
     except ReparameterizeError:
-        return "lossless"  # which says what is wrong
+        return GRAPH
     return "lossless" if wide <= MAX_CHANNELS else SLOPED
 
 
@@ -244,6 +256,7 @@ def _after_training(method: core.Method) -> bool:
 POST_TRAINING_METHODS: Mapping[str, PostTrainingMethod] = {
     "lossless": lossless,
     SLOPED: sloped,
+    GRAPH: graph,
     "tuned": general("search", tuned=True),
     **{
         name: general(name, pixels=name == "ptq4sr") for name, method in core.METHODS.items() if _after_training(method)

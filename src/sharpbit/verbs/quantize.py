@@ -18,12 +18,14 @@ from sharpbit.data import calibration
 from sharpbit.data.varied import varied
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.model import Model, reparameterize
+from sharpbit.modelfile.integer_graph import ARCHITECTURE
 from sharpbit.quant import core, recorded
 from sharpbit.quant.ptq import sensitivity
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.post_training import (
     BATCH,
+    GRAPH,
     INTEGER,
     POST_TRAINING_METHODS,
     RATES,
@@ -42,6 +44,7 @@ from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
 
 __all__ = [
     "AUTO",
+    "GRAPH",
     "INTEGER",
     "POST_TRAINING_METHODS",
     "RATES",
@@ -148,14 +151,14 @@ def with_receipt(
     started = time.monotonic()
     if method not in (AUTO, *POST_TRAINING_METHODS):
         raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
-    if model.arch.name == "integer":
+    if model.arch.name in ("integer", ARCHITECTURE):
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
     method = suited(model) if method == AUTO else method
     if isinstance(images, (str, Path)):
         crops, used = calibration.from_folder(images, model.scale, progress=progress)
     else:
         crops, used = calibration.from_images(images, model.scale)
-    if method == SLOPED:  # calibrated and measured on drawings and compressed images as well
+    if method in (SLOPED, GRAPH):  # calibrated and measured on drawings and compressed images as well
         crops = varied(spread(crops, SLOPED_CROPS))
     kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
     apart = bool(kept.any())

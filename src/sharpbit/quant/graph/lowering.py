@@ -1,0 +1,290 @@
+"""A float graph (`sharpbit.graph`) as the steps of an integer graph: slopes, factors and sums go into convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharpbit.errors import QuantizeError
+from sharpbit.graph import IMAGE, Graph, Node
+from sharpbit.modelfile.integer_graph import KERNELS, NEAREST, SHUFFLE, UNSHUFFLE
+from sharpbit.quant.graph.steps import Add, Apply, Convolve, Move, Multiply, Plus, Step
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "abs", "erf", "sin", "cos")},
+    **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish")},
+}
+
+
+@dataclass
+class Value:
+    """What a node gives, perhaps not made yet.
+
+    Attributes:
+        parts: Channels of tensors, one behind the other: numbers of a tensor and of its channels. Or else:
+        conv: A convolution that is not made yet, to which something may still be added.
+        plus: What is added, where there is no convolution.
+        move: A move of another value that is not made yet: its kind, that value and the factor.
+    """
+
+    parts: list[tuple[int, list[int]]] = field(default_factory=list)
+    conv: Convolve | None = None
+    plus: list[Plus] = field(default_factory=list)
+    move: tuple[str, Value, int] | None = None
+
+
+def lowered(graph: Graph) -> list[Step]:
+    """The steps; step k makes tensor k + 1, and the last one the result.
+
+    Raises:
+        QuantizeError: An operator that integer graphs do not have; the sentence names it.
+    """
+    return _Lowering(graph).steps
+
+
+class _Lowering:
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.users = graph, graph.users()
+        self.steps: list[Step] = []
+        self.channels = [graph.channels]
+        self.values = {IMAGE: Value([(0, [*range(graph.channels)])])}
+        if graph.channels != 3:
+            raise QuantizeError(f"the network takes {graph.channels} channels; integer graphs take the 3 of RGB")
+        for node in graph.nodes:
+            value = self._lower(node)
+            if self.users[node.name] > 1 or node.name == graph.output:
+                value = self._single(value)
+            self.values[node.name] = value
+        number = self.values[graph.output].parts[0][0]
+        if number != len(self.steps):  # nothing follows that would have to be made
+            self._emit(Add([Plus(number, torch.ones(self.channels[number], dtype=torch.float64))]), 3)
+
+    def _lower(self, node: Node) -> Value:
+        given = [self.values[name] for name in node.inputs]
+        rule = getattr(self, f"_{node.op}", None)
+        if rule is None:
+            raise self._refusal(node)
+        value = rule(node, *given)
+        assert isinstance(value, Value)
+        return value
+
+    def _refusal(self, node: Node, why: str = "") -> QuantizeError:
+        kind = node.settings.get("kind", "")
+        what = f"{node.op} {kind}".strip()
+        return QuantizeError(f"{node.name} ({what}{why}) has no form in integers yet")
+
+    def _emit(self, step: Step, channels: int) -> int:
+        self.steps.append(step)
+        self.channels.append(channels)
+        return len(self.steps)
+
+    def _whole(self, number: int) -> Value:
+        return Value([(number, [*range(self.channels[number])])])
+
+    def _made(self, value: Value) -> Value:
+        """The value as channels of tensors."""
+        if value.parts:
+            return value
+        if value.move:
+            kind, inner, factor = value.move
+            number = self._tensor(inner)
+            area = {SHUFFLE: 1 / factor**2, UNSHUFFLE: factor**2}.get(kind, 1)
+            return self._whole(self._emit(Move(kind, number, factor), round(self.channels[number] * area)))
+        if value.conv:
+            return self._whole(self._emit(value.conv, len(value.conv.bias)))
+        return self._whole(self._emit(Add(value.plus), len(value.plus[0].factor)))
+
+    def _single(self, value: Value) -> Value:
+        """The value as all channels of one tensor."""
+        made = self._made(value)
+        whole = len(made.parts) == 1 and made.parts[0][1] == [*range(self.channels[made.parts[0][0]])]
+        if whole:
+            return made
+        inputs, weight = self._gathered(made)
+        zero = torch.zeros(len(weight), dtype=torch.float64)
+        return self._made(Value(conv=Convolve(inputs, weight[:, :, None, None], zero, zero + 1, 1, [])))
+
+    def _tensor(self, value: Value) -> int:
+        return self._single(value).parts[0][0]
+
+    def _gathered(self, made: Value) -> tuple[list[int], Tensor]:
+        """The tensors that hold the parts, and which of their channels each channel is: a matrix of zeros and ones."""
+        inputs = [*dict.fromkeys(number for number, _ in made.parts)]
+        begin, total = {}, 0
+        for number in inputs:
+            begin[number], total = total, total + self.channels[number]
+        columns = [begin[number] + channel for number, channels in made.parts for channel in channels]
+        matrix = torch.zeros(len(columns), total, dtype=torch.float64)
+        matrix[range(len(columns)), columns] = 1
+        return inputs, matrix
+
+    def _numbers(self, node: Node, name: str, default: float = 0.0) -> Tensor:
+        found = self.graph.weights.get(f"{node.name}.{name}")
+        channels = node.settings.get("outputs", node.settings.get("channels"))
+        if found is None:
+            return torch.full((int(channels or 1),), default, dtype=torch.float64)
+        return torch.from_numpy(found.astype("float64"))
+
+    def _conv(self, node: Node, given: Value) -> Value:
+        (high, wide), groups = node["kernel"], node["groups"]
+        same = [side // 2 for side in (high, wide)]
+        if high != wide or high not in KERNELS or [*node["padding"]] != same:
+            raise self._refusal(node, f" of {high}x{wide}, padding {node['padding']}")
+        if {*node["stride"], *node["dilation"]} != {1}:
+            raise self._refusal(node, " with a stride or a dilation")
+        weight = self._numbers(node, "weight")
+        if groups > 1:
+            inputs = [self._tensor(given)]
+        else:
+            inputs, matrix = self._gathered(self._made(given))
+            weight = torch.einsum("oikl,ij->ojkl", weight, matrix)
+        bias = self._numbers(node, "bias")
+        return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, []))
+
+    def _affine(self, node: Node, given: Value) -> Value:
+        factor, summand = self._numbers(node, "weight", 1).flatten(), self._numbers(node, "bias")
+        if given.conv and not (summand.any() and (given.conv.plus or (given.conv.below != 1).any())):
+            one, sign = given.conv, factor < 0
+            if not (sign.any() and (one.below != 1).any()):
+                plus = [replace(plus, factor=plus.factor * factor) for plus in one.plus]
+                weight, bias = one.weight * factor[:, None, None, None], one.bias * factor + summand
+                return Value(conv=replace(one, weight=weight, bias=bias, plus=plus))
+        if not summand.any():
+            return Value(plus=[replace(plus, factor=plus.factor * factor) for plus in self._plus(given)])
+        weight = factor[:, None, None, None]
+        conv = Convolve([self._tensor(given)], weight, summand, torch.ones_like(factor), len(factor), [])
+        return Value(conv=conv)
+
+    def _sloped(self, given: Value, slope: Tensor) -> Value:
+        if given.conv and not given.conv.plus and (given.conv.below == 1).all():
+            return Value(conv=replace(given.conv, below=slope.expand(len(given.conv.bias)).clone()))
+        if given.move and given.move[0] in (SHUFFLE, NEAREST):  # the same before the move, channel by channel
+            kind, inner, factor = given.move
+            if inner.conv and (kind == NEAREST or len(slope) == 1):
+                return Value(move=(kind, self._sloped(inner, slope), factor))
+            if inner.conv:
+                return Value(move=(kind, self._sloped(inner, slope.repeat_interleave(factor**2)), factor))
+        number = self._tensor(given)
+        return self._whole(self._emit(Apply(number, lambda x: F.prelu(x, slope.float())), self.channels[number]))
+
+    def _relu(self, node: Node, given: Value) -> Value:
+        return self._sloped(given, torch.zeros(1, dtype=torch.float64))
+
+    def _leaky(self, node: Node, given: Value) -> Value:
+        return self._sloped(given, torch.tensor([node["slope"]], dtype=torch.float64))
+
+    def _prelu(self, node: Node, given: Value) -> Value:
+        return self._sloped(given, self._numbers(node, "weight"))
+
+    def _clip(self, node: Node, given: Value) -> Value:
+        low, high = node["low"], node["high"]
+        if (low, high) in ((0, 1), (0, None), (None, 1)) and node.name == self.graph.output:
+            return given  # bytes end there
+        return self._applied(given, lambda x: x.clamp(low, high) if {low, high} != {None} else x)
+
+    def _function(self, node: Node, given: Value) -> Value:
+        if node["kind"] not in FUNCTIONS:
+            raise self._refusal(node)
+        return self._applied(given, FUNCTIONS[node["kind"]])
+
+    def _applied(self, given: Value, function: Callable[[Tensor], Tensor]) -> Value:
+        number = self._tensor(given)
+        return self._whole(self._emit(Apply(number, function), self.channels[number]))
+
+    def _plus(self, value: Value) -> list[Plus]:
+        """The value as a sum of tensors."""
+        if value.plus:
+            return value.plus
+        made = self._made(value)
+        number, channels = made.parts[0]
+        own = self.channels[number]
+        repeat = len(channels) // own
+        if len(made.parts) > 1 or channels != [k for k in range(own) for _ in range(repeat)]:
+            number, repeat = self._tensor(made), 1
+        return [Plus(number, torch.ones(self.channels[number] * repeat, dtype=torch.float64), repeat)]
+
+    def _add(self, node: Node, a: Value, b: Value) -> Value:
+        if b.conv and not a.conv:
+            a, b = b, a
+        if a.move and b.move and a.move[0] != b.move[0]:
+            found = self._inside(a, b) or self._inside(b, a)
+            if found:
+                return found
+        if a.conv:
+            plus = self._plus(b)
+            if len(plus[0].factor) == len(a.conv.bias):
+                return Value(conv=replace(a.conv, plus=[*a.conv.plus, *plus]))
+        plus = [*self._plus(a), *self._plus(b)]
+        if len({len(one.factor) for one in plus}) > 1:
+            raise self._refusal(node, " of unlike channels")
+        return Value(plus=plus)
+
+    def _inside(self, a: Value, b: Value) -> Value | None:
+        """What is upscaled without interpolation is added before a pixel shuffle."""
+        assert a.move
+        assert b.move
+        (kind, inner, factor), (other, small, times) = a.move, b.move
+        if (kind, other) != (SHUFFLE, NEAREST) or factor != times or not inner.conv:
+            return None
+        (plus,) = self._plus(self._single(small))
+        ones = plus.factor.repeat_interleave(factor**2)
+        if len(ones) != len(inner.conv.bias):
+            return None
+        conv = replace(inner.conv, plus=[*inner.conv.plus, Plus(plus.tensor, ones, factor**2)])
+        return Value(move=(SHUFFLE, Value(conv=conv), factor))
+
+    def _sub(self, node: Node, a: Value, b: Value) -> Value:
+        return self._add(node, a, Value(plus=[replace(plus, factor=-plus.factor) for plus in self._plus(b)]))
+
+    def _mul(self, node: Node, a: Value, b: Value) -> Value:
+        first, second = self._tensor(a), self._tensor(b)
+        for one, other in ((first, second), (second, first)):  # such as SiLU
+            step = self.steps[-1] if other == len(self.steps) and other else None
+            if isinstance(step, Apply) and step.tensor == one and self._last_use(node, other):
+                self.steps.pop()
+                self.channels.pop()
+                return self._applied(self._whole(one), _gated(step.function))
+        if self.channels[first] < self.channels[second]:
+            first, second = second, first
+        if self.channels[second] not in (1, self.channels[first]):
+            raise self._refusal(node, " of unlike channels")
+        return self._whole(self._emit(Multiply(first, second), self.channels[first]))
+
+    def _last_use(self, node: Node, number: int) -> bool:
+        """Whether nobody but this node reads what one of its inputs is."""
+        names = [name for name in node.inputs if self.values[name].parts[:1] == self._whole(number).parts]
+        return len(names) == 1 and self.users[names[0]] == 1
+
+    def _concat(self, node: Node, *given: Value) -> Value:
+        return Value([part for value in given for part in self._made(value).parts])
+
+    def _select(self, node: Node, given: Value) -> Value:
+        pairs = [(number, channel) for number, channels in self._made(given).parts for channel in channels]
+        index = node.settings.get("index")
+        taken = [pairs[k] for k in index] if index else pairs[node["start"] : node["stop"] : node["step"]]
+        parts: list[tuple[int, list[int]]] = []
+        for number, channel in taken:
+            if not parts or parts[-1][0] != number:
+                parts.append((number, []))
+            parts[-1][1].append(channel)
+        return Value(parts)
+
+    def _shuffle(self, node: Node, given: Value) -> Value:
+        return Value(move=(SHUFFLE, given, node["factor"]))
+
+    def _unshuffle(self, node: Node, given: Value) -> Value:
+        return Value(move=(UNSHUFFLE, given, node["factor"]))
+
+    def _resize(self, node: Node, given: Value, *like: Value) -> Value:
+        factor = {float(side) for side in node.settings.get("factor", ())}
+        if like or node["mode"] != "nearest" or len(factor) != 1 or not {*factor} <= {1, 2, 3, 4, 5, 6, 7, 8}:
+            raise self._refusal(node, f" {node['mode']}")
+        return Value(move=(NEAREST, given, int(factor.pop())))
+
+
+def _gated(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: x * function(x)

@@ -1,0 +1,108 @@
+"""Float graphs become integer graphs: what is fused, how near the result is, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sharpbit.arch.graph import graph_of
+from sharpbit.errors import QuantizeError
+from sharpbit.model.foreign import of_module
+from sharpbit.modelfile.integer_graph import Convolution, Rearrangement, Sum, Table
+from sharpbit.modelfile.integer_graph_arithmetic import operator, run
+from sharpbit.quant.graph import quantize_graph
+from sharpbit.quant.graph.lowering import lowered
+
+
+class Residual(nn.Module):
+    """Blocks with skips, an inner shuffle and a slope after it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 12), (12, 12), (12, 12), (12, 48)))
+        self.slope, self.last = nn.PReLU(12), nn.Conv2d(12, 3, 3, padding=1)
+
+    def forward(self, x):
+        first = self.convs[0](x)
+        y = self.convs[2](F.relu(self.convs[1](first))) * 0.2 + first
+        y = self.slope(F.pixel_shuffle(self.convs[3](y), 2))
+        return self.last(y) * 0.1 + F.interpolate(x, scale_factor=2)
+
+
+class Dense(nn.Module):
+    """Concatenation, nearest upsampling inside, SiLU, a gate of each pixel, a depthwise and a 1x1 convolution."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 5, padding=2, groups=8)
+        self.c, self.d, self.e = nn.Conv2d(16, 9, 1), nn.Conv2d(9, 1, 1), nn.Conv2d(9, 3, 3, padding=1)
+
+    def forward(self, x):
+        y = F.leaky_relu(self.a(x), 0.2)
+        y = F.silu(self.c(torch.cat([y, self.b(y)], 1)))
+        y = y * torch.sigmoid(self.d(y))
+        return self.e(F.interpolate(y, scale_factor=2)) * 0.2 + F.interpolate(x, scale_factor=2)
+
+
+def images(count=6):
+    smooth = F.interpolate(torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(2)), 24, mode="bicubic")
+    return (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def graph(net):
+    return graph_of(of_module(net, scale=2).net)
+
+
+@pytest.mark.parametrize("net", [Residual, Dense])
+def test_near_the_float_network(net):
+    float_net = net().eval()
+    made = quantize_graph(graph(float_net), 2, images())
+    other = images(8)[6:]
+    with torch.no_grad():
+        wanted = float_net(other.float() / 255).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
+    found = np.stack([run(made, image) for image in other.permute(0, 2, 3, 1).numpy()])
+    assert 10 * np.log10(255**2 / np.mean((found - wanted) ** 2)) > 45
+
+
+def test_sums_and_slopes_go_into_convolutions():
+    made = quantize_graph(graph(Residual().eval()), 2, images())
+    kinds = [operator(node) for node in made.nodes]
+    assert kinds.count("convolution") == 5
+    assert not any(isinstance(node, Sum | Table) for node in made.nodes)
+    skip, inner = made.nodes[2], made.nodes[3]
+    assert isinstance(skip, Convolution)
+    assert [term.tensor for term in skip.terms] == [1]
+    assert isinstance(inner, Convolution)
+    assert (inner.negative != inner.multiplier).all()  # the slope that stood behind the shuffle
+    assert isinstance(made.nodes[4], Rearrangement)
+
+
+def test_a_function_and_its_product_are_one_table():
+    made = quantize_graph(graph(Dense().eval()), 2, images())
+    kinds = [operator(node) for node in made.nodes]
+    assert kinds.count("table") == 2
+    assert kinds.count("product") == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (nn.Conv2d(3, 3, 7, padding=3), "conv of 7x7"),
+        (nn.Conv2d(3, 3, 3, padding=2, dilation=2), "padding"),
+        (nn.Sequential(nn.MaxPool2d(3, 1, 1)), "maxpool"),
+    ],
+)
+def test_what_has_no_form_in_integers(layer, said):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return F.interpolate(x + self.layer(x) * 0.01, scale_factor=2)
+
+    with pytest.raises(QuantizeError, match=rf"{said}.* has no form in integers yet"):
+        lowered(graph(Net().eval()))
