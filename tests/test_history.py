@@ -33,6 +33,7 @@ ENTRIES = [
     quant_history.Quantize("minmax", tuple(Plan.uniform((4, 6), 8).tables())),
     quant_history.QuantizeLossless("etds", crops=30),
     quant_history.QuantizeSloped("compact", crops=80),
+    quant_history.QuantizeGraph("edsr", crops=72),
     quant_history.Calibrate(3),
     quant_history.Equalize(("a", "b")),
     quant_history.CompensateRounding(7),
