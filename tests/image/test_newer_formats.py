@@ -214,3 +214,21 @@ def test_the_reported_names(shared):
     for name in ("phone.heic", "a.jxl"):
         with pytest.raises(ImageError, match=name):
             read(shared / "data" / "reports" / "pictures" / name)
+
+
+@DEEP
+@pytest.mark.parametrize("alpha", [False, True])
+def test_saturated_colours_of_an_avif_are_those_that_were_written(tmp_path, alpha):
+    """Flat patches, as another reader decodes them; libavif rounds those of BT.601 by up to 3 of 255."""
+    rng = np.random.default_rng(3)
+    colours = [[60, 220, 40], [0, 255, 0], [20, 200, 20], [255, 0, 0], [0, 0, 255], *rng.integers(0, 256, (19, 3))]
+    pixels = np.array(colours, np.uint8).reshape(4, 6, 3).repeat(32, 0).repeat(32, 1)
+    samples = np.dstack([pixels, np.full(pixels.shape[:2], 200, np.uint8)]) if alpha else pixels
+    icc = ColourSpace(cicp=(12, 13, 0, 1)).profile(3)
+    Image.fromarray(samples).save(tmp_path / "a.png", icc_profile=icc, dpi=(300, 300))
+    for name, options in (("b", {}), ("c", {"strip_metadata": True})):
+        with Image.open(sharpbit.upscale(tmp_path / "a.png", tmp_path / f"{name}.avif", **options)) as image:
+            assert image.info["icc_profile"] == icc
+            off = np.asarray(image).astype(int) - samples.repeat(2, 0).repeat(2, 1)
+        centres = off.reshape(4, 64, 6, 64, -1)[:, 24:40, :, 24:40]
+        assert np.abs(centres.mean((1, 3))).max() <= 1

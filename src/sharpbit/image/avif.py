@@ -1,4 +1,5 @@
-"""AVIF of 10 and 12 bits by the extra `formats`: Pillow writes 8 bits, and imagecodecs no metadata; it is added here.
+"""AVIF of 8 to 12 bits by the extra `formats`: Pillow has 8 bits and another matrix, and imagecodecs no metadata;
+it is added here.
 
 The boxes are those of ISO/IEC 14496-12 and 23008-12, as libavif lays them out.
 """
@@ -18,17 +19,18 @@ from sharpbit.image.encoding import Stored
 
 MOST_BITS = 12
 _LARGEST_META = 1 << 24
-_SRGB = (1, 13, 6, 1)  # of ITU-T H.273, the matrix being that of BT.601
-_UNSAID = (2, 2, 6, 1)  # a profile says it
+_SRGB = (1, 13, 0, 1)  # of ITU-T H.273; 0 is no matrix
+_UNSAID = (2, 2, 0, 1)  # a profile says it
 _MATRICES = (1, 5, 6, 9)
+_BT709, _BT601 = 1, 6  # to BT.601, libavif converts 8 bits by libyuv, up to 3 of 255 off; to BT.709 by itself
 
 
 def is_deep() -> bool:
-    """Whether more than 8 bits can be written."""
+    """Whether more than 8 bits, and colours that are not changed, can be written."""
     return importlib.util.find_spec("imagecodecs") is not None
 
 
-class DeepAvifEncoder:
+class AvifEncoder:
     """Gathers rows (h, W, channels) of uint8 or uint16, which are encoded at the end.
 
     Args:
@@ -51,7 +53,7 @@ class DeepAvifEncoder:
             "pixelformat": f"yuv{pixels}",
             "primaries": cicp[0],
             "transfer": cicp[1],
-            "matrix": cicp[2] if cicp[2] in _MATRICES else 6,
+            "matrix": cicp[2] if cicp[2] in _MATRICES else _BT709 if stored.bits == 8 else _BT601,
             "numthreads": stored.threads,
         }
 

@@ -151,8 +151,8 @@ class ImageWriter:
             metadata = replace(metadata, colour=metadata.colour.encoded())
         self._shape, self._dtype, self._alpha = (height, width, channels), dtype, alpha
         self._name, self._row = name, 0
-        deep_avif = kind == "AVIF" and (dtype == np.uint16 or metadata.colour.cicp is not None) and avif.is_deep()
-        self._reduce = dtype == np.uint16 and kind not in _DEEP and not deep_avif
+        own_avif = kind == "AVIF" and avif.is_deep()
+        self._reduce = dtype == np.uint16 and kind not in _DEEP and not own_avif
         self._flatten = alpha and kind in _OPAQUE
         as_rgb = channels == 1 and (kind == "WEBP" or (kind == "AVIF" and alpha))
         metadata, self.notes = fitted(metadata, kind, height, width, channels, as_rgb=as_rgb)
@@ -165,10 +165,10 @@ class ImageWriter:
         self._encoder: _Encoder
         if kind in _DEEP:
             self._encoder = (PngEncoder if kind == "PNG" else TiffEncoder)(file, stored)
-        elif deep_avif:
+        elif own_avif:
             bits = min(metadata.bits or avif.MOST_BITS, avif.MOST_BITS)
             bits = 8 if dtype == np.uint8 else bits + bits % 2
-            self._encoder = avif.DeepAvifEncoder(file, replace(stored, bits=bits))
+            self._encoder = avif.AvifEncoder(file, replace(stored, bits=bits))
         else:
             self._encoder = PillowEncoder(file, kind, stored)
 
