@@ -1,6 +1,7 @@
 """Who makes an image of a folder that several processes share."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,17 @@ def test_names_of_any_length_can_be_claimed(tmp_path):
     with Claims() as mine:
         assert all(mine.take(tmp_path / ("é" * 125 + ending)) for ending in (".png", ".jpg"))
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_a_claim_that_cannot_be_written_leaves_nothing(target):
+    """As on a full disk, which has room for the name of a file and for nothing in it."""
+    target.parent.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Claims() as mine:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            with pytest.raises(OSError):
+                mine.take(target)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(target.parent.iterdir()) == []

@@ -172,7 +172,8 @@ def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, secon
         return
     if not given.quiet:
         _tell_notes(given, ledger, used)
-        say(_summary(given, counts, outcomes, used, seconds, batch.spent))
+        if not interrupted or any(outcome.status != "ignored" for outcome in outcomes):
+            say(_summary(given, counts, outcomes, used, seconds, batch.spent))
     for outcome in ledger.of("failed"):
         say(f"sharpbit: {outcome.error}")
     if interrupted:

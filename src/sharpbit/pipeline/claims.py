@@ -148,10 +148,15 @@ def _digest(data: bytes) -> str:
 
 def _create(path: Path, token: str) -> bool:
     try:
-        with path.open("x", encoding="utf-8") as file:  # O_EXCL: one process only succeeds
-            file.write(token)
+        file = path.open("x", encoding="utf-8")  # O_EXCL: one process only succeeds
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(token)
+    except OSError:  # a full disk, which has room for an empty file
+        path.unlink(missing_ok=True)
+        raise
     return _read(path) == token  # where a file system does not keep O_EXCL, the last to write has it
 
 
