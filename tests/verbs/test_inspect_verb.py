@@ -69,7 +69,7 @@ def test_onnx_of_others(tmp_path):
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:])), tmp_path / "m.onnx")
     facts = sharpbit.inspect(tmp_path / "m.onnx")
-    assert (facts.architecture, facts.macs, facts.operators) == (None, None, {"Relu": 2})
+    assert (facts.architecture, facts.macs, facts.operators) == ("graph", 0, {"Relu": 2})
     data = (tmp_path / "m.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelError, match="not a complete onnx file"):
