@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sharpbit.app import cli
+
 COMMAND = Path(sys.executable).with_name("sharpbit")
 IMAGES = 24
 
@@ -95,6 +97,23 @@ def test_a_signal_ends_the_run_with_a_word_how_to_go_on(folder, number):
     assert "--skip-existing goes on" in told
     assert "Traceback" not in told
     assert 0 < len(complete(folder)) < IMAGES
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_never_cuts_the_search_for_a_module_short(number):
+    """Python would keep the lock of imports for good, for which all threads that import anything wait."""
+    done = []
+    code = compile("raise_signal(number)\ndone.append(1)", "<frozen importlib._bootstrap>", "exec")
+    before = signal.signal(number, cli._interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            exec(code, {"raise_signal": signal.raise_signal, "number": number, "done": done})
+            time.sleep(60)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+    assert done == [1]
 
 
 def test_a_reader_that_leaves_is_no_stack_trace(folder):

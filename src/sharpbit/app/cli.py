@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -15,6 +17,8 @@ import click
 from sharpbit._version import __version__
 from sharpbit.app import INTERRUPTED, say
 from sharpbit.errors import SharpbitError
+
+_MOMENT = 0.02  # seconds until a signal comes again
 
 
 class Sentences(click.Group):
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `sharpbit.__main__` leaves it while modules are loaded
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _interrupt)
     warnings.showwarning = _note  # type: ignore[assignment]
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
 
@@ -81,8 +85,22 @@ def _note(message: Warning | str, *rest: object) -> None:
     say(f"note: {message}")
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the run; a moment later where Python looks for a module, as it would keep a lock for which threads wait."""
+    if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib"):
+        raise KeyboardInterrupt
+    again = threading.Timer(_MOMENT, _send, [number])
+    again.daemon = True
+    again.start()
+
+
+def _send(number: int) -> None:
+    """Send the main thread a signal, so that it wakes up where it waits."""
+    main_thread = threading.main_thread().ident
+    if main_thread is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main_thread, number)
+    else:
+        signal.raise_signal(number)
 
 
 if __name__ == "__main__":
