@@ -61,6 +61,8 @@ def test_a_package_that_is_not_installed():
         ("safetensors", ["reparameterize", "net.pth", "out.safetensors"]),
         ("onnx", ["export", "net.safetensors"]),
         ("onnxruntime", ["upscale", "image.png", "-n", "x2-clean-float", "--engine", "onnx"]),
+        ("imagecodecs", ["upscale", "image.png", "-o", "image.avif"]),
+        ("pi_heif", ["upscale", "image.heic"]),
         ("openvino", ["upscale", "image.png", "-n", "x2-clean-float", "--engine", "openvino"]),
     ],
 )
@@ -68,6 +70,7 @@ def test_commands_say_which_package_is_broken(package, arguments, stand_ins, tmp
     whole = {name: WHOLE for name in ("torch", "safetensors") if package == "onnx" or name == "torch"}
     env = stand_ins(**{**whole, package: BROKEN["OSError"]})
     (tmp_path / "net.safetensors").write_bytes(b"")
+    (tmp_path / "image.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     (tmp_path / "image.png").symlink_to(ROOT / "docs" / "images" / "demo.png")
     command = [sys.executable, "-m", "sharpbit", *arguments]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -6,7 +6,6 @@ The boxes are those of ISO/IEC 14496-12 and 23008-12, as libavif lays them out.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import struct
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import numpy as np
 
 from sharpbit.image.data import Array
 from sharpbit.image.encoding import Stored
+from sharpbit.system.extras import loaded
 
 MOST_BITS = 12
 _LARGEST_META = 1 << 24
@@ -69,7 +69,7 @@ class AvifEncoder:
 
     def finish(self) -> None:
         """Encode and write."""
-        codec = importlib.import_module("imagecodecs")
+        codec = loaded("imagecodecs", "writing AVIF")
         samples = self._samples[..., 0] if self._samples.shape[2] == 1 else self._samples
         data = bytes(codec.avif_encode(samples, **self._options))
         icc = None if self._metadata.colour.cicp else self._metadata.colour.icc

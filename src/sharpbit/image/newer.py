@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import struct
 from dataclasses import replace
@@ -12,11 +11,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sharpbit.errors import ImageError
+from sharpbit.errors import ImageError, MissingExtra
 from sharpbit.image import deep
 from sharpbit.image.data import Array, Metadata, check_size
 from sharpbit.image.metadata import exif_of, fitting_icc, kept, upright, with_profile, xmp_of
 from sharpbit.image.space import ColourSpace, of_nclx
+from sharpbit.system.extras import loaded
 
 EXTRA_FORMATS = MappingProxyType(dict.fromkeys((".heic", ".heif", ".hif", ".heics", ".heifs"), "formats"))
 """File extension (lower case, with its dot) -> the extra of sharpbit that reads such images."""
@@ -55,6 +55,7 @@ class NewerImage:
 
     Raises:
         ImageError: the extra that reads it is not installed.
+        BrokenPackage: it is installed and cannot be loaded.
     """
 
     def __init__(self, file: BinaryIO, kind: str, name: str) -> None:
@@ -62,8 +63,8 @@ class NewerImage:
         self._heif: Any = None
         if kind == "HEIF":
             try:
-                module = importlib.import_module("pi_heif")
-            except ImportError:
+                module = loaded("pi_heif", f"reading {name}", "formats")
+            except MissingExtra:
                 raise ImageError(
                     f"{name} is a HEIC image, which needs packages that are not installed;"
                     " run: pip install 'sharpbit[formats]'"
@@ -125,7 +126,7 @@ def deep_avif(file: BinaryIO, size: tuple[int, int], bits: int) -> Array | None:
     if importlib.util.find_spec("imagecodecs") is None:
         return None
     file.seek(0)
-    samples = np.asarray(importlib.import_module("imagecodecs").avif_decode(file.read(), index=0))
+    samples = np.asarray(loaded("imagecodecs", "AVIF of more than 8 bits").avif_decode(file.read(), index=0))
     samples = samples[..., None] if samples.ndim == 2 else samples
     if samples.shape[:2] != size or samples.dtype != np.uint16:
         return None
@@ -174,4 +175,4 @@ def _unpacked(data: bytes) -> bytes:
     """A block that was compressed by Brotli. Raises ValueError without the extra `formats`, or if it is too large."""
     if importlib.util.find_spec("imagecodecs") is None:
         raise ValueError("sharpbit[formats] reads it")
-    return bytes(importlib.import_module("imagecodecs").brotli_decode(data, out=_MAX_BLOCK))
+    return bytes(loaded("imagecodecs", "compressed metadata").brotli_decode(data, out=_MAX_BLOCK))
