@@ -135,6 +135,19 @@ def test_an_opaque_alpha_channel_stays(tmp_path):
         assert (image.mode, image.n_frames) == ("RGBA", 4)  # Pillow joins the two that are equal
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("ending", ["gif", "png", "tif"])
+def test_frames_before_a_damaged_one_are_upscaled_and_the_rest_is_noted(tmp_path, ending, share):
+    rng = np.random.default_rng(0)
+    source = save(tmp_path / f"a.{ending}", rng.integers(0, 256, (3, 32, 48, 3), np.uint8))
+    data = source.read_bytes()
+    source.write_bytes(data[: int(len(data) * share)])
+    written, report = sharpbit.upscale(source, report=True)
+    assert any("left out (damaged)" in note for note in report.notes)
+    with Image.open(written) as image:
+        assert image.n_frames == int(3 * share)
+
+
 def test_pages_are_images_each(tmp_path):
     sizes = [(20, 30), (24, 16), (20, 30)]
     first, *others = [Image.fromarray(np.full((*size, 3), 60 * k + 40, np.uint8)) for k, size in enumerate(sizes)]

@@ -111,7 +111,8 @@ def _read(file: BinaryIO, name: str, max_pixels: int) -> ImageData:
     lossless = pil_image.format == "WEBP" and webp.is_lossless(file)
     image = _image(pixels, alpha, metadata, turn, notes, pil_image.format or "?")
     compression = None if lossless else compression_of(pil_image)
-    return replace(image, lossless=lossless, compression=compression, frames=_frames(pil_image))
+    frames = _frames(pil_image) if header is None else count_pages(file)
+    return replace(image, lossless=lossless, compression=compression, frames=frames)
 
 
 def _image(pixels: Array, alpha: Array | None, metadata: Metadata, turn: int, notes: list[str], kind: str) -> ImageData:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,7 @@ from sharpbit.image.metadata import collect
 from sharpbit.image.muted_decoder import quiet
 from sharpbit.image.read import read
 from sharpbit.image.source import Source, name_of, opened, sentences
-from sharpbit.image.tiff_pages import directories
+from sharpbit.image.tiff_pages import count_pages, directories
 
 _COMPOSED = {"GIF": gif_frames.frames, "PNG": apng_frames.frames}  # of WebP, libwebp does it
 
@@ -71,9 +72,7 @@ class Sequence:
         Args:
             max_pixels: The most pixels that a frame may have.
         """
-        for number, frame in enumerate(_frames(self.source, self.name, self.paged, max_pixels)):
-            if number == self.count:
-                break
+        for frame in islice(_frames(self.source, self.name, self.paged, max_pixels), self.count):
             yield frame if self.paged else replace(frame, image=self._alike(frame.image))
 
     def _alike(self, image: ImageData) -> ImageData:
@@ -98,7 +97,8 @@ def open_sequence(source: Source, max_pixels: int = MAX_PIXELS, name: str | None
     name = name or name_of(source)
     with opened(source, name, max_pixels) as file, quiet(max_pixels), sentences(name, file, max_pixels):
         image = Image.open(file)
-        paged, total = image.format in PAGED, int(getattr(image, "n_frames", 1))
+        paged = image.format in PAGED
+        total = count_pages(file) if paged else int(getattr(image, "n_frames", 1))
         loop, default_image = _plays(image), bool(image.info.get("default_image", False))
     count, channels, alpha = 0, 1, False
     notes: list[str] = []

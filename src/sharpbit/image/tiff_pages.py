@@ -28,9 +28,9 @@ def directories(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         seen.add(offset)
         file.seek(offset)
         count = _number(count_form, file.read(struct.calcsize(count_form)))
-        if count is None:
-            break
         yield at, struct.pack(form, offset)
+        if count is None:  # it leads out of the file: a page that cannot be read
+            break
         file.seek(offset + struct.calcsize(count_form) + count * entry)
         offset = _number(form, file.read(struct.calcsize(form)))
 
