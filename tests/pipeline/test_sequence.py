@@ -10,6 +10,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 import sharpbit
 from sharpbit import Upscaler
+from sharpbit.errors import ImageError
 from sharpbit.image import Metadata, WriteOptions, made_by, read
 from sharpbit.image.animation import Animation, Drawn, open_animation
 from sharpbit.image.sequence import open_sequence
@@ -146,6 +147,14 @@ def test_frames_before_a_damaged_one_are_upscaled_and_the_rest_is_noted(tmp_path
     assert any("left out (damaged)" in note for note in report.notes)
     with Image.open(written) as image:
         assert image.n_frames == int(3 * share)
+
+
+@pytest.mark.parametrize(("ending", "width"), [("gif", 40_000), ("webp", 8_200)])
+def test_an_animation_that_is_too_wide_for_its_format_is_refused_before_the_work(tmp_path, monkeypatch, ending, width):
+    monkeypatch.setattr(sequence, "open_sequence", lambda *given: pytest.fail("it was read"))
+    source = save(tmp_path / f"a.{ending}", np.arange(6 * width, dtype=np.uint8).reshape(2, 1, width, 3), loop=0)
+    with pytest.raises(ImageError, match=f"{ending.upper()} holds at most .* pixels a side"):
+        sharpbit.upscale(source)
 
 
 def test_pages_are_images_each(tmp_path):

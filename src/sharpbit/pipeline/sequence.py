@@ -19,7 +19,7 @@ from sharpbit.image.data import Array
 from sharpbit.image.sequence import Frame, Sequence, open_sequence
 from sharpbit.image.source import Source, name_of
 from sharpbit.pipeline.upscaler import Upscaler
-from sharpbit.pipeline.writing import Target, Written, format_for, options_for, written_metadata
+from sharpbit.pipeline.writing import Target, Written, format_for, losses, options_for, written_metadata
 from sharpbit.system.progress import Progress
 
 BLOCK = 16  # LR pixels of a side of what is compared
@@ -46,8 +46,12 @@ def write_sequence(
         how: The format and its options.
         progress: Called with the share of the frames that is done since the last call.
         max_pixels: The most pixels that a frame may have.
+
+    Raises:
+        ImageError: The first frame cannot be read, or the format cannot hold one as large as its result.
     """
     opened = upscaler.chosen(opened)
+    losses(upscaler, opened, target, how)  # what is too large for the format is refused before the work
     name = name_of(source)
     sequence = open_sequence(source, max_pixels, name)
     kind = format_for(opened, target, how)
