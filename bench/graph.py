@@ -1,6 +1,6 @@
 """Networks with skips and concatenations in integers on the native engine beside general engines, as a table.
 
-    python bench/graph.py [--net edsr|rrdb|FILE.onnx] [--size 320x180] [--threads 1] [--seconds 3]
+    python bench/graph.py [--net edsr|rrdb|FILE.onnx] [--size 320x180] [--threads 1] [--rounds 7]
         [--only native,openvino-f32] [-o FILE]
 
 `edsr` has the shape of EDSR-baseline x2 (16 blocks of 64 channels), `rrdb` that of RRDB x4 with 6 blocks (64 channels,
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
-from functools import partial
+import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from sharpbit.app.bench import machine
 from sharpbit.arch.graph import Network, graph_of
 from sharpbit.export import EXPORTS
 from sharpbit.measure.cold_start import image
-from sharpbit.measure.latency import interleaved
 from sharpbit.measure.limit import Limits
 from sharpbit.measure.upscaling import by
 from sharpbit.model import Model, load
@@ -106,26 +105,30 @@ def opened(name: str, graph: IntegerGraph, folder: Path, threads: int) -> Runtim
     return OpenvinoRuntime(folder / file, threads=threads, precision="bf16" if name == "openvino-bf16" else "f32")
 
 
-def table(runtimes: dict[str, Runtime], size: tuple[int, int], seconds: float, gmac: float) -> list[str]:
+def table(runtimes: dict[str, Runtime], size: tuple[int, int], rounds: int, gmac: float) -> list[str]:
     """What was measured, a line each."""
     source = image(size)
-    calls: dict[int, Callable[[], object]] = {k: partial(by(one), source) for k, one in enumerate(runtimes.values())}
-    for call in calls.values():
-        call()
+    calls = {name: by(one) for name, one in runtimes.items()}
+    times: dict[str, list[float]] = {name: [] for name in runtimes}
     limits = Limits(next(iter(runtimes.values())).threads)
-    kinds = [one.instruction_set for one in runtimes.values()]
-    found = interleaved(calls, seconds=seconds, beside=lambda number: limits.measure(kinds[number], BESIDE))
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call(source)
+            if number:  # the first is left out
+                times[name].append(1e3 * (time.perf_counter() - begin))
+            limits.measure(runtimes[name].instruction_set, BESIDE)
+    least = {name: min(found) for name, found in times.items()}
     lines = [
-        "| | what ran | median ms | least ms | samples | GMAC/s (least) | least, of limit | least, times the first |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | what ran | median ms | least ms | GMAC/s (least) | of limit | least, times the first |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for number, (name, one) in enumerate(runtimes.items()):
-        times, limit = found[number], limits.of(kinds[number])
-        rate = gmac / times.min_ms * 1e3
-        share = f"{100 * rate / limit[1]:.0f} % of {limit[0]}" if limit else ""
+    for name, one in runtimes.items():
+        limit, rate = limits.of(one.instruction_set), gmac / least[name] * 1e3
+        share = f"{100 * rate / limit[1]:.0f} % of {limit[0]}" if limit and one.samples == np.uint8 else ""
         lines.append(
-            f"| {name} | {one.engine}, {one.precision} {one.instruction_set} | {times.median_ms:.0f} |"
-            f" {times.min_ms:.0f} | {times.samples} | {rate:.0f} | {share} | {times.min_ms / found[0].min_ms:.2f} |"
+            f"| {name} | {one.engine}, {one.precision} {one.instruction_set} | {median(times[name]):.0f} |"
+            f" {least[name]:.0f} | {rate:.0f} | {share} | {least[name] / least[next(iter(least))]:.2f} |"
         )
     return lines
 
@@ -144,7 +147,7 @@ def main() -> None:
     parser.add_argument("--net", default="edsr")
     parser.add_argument("--size", default="320x180")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
@@ -153,7 +156,7 @@ def main() -> None:
     model = network(given.net)
     assert isinstance(model.net, Network)
     noise = torch.randint(0, 256, (4, 3, 24, 24), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    graph = quantize_graph(graph_of(model.net), model.scale, noise)
+    graph = quantize_graph(graph_of(model.net), model.scale, noise, compensate=False)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if {*names} - {name for name in names if name.startswith("native")}:
@@ -162,8 +165,9 @@ def main() -> None:
             photos = [np.random.default_rng(k).integers(0, 256, (288, 288, 3), np.uint8) for k in range(2)]
             EXPORTS["onnx"](quantize(model, photos, method="minmax"), folder / "int8.onnx")
         runtimes = {name: opened(name, graph, folder, given.threads) for name in names}
-        lines = table(runtimes, (height, width), given.seconds, graph.macs * height * width / 1e9)
-    text = "\n".join([machine(given.threads), "", f"{given.net}, {given.size}", "", *lines])
+        lines = table(runtimes, (height, width), given.rounds, graph.macs * height * width / 1e9)
+    facts = ", ".join(f"{key} {value}" for key, value in machine(given.threads).items())
+    text = "\n".join([facts, "", f"{given.net}, {given.size}", "", *lines])
     if given.output:
         given.output.write_text(f"{text}\n")
     print(text)
