@@ -6,11 +6,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import sharpbit
 from sharpbit.arch.graph import graph_of
-from sharpbit.errors import QuantizeError
+from sharpbit.errors import QuantizeError, UsageError
+from sharpbit.export import EXPORTS
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import Convolution, Rearrangement, Sum, Table
 from sharpbit.modelfile.integer_graph_arithmetic import operator, run
+from sharpbit.modelfile.integer_graph_payload import read
 from sharpbit.quant.graph import quantize_graph
 from sharpbit.quant.graph.lowering import lowered
 
@@ -106,3 +109,14 @@ def test_what_has_no_form_in_integers(layer, said):
 
     with pytest.raises(QuantizeError, match=rf"{said}.* has no form in integers yet"):
         lowered(graph(Net().eval()))
+
+
+def test_a_bare_network_and_what_auto_is(tmp_path):
+    photos = [np.random.default_rng(k).integers(0, 256, (128, 128, 3), np.uint8) for k in range(2)]
+    model = sharpbit.quantize(Residual(), photos)
+    assert (model.arch.name, model.scale, model.history[-1].method) == ("integer_graph", 2, "graph")
+    header = EXPORTS["native"](model, tmp_path / "a.sharpbit")
+    assert (header.architecture, header.precision) == ("integer_graph", "int8")
+    assert read(tmp_path / "a.sharpbit")[0].macs == model.net.graph.macs
+    with pytest.raises(UsageError, match="makes 8 bits, not 6"):
+        sharpbit.quantize(Residual(), photos, bits=6)

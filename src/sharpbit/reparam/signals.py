@@ -98,6 +98,8 @@ def convolved(value: Value, kernel: Kernel) -> Value:
 
 def activated(value: Value, slope: Tensor) -> Value:
     """A PReLU of a value; slope 0 is a ReLU. Nothing is added where it changes nothing."""
+    if len(slope) not in (1, len(value.bias)):  # after a pixel shuffle there are fewer channels
+        raise ReparameterizeError(f"a PReLU of {len(slope)} slopes that gets {len(value.bias)} channels")
     slope = slope.double().expand(len(value.bias))
     signal = _same_as(value)
     if bool((slope == 1).all()) or (signal is not None and signal.positive):

@@ -61,7 +61,7 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         lines["wide channels"] = (
             f"{max(receipt.wide)} in {wide} of {len(receipt.wide) + 1} layers are kept in 16 bits, for {GATE:g} dB"
         )
-    if receipt.method == "sloped" and receipt.psnr < GATE:
+    if receipt.method in ("sloped", "graph") and receipt.psnr < GATE:
         lines["warning"] = (
             f"below {GATE:g} dB from float, where differences can be seen at high magnification; look at it"
         )

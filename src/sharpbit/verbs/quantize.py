@@ -16,8 +16,9 @@ from sharpbit.arch.integer import Integer
 from sharpbit.cost import bitops
 from sharpbit.data import calibration
 from sharpbit.data.varied import varied
-from sharpbit.errors import QuantizeError, UsageError
+from sharpbit.errors import QuantizeError, ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
+from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import ARCHITECTURE
 from sharpbit.quant import core, recorded
 from sharpbit.quant.ptq import sensitivity
@@ -83,7 +84,8 @@ def quantize(
     """The model in integers, calibrated on ordinary images; the `history` of the result records what was done.
 
     Args:
-        model: a float model. A bare network of an image in `[0, 1]` becomes a plain chain first (`reparameterize`).
+        model: a float model. A bare network of an image in `[0, 1]` becomes a plain chain first
+            (`reparameterize`), or a graph of its operators where it is none.
         calibrate: a folder of images, or `(H, W, 3)` uint8 arrays, some ten or more. They are HR images: LR crops are
             made from them by bicubic interpolation, as the network will get (`sharpbit.data.calibration`).
         method: one of `POST_TRAINING_METHODS`; `lossless` takes chains of convolutions and ReLU, `sloped` those with
@@ -102,7 +104,7 @@ def quantize(
     Raises:
         UsageError: there is no such method, it does not make these bits, or there is nothing to calibrate on.
         QuantizeError: the method cannot do it for this network, or not with these images.
-        ReparameterizeError: a bare network has no plain form.
+        ModelError: a bare network has operators that sharpbit does not know.
 
     Examples:
         >>> import numpy as np, sharpbit
@@ -120,9 +122,17 @@ def quantize(
     if calibrate is None:
         raise UsageError("there is nothing to calibrate on; give a folder of ordinary images, or arrays, as calibrate")
     if not isinstance(model, Model):
-        model = reparameterize(model)
+        model = _described(model)
     settings = QuantizationSettings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
     return with_receipt(model, calibrate, settings, method=method, progress=progress)[0]
+
+
+def _described(net: nn.Module) -> Model:
+    """The model of a bare network: a plain chain where it has that form, else a graph of its operators."""
+    try:
+        return reparameterize(net)
+    except ReparameterizeError:
+        return of_module(net)
 
 
 def with_receipt(
