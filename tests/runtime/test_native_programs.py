@@ -53,7 +53,7 @@ def graphs(tmp_path_factory):
 
 
 def test_graphs_under_sanitizers(graphs):
-    folder = built("asan", "-DSHARPBIT_SANITIZE=address,undefined")
+    folder = built("asan", ["graphs"], "-DSHARPBIT_SANITIZE=address,undefined")
     assert ": 0 wrong" in run(folder / "graphs", "check", *graphs)
     opened = run(folder / "graphs", "fuzz", 3000, 1, *graphs)
     assert opened.startswith("3000 payloads")
@@ -63,12 +63,12 @@ def test_graphs_under_sanitizers(graphs):
 
 @pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
 def test_graphs_read_and_write_nothing_too_far(graphs):
-    assert ": 0 wrong" in run(built("plain") / "guard_graphs", "check", *graphs)
+    assert ": 0 wrong" in run(built("plain", ["guard_graphs"]) / "guard_graphs", "check", *graphs)
 
 
 @pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
 def test_graphs_on_neon_in_an_emulator(graphs):
-    folder = built("aarch64", f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
+    folder = built("aarch64", ["graphs"], f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
     assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "graphs", "check", *graphs)
 
 
