@@ -1,20 +1,21 @@
 """A Compact network in integers on the native engine beside what runs it elsewhere, as a table in Markdown.
 
-    python bench/compact.py WEIGHTS [--size 320x180] [--threads 1] [--seconds 3] [--only native,openvino-bf16]
-        [--native FILE.sharpbit] [-o FILE]
+    python bench/compact.py WEIGHTS [--size 320x180] [--threads 1] [--rounds 15] [--only native,openvino-bf16]
+        [--native FILE.sharpbit] [--files FOLDER] [-o FILE]
 
 All are opened in one process and take turns, bytes in and bytes out (docs/bench.md).
 WEIGHTS is a .pth file of SRVGGNetCompact, or the two files of ncnn, which ncnn itself then runs too where it is
 installed. All others are made of these weights here: integers are calibrated on noise, as the time does not depend on
-them. `--only native:avx512-vnni` keeps the native engine to an instruction set.
+them. Medians and least of the rounds; CPU time is what the process itself had, which other processes disturb less: with
+one thread it is the time on a quiet machine. `--only native:avx512-vnni` keeps the native engine to an instruction set.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from functools import partial
+import time
+from collections.abc import Iterable, Iterator, Mapping, Set
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +25,6 @@ import torch
 from sharpbit.app.bench import machine
 from sharpbit.export import EXPORTS
 from sharpbit.measure.cold_start import image
-from sharpbit.measure.latency import interleaved
 from sharpbit.measure.limit import Limits
 from sharpbit.measure.upscaling import by
 from sharpbit.model import Model, load
@@ -110,28 +110,35 @@ def made(weights: Path, folder: Path, wanted: Set[str]) -> None:
         EXPORTS["onnx"](model, folder / "float.onnx")
 
 
-def measured(runtimes: Mapping[str, Runtime], size: tuple[int, int], seconds: float, gmac: float) -> list[str]:
+def measured(runtimes: Mapping[str, Runtime], size: tuple[int, int], rounds: int, gmac: float) -> list[str]:
     """The table, a line each."""
     source = image(size)
-    calls: dict[int, Callable[[], object]] = {k: partial(by(one), source) for k, one in enumerate(runtimes.values())}
-    for call in calls.values():
-        call()
-        call()
+    calls = [by(one) for one in runtimes.values()]
     limits = Limits(next(iter(runtimes.values())).threads)
     kinds = [one.instruction_set for one in runtimes.values()]
-    found = interleaved(calls, seconds=seconds, beside=lambda number: limits.measure(kinds[number], BESIDE))
-    first = found[0].median_ms
+    wall: list[list[float]] = [[] for _ in calls]
+    spent: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call(source)
+    for _ in range(rounds):
+        for number, call in enumerate(calls):
+            limits.measure(kinds[number], BESIDE)
+            began = time.perf_counter(), time.process_time()
+            call(source)
+            wall[number].append(1e3 * (time.perf_counter() - began[0]))
+            spent[number].append(1e3 * (time.process_time() - began[1]))
     lines = [
-        "| | what ran | median ms | least ms | samples | GMAC/s | of limit | times the first |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | what ran | CPU ms | least | ms | least | GMAC/s of CPU | of limit | times the first |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
+    first = np.median(spent[0])
     for number, (name, one) in enumerate(runtimes.items()):
-        times = found[number]
-        rate, limit = gmac / times.median_ms * 1e3, limits.of(kinds[number])
-        share = f"{100 * rate / limit[1]:.0f} % of {limit[0]}" if limit else ""
+        cpu, real = np.median(spent[number]), np.median(wall[number])
+        limit = limits.of(kinds[number])
+        share = f"{100 * gmac / cpu * 1e3 / limit[1]:.0f} % of {limit[0]}" if limit and one.threads == 1 else ""
         lines.append(
-            f"| {name} | {one.engine}, {one.precision} {one.instruction_set} | {times.median_ms:.1f} |"
-            f" {times.min_ms:.1f} | {times.samples} | {rate:.0f} | {share} | {times.median_ms / first:.2f} |"
+            f"| {name} | {one.engine}, {one.precision} {one.instruction_set} | {cpu:.1f} | {min(spent[number]):.1f} |"
+            f" {real:.1f} | {min(wall[number]):.1f} | {gmac / cpu * 1e3:.0f} | {share} | {cpu / first:.2f} |"
         )
     return lines
 
@@ -141,7 +148,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--size", default="320x180")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", help="engines; all that there are where none is named")
     parser.add_argument("--native", type=Path, help="the network in integers, where it is made already")
     parser.add_argument("--files", type=Path, help="a folder where the files that are made stay, and are found again")
@@ -165,7 +172,7 @@ def main() -> None:
             path = ready.get(file, place / file) if file else given.weights
             runtimes[name] = open_peer(path, name, threads=given.threads)
         gmac = sum(weight.numel() for weight in load(given.weights).net.parameters() if weight.dim() > 1)
-        lines = measured(runtimes, (height, width), given.seconds, gmac * height * width / 1e9)
+        lines = measured(runtimes, (height, width), given.rounds, gmac * height * width / 1e9)
     facts = ", ".join(f"{key} {value}" for key, value in machine(given.threads).items())
     text = "\n".join([f"{given.weights.stem}, {given.size}, {facts}", "", *lines])
     if given.output:
