@@ -63,7 +63,8 @@ class Runner {
     outside_ = scratch;
   }
 
-  // The last layer has but the row that is written at once; two where its results have a sign.
+  // The last layer has but the row that is written at once; and one for the image
+  // where that is added.
   static int ring_rows(const Chain &chain, int layer) {
     return layer < chain.depth() - 1 ? 3 : chain.adds_image ? 2 : 1;
   }
@@ -165,15 +166,11 @@ class Runner {
     }
     const int to = last ? 0 : y, column = span.begin - origin_;
     const Wide wide = {ring(layer - 1).fine_at(y, column), l.passed.data(), ring(layer).fine_at(to, column),
-                       int32_t(l.passed.size()) / kBlock, l.wide_blocks()};
+                       int32_t(l.passed.size()) / kBlock, l.wide_blocks(),
+                       l.adds_image ? image_row(y, span, ring(layer).at(1, column)) : nullptr};
     l.row(from, l.packed.get(), l.bias.data(), l.multiplier.data(), ring(layer).at(to, column), span.size(),
           l.kind() == 2 ? &wide : nullptr);
-    if (last && chain_.adds_image) {
-      uint8_t *const below = ring(layer).at(1, span.begin - origin_);
-      l.row(from, l.packed.get(), l.bias.data(), chain_.opposite.data(), below, span.size(), nullptr);
-      add_image(ring(layer).at(0, span.begin - origin_), below, y, span);
-      store(ring(layer).at(0, span.begin - origin_), y, span);
-    } else if (last) {
+    if (last) {
       to_bytes(ring(layer).at(0, span.begin - origin_), span);
       store(ring(layer).at(0, span.begin - origin_), y, span);
     } else {
@@ -205,20 +202,14 @@ class Runner {
     for (; x < count; x++) std::memcpy(to + ptrdiff_t(x) * Bytes, from + ptrdiff_t(x) * channels, Bytes);
   }
 
-  // The image and signed numbers of more than a byte: what is above zero comes in one row, what is below in the other.
-  void add_image(uint8_t *above, uint8_t *below, int y, const Span &span) const {
-    to_bytes(above, span);
-    to_bytes(below, span);
+  // The image as often as each pixel is enlarged, in the order of the outputs of the last layer: its zero points.
+  const uint8_t *image_row(int y, const Span &span, uint8_t *row) const {
     const int outputs = chain_.layers.back().outputs, channels = chain_.layers.back().out_blocks * kBlock;
     const uint8_t *in = image_.in + y * image_.in_stride + ptrdiff_t(span.begin) * 3;
-    for (int x = 0; x < span.size(); x++, in += 3, above += channels, below += channels) {
-      uint8_t image[kMaxBlocks * kBlock];
-      for (int i = 0; i < outputs; i += 3) std::memcpy(image + i, in, 3);
-      for (int i = 0; i < outputs; i++) {
-        const int level = image[i] + above[i] - below[i];
-        above[i] = static_cast<uint8_t>(level < 0 ? 0 : level > 255 ? 255 : level);
-      }
-    }
+    uint8_t *to = row;
+    for (int x = 0; x < span.size(); x++, in += 3, to += channels)
+      for (int i = 0; i < outputs; i += 3) std::memcpy(to + i, in, 3);
+    return row;
   }
 
   void to_bytes(uint8_t *row, const Span &span) const {

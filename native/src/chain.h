@@ -18,19 +18,19 @@ struct Layer {
   std::vector<int32_t> bias;          // filled up with zeros to whole blocks, as are the parts of the multiplier:
   std::vector<float> multiplier;      // of sums from 0 on; of negative sums; and zero points, the bits of int32
   bool sloped = false;                // whether the second and third part may be other than zeros
+  bool adds_image = false;            // the last one of such a chain
   int wide = 0;                       // outputs, the first ones, that have a second byte
   std::vector<int32_t> passed;        // weights of the wide channels that come in, filled up with zeros to whole blocks
   Buffer packed;
   Row row = nullptr;  // that computes it from `packed`
 
   int wide_blocks() const { return (wide + kBlock - 1) / kBlock; }
-  int kind() const { return wide != 0 || !passed.empty() ? 2 : sloped; }  // of the rows of an instruction set
+  int kind() const { return adds_image || wide != 0 || !passed.empty() ? 2 : sloped; }  // of the rows of an instruction set
 };
 
 struct Chain : Network {
   int scale = 0;
-  bool adds_image = false;      // to the signed results of the last layer, each pixel as often as it is enlarged
-  std::vector<float> opposite;  // then: the multiplier of the last layer with the other sign
+  bool adds_image = false;  // to the signed results of the last layer, each pixel as often as it is enlarged
   const Isa *isa = nullptr;
   std::vector<Layer> layers;
 

@@ -18,13 +18,14 @@ constexpr int kBlock = 16;      // channels come in blocks; the last one is fill
 constexpr int kMaxBlocks = 4;   // 64 channels
 constexpr int kMaxTile = 32;    // no kernel works on more pixels at once: rows have this much room behind them
 
-// Channels that are kept in 16 bits: 16 second bytes a pixel for each block that has some, in the order of the channels,
+// What rows of the third kind do besides. Channels that are kept in 16 bits: 16 second bytes a pixel for each block that has some, in the order of the channels,
 // and not changed by how activations are kept.
 struct Wide {
   const uint8_t *in;      // of the pixels for which the outputs are computed
   const int32_t *weight;  // what the 16 bits of a channel are multiplied by for the output of the same number
   uint8_t *out;
   int32_t in_blocks, out_blocks;
+  const uint8_t *added;  // bytes of each output of each pixel that take the place of zero points; null: nothing does
 };
 
 // Convolves one row. `rows` are three rows of activations, each one pixel left of the first output; `weights`, `bias`

@@ -172,7 +172,10 @@ SB_INLINE void requantize_wide(const int32_t *sums, const Spot &spot, int row) {
     if (c < in)
       sum = Wide512::passed(sum, spot.middle + pixel * spot.in_pixel + c, spot.wide->in + at * in + c,
                             spot.wide->weight + c);
-    Wide512::store_wide(sum, spot.multiplier + own, spot.outputs, spot.out + pixel * spot.out_pixel + own,
+    const float *const by = spot.multiplier + own;
+    const __m512i zero = spot.wide->added ? Wide512::widened(spot.wide->added + at * spot.outputs + c)
+                                          : _mm512_loadu_si512(by + 2 * spot.outputs);
+    Wide512::store_wide(sum, zero, by, spot.outputs, spot.out + pixel * spot.out_pixel + own,
                         c < fine ? spot.wide->out + at * fine + c : nullptr);
   }
 }

@@ -43,8 +43,8 @@ struct Simd : Simd256 {
     const __m128i level = _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
     return add_passed(sum, _mm256_cvtepi16_epi32(level), fine, weight);
   }
-  static void store_wide(Sum sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), requantized(sum, multiplier, outputs, fine));
+  static void store_wide(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), requantized(sum, zero, multiplier, outputs, fine));
   }
 };
 

@@ -33,10 +33,10 @@ struct Simd : Simd256 {
   }
 
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
-    return add_passed(sum, eight(bytes), fine, weight);
+    return add_passed(sum, widened(bytes), fine, weight);
   }
-  static void store_wide(Sum sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
-    const __m128i level = requantized(sum, multiplier, outputs, fine);
+  static void store_wide(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+    const __m128i level = requantized(sum, zero, multiplier, outputs, fine);
     _mm_storel_epi64(reinterpret_cast<__m128i *>(out), _mm_packus_epi16(level, level));
   }
 };

@@ -29,7 +29,7 @@ struct Simd {
 
   static Sum load(const int32_t *from) {
     Sum sum;
-    for (int i = 0; i < 16; i++) sum.lane[i] = from[i];
+    std::memcpy(sum.lane, from, sizeof sum.lane);
     return sum;
   }
   static void spill(int32_t *to, const Sum &sum) { std::memcpy(to, sum.lane, sizeof sum.lane); }
@@ -62,6 +62,11 @@ struct Simd {
     }
   }
 
+  static Sum widened(const uint8_t *bytes) {
+    Sum sum;
+    for (int i = 0; i < 16; i++) sum.lane[i] = bytes[i];
+    return sum;
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     for (int i = 0; i < 16; i++) {
       int16_t byte;
@@ -71,13 +76,13 @@ struct Simd {
     return sum;
   }
   // Far beyond a byte both results are at their ends, so products may be clipped there.
-  static void store_wide(const Sum &sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+  static void store_wide(const Sum &sum, const Sum &zeros, const float *multiplier, long outputs, uint8_t *out,
+                         uint8_t *fine) {
     for (int i = 0; i < 16; i++) {
       const int32_t total = sum.lane[i];
       float value = static_cast<float>(total) * multiplier[total < 0 ? i + outputs : i];
       value = value < -512.0f ? -512.0f : value > 512.0f ? 512.0f : value;
-      int32_t zero;
-      std::memcpy(&zero, multiplier + 2 * outputs + i, 4);
+      const int32_t zero = zeros.lane[i];
       const int16_t byte = static_cast<int16_t>(clipped(rounded(value) + zero));
       std::memcpy(out + 2 * i, &byte, 2);
       if (fine) fine[i] = static_cast<uint8_t>(clipped(rounded((value - static_cast<float>(byte - zero)) * 256) + 128));

@@ -69,10 +69,9 @@ struct Simd {
     return vmlaq_s32(sum, vaddq_s32(value, vdupq_n_s32(128 * 256 - 128)), vld1q_s32(weight));
   }
   // The conversions and the narrowing saturate.
-  static void store_wide(Sum sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+  static void store_wide(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
     const float32x4_t by = vbslq_f32(vcltzq_s32(sum), vld1q_f32(multiplier + outputs), vld1q_f32(multiplier));
     const float32x4_t product = vmulq_f32(vcvtq_f32_s32(sum), by);
-    const int32x4_t zero = vld1q_s32(reinterpret_cast<const int32_t *>(multiplier + 2 * outputs));
     const int32x4_t level = clipped(vqaddq_s32(vcvtnq_s32_f32(product), zero));
     narrow(veorq_s32(level, vdupq_n_s32(0x80)), out);
     if (!fine) return;

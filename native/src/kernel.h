@@ -13,7 +13,9 @@
 //   dot(sum, activations, weights)  adds the products of each group
 //   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
 //   passed(sum, bytes, fine, weight)      adds the 16 bits of `lanes` wide channels times their weights
-//   store_wide(sum, multiplier, outputs, out, fine)   requantizes one register to bytes, and to second ones if not null
+//   widened(bytes)                        Sum from bytes
+//   store_wide(sum, zero, multiplier, outputs, out, fine)   requantizes one register to bytes around these zero points,
+//                                         and to second bytes if not null
 //   spill                           puts a Sum into memory
 //
 // With SLOPED negative sums have multipliers of their own, and zero points are added: both lie behind the multipliers,
@@ -29,14 +31,17 @@ static void finish_wide(const typename Simd::Sum *sums, int pixels, int register
                         const Wide &wide) {
   constexpr int element = Simd::activation == Activation::s16 ? 2 : 1;
   const long in = wide.in_blocks * kBlock, fine = wide.out_blocks * kBlock;
-  const uint8_t *from = wide.in + first * in;
+  const uint8_t *from = wide.in + first * in, *added = wide.added ? wide.added + first * outputs + channel : nullptr;
   uint8_t *to = wide.out + first * fine;
   for (int p = 0; p < pixels; p++, middle += in_pixel, from += in, out += out_pixel, to += fine) {
     for (int n = 0; n < registers; n++) {
       const int own = n * Simd::lanes, c = channel + own;
       typename Simd::Sum sum = sums[p * registers + n];
       if (c < in) sum = Simd::passed(sum, middle + c * element, from + c, wide.weight + c);
-      Simd::store_wide(sum, multiplier + own, outputs, out + own * element, c < fine ? to + c : nullptr);
+      const float *const by = multiplier + own;
+      const typename Simd::Sum zero = added ? Simd::widened(added + p * outputs + own)
+                                            : Simd::load(reinterpret_cast<const int32_t *>(by + 2 * outputs));
+      Simd::store_wide(sum, zero, by, outputs, out + own * element, c < fine ? to + c : nullptr);
     }
   }
 }

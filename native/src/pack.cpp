@@ -63,11 +63,6 @@ void pack(Chain &chain, const Isa &isa) {
     layer.row = plain.rows[layer.kind()][layer.in_blocks][layer.out_blocks];
     pack_layer(layer, plain, area);
   }
-  if (chain.adds_image) {
-    const Layer &last = chain.layers.back();
-    chain.opposite = last.multiplier;
-    for (size_t i = 0; i < 2 * last.bias.size(); i++) chain.opposite[i] = -chain.opposite[i];
-  }
 }
 
 }  // namespace sharpbit

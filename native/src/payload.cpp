@@ -120,7 +120,8 @@ Chain read_chain(const uint8_t *data, size_t size) {
   if (channels != 3 * scale * scale)
     throw ModelError("the last layer of the integer chain gives " + std::to_string(channels) + " channels; x" +
                      std::to_string(scale) + " takes " + std::to_string(3 * scale * scale));
-  const Layer &last = chain.layers.back();
+  Layer &last = chain.layers.back();
+  last.adds_image = adds_image;
   if (adds_image && std::any_of(last.multiplier.end() - ptrdiff_t(last.bias.size()), last.multiplier.end(), nonzero))
     refuse(depth - 1, "a zero point where the image is added");
   reader.end();

@@ -39,21 +39,20 @@ struct Simd256 {
   }
 
   // Wide channels. `bytes` are 8 of 32 bits.
-  static __m256i eight(const uint8_t *bytes) {
+  static __m256i widened(const uint8_t *bytes) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(bytes)));
   }
   static Sum add_passed(Sum sum, __m256i bytes, const uint8_t *fine, const int32_t *weight) {
-    const __m256i level = _mm256_add_epi32(_mm256_slli_epi32(bytes, 8), eight(fine));
+    const __m256i level = _mm256_add_epi32(_mm256_slli_epi32(bytes, 8), widened(fine));
     const __m256i value = _mm256_sub_epi32(level, _mm256_set1_epi32(128));
     const __m256i by = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weight));
     return _mm256_add_epi32(sum, _mm256_mullo_epi32(value, by));
   }
   // Far beyond a byte both results are at their ends, so products may be clipped there. Returns 8 bytes of 16 bits.
-  static __m128i requantized(Sum sum, const float *multiplier, long outputs, uint8_t *fine) {
+  static __m128i requantized(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *fine) {
     const __m256 by = _mm256_blendv_ps(_mm256_loadu_ps(multiplier), _mm256_loadu_ps(multiplier + outputs),
                                        _mm256_castsi256_ps(sum));
     const __m256 product = clipped(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), by), -512.0f, 512.0f);
-    const __m256i zero = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(multiplier + 2 * outputs));
     const __m256i sloped = _mm256_add_epi32(_mm256_cvtps_epi32(product), zero);
     const __m256i level = _mm256_min_epi32(_mm256_max_epi32(sloped, _mm256_setzero_si256()), _mm256_set1_epi32(255));
     if (fine) {

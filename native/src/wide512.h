@@ -11,15 +11,19 @@ struct Wide512 {
     return _mm512_add_epi32(sum, _mm512_mullo_epi32(value, _mm512_loadu_si512(weight)));
   }
   // Far beyond a byte both results are at their ends, so products may be clipped there.
-  static void store_wide(__m512i sum, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
+  static void store_wide(__m512i sum, __m512i zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
     const __m512 by =
         _mm512_mask_loadu_ps(_mm512_loadu_ps(multiplier), _mm512_movepi32_mask(sum), multiplier + outputs);
-    const __m512 product = clipped(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), -512.0f, 512.0f);
-    const __m512i zero = _mm512_loadu_si512(multiplier + 2 * outputs);
+    const __m512 most = _mm512_set1_ps(512.0f), scaled = _mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), most);
+    if (!fine) {  // what is far below becomes the smallest integer
+      const __m512i level = _mm512_max_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(scaled), zero), _mm512_setzero_si512());
+      _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtusepi32_epi8(level));
+      return;
+    }
+    const __m512 product = _mm512_max_ps(scaled, _mm512_set1_ps(-512.0f));
     const __m512i sloped = _mm512_add_epi32(_mm512_cvtps_epi32(product), zero);
     const __m512i level = _mm512_min_epi32(_mm512_max_epi32(sloped, _mm512_setzero_si512()), _mm512_set1_epi32(255));
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtepi32_epi8(level));
-    if (!fine) return;
     const __m512 left = _mm512_sub_ps(product, _mm512_cvtepi32_ps(_mm512_sub_epi32(level, zero)));
     const __m512i steps = _mm512_cvtps_epi32(clipped(_mm512_mul_ps(left, _mm512_set1_ps(256.0f)), -128.0f, 127.0f));
     const __m128i bytes = _mm512_cvtepi32_epi8(steps);
