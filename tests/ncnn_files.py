@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 NUMBERS = {"Input": 16, "Split": 33, "Convolution": 6, "PReLU": 23, "ReLU": 26, "PixelShuffle": 69, "Interp": 50}
-NUMBERS |= {"BinaryOp": 40, "Sigmoid": 30}
+NUMBERS |= {"BinaryOp": 40, "Sigmoid": 30, "Reorg": 55, "Eltwise": 10, "Concat": 5}
 
 
 def chain(state, scale, *, skip=True, fused=False, half=True):

@@ -49,6 +49,7 @@ _MAKING = {
     "Training": "training",
     "train": "training",
     "inspect": "verbs.inspect",
+    "export": "",  # a package that can be called
 }
 
 __all__ = ["ResultWarning", "SharpbitError", "__version__", *sorted(_RUNNING), *sorted(_MAKING)]
@@ -56,7 +57,7 @@ __all__ = ["ResultWarning", "SharpbitError", "__version__", *sorted(_RUNNING), *
 
 def __getattr__(name: str) -> Any:
     """Import the pieces of the public interface when they are first used."""
-    module = _RUNNING.get(name) or _MAKING.get(name)
+    module = _RUNNING.get(name, _MAKING.get(name))
     if module is None:
         raise AttributeError(f"module 'sharpbit' has no attribute {name!r}")
     if name in _MAKING:
@@ -64,9 +65,13 @@ def __getattr__(name: str) -> Any:
 
         for package in LOADED["train"]:
             loaded(package, f"sharpbit.{name}", "train")
-    value = getattr(importlib.import_module(f"sharpbit.{module}"), name)
+    value = getattr(importlib.import_module(f"sharpbit.{module}"), name) if module else _package(name)
     globals()[name] = value
     return value
+
+
+def _package(name: str) -> Any:
+    return importlib.import_module(f"sharpbit.{name}")
 
 
 def __dir__() -> list[str]:

@@ -137,6 +137,37 @@ def test_a_graph_is_quantized_and_exported_as_any_network(foreign, tmp_path):
     assert any(node.op_type == "QuantizeLinear" for node in onnx.load(tmp_path / "small.onnx").graph.node)
 
 
+def test_python_takes_any_module(tmp_path):
+    net = Residual(width=4).eval()
+    header = sharpbit.save(net, tmp_path / "net.safetensors")
+    assert (header.architecture, header.scale) == ("graph", 2)
+    facts = sharpbit.inspect(net, (72, 128))
+    assert (facts.architecture, facts.scale, facts.receptive_field, facts.input_size) == ("graph", 2, 13, (36, 64))
+    assert facts.macs > 0
+    photos = [np.random.default_rng(k).integers(0, 256, (64, 64, 3), np.uint8) for k in range(2)]
+    small = sharpbit.quantize(Gated(net), photos, method="minmax")
+    assert small.arch.name == "graph"
+    assert sharpbit.export(net, tmp_path / "net.onnx").architecture == "graph"
+    x = torch.rand(1, 3, 12, 16)
+    (out,) = ort.InferenceSession(tmp_path / "net.onnx").run(None, {"picture": x.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(out, net(x).numpy(), atol=1e-4)
+    with pytest.raises(UsageError, match=r"net\.tflite"):
+        sharpbit.export(net, tmp_path / "net.tflite")
+
+
+class Gated(nn.Module):
+    """Has no plain form."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        y = self.inner(x)
+        return y * torch.sigmoid(8 * y + 4)
+
+
 def test_a_header_with_nodes_that_are_no_graph_is_refused():
     node = {"name": "conv_0", "op": "explode", "inputs": ["image"], "settings": {}}
     with pytest.raises(ModelError, match="explode"):

@@ -12,6 +12,8 @@ from sharpbit.errors import ModelError
 from sharpbit.graph import IMAGE, Graph, Node
 
 LARGEST = 64  # multiples of sizes that are tried
+TRIALS = (64, 32, 16)  # sides of images with which a network is tried
+QUICK = 10**9  # multiply-accumulate operations that take little time
 SCALES = range(1, 17)
 _FAR = 1 << 14  # where a pixel is asked what it sees: far away from every edge
 _BLOCK = 8 * 9 * 5 * 7  # what most multiples divide
@@ -127,6 +129,8 @@ def _step(node: Node) -> int:
     """How many pixels an operator makes one of."""
     if node.op in ("conv", "maxpool", "avgpool"):
         return lcm(*node["stride"])
+    if node.op == "resize" and len(node.inputs) == 1:
+        return lcm(*(max(1, round(1 / factor)) for factor in node["factor"]))
     return int(node["factor"]) if node.op == "unshuffle" else 1
 
 
@@ -204,6 +208,12 @@ def macs(graph: Graph, height: int, width: int) -> int:
             weights = graph.weights[f"{node.name}.weight"].size
             total += weights * high[name] * wide[name]
     return total
+
+
+def trial_side(graph: Graph, multiple: int) -> int:
+    """The side of an image with which a network is tried in little time: less where it has many weights."""
+    sides = [lcm(multiple, side) for side in TRIALS]
+    return next((side for side in sides if macs(graph, side, side) <= QUICK), sides[-1])
 
 
 def channels(graph: Graph) -> dict[str, int]:

@@ -16,8 +16,8 @@ Samples = NDArray[Any]
 WHITES = (1.0, 255.0)
 FAR = 0.1  # how far the mean colours of a result may be from those of the image, where white is 1
 NEAR = 0.05  # how far apart two trials are between which it is not clear
+WAVE = 64  # pixels of the longest wave of the image of a trial
 SAME = 1 / 512  # the results of both trials differ by less than rounding to bytes does
-SMOOTH = 64  # the side of the image of a trial
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Whites:
 
 
 def smooth_image(height: int, width: int) -> NDArray[np.float32]:
-    """A smooth image `(h, w, 3)`, whose values lie between 0.05 and 0.95."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    waves = [0.5 + 0.2 * np.sin(2 * np.pi * (a * x / width + b * y / height)) for a, b in ((1, 2), (2, -1), (3, 1))]
+    """A smooth image `(h, w, 3)`, whose values lie between 0.3 and 0.7, with waves that are as long at every size."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / WAVE
+    waves = [0.5 + 0.2 * np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 2), (2, -1), (3, 1))]
     return np.stack(waves, -1).astype(np.float32)
 
 

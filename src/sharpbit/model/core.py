@@ -111,11 +111,11 @@ def described(header: Header) -> Model:
     return replace(model, net=_structured(model.arch, model.net, history), history=history)
 
 
-def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool = False) -> Header:
+def save(model: Model | nn.Module, path: str | Path, *, overwrite: bool = False, half: bool = False) -> Header:
     """Write one safetensors file with weights and header; it appears complete or not at all.
 
     Args:
-        model: the model to write.
+        model: the model to write; a bare network is traced first (`sharpbit.model.foreign`).
         path: the file to write, ending in `.safetensors`.
         overwrite: whether to replace a file of this name; False by default.
         half: whether kernels of convolutions are stored in float16, which `load` turns into float32 again; False by
@@ -140,6 +140,10 @@ def save(model: Model, path: str | Path, *, overwrite: bool = False, half: bool 
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         raise UsageError(f"a model is saved as .safetensors, not {path.name!r}")
+    if not isinstance(model, Model):
+        from sharpbit.model.foreign import of_module  # which needs this module
+
+        model = of_module(model)
     state = {key: value.detach().cpu().contiguous() for key, value in model.net.state_dict().items()}
     if half:
         kernels = [key for key, value in model.net.named_parameters() if value.dim() > 2]

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.graph import Network, of_graph
 from sharpbit.errors import ModelError, ResultWarning, UsageError
-from sharpbit.graph.geometry import geometry
+from sharpbit.graph import Graph
+from sharpbit.graph.geometry import geometry, trial_side
 from sharpbit.graph.network import network
-from sharpbit.graph.onnx import Reading, UnknownOperator, read
-from sharpbit.graph.values import SMOOTH, Whites, smooth_image, stated, whites
+from sharpbit.graph.onnx import UnknownOperator, read
+from sharpbit.graph.values import Whites, smooth_image, stated, whites
 from sharpbit.model.core import Model
 from sharpbit.modelfile import ModelFile
 
@@ -42,7 +43,17 @@ def of_onnx(file: ModelFile, white: Range = None) -> Model:
     Raises:
         ModelError: An operator is not known, or it is no upscaler.
     """
-    return _model(read(file), file.path.stem, file.name, white)
+    reading = read(file)
+    return _model(reading.graph, reading.input.kind, file.path.stem, file.name, white)
+
+
+def of_graph_file(graph: Graph, file: ModelFile, white: Range = None) -> Model:
+    """The graph of a file as a model; `white` is as of `of_onnx`.
+
+    Raises:
+        ModelError: It is no upscaler.
+    """
+    return _model(graph, "", file.path.stem, file.name, white)
 
 
 def of_module(net: nn.Module, *, scale: int | None = None, white: Range = None) -> Model:
@@ -69,7 +80,7 @@ def _of_module(net: nn.Module, name: str, scale: int | None, white: Range) -> Mo
         path.write_bytes(_traced(net, image, name))
         try:
             reading = read(path)
-            model = _model(reading, name, name, white)
+            model = _model(reading.graph, reading.input.kind, name, name, white)
         except UnknownOperator as error:
             reason = str(error).partition("; the file runs")[0].removeprefix(f"{name}.onnx: ")
             raise ModelError(
@@ -126,21 +137,22 @@ def _traced(net: nn.Module, image: Tensor, name: str) -> bytes:
     return bytes(program.model_proto.SerializeToString())
 
 
-def _model(reading: Reading, name: str, source: str, white: Range) -> Model:
+def _model(graph: Graph, kind: str, name: str, source: str, white: Range) -> Model:
     try:
-        sizes = geometry(reading.graph)
+        sizes = geometry(graph)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
-    bare = of_graph(network(reading.graph, sizes.cut, (1.0, 1.0)), sizes.scale, sizes.multiple)
-    found = _whites(bare, source, sizes.scale, reading.input.kind, white)
+    bare = of_graph(network(graph, sizes.cut, (1.0, 1.0)), sizes.scale, sizes.multiple)
+    side = trial_side(graph, sizes.multiple)
+    found = _whites(bare, source, sizes.scale, kind, white, side)
     both = found.image, found.result
-    net = of_graph(network(reading.graph, sizes.cut, both), sizes.scale, sizes.multiple)
+    net = of_graph(network(graph, sizes.cut, both), sizes.scale, sizes.multiple)
     if found.doubt:
         warnings.warn(found.doubt, ResultWarning, stacklevel=4)
     return Model(ARCHITECTURES["graph"], net.config, net, about={"name": name})
 
 
-def _whites(net: nn.Module, name: str, scale: int, kind: str, white: Range) -> Whites:
+def _whites(net: nn.Module, name: str, scale: int, kind: str, white: Range, side: int) -> Whites:
     if white is not None:
         return Whites(*stated(white))
     if kind == "u1":
@@ -151,4 +163,4 @@ def _whites(net: nn.Module, name: str, scale: int, kind: str, white: Range) -> W
             y: Tensor = net(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None])
         return y[0].permute(1, 2, 0).numpy()
 
-    return whites(run, name, smooth_image(SMOOTH, SMOOTH), scale)
+    return whites(run, name, smooth_image(side, side), scale)

@@ -19,8 +19,9 @@ from sharpbit import modelfile
 from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.graph import ncnn as ncnn_graph
 from sharpbit.model.core import Model, build, filled
-from sharpbit.model.foreign import of_onnx
+from sharpbit.model.foreign import of_graph_file, of_onnx
 from sharpbit.model.mixing import mixed, twin_of
 from sharpbit.modelfile import Header, ModelFile, ncnn
 from sharpbit.modelfile import integer_chain as integer
@@ -97,7 +98,12 @@ def load(
     elif file.suffix in (".onnx", ".sharpbit"):
         header, state = _exported(file)
     elif file.suffix in ncnn.SUFFIXES:
-        header, state = None, {name: torch.from_numpy(array) for name, array in ncnn.read(source).items()}
+        try:
+            header, state = None, {name: torch.from_numpy(array) for name, array in ncnn.read(source).items()}
+        except ModelError:  # no chain, but perhaps another graph of known layers
+            if arch not in (None, "graph"):
+                raise
+            return of_graph_file(ncnn_graph.read(source), file, config.get("range"))
     else:
         header, state = None, _unpickle(source)
     if header is None:

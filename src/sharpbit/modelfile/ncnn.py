@@ -58,7 +58,7 @@ def read(path: str | PathLike[str]) -> dict[str, Floats]:
         ModelError: One of the two is missing or damaged, or a layer is none that is understood; it is named.
     """
     table, weights = pair(Path(path))
-    return _named(_followed(layers(table), _Weights(contents(weights), weights), table), table)
+    return _named(_followed(layers(table), Weights(contents(weights), weights), table), table)
 
 
 def pair(path: Path) -> tuple[Path, Path]:
@@ -82,7 +82,7 @@ def pair(path: Path) -> tuple[Path, Path]:
     return table, weights
 
 
-class _Weights:
+class Weights:
     """The file of weights, read from the beginning."""
 
     def __init__(self, data: bytes, path: Path) -> None:
@@ -113,7 +113,7 @@ class _Weights:
         return self.take(count)
 
 
-def _followed(table: list[Layer], weights: _Weights, path: Path) -> _Chain:
+def _followed(table: list[Layer], weights: Weights, path: Path) -> _Chain:
     """The chain that the layers make, each tensor being the image, the chain so far, or one of the two upscaled."""
     chain, seen = _Chain(), dict[str, str]()
     last = ""
@@ -136,7 +136,7 @@ def _followed(table: list[Layer], weights: _Weights, path: Path) -> _Chain:
     return chain
 
 
-def _understood(layer: Layer, given: list[str], chain: _Chain, weights: _Weights) -> str | None:
+def _understood(layer: Layer, given: list[str], chain: _Chain, weights: Weights) -> str | None:
     """What comes out of a layer; None if it is no part of such a chain. Its weights are added to the chain."""
     match layer.kind, given:
         case "Split" | "Noop", [one] if one != "something else":
@@ -165,7 +165,7 @@ def _adds(layer: Layer) -> bool:
     return layer.whole(0) == 0 and not layer.whole(1)
 
 
-def _convolution(layer: Layer, inputs: int, chain: _Chain, weights: _Weights) -> str | None:
+def _convolution(layer: Layer, inputs: int, chain: _Chain, weights: Weights) -> str | None:
     outputs, side = layer.whole(0), layer.whole(1)
     sides = (side, layer.whole(11, side))
     steps = [layer.whole(number, layer.whole(other, 1)) for number, other in ((2, 2), (12, 2), (3, 3), (13, 3))]
@@ -181,7 +181,7 @@ def _convolution(layer: Layer, inputs: int, chain: _Chain, weights: _Weights) ->
     return "chain" if fused in (0, 1, 2) else None
 
 
-def _activation(layer: Layer, chain: _Chain, weights: _Weights) -> str | None:
+def _activation(layer: Layer, chain: _Chain, weights: Weights) -> str | None:
     width = len(chain.biases[-1])
     if layer.kind == "ReLU":
         slope = layer.settings.get(0, 0.0)

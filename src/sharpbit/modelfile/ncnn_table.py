@@ -23,6 +23,7 @@ _KINDS = {
     6: "Convolution",
     7: "Crop",
     8: "Deconvolution",
+    9: "Dropout",
     10: "Eltwise",
     15: "InnerProduct",
     16: "Input",
@@ -30,14 +31,19 @@ _KINDS = {
     23: "PReLU",
     26: "ReLU",
     30: "Sigmoid",
+    31: "Slice",
     33: "Split",
+    35: "TanH",
     40: "BinaryOp",
     42: "ConvolutionDepthWise",
     43: "Padding",
     50: "Interp",
     54: "Clip",
+    55: "Reorg",
+    67: "HardSwish",
     68: "Noop",
     69: "PixelShuffle",
+    71: "Mish",
     73: "Swish",
 }
 
@@ -150,7 +156,7 @@ def _float(word: int) -> float:
 
 def _typed(settings: dict[int, Setting], kind: int) -> dict[int, Setting]:
     """Settings with those that are floats read as such."""
-    floats = {"ReLU": (0,), "Interp": (1, 2), "BinaryOp": (2,)}.get(_KINDS.get(kind, ""), ())
+    floats = {"ReLU": (0,), "Interp": (1, 2), "BinaryOp": (2,), "Clip": (0, 1)}.get(_KINDS.get(kind, ""), ())
     return {
         key: _float(value) if key in floats and isinstance(value, int) else value for key, value in settings.items()
     }

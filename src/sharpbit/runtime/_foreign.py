@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit.errors import ModelError
-from sharpbit.graph.geometry import geometry, macs
+from sharpbit.graph.geometry import geometry, trial_side
 from sharpbit.graph.onnx import CHANNELS, COLOURS, UnknownOperator, read
 from sharpbit.graph.values import Whites, smooth_image, whites
 from sharpbit.modelfile import ModelFile
@@ -20,8 +20,6 @@ from sharpbit.runtime import Samples
 Array = NDArray[Any]
 Run = Callable[[Array], object]
 
-SIDE, LESS = 64, 32  # of the image of a trial, and of one for networks that take long; or a multiple of these
-HEAVY = 4 * 10**9  # multiply-accumulate operations that take long
 TRIED = 64  # the side of the first image for a file whose operators are not known; a multiple of most numbers
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BICUBIC = -0.75  # the constant of the bicubic curve by which colours follow a network of brightness
@@ -160,10 +158,9 @@ def form_of(file: ModelFile, kind: DTypeLike, shape: Sequence[object], infer: Ru
         )
         found = {"scale": sizes.scale, "cut": sizes.cut, "multiple": sizes.multiple, "reach": sizes.reach}
         form = replace(form, **found)  # type: ignore[arg-type]
-        wide = lcm(form.multiple, SIDE)
-        heavy = form.fixed is None and macs(reading.graph, wide, wide) > HEAVY
-        return replace(form, whites=_whites(file, form, infer, LESS if heavy else SIDE))
-    return replace(form, whites=_whites(file, form, infer, SIDE))
+        side = TRIED if form.fixed else trial_side(reading.graph, sizes.multiple)
+        return replace(form, whites=_whites(file, form, infer, side))
+    return replace(form, whites=_whites(file, form, infer, lcm(form.multiple, TRIED)))
 
 
 def _whites(file: ModelFile, form: Form, infer: Run, side: int) -> Whites:
@@ -175,7 +172,6 @@ def _whites(file: ModelFile, form: Form, infer: Run, side: int) -> Whites:
     def run(image: Samples) -> Samples:
         return form.decoded(infer(form.encoded(image)), image, file.name)
 
-    side = lcm(form.multiple, side)
     inner = [side, side] if form.fixed is None else [length - 2 * form.cut for length in form.fixed]
 
     def upscale(image: Samples) -> Samples:

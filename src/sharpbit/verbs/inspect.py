@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from sharpbit import modelfile, zoo
 from sharpbit.cost import bitops, memory
 from sharpbit.cost.bitops import BitCost, LayerBits
@@ -17,7 +19,7 @@ from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph.values import stated
 from sharpbit.model import Model, described, load
-from sharpbit.model.foreign import of_onnx
+from sharpbit.model.foreign import of_module, of_onnx
 from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_payload
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.integer_graph_arithmetic import operator
@@ -29,12 +31,13 @@ from sharpbit.quant.refqsr.switch import one_pass
 from sharpbit.runtime import open_engine
 from sharpbit.twopass.patches import grid
 from sharpbit.verbs.inspection import Inspection
+from sharpbit.verbs.receipt import stored
 
 __all__ = ["Inspection", "inspect"]
 
 
 def inspect(
-    model: str | Path,
+    model: str | Path | Model | nn.Module,
     output_size: tuple[int, int] | None = None,
     *,
     patch: int | None = None,
@@ -46,8 +49,8 @@ def inspect(
     Costs are counted on the network's operators, not measured; `sharpbit.bench` measures.
 
     Args:
-        model: an embedded name, or the path of a `.pth`, `.safetensors` or `.onnx` file. The network of an ONNX file is
-            known from its header, or else from its operators where all of them are known.
+        model: a model, any network in PyTorch, an embedded name, or the path of a `.pth`, `.safetensors` or `.onnx`
+            file. The network of an ONNX file is known from its header, or from its operators where all are known.
         output_size: height and width in pixels of the upscaled image whose cost is counted; by default what an LR image
             of 640x360 becomes, as in the published tables.
         patch: side in LR pixels of the overlapping patches that the image is cut into, as the papers on adaptive
@@ -68,6 +71,16 @@ def inspect(
 
     Source: `sharpbit.cost.macs`, `sharpbit.cost.bitops` and `sharpbit.cost.published` name the rules of counting.
     """
+    if isinstance(model, nn.Module):
+        model = of_module(model)
+    if isinstance(model, Model):
+        known: dict[str, Any] = {
+            "file": "",
+            "bytes": stored(model.net),
+            "history": tuple(entry.table() for entry in model.history),
+        }
+        how = TwoPass.of(model.history)
+        return Inspection(name=model.header().name, **known, **_counted(model, how, output_size, patch, step))
     file = zoo.open_file(str(model))
     path = file.path
     if not path.is_file():
