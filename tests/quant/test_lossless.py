@@ -190,3 +190,10 @@ def test_the_verb_and_its_receipt(monkeypatch):
     assert receipt.bytes[1] < receipt.bytes[0] / 2
     with pytest.raises(QuantizeError, match="already"):
         quantize(after, images)
+
+
+def test_a_network_of_one_layer():
+    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2)).eval()
+    images = (torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0)) * 255).to(torch.uint8)
+    made = quantize_chain(relu_chain(net), images)
+    assert len(made.layers) == 1

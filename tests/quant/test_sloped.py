@@ -191,6 +191,7 @@ def test_which_method_is_taken():
     assert suited(compact(width=36)) == "sloped"
     assert suited(models.build("etds", scale=2, blocks=1, width=8)) == "lossless"
     assert suited(models.build("edsr", scale=2, blocks=1, width=8)) == "graph"
+    assert suited(compact(width=80)) == "graph"  # too wide for a chain
 
 
 def test_what_cannot_be():

@@ -15,7 +15,7 @@ from sharpbit.cost.operands import products
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.model import Model
 from sharpbit.modelfile.history import Verb
-from sharpbit.modelfile.integer_chain import MAX_CHANNELS
+from sharpbit.modelfile.integer_chain import MAX_CHANNELS, MAX_LAYERS, MAX_SCALE
 from sharpbit.quant import core, recorded
 from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.history import QuantizeLossless, QuantizeSloped
@@ -27,12 +27,13 @@ from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.quant.sloped import quantize_sloped
-from sharpbit.reparam.chain import chain, relu_chain
+from sharpbit.reparam.chain import Chain, chain, relu_chain
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.quantize_graph import integer_graph
 
 OTHERS = "--method tuned takes any network"
 SLOPED, GRAPH = "sloped", "graph"
+CHAIN_KERNEL = 3  # the side of a kernel of an integer chain
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
@@ -144,10 +145,18 @@ def graph(model: Model, crops: Tensor, settings: QuantizationSettings, progress:
 def suited(model: Model) -> str:
     """The name of the method that `auto` is for a model: `lossless` or `sloped` where it is a chain, else `graph`."""
     try:
-        wide = max(len(stage.kernel.bias) for stage in relu_chain(model.net).stages)
+        if _narrow(relu_chain(model.net)):
+            return "lossless"
+        return SLOPED if _narrow(chain(model.net, "plain")) else GRAPH
     except ReparameterizeError:
         return GRAPH
-    return "lossless" if wide <= MAX_CHANNELS else SLOPED
+
+
+def _narrow(found: Chain) -> bool:
+    """Whether an integer chain can be so wide, so deep and upscale so much."""
+    layers = [stage.kernel for stage in found.stages]
+    small = all(len(kernel.bias) <= MAX_CHANNELS and kernel.side <= CHAIN_KERNEL for kernel in layers)
+    return small and len(layers) <= MAX_LAYERS and found.scale <= MAX_SCALE
 
 
 def _check_chain(settings: QuantizationSettings, method: str) -> None:

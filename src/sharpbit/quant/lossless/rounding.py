@@ -93,7 +93,8 @@ def _still(layer: IntegerLayer, before: Tensor) -> Tensor:
 
 def _settled(layer: IntegerLayer, before: Tensor) -> IntegerLayer:
     """The last layer with the bias that cancels what the features of a constant image add."""
-    added = layer.weight.astype(np.int64).sum((2, 3)) @ before.numpy().astype(np.int64)
+    inputs = before.numpy() if len(before) else np.zeros(layer.inputs)  # the image, black, where there is one layer
+    added = layer.weight.astype(np.int64).sum((2, 3)) @ inputs.astype(np.int64)
     return replace(layer, bias=(-added).astype(np.int32))
 
 
