@@ -11,6 +11,7 @@ from sharpbit.arch.graph import graph_of
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.model.foreign import of_module
+from sharpbit.modelfile import integer_chain
 from sharpbit.modelfile.integer_graph import Convolution, Rearrangement, Sum, Table
 from sharpbit.modelfile.integer_graph_arithmetic import operator, run
 from sharpbit.modelfile.integer_graph_payload import read
@@ -120,3 +121,12 @@ def test_a_bare_network_and_what_auto_is(tmp_path):
     assert read(tmp_path / "a.sharpbit")[0].macs == model.net.graph.macs
     with pytest.raises(UsageError, match="makes 8 bits, not 6"):
         sharpbit.quantize(Residual(), photos, bits=6)
+
+
+def test_a_bare_network_of_one_layer_as_a_file(tmp_path):
+    photos = [np.random.default_rng(k).integers(0, 256, (128, 128, 3), np.uint8) for k in range(2)]
+    net = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
+    model = sharpbit.quantize(net, photos)
+    EXPORTS["native"](model, tmp_path / "a.sharpbit")
+    chain, header = integer_chain.read(tmp_path / "a.sharpbit")
+    assert (len(chain.layers), header.config) == (1, {"scale": 2, "hidden": []})

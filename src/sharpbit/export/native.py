@@ -30,7 +30,7 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
     if isinstance(model.net, IntegerGraphNetwork):
         header, data = native_file(model.net.graph, header)
     else:
-        sizes = {key: header.config[key] for key in ("scale", "hidden")}  # the payload has the rest
+        sizes = {"scale": model.scale, "hidden": header.config.get("hidden", [])}  # the payload has the rest
         header = replace(header, config=sizes, range=(0.0, 255.0))
         header, data = modelfile.native(header, chain_of(model.net).payload())
     with open_atomic(path, overwrite=overwrite) as file:
