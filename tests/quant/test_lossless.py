@@ -163,7 +163,7 @@ def test_sentences_about_images_and_networks():
         wide = nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.PixelShuffle(2))
         quantize_chain(relu_chain(wide), photos(), QUICK)
     images = [np.random.default_rng(0).integers(0, 256, (130, 140, 3), np.uint8)]
-    with pytest.raises(QuantizeError, match="hitsr does not become integers .* --method tuned takes any network"):
+    with pytest.raises(QuantizeError, match=r"hitsr does not become integers .* --method tuned takes any network"):
         quantize(models.build("hitsr", scale=2, width=24, groups=1, windows=(4, 8), heads=2), images)
     with pytest.raises(QuantizeError, match="espcn is no chain of convolutions and ReLU"):
         quantize(models.build("espcn", scale=2), images, method="lossless")
