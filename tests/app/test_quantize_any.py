@@ -1,6 +1,7 @@
 """`sharpbit quantize` with the methods for any network."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from noise_images import put, put_photos, soft_noise
 from sharpbit import model as models
 from sharpbit.app.cli import app
+from sharpbit.runtime.onnx import in_integers
 
 
 @pytest.fixture
@@ -107,3 +109,19 @@ def test_what_cannot_be(model, photos, tmp_path):
     for path in photos.iterdir():
         Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
     assert "flat" in fails("--method", "adc")
+
+
+def test_how_many_layers_run_in_integers_is_printed(model, photos, tmp_path):
+    """ONNX Runtime decides; what it makes of the file is read back."""
+    done = call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx", "--method", "minmax")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.output.splitlines() if line.startswith("engine")]
+    found = re.search(r"(none|\d+) of the (\d+) layers of a\.onnx runs? in integers", line)
+    assert found, line
+    assert ("WARNING" in line) == (found[1] == "none")
+    assert int(found[2]) >= 8
+
+
+def test_no_layer_in_integers_is_a_loud_warning():
+    assert in_integers("a.onnx", 3, 8) == "3 of the 8 layers of a.onnx run in integers in ONNX Runtime"
+    assert in_integers("a.onnx", 0, 8).startswith("WARNING: none of the 8 layers")

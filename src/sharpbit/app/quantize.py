@@ -18,6 +18,7 @@ from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
+from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
@@ -98,6 +99,7 @@ def run_quantize(
         with open_atomic(Path(report), overwrite=overwrite) as file:
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
+    notes = _of_engine(path)
     if as_json:
         measured = {name: {"before": a, "after": b} for name, (a, b) in scores.items()}
         return dump(
@@ -106,10 +108,11 @@ def run_quantize(
                 "scale": after.scale,
                 **asdict(receipt),
                 "measured": measured,
+                "engine": notes,
                 "blame": receipt.sensitivity,
             }
         )
-    return f"{output}\n{_lines(receipt, scores)}"
+    return "\n".join([output, _lines(receipt, scores), *(f"{'engine':<20}{note}" for note in notes)])
 
 
 def run_export(
@@ -151,6 +154,13 @@ def _check_drop(scores: dict[str, tuple[float, float]], most: float, receipt: Qu
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in WRITERS:
         raise UsageError(f"the result can be {' or '.join(WRITERS)}, not {path.name!r}")
+
+
+def _of_engine(path: Path) -> list[str]:
+    """What ONNX Runtime really makes of a file that was written for it: how many layers run in integers."""
+    if path.suffix.lower() != ".onnx":
+        return []
+    return [note for note in open_engine(path, "onnx").notes if "in integers" in note]
 
 
 def _by(net: Any) -> Callable[[Any], Any]:

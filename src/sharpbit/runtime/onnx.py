@@ -35,6 +35,9 @@ _DEVICES = {  # name: execution provider, and the package of ONNX Runtime that h
 }
 
 
+_WHOLE = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+
+
 class OnnxRuntime(GraphRuntime):
     """A model file in ONNX Runtime. See `sharpbit.runtime.Runtime`."""
 
@@ -44,17 +47,21 @@ class OnnxRuntime(GraphRuntime):
         self.device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
-            plan = Path(folder) / "plan.onnx" if is_integer(self.header) else None
+            rounds = is_integer(self.header) or "QuantizeLinear" in file.operators
+            plan = Path(folder) / "plan.onnx" if rounds else None
             self._session = _session(file, self.threads, self.device, plan)
+            whole, floats = (0, 0) if plan is None else _layers(plan)
             self.precision = self._claimed()
-            if plan is not None:
-                self.precision = _executed(plan)
+            if is_integer(self.header):
+                self.precision = engine_precision({"int8": whole, "float32": floats}, "int8")
         inputs = self._session.get_inputs()
         names = ", ".join(f"{item.name} {item.type}" for item in inputs)
         kind = _TYPES.get(inputs[0].type) if len(inputs) == 1 else None
         self._name = inputs[0].name if inputs else ""
         self._settle(names, kind, inputs[0].shape if inputs else [])
         self.precision = self.precision or np.dtype(kind).name
+        if whole + floats and not (whole and is_integer(self.header)):  # of these the precision tells
+            self.notes = (*self.notes, in_integers(self.path.name, whole, whole + floats))
 
     def infer(self, x: Array) -> object:
         """See `GraphRuntime`."""
@@ -98,12 +105,30 @@ def _run(session: Any, given: Mapping[str, Array]) -> list[Array]:
     return interruptible(lambda: list(session.run(None, given, options)), lambda: setattr(options, "terminate", True))
 
 
-def _executed(plan: Path) -> str:
-    """What the convolutions of the graph that really runs compute in; integers need patterns that the engine knows."""
+def _layers(plan: Path) -> tuple[int, int]:
+    """How many layers of the graph that really runs compute in integers, and how many in float.
+
+    Integers need patterns that the engine knows.
+    """
     counts = modelfile.operators(plan) if plan.exists() else {}
-    whole = sum(count for name, count in counts.items() if name.startswith(("QLinear", "QGemm", "ConvInteger")))
-    floats = sum(count for name, count in counts.items() if name in ("Conv", "FusedConv", "Gemm", "MatMul"))
+    whole = sum(counts.get(name, 0) for name in _WHOLE)
+    return whole, sum(counts.get(name, 0) for name in ("Conv", "FusedConv", "Gemm", "MatMul"))
+
+
+def _executed(plan: Path) -> str:
+    """What the convolutions of the graph that really runs compute in."""
+    whole, floats = _layers(plan)
     return engine_precision({"int8": whole, "float32": floats}, "int8")
+
+
+def in_integers(name: str, whole: int, layers: int) -> str:
+    """A sentence on how many layers run in integers; where none does, with what to do."""
+    if whole:
+        return f"{whole} of the {layers} layers of {name} run in integers in ONNX Runtime"
+    return (
+        f"WARNING: none of the {layers} layers of {name} runs in integers in ONNX Runtime, so it is slower than the"
+        " float network; keep that, or quantize to .sharpbit for the native engine"
+    )
 
 
 def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> Any:
