@@ -120,7 +120,7 @@ def test_what_is_refused():
     for factor, said in [(2, "zero points that differ"), (9, "a shuffle of 9")]:
         with pytest.raises(ModelError, match=said):
             changed(graph, last, factor=factor)
-    with pytest.raises(ModelError, match="gives 3 channels at 3 times the size; expected are 3 at 2"):
+    with pytest.raises(ModelError, match="gives 3 channels at x3; expected are 3 at x2"):
         replace(graph, scale=2)
     with pytest.raises(ModelError, match="1 to 1024 nodes, not 3 with 0"):
         replace(graph, nodes=())

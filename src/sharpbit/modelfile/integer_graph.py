@@ -28,8 +28,7 @@ MAX_CHANNELS = 512  # of a tensor
 MAX_INPUTS = 2048  # channels of all tensors that a convolution reads
 MAX_TENSORS = 64  # that a convolution reads, or that are added
 MAX_SCALE = 16
-MAX_MULTIPLE = 64  # of the sides of an image
-MAX_HALO = 2047
+MAX_MULTIPLE, MAX_HALO = 64, 2047
 MAX_SUM = (1 << 31) - 1  # that no sum of a convolution may pass, at 256 for every byte
 MAX_MULTIPLIER = float(1 << 20)
 KERNELS = (1, 3, 5)
@@ -171,10 +170,9 @@ class IntegerGraph:
         scale, count = self.scale, len(self.nodes)
         if not (1 <= scale <= MAX_SCALE and 1 <= count <= MAX_NODES and self.outside.shape == (3,)):
             raise ModelError(f"an integer graph upscales 1 to 16 times with 1 to 1024 nodes, not {scale} with {count}")
-        last = self.tensors[-1]
-        if last.channels != 3 or last.level != scale:
-            given = f"{last.channels} channels at {last.level} times the size"
-            raise ModelError(f"the integer graph gives {given}; expected are 3 at {scale}")
+        made = self.tensors[-1].channels, self.tensors[-1].level
+        if made != (3, Fraction(scale)):
+            raise ModelError(f"the integer graph gives {made[0]} channels at x{made[1]}; expected are 3 at x{scale}")
         if self.multiple > MAX_MULTIPLE or self.halo > MAX_HALO:
             raise ModelError(f"the integer graph sees {self.halo} pixels, or takes multiples of {self.multiple}")
 
@@ -220,11 +218,8 @@ def _reads(node: Node, low: int, high: int) -> list[tuple[int, tuple[int, int]]]
     if isinstance(node, Rearrangement):
         f = node.factor
         return [(node.input, (low * f, high * f) if node.kind == UNSHUFFLE else (low // f, -(-high // f)))]
-    if isinstance(node, Convolution):
-        reach = node.weight.shape[2] // 2
-        same = [(term.tensor, (low, high)) for term in node.terms]
-        return same + [(tensor, (low - reach, high + reach)) for tensor in node.inputs]
-    return [(tensor, (low, high)) for tensor in sources(node)]
+    reach, read = (node.weight.shape[2] // 2, node.inputs) if isinstance(node, Convolution) else (0, ())
+    return [(k, (low, high)) for k in sources(node)] + [(k, (low - reach, high + reach)) for k in read]
 
 
 def sources(node: Node) -> tuple[int, ...]:
@@ -299,7 +294,7 @@ def _check_convolution(node: Convolution, inputs: int, where: str) -> None:
 
 
 def _check_multipliers(values: Floats, channels: int, where: str) -> None:
-    if values.dtype != np.float32:
-        raise ModelError(f"{where} has multipliers of {values.dtype}; they are float32")
-    if values.shape != (channels,) or not (np.isfinite(values).all() and np.abs(values).max() <= MAX_MULTIPLIER):
-        raise ModelError(f"{where} has {values.size} multipliers for {channels} channels, or one beyond 2**20")
+    fit = values.shape == (channels,) and values.dtype == np.float32
+    if not (fit and np.isfinite(values).all() and np.abs(values).max() <= MAX_MULTIPLIER):
+        what = f"{values.size} multipliers of {values.dtype} for {channels} channels"
+        raise ModelError(f"{where} has {what}, or one beyond 2**20")
