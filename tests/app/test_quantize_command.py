@@ -80,6 +80,8 @@ def test_a_network_with_skips_becomes_an_integer_graph(photos, tmp_path):
     assert (told["architecture"], told["precision"], told["scale"]) == ("integer_graph", "int8", 2)
     assert told["operators"]["convolution"] == 9  # two of them shift the colours
     assert open_engine(out).engine == "sharpbit native"
+    facts = call("inspect", out).output
+    assert "integer_graph: multiple 1, nodes " in facts and "convolution" in facts
     again = call("quantize", out, "--calibrate", photos, "-o", tmp_path / "b.sharpbit")
     assert again.exit_code == 1
     assert again.output.count("\n") == 1

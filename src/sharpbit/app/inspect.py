@@ -54,7 +54,10 @@ def inspected(facts: Inspection, as_json: bool) -> str:
 
 def _sizes(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """Sizes without the nodes of a graph, of which there may be hundreds."""
-    return {key: len(value) if key == "nodes" else value for key, value in (config or {}).items()}
+    return {
+        key: len(value) if isinstance(value, list | tuple) and key == "nodes" else value
+        for key, value in (config or {}).items()
+    }
 
 
 _COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
