@@ -74,7 +74,7 @@ def test_a_halo_one_pixel_too_small_would_show(opened, monkeypatch):
     source = image(40, 131, np.float32)
     whole = result(opened[WHOLE], source)
     cut = tiles.rows
-    monkeypatch.setattr(tiles, "rows", lambda height, width, tile, halo: cut(height, width, tile, halo - 2))
+    monkeypatch.setattr(tiles, "rows", lambda height, width, tile, halo, grid: cut(height, width, tile, halo - 2, grid))
     assert not np.array_equal(result(opened[31], source), whole)
 
 
