@@ -1,6 +1,7 @@
 """Eight bits for chains with slopes: what the method promises of any of them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -168,6 +169,7 @@ def test_the_command(tmp_path):
     run = CliRunner().invoke(app, ["quantize", str(tmp_path / "net.pth"), "--calibrate", str(photos), "-o", str(out)])
     assert run.exit_code == 0, run.output
     assert "sloped, 8 bits" in run.stdout
+    assert re.search(r"wide channels +\d+ in 2 of 4 layers are kept in 16 bits, for 45 dB", run.stdout), run.stdout
     refused = ["quantize", str(tmp_path / "net.pth"), "--calibrate", str(photos), "-o", str(tmp_path / "fast.onnx")]
     run = CliRunner().invoke(app, refused)
     assert run.exit_code == 2
