@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from sharpbit.errors import BrokenPackage, MissingExtra
@@ -18,6 +17,8 @@ LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imp
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
     """The version of each package, None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # a twentieth of a cold start
+
     found: dict[str, str | None] = {}
     for name in packages:
         try:

@@ -103,7 +103,7 @@ def _counts(layers: Layers, settings: SlopedSettings) -> list[int]:
 
 
 def _rounded(
-    layers: Layers, few: Tensor, count: int, settings: SlopedSettings, progress: partial[object]
+    layers: Layers, few: Tensor, count: int, settings: SlopedSettings, count_up: partial[object]
 ) -> tuple[IntegerLayer, ...]:
     """The layers in integers."""
     generator = torch.Generator().manual_seed(settings.seed)
@@ -119,7 +119,7 @@ def _rounded(
         places = places_of(few, settings.samples, generator)
         done.append(rounded(weight, bias, slope, sums, x, places, before, after, wide))
         x, before = run_layer(x, done[-1], before.zero), after
-        progress(number + 1, len(layers))
+        count_up(number + 1, len(layers))
     return tuple(done)
 
 
