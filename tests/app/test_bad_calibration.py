@@ -137,7 +137,7 @@ def test_methods_that_need_images_alone(model, photos, tmp_path, method):
     """The others are for training, see recipes/qat."""
     done = call(model, photos, tmp_path / "a.onnx", "--method", method)
     assert done.exit_code == 2
-    known = "auto, lossless, sloped, tuned, adc, minmax, percentile, ptq4sr, search"
+    known = "auto, lossless, sloped, graph, tuned, adc, minmax, percentile, ptq4sr, search"
     assert f"no method {method!r}; known are {known}" in done.output
 
 

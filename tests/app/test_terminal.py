@@ -134,7 +134,7 @@ def test_a_broken_model_writes_nothing_to_standard_output(folder):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert "cannot be opened as an ONNX model" in done.stderr
+    assert "bad.onnx is not a complete onnx file; get it again" in done.stderr
 
 
 NAMES = {
