@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -90,6 +91,20 @@ class PostTrainingMethod(Protocol):
         """The quantized model, which may still have to be frozen; `crops` `(N, 3, h, w)` uint8 are LR images."""
 
 
+@contextmanager
+def _naming_others(model: Model, activation: str, method: str) -> Iterator[None]:
+    """Errors of a network that a method for chains does not take, with the methods that take others."""
+    try:
+        yield
+    except ReparameterizeError as error:
+        raise QuantizeError(
+            f"{model.arch.name} is no chain of convolutions and {activation}, which the method {method} takes: {error};"
+            f" {OTHERS}"
+        ) from None
+    except QuantizeError as error:
+        raise QuantizeError(f"{error}; {OTHERS}") from None
+
+
 def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
     """A chain of convolutions and ReLU in 8-bit integers. See `sharpbit.quant.lossless`.
 
@@ -98,17 +113,8 @@ def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progre
         QuantizeError: the network is no such chain.
     """
     _check_chain(settings, "lossless")
-    try:
-        layers = relu_chain(model.net)
-    except ReparameterizeError as error:
-        raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and ReLU, which the method lossless takes: {error};"
-            f" {OTHERS}"
-        ) from None
-    try:
-        net = of_chain(quantize_chain(layers, crops, progress=progress))
-    except QuantizeError as error:
-        raise QuantizeError(f"{error}; {OTHERS}") from None
+    with _naming_others(model, "ReLU", "lossless"):
+        net = of_chain(quantize_chain(relu_chain(model.net), crops, progress=progress))
     return integer_model(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
 
 
@@ -120,14 +126,8 @@ def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress
         QuantizeError: the network is no such chain.
     """
     _check_chain(settings, "sloped")
-    try:
+    with _naming_others(model, "PReLU", "sloped"):
         net = of_chain(quantize_sloped(chain(model.net, "plain"), crops, progress=progress))
-    except ReparameterizeError as error:
-        raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and PReLU, which the method sloped takes: {error}; {OTHERS}"
-        ) from None
-    except QuantizeError as error:
-        raise QuantizeError(f"{error}; {OTHERS}") from None
     return integer_model(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
 
 
