@@ -91,15 +91,21 @@ def commands() -> str:
         "`sharpbit COMMAND --help` prints what stands here. `sharpbit --version` prints the version.",
     ]
     with click.Context(app, info_name="sharpbit") as parent:
+        parts.append(table_of(app, parent))
         for name in sorted(app.commands):
             command = app.commands[name]
             context = click.Context(command, info_name=name, parent=parent)
             usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-            records = [found for part in command.get_params(context) if (found := part.get_help_record(context))]
-            rows = [f"| {code(option)} | {cell(text)} |" for option, text in records if text]
             parts += [f"## {name}", f"```text\n{usage}\n```", escaped(inspect.cleandoc(command.help or ""))]
-            parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+            parts.append(table_of(command, context))
     return "\n\n".join(parts) + "\n"
+
+
+def table_of(command: click.Command, context: click.Context) -> str:
+    """The options of a command as a table."""
+    records = [found for part in command.get_params(context) if (found := part.get_help_record(context))]
+    rows = [f"| {code(option)} | {cell(text)} |" for option, text in records if text]
+    return "\n".join(["| option | meaning |", "|---|---|", *rows])
 
 
 def code(text: str) -> str:

@@ -31,6 +31,8 @@ def folder(originals, tmp_path, monkeypatch):
     subprocess.run(["cp", "-a", f"{originals}/.", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("SHARPBIT_SETTINGS")  # one page writes settings for its folder; those of a user hold for no page
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     return tmp_path
 
 

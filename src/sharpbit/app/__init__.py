@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from sharpbit.app import log
+from sharpbit.app.text import printable
+
 INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """A line in which characters that would steer a terminal, or turn the direction of writing, stand as codes."""
-    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
-
-
 def say(line: str) -> None:
-    """Print a line for people, to standard error."""
+    """Print a line for people, to standard error, and append it to the log where there is one."""
     click.echo(printable(line), err=True)
+    log.line(line)
 
 
 def dump(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,19 +16,54 @@ from typing import Any
 import click
 
 from sharpbit._version import __version__
-from sharpbit.app import INTERRUPTED, say
-from sharpbit.errors import SharpbitError
+from sharpbit.app import INTERRUPTED, log, say, settings
+from sharpbit.errors import SharpbitError, UsageError
 
 _MOMENT = 0.02  # seconds until a signal comes again
+_SETTINGS, _ARGUMENTS = "sharpbit.settings", "sharpbit.arguments"  # of a context
 
 
 class Sentences(click.Group):
-    """A group of commands that turns our errors into one sentence and an exit code."""
+    """A group of commands that takes defaults from settings files and turns our errors into one sentence."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
+        """Parse the options of the program, whose defaults may stand in settings files."""
+        given = tuple(args)
+        try:
+            found = settings.read()
+            extra["default_map"] = found.of_program(self)
+        except SharpbitError as error:
+            say(f"sharpbit: {error}")
+            raise click.exceptions.Exit(error.exit_code) from None
+        ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta.update({_SETTINGS: found, _ARGUMENTS: given})
+        return ctx
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Find the command and give it its defaults."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            table = ctx.meta[_SETTINGS].of_command(name, command, self)
+            ctx.default_map = {**(ctx.default_map or {}), name: table}
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what happens goes to the log where there is one."""
+        try:
+            with log.to(ctx.params["log"], ctx.meta[_ARGUMENTS]):
+                return self._run(ctx)
+        except OSError as error:  # of the log: all others became sentences
+            say(f"sharpbit: the log {ctx.params['log']} cannot be written: {error.strerror or error}")
+            ctx.exit(1)
+
+    def _run(self, ctx: click.Context) -> Any:
         """Run the command; a user's mistake never becomes a stack trace."""
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            if not (origin := ctx.meta[_SETTINGS].origin(error)):
+                raise
+            raise click.BadParameter(f"{error.message} (from {origin})", error.ctx, error.param) from None
         except SharpbitError as error:
             say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
@@ -52,7 +88,11 @@ class Commands(Mapping[str, click.Command]):
         if name not in iter(self):
             raise KeyError(name)
         command: click.Command = getattr(import_module(f"sharpbit.app.commands.{name}"), name)
-        return command
+        if "_SHARPBIT_COMPLETE" not in os.environ:
+            return command
+        from sharpbit.app.completion import completes
+
+        return completes(command)
 
     def __iter__(self) -> Iterator[str]:
         return (path.stem for path in sorted(Path(__file__).with_name("commands").glob("[a-z]*.py")))
@@ -61,14 +101,67 @@ class Commands(Mapping[str, click.Command]):
         return len(list(iter(self)))
 
 
+def _manual(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    """Print the manual page and end."""
+    if wanted:
+        from sharpbit.app.manual import page
+
+        click.echo(page(app), nl=False)
+        ctx.exit()
+
+
+def _completion(ctx: click.Context, param: click.Parameter, shell: str | None) -> None:
+    """Print the script for a shell and end."""
+    if shell:
+        from sharpbit.app.completion import script
+
+        click.echo(script(shell, app))
+        ctx.exit()
+
+
 @click.group(
     cls=Sentences,
     commands=Commands(),
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": settings.PREFIX,
+    },
 )
 @click.version_option(__version__, prog_name="sharpbit", message="%(prog)s %(version)s")
-def app() -> None:
-    """Makes image super-resolution networks small and fast, and runs them."""
+@click.option("--log", metavar="FILE", help="Append what is printed, and each outcome, to this file.  [default: none]")
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    metavar="N",
+    help="Give way to other programs, from 0 to 19, the most.  [default: as the shell]",
+)
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_completion,
+    help="Print the lines that let this shell complete commands, options and models, and exit.",
+)
+@click.option(
+    "--man",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_manual,
+    help="Print the manual page, for man -l -, and exit.",
+)
+def app(log: str | None, nice: int | None) -> None:
+    """Makes image super-resolution networks small and fast, and runs them.
+
+    Defaults of all options can stand in ~/.config/sharpbit.toml, in sharpbit.toml of the working folder, and in
+    environment variables such as SHARPBIT_UPSCALE_QUALITY.
+    """
+    if nice:
+        if not hasattr(os, "nice"):
+            raise UsageError("--nice is not there on this system; start sharpbit by a program that lowers its priority")
+        os.nice(nice)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

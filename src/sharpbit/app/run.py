@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from sharpbit import image as image_io
-from sharpbit.app import INTERRUPTED, dump, printable, ran, say
+from sharpbit.app import INTERRUPTED, dump, log, ran, say
+from sharpbit.app.text import printable
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
 from sharpbit.pipeline.batch import Batch
@@ -83,6 +84,7 @@ def run_upscale(given: Upscale) -> int:
         try:
             for outcome in batch.run(todo, bar.update if bar else lambda share: None):
                 ledger.outcomes.append(outcome)
+                log.line(_line(outcome))
                 if given.json_lines:
                     click.echo(json.dumps(outcome.as_json()))
                 if given.verbose and not given.quiet:

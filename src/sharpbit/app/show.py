@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 from sharpbit import modelfile, zoo
 from sharpbit._version import __version__
 from sharpbit.app import aligned as _aligned
-from sharpbit.app import dump
+from sharpbit.app import dump, settings
 from sharpbit.app import flat as _flat
 from sharpbit.app.added import card
 from sharpbit.errors import ModelError, SharpbitError
@@ -78,6 +79,8 @@ def doctor_report(as_json: bool) -> str:
         "core": core,
         "extras": {extra: versions(packages) for extra, packages in EXTRAS.items()},
         "models": list(zoo.models()),
+        "settings": [str(path.absolute()) for path in settings.files()] or ["none"],
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(settings.PREFIX)},
     }
     if as_json:
         return dump(facts)
@@ -88,6 +91,15 @@ def doctor_report(as_json: bool) -> str:
         state = f"missing {', '.join(missing)}; run: pip install 'sharpbit[{extra}]'" if missing else _flat(found)
         lines.append(f"{'extra ' + extra:<18}{state}")
     return "\n".join(lines)
+
+
+def bug_report() -> str:
+    """What `doctor` prints, as a block that a bug report can hold; the home folder is a tilde there."""
+    home = os.path.expanduser("~")  # noqa: PTH111 (there may be none)
+    text = doctor_report(as_json=False)
+    text = text.replace(home, "~") if len(home) > 1 else text
+    asked = "What did you run, on what, what did you expect, and what came instead (the whole message)?"
+    return f"{asked}\n\n```text\n{text}\n```"
 
 
 def trained(results: Sequence[tuple[str, Path, dict[str, Any]]], as_json: bool) -> str:
