@@ -18,6 +18,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What the settings files of whoever runs the tests say holds for nobody else.
 os.environ["SHARPBIT_SETTINGS"] = os.devnull
 
+# What is measured of engines on this machine belongs to no test.
+os.environ["SHARPBIT_CACHE"] = "/dev/null/none"
+
 # What runs in the background of a script ignores Ctrl-C, and all that it starts; tests send it to commands.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,7 +90,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The engine torch sets its number of threads for the whole process: the next test has one again."""
+    """What sets PyTorch's threads for the whole process (training does) leaves the next test one."""
     yield
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > 1:

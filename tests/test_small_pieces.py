@@ -114,7 +114,9 @@ def test_the_catalog_finds_modules_and_says_what_is_near():
     runtimes = Catalog("sharpbit.runtime", "RUNTIME")
     assert "onnx" in runtimes
     assert callable(runtimes["onnx"])
-    with pytest.raises(UsageError, match="no runtime called 'xyzw'; known are native, onnx, openvino, torch"):
+    with pytest.raises(
+        UsageError, match="no runtime called 'xyzw'; known are native, onnx, openvino, openvino_bf16, torch"
+    ):
         runtimes["xyzw"]
     with pytest.raises(UsageError, match="no runtime called 'onx'; near it: onnx"):
         runtimes["onx"]

@@ -181,3 +181,14 @@ def test_openvino_runs_bfloat16_only_when_told(float_files):
         pytest.skip("this processor has no bfloat16")
     assert half.precision == "bfloat16"
     assert apart > FLOAT_BOUND
+
+
+def test_pytorch_has_as_many_threads_as_before(float_files):
+    """They belong to the whole process, in which others count on theirs."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    opened = open_engine(float_files["torch"], "torch", threads=before + 1)
+    seen = []
+    opened.model.net.register_forward_hook(lambda *given: seen.append(torch.get_num_threads()))
+    opened.run(tiles(np.float32)[0])
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)

@@ -88,7 +88,12 @@ ENGINE = click.option(
     default="auto",  # names as in sharpbit.runtime, which would import numpy
     show_default=True,
     metavar="NAME",
-    help="Engine: native, onnx, openvino, torch, or auto (the fastest that is exact).",
+    help="Engine: native, onnx, openvino, openvino_bf16, torch, torch_bf16, or auto (the fastest that is exact).",
+)
+EXACT = click.option(
+    "--exact",
+    is_flag=True,
+    help="Give what float32 gives: auto takes no engine that is only near it, 45 dB or more.  [default: it may]",
 )
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 256), metavar="N", help="Threads of the engine.  [default: all cores]"

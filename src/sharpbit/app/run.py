@@ -54,6 +54,7 @@ class Upscale:
     json_lines: bool
     threads: int | None
     engine: str
+    exact: bool
     device: str | None
     white: str | None
     strip_metadata: bool
@@ -124,6 +125,7 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         threads=threads,
         engine=given.engine,
         device=given.device,
+        exact=given.exact,
         white=given.white,
     )
     todo = jobs(

@@ -131,7 +131,7 @@ def _version(name: str) -> str:
     if name == "native":
         module = importlib.import_module("sharpbit.runtime.native")
         return ", ".join(module.instruction_sets()) if module.available() else str(module.why_not())
-    package = {"onnx": "onnxruntime"}.get(name, name)
+    package = {"onnx": "onnxruntime"}.get(name, name.removesuffix("_bf16"))
     return versions((package,))[package] or "installed"
 
 

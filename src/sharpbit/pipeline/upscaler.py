@@ -21,11 +21,12 @@ from sharpbit.pipeline import cutting, network
 from sharpbit.pipeline.arguments import whole as whole_number
 from sharpbit.pipeline.chain import BICUBIC, Chain, scales_for
 from sharpbit.pipeline.choose import choose
+from sharpbit.pipeline.engines import Engines
 from sharpbit.pipeline.network import part_of
 from sharpbit.pipeline.resized import sized
 from sharpbit.pipeline.samples import Array, Strip
 from sharpbit.pipeline.size import Size
-from sharpbit.runtime import AUTO, EngineOptions, Runtime, open_engine
+from sharpbit.runtime import AUTO, EngineOptions
 from sharpbit.system.progress import Progress
 
 
@@ -40,8 +41,10 @@ class Upscaler:
         ensemble: Whether all eight orientations of each tile are run and their mean is taken: eight times slower,
             slightly better.
         threads: The threads of the engine; None takes every core that the process may use.
-        engine: `native`, `onnx`, `openvino`, `torch`, or `auto`, which takes the fastest that runs the model exactly.
+        engine: `native`, `onnx`, `openvino`, `torch`, or `auto`, which takes the fastest that runs the model exactly; a
+            float model with much to do may get one that is at least 45 dB from float32, measured on this machine.
         device: The device, such as `cpu` or `cuda`, where the engine has it.
+        exact: Whether only engines run that give what float32 gives; False by default.
         white: What means white in an ONNX file of somebody else: 1, 255, or `(1, 255)` for the image and for the
             result; None finds it by trial.
 
@@ -70,6 +73,7 @@ class Upscaler:
         threads: int | None = None,
         engine: str = AUTO,
         device: str | None = None,
+        exact: bool = False,
         white: str | float | tuple[float, float] | None = None,
     ) -> None:
         self.size = size or Size()
@@ -77,10 +81,10 @@ class Upscaler:
         tile, threads = whole_number("tile", tile), whole_number("threads", threads)
         self.options = EngineOptions(engine, device, threads, tile, None if white is None else stated(white))
         self._model = None if model in (None, AUTO) else os.fspath(model)
-        self._open: dict[str, Runtime] = {}
+        self._engines = Engines(self.options, exact=exact)
         if tile is not None and tile < 8:
             raise UsageError(f"a tile has at least 8 pixels, not {tile}")
-        if self._model is not None and self._runtime(self._model).scale == 1 and (self.size.scale or 1) > 1:
+        if self._model is not None and self._engines.exact(self._model).scale == 1 and (self.size.scale or 1) > 1:
             raise UsageError(
                 f"{self._model} gives images of the size that they have, and the scale asked for is"
                 f" {self.size.scale:g}; leave --scale out, and upscale its result with another model"
@@ -89,7 +93,7 @@ class Upscaler:
     @property
     def factor(self) -> float:
         """The factor of both sides that was asked for, or that is the model's; 2 where neither says one."""
-        return self.size.scale or (2 if self._model is None else self._runtime(self._model).scale)
+        return self.size.scale or (2 if self._model is None else self._engines.exact(self._model).scale)
 
     def plan(
         self, height: int, width: int, dtype: DTypeLike = np.uint8, family: str = zoo.DEFAULT
@@ -118,7 +122,7 @@ class Upscaler:
             found = (zoo.for_scale(scale, deep, kind) for scale, kind in zip(scales, kinds, strict=True))
             models = tuple(name or BICUBIC for name in found)
         else:
-            scales = self._repeated(self._runtime(self._model).scale, factor)
+            scales = self._repeated(self._engines.exact(self._model).scale, factor)
             models = (self._model,) * len(scales)
         size = height * prod(scales), width * prod(scales)
         return Chain(models, scales, out_height, out_width, (out_height, out_width) != size)
@@ -158,7 +162,7 @@ class Upscaler:
             return None
         reach, scale = 0, 1
         for model, its_scale in zip(chain.models, chain.scales, strict=True):
-            halo = self._runtime(model).halo
+            halo = self._engines.exact(model).halo
             if halo is None:
                 return None
             reach, scale = reach - (-halo // scale), scale * its_scale
@@ -207,7 +211,7 @@ class Upscaler:
         work = [prod(chain.scales[:number]) ** 2 for number in range(len(chain.models))]
         for number, model in enumerate(chain.models):
             share = work[number] / sum(work)
-            strips = self._through(image, self._runtime(model), name, part_of(progress, share))
+            strips = self._through(image, model, name, part_of(progress, share))
             if number < len(work) - 1:
                 image = _gathered(strips, image)
         yield from sized(strips, image, chain)
@@ -226,7 +230,7 @@ class Upscaler:
         chain, (height, width, channels) = self.chain_of(image), image.pixels.shape
         plain = image.pixels.dtype == np.uint8 and channels == 3 and image.alpha is None
         if plain and len(chain.models) == 1 and not (chain.resized or image.metadata.colour.is_linear):
-            runtime = self._runtime(chain.models[0])
+            runtime = self._engines.exact(chain.models[0])
             tile = cutting.at_once(runtime, height, width)
             if tile is not None and not self.ensemble and self.options.tile is None:
                 return network.one_call(runtime, tile, image.pixels, out, name)
@@ -249,7 +253,7 @@ class Upscaler:
         if not chain.models:
             return (f"not upscaled: {'resized by bicubic' if chain.resized else 'a scale of 1 keeps the image'}",)
         for model, scale in zip(chain.models, chain.scales, strict=True):
-            runtime = self._runtime(model)
+            runtime = self._engines.exact(model)
             if image.pixels.dtype != np.uint8 and runtime.samples == np.uint8:
                 notes[f"{model} has 8 bits per sample: so has the result"] = None
             cut = cutting.cutting_of(runtime, height, width, self.options.tile)
@@ -264,27 +268,11 @@ class Upscaler:
 
     def describe(self, model: str) -> dict[str, Any]:
         """What runs: model, engine, precision, instruction set, threads, device; for people and for `--json`."""
-        if model == BICUBIC:
-            facts = {"engine": "numpy", "precision": "float32", "instruction_set": "", "threads": 1, "device": "cpu"}
-            return {"model": BICUBIC, **facts, "notes": ()}
-        runtime = self._runtime(model)
-        return {
-            "model": model,
-            "engine": runtime.engine,
-            "precision": runtime.precision,
-            "instruction_set": runtime.instruction_set,
-            "threads": runtime.threads,
-            "device": runtime.device,
-            "notes": runtime.notes,
-        }
+        return self._engines.describe(model)
 
-    def _runtime(self, model: str) -> Runtime:
-        if model not in self._open:
-            self._open[model] = open_engine(zoo.open_file(model), self.options)
-        return self._open[model]
-
-    def _through(self, image: ImageData, runtime: Runtime, name: str, progress: Progress | None) -> Iterator[Strip]:
+    def _through(self, image: ImageData, model: str, name: str, progress: Progress | None) -> Iterator[Strip]:
         side, ensemble = self.options.tile, self.ensemble
+        runtime = self._engines.for_image(model, image)
         return network.strips(runtime, image, name, side=side, ensemble=ensemble, progress=progress)
 
 

@@ -26,7 +26,8 @@ Tensor = NDArray[np.float32]
 Samples = NDArray[Any]
 
 AUTO = "auto"
-ENGINES = ("native", "onnx", "openvino", "torch")  # our own, in the order of the help
+ENGINES = ("native", "onnx", "openvino", "openvino_bf16", "torch", "torch_bf16")  # our own, as in the help
+EXACT = ("native", "onnx", "openvino", "torch")  # those whose result is that of float32, or of integers
 WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".param", ".bin")  # files that PyTorch alone runs
 
 
@@ -212,7 +213,7 @@ def open_engine(
     if engine == AUTO:
         return _fastest(file, options)
     if engine in ENGINES and (reason := _cannot(engine, file)):
-        able = [f"--engine {name}" for name in ENGINES if name != engine and not _cannot(name, file)]
+        able = [f"--engine {name}" for name in ENGINES if name != engine and name in EXACT and not _cannot(name, file)]
         way = f"; {' or '.join(able)} can" if able else ""
         raise ModelError(f"the engine {engine} cannot run {file.name}: {reason}{way}")
     return RUNTIMES[engine](file, threads=options.threads, device=options.device)
@@ -244,7 +245,7 @@ def _quick() -> bool:
 def _cannot(engine: str, path: ModelFile) -> str:
     """Why one of our engines cannot run a file, as far as its name and header tell; empty if it can."""
     suffix = path.suffix
-    if engine == "torch":
+    if engine.startswith("torch"):
         return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
     if engine != "native":
         if suffix in (*WEIGHTS, ".sharpbit"):

@@ -37,7 +37,7 @@ class OpenvinoRuntime(GraphRuntime):
         threads: The threads of the engine; None takes every core that the process may use.
         device: The device, which is `cpu`.
         precision: The precision of what is not stored as integers: `f32`, or `bf16` where the processor has it.
-            OpenVINO itself would choose bf16 without a word.
+            OpenVINO itself would choose bf16 without a word; the engine `openvino_bf16` asks for it.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -36,6 +37,13 @@ class TorchRuntime:
     """Weights in eager PyTorch. See `sharpbit.runtime.Runtime`.
 
     The network runs in the memory layout that is quicker on the CPU, channels last.
+
+    Args:
+        path: The path of the file, or the file itself, already opened.
+        threads: The threads of the engine; None takes every core that the process may use.
+        device: `cpu` or `cuda`; None is the CPU.
+        overrides: What `sharpbit.model.load` is given besides the path.
+        half: Whether convolutions and products of matrices are computed in bfloat16; False by default.
     """
 
     wide = False
@@ -47,6 +55,7 @@ class TorchRuntime:
         threads: int | None = None,
         device: str | None = None,
         overrides: Mapping[str, Any] | None = None,
+        half: bool = False,
     ) -> None:
         # Large pages for large tensors: without them a third of the time may go into clearing small ones. Read once,
         # when PyTorch allocates for the first time.
@@ -72,7 +81,8 @@ class TorchRuntime:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UsageError("the device cuda does not work here: PyTorch sees no such device; use cpu")
         self.samples: DTypeLike = np.float32
-        self.precision = "float32"
+        self.precision = "bfloat16" if half else "float32"
+        self._half = half
         self.instruction_set = torch.backends.cpu.get_cpu_capability() if self.device == "cpu" else ""
         self.threads = threads or available_cpus()
         self._cost: Any = None
@@ -93,11 +103,10 @@ class TorchRuntime:
         """One tile through the network."""
         import torch
 
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        with torch.inference_mode():
+        half = torch.autocast(self.device, torch.bfloat16, enabled=self._half)
+        with _threads(self.threads), torch.inference_mode(), half:
             out = self._net(torch.tensor(tile, device=self.device)[None].permute(0, 3, 1, 2))
-        return np.asarray(out[0].permute(1, 2, 0).cpu().numpy(), np.float32)
+        return np.asarray(out[0].permute(1, 2, 0).float().cpu().numpy(), np.float32)
 
     def counted(self, tile: Samples) -> tuple[Samples, TileCost]:
         """One tile through the network, and what that cost. See `sharpbit.runtime.Counting`."""
@@ -136,9 +145,7 @@ class TorchPasses(TwoPassRuntime):
         if task == VECTORS:
             pixels = np.rint(image.transpose(0, 2, 3, 1) * 255).astype(np.uint8)
             return [embedded().vectors(list(pixels))[:, :, None, None]]
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        with torch.inference_mode():
+        with _threads(self.threads), torch.inference_mode():
             x, *given = (torch.tensor(x, device=self.device) for x in (image, *features))
             if task == QUERY:
                 out = [query(self._net, x, given)]
@@ -155,12 +162,29 @@ class TorchPasses(TwoPassRuntime):
         return [{key: float(one.bits[row]) for key, one in runs} for row in range(count)]
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of PyTorch, whose number belongs to the whole process, and then as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def open_torch(
     path: str | os.PathLike[str],
     *,
     threads: int | None = None,
     device: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> TorchRuntime | TorchPasses:
     """Open weights: `.safetensors`, or published ones in `.pth`. See `sharpbit.runtime.Opener`.
 
@@ -169,8 +193,9 @@ def open_torch(
         threads: Threads that work; None lets the engine use every core that the process may use.
         device: `cpu` or `cuda`; None is the CPU.
         overrides: What `sharpbit.model.load` is given besides the path: `arch`, and sizes of it.
+        half: Whether convolutions and products of matrices are computed in bfloat16; False by default.
     """
-    opened = TorchRuntime(path, threads=threads, device=device, overrides=overrides)
+    opened = TorchRuntime(path, threads=threads, device=device, overrides=overrides, half=half)
     entry = modelfile.several(opened.model.history)
     return opened if entry is None else TorchPasses(opened, entry)
 

@@ -57,6 +57,7 @@ def upscale(
     threads: int | None = None,
     engine: str = AUTO,
     device: str | None = None,
+    exact: bool = False,
     overwrite: bool = False,
     strip_metadata: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -83,8 +84,10 @@ def upscale(
             the whole image (CRAFT, HiT-SR).
         ensemble: mean of eight orientations: eight times slower, slightly better.
         threads: the threads of the engine, by default all cores that the process may use.
-        engine: `auto` takes the fastest that runs the model exactly; or `native`, `onnx`, `openvino`, `torch`.
+        engine: `auto` takes the fastest that runs the model exactly, and for a float model with much to do one that is
+            at least 45 dB from float32; or `native`, `onnx`, `openvino`, `torch`, `openvino_bf16`, `torch_bf16`.
         device: such as `cpu` or `cuda`, where the engine has it.
+        exact: Whether only engines run that give what float32 gives; False by default.
         overwrite: replace `output` if it exists.
         strip_metadata: write no EXIF, XMP or resolution.
         max_pixels: refuse larger images.
@@ -121,7 +124,7 @@ def upscale(
             raise UsageError(f"model is a name or the path of a file, not {model!r}")
         name = model if model is None else os.fspath(model)
         upscaler = Upscaler(
-            name, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device
+            name, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device, exact=exact
         )
     if out is not None and not isinstance(image, np.ndarray):
         raise UsageError("out is for an image that is an array; a path or file has output")

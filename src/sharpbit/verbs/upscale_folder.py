@@ -44,6 +44,7 @@ def upscale_folder(
     threads: int | None = None,
     engine: str = AUTO,
     device: str | None = None,
+    exact: bool = False,
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Upscale every image of a folder into another one, in which the tree of the first is kept.
@@ -75,8 +76,9 @@ def upscale_folder(
         ensemble: Whether all eight orientations of each tile are run and their mean is taken, by default not.
         tile: The side of tiles in pixels of the input image; by default as suits the model.
         threads: The threads of the engine, by default all cores that the process may use.
-        engine: `auto`, `native`, `onnx`, `openvino` or `torch`.
+        engine: As `upscale` takes it.
         device: Such as `cpu` or `cuda`, where the engine has it; by default the CPU.
+        exact: Whether only engines run that give what float32 gives; False by default.
         progress: Called with the number of images, or shares of one, that are done.
 
     Returns:
@@ -105,7 +107,9 @@ def upscale_folder(
     fit = pair("fit", fit)
     size = Size(scale, width, height, None if fit is None else (fit[1], fit[0]))
     options = WriteOptions(compression, quality, subsampling)
-    upscaler = Upscaler(model, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device)
+    upscaler = Upscaler(
+        model, size=size, tile=tile, ensemble=ensemble, threads=threads, engine=engine, device=device, exact=exact
+    )
     todo = jobs(
         [os.fspath(folder)],
         os.path.join(output, ""),  # noqa: PTH118 - a folder, whether it exists or not

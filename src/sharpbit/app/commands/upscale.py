@@ -89,6 +89,7 @@ class _Jobs(options.ParamType):
 @click.option("--json-lines", is_flag=True, help="Print the outcome of each entry as a line of JSON when it is known.")
 @options.THREADS
 @options.ENGINE
+@options.EXACT
 @options.DEVICE
 @options.RANGE
 @click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
