@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from sharpbit.verbs.quantize import quantize as quantize
     from sharpbit.verbs.upscale import upscale as upscale
     from sharpbit.verbs.upscale_folder import upscale_folder as upscale_folder
+    from sharpbit.verbs.video import upscale_video as upscale_video
 
 _RUNNING = {
     "bench": "verbs.bench",
     "evaluate": "verbs.evaluate",
     "upscale": "verbs.upscale",
     "upscale_folder": "verbs.upscale_folder",
+    "upscale_video": "verbs.video",
     "Upscaler": "pipeline.upscaler",
     "Size": "pipeline.size",
 }

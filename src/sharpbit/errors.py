@@ -8,6 +8,7 @@
     ├── BrokenPackage         a package is installed and cannot be loaded                      (2)
     ├── ImageError            an image cannot be read or written                              (1)
     │   └── ImageTooLarge     an image has more pixels than the limit                         (1)
+    ├── VideoError            a video cannot be read or written                               (1)
     ├── OutputExists          the result would replace a file that is there                    (1)
     ├── ResultError           an image came out wrong (not a number, black, another colour)   (1)
     ├── ModelError            a model file, header or set of weights is not what it should be  (1)
@@ -66,6 +67,10 @@ class ImageError(SharpbitError):
 
 class ImageTooLarge(ImageError):
     """An image has more pixels than the limit."""
+
+
+class VideoError(SharpbitError):
+    """A video cannot be read or written."""
 
 
 class OutputExists(SharpbitError):

@@ -16,6 +16,7 @@ from sharpbit.image import ImageData
 from sharpbit.pipeline.jobs import Job
 from sharpbit.pipeline.ledger import Outcome, StageTimes
 from sharpbit.pipeline.reading import Reading
+from sharpbit.pipeline.samples import Strip
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.pipeline.walk import STREAM
@@ -90,7 +91,7 @@ class Making:
             self.spent.waiting += time.perf_counter() - started
 
     def _network(self, begun: Begun, image: ImageData, progress: Progress) -> None:
-        strips = Handover()
+        strips: Handover[Strip] = Handover()
         error: BaseException | None = None
         made = self.upscaler.strips(image, str(begun.job.source), progress)
         try:
@@ -124,7 +125,7 @@ class Making:
         done.set_result(written)
         return done
 
-    def _write(self, strips: Handover, image: ImageData, target: Any) -> Written:
+    def _write(self, strips: Handover[Strip], image: ImageData, target: Any) -> Written:
         try:
             written = write(strips, self.upscaler, image, target, self.target)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -115,43 +115,66 @@ def _frames(sequence: Sequence, opened: ImageData, seen: list[Frame], max_pixels
         yield image
 
 
-def upscaled(upscaler: Upscaler, frames: Iterator[ImageData], name: str) -> Iterator[Drawn]:
+def upscaled(
+    upscaler: Upscaler,
+    frames: Iterator[ImageData],
+    name: str,
+    tolerance: int = 0,
+    *,
+    restart: Callable[[], bool] = lambda: False,
+) -> Iterator[Drawn]:
     """Upscale frames one after the other; parts that equal the frame before are exactly those of its result.
 
     Args:
         upscaler: The opened model.
         frames: The frames as they are seen.
         name: The name of the file, for errors.
+        tolerance: The levels of 255 by which a pixel may differ from the one that was upscaled and still count as
+            equal; 0 by default.
+        restart: Asked for each frame whether it is made without the frame before; by default never.
     """
     before: ImageData | None = None
     pixels: Array = np.empty(0)
     alpha: Array | None = None
     for frame in frames:
-        boxes = None if before is None else _differences(upscaler, before, frame)
-        if boxes is not None and boxes and not _redrawn(upscaler, frame, boxes, pixels, name):
-            boxes = None
-        if boxes is None:
+        boxes = None if before is None or restart() else _differences(upscaler, before, frame, tolerance)
+        drawn = pixels if not boxes else _redrawn(upscaler, frame, boxes, pixels, name)
+        if boxes is None or drawn is None:
             pixels, alpha = _whole(upscaler, frame, name)
             yield Drawn(pixels, alpha, [(0, 0, pixels.shape[0], pixels.shape[1])])
         else:
-            scale = int(upscaler.factor)
+            scale, pixels = int(upscaler.factor), drawn
             yield Drawn(pixels, alpha, [(a * scale, b * scale, c * scale, d * scale) for a, b, c, d in boxes])
-        before = frame
+        before = frame if tolerance == 0 or boxes is None or drawn is None else _seen(before, frame, tolerance)
+
+
+def _seen(before: ImageData | None, frame: ImageData, tolerance: int) -> ImageData:
+    """What the result was made of: where a frame differs by no more than the tolerance, still what was there before."""
+    assert before is not None
+    kept = _blocks(frame.pixels, before.pixels, tolerance)
+    pixels = frame.pixels.copy()
+    for row, column in zip(*np.nonzero(kept == 0), strict=True):
+        part = slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)
+        pixels[part] = before.pixels[part]
+    return replace(frame, pixels=pixels)
 
 
 def _whole(upscaler: Upscaler, frame: ImageData, name: str) -> tuple[Array, Array | None]:
-    rows, covers = zip(*upscaler.strips(frame, name), strict=True)
-    return np.concatenate(rows), None if frame.alpha is None else np.concatenate(covers)
+    channels = frame.pixels.shape[2]
+    made = upscaler.whole(frame, name=name)
+    if frame.alpha is None:
+        return made, None
+    return np.ascontiguousarray(made[..., :channels]), np.ascontiguousarray(made[..., channels])
 
 
-def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData) -> list[Box] | None:
+def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData, tolerance: int) -> list[Box] | None:
     """The rectangles of a frame that differ from the one before, or see what differs; None where all has to be made."""
     if before.pixels.shape != frame.pixels.shape or before.pixels.dtype != frame.pixels.dtype:
         return None
     if before.metadata.colour.is_linear != frame.metadata.colour.is_linear:
         return None
     same_alpha = frame.alpha is before.alpha or np.array_equal(frame.alpha, before.alpha)  # type: ignore[arg-type]
-    blocks = _blocks(frame.pixels, before.pixels)
+    blocks = _blocks(frame.pixels, before.pixels, tolerance)
     if same_alpha and not blocks.any():
         return []
     reach = upscaler.reach(frame)
@@ -162,13 +185,14 @@ def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData) -> lis
     return boxes if area <= MOST * frame.pixels[..., 0].size else None
 
 
-def _redrawn(upscaler: Upscaler, frame: ImageData, boxes: list[Box], pixels: Array, name: str) -> bool:
-    """Make these rectangles of a frame anew, each with the surroundings that it sees; False where one looks wrong.
+def _redrawn(upscaler: Upscaler, frame: ImageData, boxes: list[Box], pixels: Array, name: str) -> Array | None:
+    """The result with these rectangles made anew, each with the surroundings that it sees; None where one looks wrong.
 
     A part alone may look wrong to the check of results where the whole does not.
     """
     reach, scale = upscaler.reach(frame) or 0, int(upscaler.factor)
     height, width = frame.pixels.shape[:2]
+    pixels = pixels.copy()  # what was made before is perhaps still being written
     for top, left, bottom, right in boxes:
         rows = slice(max(0, top - reach), min(height, bottom + reach))
         columns = slice(max(0, left - reach), min(width, right + reach))
@@ -176,26 +200,28 @@ def _redrawn(upscaler: Upscaler, frame: ImageData, boxes: list[Box], pixels: Arr
         try:
             out, _ = _whole(upscaler, part, name)
         except ResultError:
-            return False
+            return None
         first, start = (top - rows.start) * scale, (left - columns.start) * scale
         high, wide = (bottom - top) * scale, (right - left) * scale
         pixels[top * scale : bottom * scale, left * scale : right * scale] = out[
             first : first + high, start : start + wide
         ]
-    return True
+    return pixels
 
 
-def _blocks(one: Array, other: Array) -> NDArray[np.bool_]:
-    """Which blocks of `BLOCK` pixels hold one that differs."""
+def _blocks(one: Array, other: Array, tolerance: int) -> NDArray[np.bool_]:
+    """Which blocks of `BLOCK` pixels hold one that differs by more than so many levels of 255."""
     height, width, channels = one.shape
-    differs = one.reshape(height, -1) != other.reshape(height, -1)
+    first, second = one.reshape(height, -1), other.reshape(height, -1)
+    level = tolerance * (1 if one.dtype == np.uint8 else 257)
+    far: Any = np.maximum(first, second) - np.minimum(first, second) > level if level else first != second
     blocks = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), bool)
     starts = np.arange(0, width * channels, BLOCK * channels)
-    rows = differs.any(1)
-    for number, row in enumerate(blocks):
+    rows = far.any(1)
+    for number in range(len(blocks)):
         band = slice(number * BLOCK, (number + 1) * BLOCK)
         if rows[band].any():  # few bands of a screen change at a time
-            row[:] = np.logical_or.reduceat(differs[band].any(0), starts)
+            blocks[number] = np.logical_or.reduceat(far[band].any(0), starts)
     return blocks
 
 

@@ -6,24 +6,28 @@ import contextlib
 from collections.abc import Iterator
 from queue import Empty, Full, Queue
 from threading import Event
+from typing import Generic, TypeVar
 
-from sharpbit.pipeline.samples import Strip
+T = TypeVar("T")
 
 
-class Handover:
-    """A queue of one strip; an error on either side reaches the other.
+class Handover(Generic[T]):
+    """A short queue, such as of one strip; an error on either side reaches the other.
 
     The maker calls `put` and, at last, `end`; the taker iterates, and calls `leave` when it will take no more.
+
+    Args:
+        room: How many things wait in it at most.
     """
 
-    def __init__(self) -> None:
-        self._queue: Queue[Strip | None] = Queue(1)
+    def __init__(self, room: int = 1) -> None:
+        self._queue: Queue[T | None] = Queue(room)
         self._left = Event()
         self._ended = Event()
         self._error: BaseException | None = None
 
-    def put(self, strip: Strip) -> bool:
-        """Hand a strip over, waiting for room; False if the taker has left."""
+    def put(self, strip: T) -> bool:
+        """Hand something over, waiting for room; False if the taker has left."""
         while not self._left.is_set():
             try:
                 self._queue.put(strip, timeout=0.1)
@@ -33,7 +37,7 @@ class Handover:
         return False
 
     def end(self, error: BaseException | None = None) -> None:
-        """There are no more strips, or no good ones: the taker gets `error`.
+        """There is no more, or nothing good: the taker gets `error`.
 
         Never waits, so that Ctrl-C cannot keep the taker from hearing it.
         """
@@ -46,7 +50,7 @@ class Handover:
         """Take no more."""
         self._left.set()
 
-    def __iter__(self) -> Iterator[Strip]:
+    def __iter__(self) -> Iterator[T]:
         while True:
             ended = self._ended.is_set()
             try:

@@ -11,6 +11,7 @@ EXTRAS = {
     "train": ("torch", "safetensors", "onnx", "onnxscript"),
     "openvino": ("openvino",),
     "formats": ("pi-heif", "imagecodecs"),
+    "video": ("av",),
 }
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 

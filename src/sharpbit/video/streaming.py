@@ -1,0 +1,57 @@
+"""A video as y4m on standard output, for programs that read one from a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sharpbit.system.extras import loaded
+from sharpbit.video.writing import Coded, Track, opened
+
+RAW = "rawvideo"
+
+
+class Y4m:
+    """What takes the place of kept segments where frames go straight to standard output; a context.
+
+    Args:
+        track: The video, in raw frames.
+    """
+
+    waiting = 0
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+
+    def __enter__(self) -> Y4m:
+        av: Any = loaded("av", "sharpbit video", "video")
+        self._packet = av.Packet
+        options = {"strict": "-1"}  # more than 8 bits are an addition to the format, which all that read it know
+        self._container = av.open(sys.stdout.buffer, "w", format="yuv4mpegpipe", container_options=options)
+        self._stream = self._track.add_to(self._container)
+        opened(self._stream.codec_context, self._track)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        with contextlib.suppress(OSError) if reason[0] else contextlib.nullcontext():
+            self._container.close()
+            sys.stdout.buffer.flush()
+
+    def has(self, number: int) -> bool:
+        """Whether a segment is finished: none is before it was made."""
+        return False
+
+    @contextlib.contextmanager
+    def writer(self, number: int) -> Iterator[Callable[[Sequence[Coded]], None]]:
+        """What writes the frames of a segment."""
+
+        def write(packets: Sequence[Coded]) -> None:
+            for coded in packets:
+                packet = self._packet(coded.data)
+                packet.pts = packet.dts = coded.pts
+                packet.duration, packet.time_base, packet.stream = coded.duration, self._track.time_base, self._stream
+                self._container.mux_one(packet)
+
+        yield write
