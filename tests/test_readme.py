@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from video_clips import clip
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -24,6 +26,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     Image.fromarray(pixels).save(folder / "photo.png")
+    clip(folder / "clip.mp4", 3)
     (folder / "holiday" / "beach").mkdir(parents=True)
     Image.fromarray(pixels).save(folder / "holiday" / "one.jpg")
     Image.fromarray(pixels).save(folder / "holiday" / "beach" / "two.png")

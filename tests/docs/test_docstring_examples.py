@@ -7,10 +7,12 @@ import pytest
 from stand_ins import image
 
 import sharpbit
+from video_clips import clip
 
 MAIN = (
     "upscale",
     "upscale_folder",
+    "upscale_video",
     "Upscaler",
     "load",
     "quantize",
@@ -29,6 +31,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image(tmp_path / "photo.png", 64, 48)
     image(tmp_path / "holiday" / "one.jpg", 64, 48)
+    clip(tmp_path / "clip.mp4", 3, size=(48, 64))
     for number in range(3):
         image(tmp_path / "PHOTOS" / f"{number}.png", 64, 64, seed=number)
     for name in ("Set5", "Set14"):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from sharpbit.app import INTERRUPTED, dump, printable, say
+from sharpbit.app import INTERRUPTED, dump, say
+from sharpbit.app.text import printable
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.pipeline.walk import walk
 from sharpbit.system.extras import need

@@ -47,7 +47,8 @@ def networks(
     """
     if source.shape.quarter:
         size = _turned(size)
-    shared = {"engine": options.engine, "device": options.device, "threads": options.threads, "white": options.white}
+    # an engine that is near enough, and taken when it has paid off, would make frames depend on when a run was ended
+    shared = {"engine": options.engine, "device": options.device, "threads": options.threads, "exact": True}
     outer = Upscaler(model, size=size, tile=options.tile, ensemble=ensemble, **shared)  # type: ignore[arg-type]
     image = _image(to_rgb(source.sample, source.shape.colour))
     choice = _choice(source, outer, image)

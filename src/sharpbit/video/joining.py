@@ -44,8 +44,12 @@ def check_track(output: Path, track: Track) -> None:
     """
     av: Any = loaded("av", "sharpbit video", "video")
     container = av.open(io.BytesIO(), "w", format=_format(av, output))
-    stream = track.add_to(container)
-    opened(stream.codec_context, track)
+    opened(track.add_to(container).codec_context, track)
+    try:
+        with container:
+            container.start_encoding()
+    except (av.error.FFmpegError, OSError):
+        raise VideoError(track.misfit(container)) from None
 
 
 def join(source_path: str, output: Path, track: Track, parts: Parts, cut: Cut, *, overwrite: bool) -> list[str]:
