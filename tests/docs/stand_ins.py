@@ -42,7 +42,7 @@ def prepare(folder: Path) -> None:
         for base in (folder, folder / "BENCHMARKS"):
             image(base / name / "HR" / "a.png", 96, 72)
             image(base / name / "HR" / "b.png", 72, 96, seed=1)
-    video_clips.clip(folder / "clip.mp4", 12, size=(48, 64), audio=1)
+    video_clips.clip(folder / "clip.mp4", 9, size=(48, 64), audio=1)
     shutil.copytree(folder / "holiday", folder / "photos")
     for name in ("bench", "evidence", "recipes", "research", "scripts", "docs"):
         if (ROOT / name).exists():
