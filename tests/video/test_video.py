@@ -89,6 +89,16 @@ def test_parts_that_are_equal_are_reused_and_exactly_right(tmp_path, upscaler):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("size", [{"scale": 1.5}, {"fit": (200, 100)}, {"scale": 6}, {"width": 48}])
+def test_any_size_is_that_of_the_still_image(tmp_path, size):
+    source = clip(tmp_path / "a.mkv", 3)
+    sharpbit.upscale_video(source, tmp_path / "b.mkv", model=FAST, encoder="ffv1", **size)
+    turned = {**size, "fit": size["fit"][::-1]} if "fit" in size else size
+    wanted = stills(source, sharpbit.Upscaler(FAST, size=Size(**turned)))
+    for one, other in zip(frames_of(tmp_path / "b.mkv")[0], wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_part_with_its_sound(tmp_path):
     source = clip(tmp_path / "a.mp4", 48, audio=1)
     report = sharpbit.upscale_video(source, tmp_path / "b.mp4", model=FAST, start=0.5, end=1)

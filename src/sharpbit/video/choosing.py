@@ -54,6 +54,8 @@ def networks(
     choice = _choice(source, outer, image)
     image = replace(image, choice=choice)
     chain = outer.chain_of(image)
+    if not chain.models:  # bicubic alone, which the upscaler does in one
+        return Networks(outer, replace(chain, resized=False), choice, image)
     if not (chain.resized or size.in_pixels):
         return Networks(outer, chain, choice, image)
     own = Upscaler(model, size=Size(chain.scale), tile=options.tile, ensemble=ensemble, **shared)  # type: ignore[arg-type]

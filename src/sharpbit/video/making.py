@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -172,7 +172,8 @@ class Making:
         """The pixels of a frame of the result."""
         pixels = made.pixels
         if self.chain.resized:
-            pixels = np.concatenate([rows for rows, _ in sized([(pixels, None)], made.image, self.chain)])
+            whole = replace(self.chain, scales=(self.chain.scale,))  # all networks in one, which made the pixels
+            pixels = np.concatenate([rows for rows, _ in sized([(pixels, None)], made.image, whole)])
         if self.compare:
             from sharpbit.video.preview import side_by_side
 
