@@ -62,6 +62,7 @@ WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "verbs/quantize.py",
     "verbs/quantize_graph.py",
     "verbs/receipt.py",
+    "verbs/refine.py",
 }
 MAKING_RUNTIME = ROOT / "runtime" / "torch.py"  # the one runtime that may import the making world
 

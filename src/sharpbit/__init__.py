@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sharpbit.verbs.evaluate import evaluate as evaluate
     from sharpbit.verbs.inspect import inspect as inspect
     from sharpbit.verbs.quantize import quantize as quantize
+    from sharpbit.verbs.refine import freeze as freeze
+    from sharpbit.verbs.refine import refine as refine
     from sharpbit.verbs.upscale import upscale as upscale
     from sharpbit.verbs.upscale_folder import upscale_folder as upscale_folder
     from sharpbit.verbs.video import upscale_video as upscale_video
@@ -48,6 +50,8 @@ _MAKING = {
     "save": "model",
     "reparameterize": "model",
     "quantize": "verbs.quantize",
+    "refine": "verbs.refine",
+    "freeze": "verbs.refine",
     "Training": "training",
     "train": "training",
     "inspect": "verbs.inspect",

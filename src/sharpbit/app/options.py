@@ -122,6 +122,58 @@ class Size(ParamType):
         return key, tuple(found) if isinstance(found, list) else found
 
 
+class Crops(ParamType):
+    """`100x128` to (100, 128)."""
+
+    name = "COUNTxSIDE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """See `click.ParamType`."""
+        if isinstance(value, tuple):
+            return value
+        parts = re.fullmatch(r"([1-9]\d{0,5})[x×]([1-9]\d{0,4})", str(value))
+        if not parts:
+            self.fail(f"{value!r} is not a number of crops and their side in pixels such as 100x128", param, ctx)
+        return int(parts[1]), int(parts[2])
+
+
+_CROPS = (
+    click.option(
+        "--crops",
+        type=Crops(),
+        help="LR crops and their side, taken at random, such as 100x128.  [default: 300x64 where there is detail]",
+    ),
+    click.option("--prepared", is_flag=True, help="FOLDER holds LR crops: shrink none, take the middle of each."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 10**12),
+        default=0,
+        show_default=True,
+        metavar="NUMBER",
+        help="Number that decides random crops.",
+    ),
+)
+
+
+def crops(command: Command) -> Command:
+    """Give `command` the options of calibration crops; it gets them as one mapping, `cut`."""
+
+    @functools.wraps(command)
+    def call(*args: Any, crops: tuple[int, int] | None, prepared: bool, seed: int, **given: Any) -> Any:
+        cut: dict[str, Any] = {}
+        if prepared:
+            cut = {"place": "prepared", "count": 10**6, "side": 0}
+        elif crops:
+            cut = {"place": "random", "seed": seed}
+        if crops:
+            cut |= {"count": crops[0], "side": crops[1]}
+        return command(*args, cut=cut, **given)
+
+    for option in reversed(_CROPS):
+        call = option(call)
+    return cast(Command, call)
+
+
 RANGE = click.option(
     "--range",
     "white",

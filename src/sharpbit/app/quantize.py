@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
+from sharpbit.data.calibration import AT_DETAIL, Cut
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
@@ -51,6 +52,8 @@ def run_quantize(
     as_json: bool,
     quiet: bool,
     overrides: Mapping[str, Any] | None = None,
+    cut: Cut = AT_DETAIL,
+    unfrozen: bool = False,
 ) -> str:
     """Quantize, measure, write; what is to be printed.
 
@@ -60,6 +63,10 @@ def run_quantize(
     """
     path = Path(output)
     _check_suffix(path)
+    if unfrozen and path.suffix.lower() != ".safetensors":
+        raise UsageError(
+            f"clipping ranges are kept in a .safetensors file, not in {path.name}; freeze makes the others"
+        )
     if max_drop is not None and not data:
         raise UsageError("--max-drop is measured on test images; say which with --data")
     if report and Path(report).suffix.lower() not in PAGES:
@@ -88,6 +95,8 @@ def run_quantize(
             method=method,
             progress=shown(bar),
             analysis=sensitivity or max_drop is not None,
+            cut=cut,
+            frozen=not unfrozen,
         )
         scores: dict[str, tuple[float, float]] = {}
         for item in sets:

@@ -1,7 +1,17 @@
 """A network with what is known about it, in memory and in one safetensors file."""
 
 from sharpbit.arch import ARCHITECTURES
-from sharpbit.model.core import Model, build, described, reparameterize, save
+from sharpbit.model.core import Model, build, described, reconfigured, reparameterize, save
 from sharpbit.model.reading import from_state, load
 
-__all__ = ["ARCHITECTURES", "Model", "build", "described", "from_state", "load", "reparameterize", "save"]
+__all__ = [
+    "ARCHITECTURES",
+    "Model",
+    "build",
+    "described",
+    "from_state",
+    "load",
+    "reconfigured",
+    "reparameterize",
+    "save",
+]

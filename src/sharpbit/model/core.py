@@ -193,6 +193,27 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
     return Model(ARCHITECTURES["plain"], net.config, net, (*history, Reparameterize(name, form)), about)
 
 
+def reconfigured(model: Model, **options: Any) -> Model:
+    """The float model with other options that leave its weights as they are, such as `mask=True` for CRAFT.
+
+    Raises:
+        UsageError: the architecture has no such option, or its weights change with it.
+    """
+    if not options:
+        return model
+    known = model.arch.config.__dataclass_fields__
+    if unknown := [name for name in options if name not in known]:
+        raise UsageError(f"{model.arch.name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    config = replace(model.config, **options)
+    net = model.arch.build(config)
+    state = model.net.state_dict()
+    if {key: value.shape for key, value in net.state_dict().items()} != {k: v.shape for k, v in state.items()}:
+        given = ", ".join(f"{key} {value}" for key, value in options.items())
+        raise UsageError(f"this {model.arch.name} is float weights of another size than {given}; leave that out")
+    net.load_state_dict(state)
+    return replace(model, config=config, net=net.eval())
+
+
 def filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:
     """The network with these sizes, the structure that `history` gave it, and exactly these weights."""
     net = None

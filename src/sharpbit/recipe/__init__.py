@@ -71,6 +71,7 @@ def run(
     stop_after: int | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    weights: str | Path | None = None,
 ) -> list[Result]:
     """Carry out a recipe; going on from a checkpoint where there is one.
 
@@ -83,6 +84,7 @@ def run(
         stop_after: number of training steps after which the run stops with a checkpoint; default: never.
         overwrite: whether results of an earlier run are replaced; default: false.
         quiet: whether progress is hidden; default: false.
+        weights: folder below which published weights lie, for recipes that begin with some; default: none.
 
     Returns:
         For each step that was carried out its verb, its file or folder, and facts. Where `torchrun` has started several
@@ -101,7 +103,7 @@ def run(
         raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
     results: list[Result] = []
     with parallel.joined(device) as own:
-        runner = Runner(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first())
+        runner = Runner(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first(), weights)
         model = runner.start()
         for step in recipe.step:
             if step.verb not in SHARED and not parallel.first():

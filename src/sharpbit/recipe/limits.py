@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sharpbit.arch import ARCHITECTURES
+from sharpbit.data.calibration import PLACES
 from sharpbit.export import EXPORTS
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.grid import FLOAT, WIDEST
@@ -18,8 +19,10 @@ from sharpbit.recipe.schema import (
     Export,
     FakeQuantize,
     Form,
+    Freeze,
     Quantize,
     Recipe,
+    Refine,
     RefQSR,
     Reparameterize,
     Start,
@@ -112,6 +115,7 @@ PSNR = Span(0, 200)
 HYPER = Span(0, 4096)
 SCALE = whole(1, 16)
 NAME, TRAINED = Name(), Name(r"(/trained\d?)?")
+CUT: Mapping[str, Limit] = {"crops": whole(1, 10**6), "side": whole(0, 1 << 16), "place": Choice(lambda: PLACES)}
 
 LIMITS: Mapping[type, Mapping[str, Limit]] = {
     Training: {
@@ -141,7 +145,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "precision": Choice(lambda: ("bf16", "float32")),
         "seed": SEED,
     },
-    Start: {"arch": Choice(lambda: ARCHITECTURES), "seed": SEED, "after": TRAINED},
+    Start: {"arch": Choice(lambda: ARCHITECTURES), "seed": SEED, "after": TRAINED, "weights": NAME},
     FakeQuantize: {
         "method": Choice(lambda: METHODS),
         "act": BITS_OR_FLOAT,
@@ -173,7 +177,17 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "bits": BITS,
         "refine": whole(0, 10**6),
         "budget": Span(0, 32, above=True),
+        "batch": COUNT,
+        **CUT,
     },
+    Refine: {
+        "steps": whole(0),
+        "epochs": whole(1, 10**6),
+        "batch": COUNT,
+        "rate": Span(0, 10, above=True),
+        **CUT,
+    },
+    Freeze: {},
     Export: {"format": Choice(lambda: EXPORTS), "name": NAME},
     Form: {"weights": NAME, "parameters": WEIGHT, "macs": WEIGHT},
     Expected: {"psnr": PSNR, "ssim": Span(-1, 1), "psnr_within": WEIGHT, "ssim_within": WEIGHT},
@@ -187,5 +201,7 @@ SETTINGS: Mapping[str, type] = {
     "fake_quantize": FakeQuantize,
     "refqsr": RefQSR,
     "quantize": Quantize,
+    "refine": Refine,
+    "freeze": Freeze,
     "export": Export,
 }

@@ -16,6 +16,7 @@ from sharpbit.verbs.evaluate import Evaluation, evaluate
 from sharpbit.verbs.inspect import inspect
 
 _SAME = {"B100": "BSD100", "BSDS100": "BSD100"}
+MADE = ("frozen", "plain", "trained")  # what a run leaves, the last stage first
 NO_IMAGES = "no images given"
 
 
@@ -191,7 +192,7 @@ def _find(form: Form, recipe: Recipe, weights: str | Path | None, runs: Path) ->
     if form.weights in bicubic.NAMES:
         return form.weights
     published = sorted(Path(weights).rglob(form.weights)) if weights else []
-    made = [runs / recipe.name / name for name in (f"{recipe.name}.onnx", "plain.safetensors", "trained.safetensors")]
+    made = [runs / recipe.name / name for name in (f"{recipe.name}.onnx", *(f"{stage}.safetensors" for stage in MADE))]
     if form in recipe.evaluate[1:]:  # what a run makes is the first form
         made = []
     found = next((str(path) for path in [*published, *made] if path.is_file()), None)

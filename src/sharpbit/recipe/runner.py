@@ -20,16 +20,15 @@ from sharpbit.modelfile.history import Start, Train
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import TwoPass, published
 from sharpbit.quant.refqsr.clustblock import ClustBlock
+from sharpbit.recipe import after_training
 from sharpbit.recipe.checking import checked, possible
-from sharpbit.recipe.schema import Export, FakeQuantize, Quantize, Recipe, RefQSR, Reparameterize
+from sharpbit.recipe.schema import Export, FakeQuantize, Recipe, RefQSR, Reparameterize
 from sharpbit.reparam.receipt import receipt
 from sharpbit.system import parallel
-from sharpbit.system.progress import shown
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
 from sharpbit.verbs.carry import carry
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
-from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
 
 Result = tuple[str, Path, dict[str, Any]]
 
@@ -46,6 +45,7 @@ class Runner:
         stop_after: number of training steps after which the run stops; None runs to the end.
         overwrite: whether an exported file of an earlier run is replaced.
         quiet: whether progress is hidden.
+        weights: folder below which published weights lie; None where none was given.
     """
 
     recipe: Recipe
@@ -55,6 +55,7 @@ class Runner:
     stop_after: int | None
     overwrite: bool
     quiet: bool
+    weights: str | Path | None = None
 
     def start(self) -> Model:
         """The network that the recipe begins with: random weights, or those of another recipe where they fit."""
@@ -65,6 +66,8 @@ class Runner:
             self._try(model)
         about = {"name": self.recipe.name, "data": self.recipe.data, "licence": self.recipe.licence}
         model = replace(model, about=about)
+        if begin.weights is not None:
+            return replace(self._published(begin.weights, begin.config), about=about)
         if begin.after is None:
             return model
         before = self.other(begin.after).net.state_dict()
@@ -72,6 +75,16 @@ class Runner:
         fitting = {key: value for key, value in before.items() if key in own and own[key].shape == value.shape}
         model.net.load_state_dict({**own, **fitting})
         return replace(model, history=(Start(begin.after, len(fitting), len(own)),))
+
+    def _published(self, name: str, config: dict[str, Any]) -> Model:
+        """The network with published weights."""
+        found = sorted(Path(self.weights).rglob(name)) if self.weights is not None else []
+        if not found:
+            where = f"below {self.weights}" if self.weights is not None else "known"
+            raise RecipeError(
+                f"{self.recipe.name} begins with {name}, which is not {where}; say where it lies with --weights"
+            )
+        return models.load(found[0], arch=self.recipe.start.arch, **config)
 
     def _try(self, model: Model) -> None:
         """Run one crop of the size that training takes: some hyper-parameters are built and do not go together."""
@@ -223,19 +236,6 @@ class Runner:
         models.save(plain, path, overwrite=True)
         return plain, ("reparameterize", path, {"largest difference": f"{proof.difference:.2g}"})
 
-    def quantize(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
-        """Turn the network into integers, calibrated on the training images."""
-        if not isinstance(self.data, str):
-            raise RecipeError(f"{self.recipe.name} calibrates on {self.recipe.data}; give their folder with --data")
-        how = checked(Quantize, settings, f"{self.recipe.name}: quantize")
-        bits = how.bits if isinstance(how.bits, int) else tuple(how.bits)
-        given = QuantizationSettings(bits, how.refine, tuple(how.keep), how.budget)
-        with tqdm(disable=self.quiet, delay=1, leave=False) as bar:
-            model, receipt = with_receipt(model, self.data, given, method=how.method, progress=shown(bar))
-        path = self.folder / "quantized.safetensors"
-        models.save(model, path, overwrite=True)
-        return model, ("quantize", path, {"against float": f"{receipt.psnr:.2f} dB"})
-
     def export(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Write the model for an engine, under the name of the recipe or another one; quantizers become numbers."""
         how = checked(Export, settings, self.recipe.name)
@@ -252,7 +252,9 @@ VERBS: dict[str, Callable[[Runner, Model, dict[str, Any]], tuple[Model, Result]]
     "reparameterize": Runner.reparameterize,
     "fake_quantize": Runner.fake_quantize,
     "refqsr": Runner.refqsr,
-    "quantize": Runner.quantize,
+    "quantize": after_training.quantize,
+    "refine": after_training.refine,
+    "freeze": after_training.freeze,
     "export": Runner.export,
 }
 

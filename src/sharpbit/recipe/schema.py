@@ -15,12 +15,14 @@ class Start:
         config: hyper-parameters of the network; each has to have a `scale`.
         seed: number that decides the random weights.
         after: name of a recipe of the same folder whose trained weights are taken over where name and shape fit.
+        weights: name of the file of published weights that it begins with, below the folder that `--weights` names.
     """
 
     arch: str
     config: dict[str, Any]
     seed: int = 10
     after: str | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,12 @@ class Quantize:
         refine: steps of learning from the float network.
         keep: globs of layers that stay in float.
         budget: mean bits, or a share of the cost in 8 bits such as "40%", where `bits` is a list.
+        batch: LR crops that are calibrated on at once.
+        asymmetric: whether 8-bit weights have a zero point too.
+        frozen: whether clipping ranges become numbers; if not, the verbs `refine` and `freeze` follow.
+        crops: number of calibration crops.
+        side: side of a crop in LR pixels; 0 takes prepared crops whole.
+        place: where crops are taken: `detail`, `random`, or `prepared` (`sharpbit.data.calibration.Cut`).
     """
 
     method: str = "lossless"
@@ -133,6 +141,42 @@ class Quantize:
     refine: int = 0
     keep: tuple[str, ...] = ()
     budget: float | str | None = None
+    batch: int = 8
+    asymmetric: bool = False
+    frozen: bool = True
+    crops: int = 300
+    side: int = 64
+    place: str = "detail"
+
+
+@dataclass(frozen=True)
+class Refine:
+    """Settings of the verb that trains clipping ranges on the results of the float network that the recipe begins with.
+
+    Attributes:
+        steps: number of optimizer steps; 0 takes `epochs`.
+        epochs: how often all crops are learned from, where `steps` is 0.
+        batch: LR crops in a step.
+        rate: learning rate of Adam.
+        crops: number of crops.
+        side: side of a crop in LR pixels; 0 takes prepared crops whole.
+        place: where crops are taken, as in `Quantize`.
+        teacher: options of the float network that leave its weights as they are, such as `{ mask = true }`.
+    """
+
+    steps: int = 0
+    epochs: int = 10
+    batch: int = 2
+    rate: float = 2e-3
+    crops: int = 300
+    side: int = 64
+    place: str = "detail"
+    teacher: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Clipping ranges become numbers and weights integers; there is nothing to set."""
 
 
 @dataclass(frozen=True)

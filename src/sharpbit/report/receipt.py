@@ -20,6 +20,7 @@ SENSITIVITY = (
 )
 RANGES = "Light: values of the float network. Dark: what the grid of the quantized one reaches; the rest is clipped."
 FLOAT = 32
+PLACES = {"detail": "of ", "random": "at random places of ", "prepared": "prepared, of "}
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2526; --soft: #667; --line: #d6dde0; --all: #c3d2d4; --grid: #2f6d74;
   --paper: #fff; --worse: #b3482e }
@@ -51,7 +52,8 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
     others = _some(receipt.held_out, "other crop") if receipt.held_out else "the same, as there are no others"
     lines = {
         "method": f"{receipt.method}, {bits_of(receipt)}{refined}, {receipt.seconds:g} s",
-        "calibrated on": f"{_some(receipt.crops, 'crop')} of 64x64 pixels, of {_some(receipt.images, 'image')}",
+        "calibrated on": f"{_some(receipt.crops, 'crop')} of {receipt.side}x{receipt.side} pixels,"
+        f" {PLACES[receipt.place]}{_some(receipt.images, 'image')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
         f" at most {receipt.largest} of 255",

@@ -33,7 +33,7 @@ from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.quantize_graph import integer_graph
 
 OTHERS = "--method tuned takes any network"
-SLOPED, GRAPH = "sloped", "graph"
+LOSSLESS, SLOPED, GRAPH = "lossless", "sloped", "graph"
 CHAIN_KERNEL = 3  # the side of a kernel of an integer chain
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
@@ -54,12 +54,18 @@ class QuantizationSettings:
         keep: globs over the names of layers that stay in float.
         budget: what mixed precision may cost: mean bits such as 5, or a share such as `40%` of the cost in 8 bits
             (`sharpbit.quant.ptq.bit_allocation`).
+        batch: LR images that are calibrated on at once, 8 by default. Methods that move clipping ranges batch by batch,
+            such as `adc`, clip more the more batches there are.
+        asymmetric: whether 8-bit weights have a zero point too, as published; by default they have none, as engines
+            multiply such in integers.
     """
 
     bits: int | tuple[int, ...] = 8
     refine: int = 0
     keep: tuple[str, ...] = ()
     budget: float | str | None = None
+    batch: int = BATCH
+    asymmetric: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int):
@@ -68,6 +74,8 @@ class QuantizationSettings:
         for bits in self.widths:
             if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= WIDEST:
                 raise UsageError(f"layers are rounded to 2 to {WIDEST} bits, not {bits!r}; --keep leaves some in float")
+        if self.batch < 1:
+            raise UsageError(f"at least one image is calibrated on at once, not {self.batch}")
         if not self.widths:
             raise UsageError("no bits are given; give a width such as 8, or several to choose from")
         if len(self.widths) > 1 and self.budget is None:
@@ -112,8 +120,8 @@ def lossless(model: Model, crops: Tensor, settings: QuantizationSettings, progre
         UsageError: not 8 bits, or something to refine or to keep.
         QuantizeError: the network is no such chain.
     """
-    _check_chain(settings, "lossless")
-    with _naming_others(model, "ReLU", "lossless"):
+    _check_chain(settings, LOSSLESS)
+    with _naming_others(model, "ReLU", LOSSLESS):
         net = of_chain(quantize_chain(relu_chain(model.net), crops, progress=progress))
     return integer_model(model, net, QuantizeLossless(model.arch.name, bits=8, crops=len(crops)))
 
@@ -146,7 +154,7 @@ def suited(model: Model) -> str:
     """The name of the method that `auto` is for a model: `lossless` or `sloped` where it is a chain, else `graph`."""
     try:
         if _narrow(relu_chain(model.net)):
-            return "lossless"
+            return LOSSLESS
         return SLOPED if _narrow(chain(model.net, "plain")) else GRAPH
     except ReparameterizeError:
         return GRAPH
@@ -163,6 +171,8 @@ def _check_chain(settings: QuantizationSettings, method: str) -> None:
     if settings.bits != 8:
         asked = ", ".join(map(str, settings.widths))
         raise UsageError(f"the method {method} makes 8 bits, not {asked}; leave --bits out, or take --method tuned")
+    if settings.asymmetric:
+        raise UsageError(f"the method {method} has weights without a zero point; leave --asymmetric out")
     if settings.refine or settings.keep:
         raise UsageError(
             f"the method {method} takes the whole network and refines nothing; leave --refine and --keep out"
@@ -195,7 +205,7 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrai
         if tuned:
             count = counted(progress, "equalizing", len(images) + _layers(after.net))
             after = recorded.equalize(after, images, count)
-        parts = torch.split(images, BATCH)
+        parts = torch.split(images, settings.batch)
         count = counted(progress, "calibrating", len(parts) + sum(1 for _ in core.quantizers(after.net)))
         after = recorded.calibrate(after, parts, count)
         if tuned:
@@ -235,7 +245,13 @@ def _plan(model: Model, name: str, settings: QuantizationSettings, images: Tenso
     """What is rounded, and to how many bits; layer by layer where there is a choice."""
     method = core.METHODS[name]
     plans = {
-        bits: Plan.after_training(model.arch.rounding, bits, method.maps, symmetric=bits == INTEGER, keep=settings.keep)
+        bits: Plan.after_training(
+            model.arch.rounding,
+            bits,
+            method.maps,
+            symmetric=bits == INTEGER and not settings.asymmetric,
+            keep=settings.keep,
+        )
         for bits in settings.widths
     }
     if settings.budget is None:
@@ -263,7 +279,7 @@ def _after_training(method: core.Method) -> bool:
 
 
 POST_TRAINING_METHODS: Mapping[str, PostTrainingMethod] = {
-    "lossless": lossless,
+    LOSSLESS: lossless,
     SLOPED: sloped,
     GRAPH: graph,
     "tuned": general("search", tuned=True),

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from sharpbit.arch.integer import Integer
 from sharpbit.cost import bitops
 from sharpbit.data import calibration
+from sharpbit.data.calibration import AT_DETAIL, Cut
 from sharpbit.data.varied import varied
 from sharpbit.errors import QuantizeError, ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
@@ -28,6 +28,7 @@ from sharpbit.verbs.post_training import (
     BATCH,
     GRAPH,
     INTEGER,
+    LOSSLESS,
     POST_TRAINING_METHODS,
     RATES,
     SLOPED,
@@ -66,7 +67,6 @@ __all__ = [
 AUTO = "auto"
 SLOPED_CROPS = 80
 DEFAULTS = QuantizationSettings()
-HELD_OUT = 10  # every tenth crop is kept to measure on
 
 
 def quantize(
@@ -80,6 +80,10 @@ def quantize(
     budget: float | str | None = None,
     progress: Phases | None = None,
     images: str | Path | Sequence[np.ndarray] | None = None,
+    cut: Cut = AT_DETAIL,
+    batch: int = BATCH,
+    asymmetric: bool = False,
+    frozen: bool = True,
 ) -> Model:
     """The model in integers, calibrated on ordinary images; the `history` of the result records what was done.
 
@@ -97,9 +101,15 @@ def quantize(
         budget: what mixed precision may cost: mean bits such as 5, or a share such as `"40%"` of the cost in 8 bits.
         progress: called with the name of a phase, how much of it is done, and how much there is.
         images: deprecated name of `calibrate`.
+        cut: how LR crops are taken from the images; by default about 300 of 64x64 pixels where there is detail. CRAFT
+            is published with `Cut(100, 128, "random")`.
+        batch: LR crops that are calibrated on at once, 8 by default.
+        asymmetric: whether 8-bit weights have a zero point too, as published; by default they have none.
+        frozen: whether the result runs in integers or simulates them (default); if not, it keeps its clipping ranges
+            as parameters, which `sharpbit.refine` trains and `sharpbit.freeze` turns into numbers.
 
     Returns:
-        A new model that runs in integers, or simulates them, and can be saved, evaluated, inspected and exported.
+        A new model that can be saved, evaluated and inspected, and, if it is frozen, exported.
 
     Raises:
         UsageError: there is no such method, it does not make these bits, or there is nothing to calibrate on.
@@ -123,8 +133,9 @@ def quantize(
         raise UsageError("there is nothing to calibrate on; give a folder of ordinary images, or arrays, as calibrate")
     if not isinstance(model, Model):
         model = _described(model)
-    settings = QuantizationSettings(bits if isinstance(bits, int) else tuple(bits), refine, tuple(keep), budget)
-    return with_receipt(model, calibrate, settings, method=method, progress=progress)[0]
+    widths = bits if isinstance(bits, int) else tuple(bits)
+    settings = QuantizationSettings(widths, refine, tuple(keep), budget, batch, asymmetric)
+    return with_receipt(model, calibrate, settings, method=method, progress=progress, cut=cut, frozen=frozen)[0]
 
 
 def _described(net: nn.Module) -> Model:
@@ -144,6 +155,8 @@ def with_receipt(
     progress: Phases | None = None,
     analysis: bool = False,
     blame: bool = False,
+    cut: Cut = AT_DETAIL,
+    frozen: bool = True,
 ) -> tuple[Model, QuantizationReceipt]:
     """What `quantize` does, and the receipt.
 
@@ -155,6 +168,12 @@ def with_receipt(
         progress: called with the name of a phase, how much of it is done, and how much there is.
         analysis: whether the receipt lists the sensitivity of each layer (`sharpbit.quant.ptq.sensitivity`).
         blame: deprecated name of `analysis`.
+        cut: how calibration crops are taken from the images; by default 300 of 64x64 pixels where there is detail.
+        frozen: whether clipping ranges become numbers and weights integers (default); if not, the result can be refined
+            (`sharpbit.verbs.refine`).
+
+    Raises:
+        UsageError: see `quantize`; or the result is not to be frozen, and the method knows no other.
     """
     if blame:
         warnings.warn("with_receipt(blame=...) is now with_receipt(analysis=...)", DeprecationWarning, stacklevel=2)
@@ -164,15 +183,17 @@ def with_receipt(
     if model.arch.name in ("integer", ARCHITECTURE):
         raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
     method = suited(model) if method == AUTO else method
+    if not frozen and method in (LOSSLESS, SLOPED, GRAPH):
+        raise UsageError(
+            f"the method {method} makes integers at once, which are not refined; take another, such as adc"
+        )
     if isinstance(images, (str, Path)):
-        crops, used = calibration.from_folder(images, model.scale, progress=progress)
+        crops, used = calibration.from_folder(images, model.scale, cut, progress=progress)
     else:
-        crops, used = calibration.from_images(images, model.scale)
+        crops, used = calibration.from_images(images, model.scale, cut)
     if method in (SLOPED, GRAPH):  # calibrated and measured on drawings and compressed images as well
         crops = varied(spread(crops, SLOPED_CROPS))
-    kept = torch.arange(len(crops)) % HELD_OUT == HELD_OUT - 1
-    apart = bool(kept.any())
-    held_out, crops = (crops[kept], crops[~kept]) if apart else (crops, crops)
+    crops, held_out, apart = calibration.split(crops, cut)
     after = POST_TRAINING_METHODS[method](model, crops, settings, progress)
     found: tuple[tuple[str, float], ...] = ()
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
@@ -183,7 +204,7 @@ def with_receipt(
             found = sensitivity.sensitivity(after.net, model.net, held_out[:1].float() / 255, count)
         ranges = sensitivity.ranges(after.net, held_out[:BATCH].float() / 255)
         widths = sensitivity.widths(after.net)
-        after = recorded.freeze(after)
+        after = recorded.freeze(after) if frozen else after
     psnr, differing, largest = differences(model.net, after.net, held_out)
     receipt = QuantizationReceipt(
         method=method,
@@ -204,6 +225,8 @@ def with_receipt(
         widths=widths,
         bitops=round(bitops.count(after.net).bitops) if widths else None,
         wide=after.net.config.wide if isinstance(after.net, Integer) else (),
+        side=max(crops.shape[2:]),
+        place=cut.place,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

@@ -26,6 +26,8 @@ class QuantizationReceipt:
         refined: steps in which the result learned from the float network.
         kept: globs over the names of layers that stayed in float.
         crops: number of LR images that were calibrated on.
+        side: side of such an image in pixels; of oblong ones the longer.
+        place: where they were taken: `detail`, `random` or `prepared` (`sharpbit.data.calibration.Cut`).
         images: number of photos that these were cut from.
         held_out: number of LR images that were measured on and not calibrated on; 0 where there were too few to keep
             some apart, so that the measured ones are those of the calibration.
@@ -64,6 +66,8 @@ class QuantizationReceipt:
     widths: tuple[tuple[str, int, int], ...] = ()
     bitops: int | None = None
     wide: tuple[int, ...] = ()
+    side: int = 64
+    place: str = "detail"
 
     @property
     def blame(self) -> tuple[tuple[str, float], ...]:

@@ -71,6 +71,17 @@ class Budget(options.ParamType):
     metavar="STEPS",
     help="Steps in which the result learns from the float network.",
 )
+@options.crops
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10**6),
+    default=8,
+    show_default=True,
+    metavar="CROPS",
+    help="LR crops that are calibrated on at once; adc clips more the more batches there are.",
+)
+@click.option("--asymmetric", is_flag=True, help="Give 8-bit weights a zero point too, as published.")
+@click.option("--unfrozen", is_flag=True, help="Keep clipping ranges as parameters, for sharpbit refine.")
 @click.option(
     "--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.  [default: none]"
 )
@@ -93,18 +104,29 @@ class Budget(options.ParamType):
 @options.JSON
 @options.QUIET
 def quantize(
-    bits: int | tuple[int, ...], refine: int, keep: tuple[str, ...], budget: float | str | None, **given: Any
+    bits: int | tuple[int, ...],
+    refine: int,
+    keep: tuple[str, ...],
+    budget: float | str | None,
+    batch: int,
+    asymmetric: bool,
+    cut: dict[str, Any],
+    **given: Any,
 ) -> None:
     """Turn MODEL, an embedded name or a file, into integers, and print what that cost.
 
     The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes), sloped
     those with PReLU or the image added at the end (Compact, which is Real-ESRGAN's general-x4v3); auto is the one of
     the two that fits. tuned, adc, search, minmax, percentile and ptq4sr take any network.
+
+    In stages: quantize --unfrozen, then refine, then freeze.
     """
     from sharpbit.system.extras import need
 
     need("train", "quantizing")
     from sharpbit.app.quantize import run_quantize
+    from sharpbit.data.calibration import Cut
     from sharpbit.verbs.quantize import QuantizationSettings
 
-    click.echo(run_quantize(settings=QuantizationSettings(bits, refine, keep, budget), **given))
+    settings = QuantizationSettings(bits, refine, keep, budget, batch, asymmetric)
+    click.echo(run_quantize(settings=settings, cut=Cut(**cut), **given))

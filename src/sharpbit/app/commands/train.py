@@ -12,6 +12,7 @@ from sharpbit.app import options
 @click.command()
 @click.argument("recipe", metavar="RECIPE", type=click.Path(dir_okay=False))
 @click.option("--data", metavar="FOLDER", help="Training images; the recipe names them.  [default: none]")
+@click.option("--weights", metavar="FOLDER", help="Folder below which published weights lie.  [default: none]")
 @click.option("--out", metavar="FOLDER", help="Folder of results, log and checkpoint.  [default: runs/NAME]")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Device: cpu, cuda or cuda:N.")
 @click.option(

@@ -1,0 +1,92 @@
+"""`sharpbit refine` and `sharpbit freeze`: the stages that follow `sharpbit quantize --unfrozen`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sharpbit import model as models
+from sharpbit import zoo
+from sharpbit.app import dump
+from sharpbit.data.calibration import Cut
+from sharpbit.errors import UsageError
+from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.system.atomic import check_target
+from sharpbit.system.progress import shown
+from sharpbit.verbs.refine import RefinementReceipt, refine_with_receipt
+from sharpbit.verbs.refine import freeze as frozen
+
+
+def run_refine(
+    model: str,
+    teacher: str,
+    teacher_config: Sequence[tuple[str, Any]],
+    calibrate: str,
+    output: str,
+    *,
+    steps: int | None,
+    epochs: int | None,
+    lr: float,
+    batch: int,
+    cut: Mapping[str, Any],
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> str:
+    """Refine and write; what is to be printed.
+
+    Raises:
+        SharpbitError: what `model`, the teacher, the images or `output` cannot be.
+    """
+    path = _target(output, overwrite=overwrite)
+    before = models.load(zoo.path_of(model))
+    large = models.reconfigured(models.load(zoo.path_of(teacher)), **dict(teacher_config))
+    with tqdm(disable=True if quiet or as_json else None, delay=1, leave=False) as bar:
+        after, receipt = refine_with_receipt(
+            before,
+            large,
+            calibrate,
+            Refinement(rate=lr, batch=batch),
+            steps=steps,
+            epochs=epochs,
+            cut=Cut(**cut),
+            device=device,
+            progress=shown(bar),
+        )
+    models.save(after, path, overwrite=overwrite)
+    return dump({"file": output, **asdict(receipt)}) if as_json else "\n".join([output, *_lines(receipt)])
+
+
+def run_freeze(model: str, output: str, *, overwrite: bool, as_json: bool) -> str:
+    """Freeze and write; what is to be printed.
+
+    Raises:
+        SharpbitError: what `model` or `output` cannot be.
+    """
+    path = _target(output, overwrite=overwrite)
+    header = models.save(frozen(models.load(zoo.path_of(model))), path, overwrite=overwrite)
+    facts = {"file": output, "precision": header.precision, "sha256": header.sha256}
+    return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
+
+
+def _target(output: str, *, overwrite: bool) -> Path:
+    path = Path(output)
+    if path.suffix.lower() != ".safetensors":
+        raise UsageError(f"the result is a .safetensors file, not {path.name!r}; sharpbit export makes others of it")
+    check_target(path, overwrite=overwrite)
+    return path
+
+
+def _lines(receipt: RefinementReceipt) -> list[str]:
+    facts = {
+        "refined": f"{receipt.steps} steps, {receipt.seconds:g} s",
+        "learned from": f"{receipt.crops} crops of {receipt.side}x{receipt.side} pixels, of {receipt.images} images",
+        "loss": "{:.3g} -> {:.3g}".format(*receipt.losses),
+        "against float": "{:.2f} -> {:.2f} dB".format(*receipt.psnr),
+    }
+    return [f"{key:<20}{value}" for key, value in facts.items()]
