@@ -173,7 +173,7 @@ def with_receipt(
             (`sharpbit.verbs.refine`).
 
     Raises:
-        UsageError: see `quantize`; or the result is not to be frozen, and the method knows no other.
+        UsageError: `quantize` would raise it, or the method makes integers at once and the result is not to be frozen.
     """
     if blame:
         warnings.warn("with_receipt(blame=...) is now with_receipt(analysis=...)", DeprecationWarning, stacklevel=2)
