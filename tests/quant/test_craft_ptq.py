@@ -8,18 +8,25 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from craft_names import bounds
 from sharpbit import model as models
+from sharpbit.arch import ARCHITECTURES
 from sharpbit.quant import recorded
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import METHODS, calibrate, quantizers, unrounded
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix_sums import grid_of
+from sharpbit.quant.ptq import published_clipping
 from sharpbit.quant.ptq.boundary_refinement import Refinement, refine
 
 ACTIVATIONS, WEIGHTS = 440 - 96, 303 - 128  # published, without those in the MLPs of the positions
 STEP = 1e-4
+
+
+def bounds(tensors, prefix="state/"):
+    """Published lower and upper bounds by our names."""
+    state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return published_clipping.bounds(state, ARCHITECTURES["craft"].clipped)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
 from sharpbit.errors import UsageError
-from sharpbit.export import EXPORTS
+from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
 from sharpbit.reparam.receipt import EquivalenceReceipt, receipt
 from sharpbit.system.atomic import check_target
 
@@ -22,11 +22,11 @@ def convert(
     """Write `source` in a plain form to `target`, if the two are the same function, and say so.
 
     Raises:
-        SharpbitError: `target` exists or is neither `.safetensors` nor `.onnx`, `source` is no model or has no such
-            form, or the two differ.
+        SharpbitError: `target` exists or is none of `.safetensors`, `.onnx` and `.pth`, `source` is no model or has no
+            such form, or the two differ.
     """
     path = Path(target)
-    writers = {".safetensors": models.save, ".onnx": EXPORTS["onnx"]}
+    writers = {".safetensors": models.save, ".onnx": EXPORTS["onnx"], SUFFIXES[AUTHORS]: EXPORTS[AUTHORS]}
     if path.suffix.lower() not in writers:
         raise UsageError(f"the result can be {' or '.join(writers)}, not {path.name!r}")
     check_target(path, overwrite=overwrite)

@@ -15,7 +15,7 @@ from sharpbit import zoo
 from sharpbit.app import dump
 from sharpbit.data.calibration import AT_DETAIL, Cut
 from sharpbit.errors import QuantizeError, UsageError
-from sharpbit.export import EXPORTS, SUFFIXES
+from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
@@ -33,6 +33,7 @@ WRITERS: Mapping[str, Callable[..., Any]] = {
     **{
         suffix: partial(lambda name, *given, **more: EXPORTS[name](*given, **more), name)
         for name, suffix in SUFFIXES.items()
+        if name != AUTHORS  # who have no frozen networks
     },
 }
 
@@ -142,7 +143,8 @@ def run_export(
     source = zoo.path_of(model)
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
     check_target(path, overwrite=overwrite)
-    header = EXPORTS[form](for_engines(models.load(source, **(overrides or {}))), path, overwrite=overwrite)
+    found = models.load(source, **(overrides or {}))
+    header = EXPORTS[form](found if form == AUTHORS else for_engines(found), path, overwrite=overwrite)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 

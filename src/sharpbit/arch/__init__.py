@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sharpbit.arch import _structure
 from sharpbit.errors import UsageError
@@ -24,6 +24,11 @@ class Config(Protocol):
     """What a network's frozen config dataclass has in any case."""
 
     scale: int
+
+
+def same(state: State) -> State:
+    """The state as it is: published names are ours."""
+    return state
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,23 @@ class Quantized:
 
 
 @dataclass(frozen=True)
+class Clipped:
+    """How a published network that was quantized after training is called: one with a clipping range each.
+
+    A name is a place, which is a pattern, and a rest: their rest, and ours of what is rounded.
+
+    Attributes:
+        activations: Places, and names of quantizers there and of what they round here.
+        idle: The pattern of quantizers that never act, which have no counterpart here.
+        moved: Places, and names of float layers there that the quantized network calls otherwise than the float one.
+    """
+
+    activations: tuple[tuple[str, str, str], ...]
+    idle: str
+    moved: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A network family: how to build it, how to recognise it from weights alone, and what others need of it.
 
@@ -161,6 +183,10 @@ class Architecture:
         frozen_first: Globs of the parameters that training freezes in its first steps (`frozen_steps`).
         aware: Sites of quantization-aware training; by default the layers of the body.
         quantized: Names of tensors in published quantized weights, if there are any.
+        clipped: Names of quantizers in a published network that was quantized after training, if there is one.
+        authors: State dict, config and the name of the architecture it was made of (or nothing) to the tensors under
+            the authors' names, where these are not ours.
+        wrapper: Key under which the authors' files hold the tensors; empty where they lie at the top.
         refinable: Blocks that a RefER can replace; by default the repeated blocks.
         counting: The published rule of BitOPs, if a paper has one.
         small: Sizes of a small network of this family, for tests and examples; by default all sizes have defaults.
@@ -171,12 +197,15 @@ class Architecture:
     config: type[Any]
     build: Callable[[Any], nn.Module]
     infer: Callable[[State], Any | None]
-    rename: Callable[[State], State] = lambda state: state
+    rename: Callable[[State], State] = same
     sites: tuple[str, ...] = ()
     rounding: Rounding = field(default_factory=Rounding)
     frozen_first: tuple[str, ...] = ()
     aware: Aware | None = None
     quantized: Quantized | None = None
+    clipped: Clipped | None = None
+    authors: Callable[[State, Any, str], Mapping[str, Tensor]] | None = None
+    wrapper: str = ""
     refinable: Refinable | None = None
     counting: Counting | None = None
     small: Mapping[str, Any] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sharpbit.arch import Architecture
 from sharpbit.arch._attention import PADDINGS, pad
 from sharpbit.arch._craft_blocks import HFB, HFERB, SRWAB, LayerNorm
+from sharpbit.arch._craft_names import CLIPPED
 from sharpbit.arch._position import offsets
 from sharpbit.errors import UsageError
 from sharpbit.nn import Rounding, Site, State, conv3, count, scale_of
@@ -202,6 +203,8 @@ ARCH = Architecture(
         ),
         left=("*.pos.*",),
     ),
+    clipped=CLIPPED,
+    wrapper="params",
     small={"width": 16, "depths": (1,), "heads": 2},
     exceptions={"plain form": "CRAFT", "receptive field": "attention between channels sees the whole image"},
 )

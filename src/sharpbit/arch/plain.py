@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import Architecture
+from sharpbit.arch._plain_names import authors
 from sharpbit.errors import UsageError
 from sharpbit.nn import State, anchored, conv, count, response_to_grey
 from sharpbit.reparam import kernels
@@ -205,6 +206,7 @@ ARCH = Architecture(
     build=Plain,
     infer=_infer,
     rename=_rename,
+    authors=authors,
     sites=("layers.*",),
     small={"blocks": 3, "width": 20},
 )

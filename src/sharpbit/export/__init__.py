@@ -28,7 +28,8 @@ class Export(Protocol):
 
 
 EXPORTS: Mapping[str, Export] = Catalog("sharpbit.export", "EXPORT")
-SUFFIXES = {"onnx": ".onnx", "native": ".sharpbit"}
+AUTHORS = "authors"
+SUFFIXES = {"onnx": ".onnx", "native": ".sharpbit", "tflite": ".tflite", AUTHORS: ".pth"}
 
 
 def write(model: Model | nn.Module, path: str | Path, *, overwrite: bool = False) -> Header:
@@ -36,7 +37,8 @@ def write(model: Model | nn.Module, path: str | Path, *, overwrite: bool = False
 
     Args:
         model: A model, or any network in PyTorch, which is traced first.
-        path: The file: `.onnx`, or `.sharpbit` for networks in integers.
+        path: The file: `.onnx`, `.sharpbit` for networks in integers, `.tflite` for plain chains, or `.pth` for the
+            programs of its authors.
         overwrite: Whether to replace a file of this name; False by default.
 
     Returns:

@@ -20,9 +20,11 @@ from sharpbit.arch import ARCHITECTURES, Architecture
 from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph import ncnn as ncnn_graph
+from sharpbit.model.clipped import of_clipped
 from sharpbit.model.core import Model, build, filled
 from sharpbit.model.foreign import of_graph_file, of_onnx
 from sharpbit.model.mixing import mixed, twin_of
+from sharpbit.model.restricted import pickled_state
 from sharpbit.modelfile import Header, ModelFile, ncnn
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
@@ -30,6 +32,7 @@ from sharpbit.nn import State
 from sharpbit.quant import recorded
 from sharpbit.quant.history import TabulateBits
 from sharpbit.quant.method.cabm import OFF
+from sharpbit.quant.ptq.published_clipping import clipped_of
 from sharpbit.quant.qat.published_names import Published, load_published, published
 from sharpbit.quant.qat.published_plans import fill_table, plan_of
 
@@ -49,8 +52,9 @@ def load(
     since weights alone do not tell everything.
 
     Args:
-        path: the file. Of a `.pth` file only tensors are read, never programs; the tables around a state dict that
-            authors save (`state_dict`, `params_ema` and the like, names that begin with `module.`) are looked through.
+        path: the file. Of a `.pth` file only tensors are read, never programs, of one that holds a whole network too;
+            the tables around a state dict that authors save (`state_dict`, `params_ema` and the like, names that begin
+            with `module.`) are looked through.
             Of the two files of ncnn either is given (`sharpbit.modelfile.ncnn`).
         arch: name of the architecture, such as `edsr`; by default the one that the weights fit.
         denoise: share of this network, from 0 to 1, in a mixture with its twin (`sharpbit.model.mixing`); None, the
@@ -139,6 +143,8 @@ def from_state(state: State, source: str, *, arch: str | None = None, **config: 
         ModelError: these are the weights of no network that sharpbit knows.
         UsageError: the architecture has no such size.
     """
+    if (found := clipped_of(state)) is not None and arch in (None, found[0]):
+        return of_clipped(state, *found, source, config)
     if (quantized := published(state)) is not None and arch in (None, quantized.arch):
         return _of_published(state, quantized, source, config)
     for name in ARCHITECTURES if arch is None else (arch,):
@@ -233,6 +239,8 @@ def _unpickle(path: Path) -> State:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # bytes that are no pickle run into whatever they happen to say
         if isinstance(error, pickle.UnpicklingError) and _is_pickle(path):
+            if (found := pickled_state(path)) is not None:
+                return found
             reason = "holds more than tensors and is not opened: such a file can run programs"
         else:
             reason = "is not a complete file of weights (.pth); get it again"

@@ -12,6 +12,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "formats": ("pi-heif", "imagecodecs"),
     "video": ("av",),
+    "tflite": ("ai-edge-litert",),
 }
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 

@@ -15,7 +15,7 @@ from sharpbit.app import options
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "native"]),
+    type=click.Choice(["onnx", "native", "tflite", "authors"]),
     default="onnx",
     show_default=True,
     help="Format of the result.",
@@ -24,7 +24,11 @@ from sharpbit.app import options
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @options.JSON
 def export(**given: Any) -> None:
-    """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit."""
+    """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit.
+
+    The format tflite is for phones: plain chains in float or in integers (method lossless), as LiteRT runs them. The
+    format authors is a .pth file with the tensors named as in the classes of the network's authors.
+    """
     from sharpbit.system.extras import need
 
     need("train", "exporting", "onnx", "onnxscript")

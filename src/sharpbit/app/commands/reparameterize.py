@@ -25,10 +25,11 @@ from sharpbit.app import options
 def reparameterize(
     source: str, target: str, form: str, overwrite: bool, as_json: bool, overrides: dict[str, Any]
 ) -> None:
-    """Write the model IN as a plain chain of convolutions to OUT (.safetensors or .onnx).
+    """Write the model IN as a plain chain of convolutions to OUT.
 
     The form 'plain' clips with a clamp and keeps the addition of the image where there is one; 'et' is convolution
-    and ReLU or PReLU alone, as published. The two are compared, borders included; more than 1e-5 apart is an error.
+    and ReLU or PReLU alone, as published. OUT ends in .safetensors, .onnx, or .pth (the names of the authors). The two
+    are compared, borders included; more than 1e-5 apart is an error.
     """
     from sharpbit.system.extras import need
 
