@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sharpbit.data.pairs import Pairs, drawn
+from sharpbit.data.ahead import drawn
+from sharpbit.data.pairs import Pairs
 
 TRIES = 20  # crops that are tried as the partner of one before another image is taken
 ROUNDS = 20  # images that are tried before the best crop so far is taken

@@ -6,13 +6,12 @@ crops are cut (`sharpbit.data.stored`), whichever is the first that holds them. 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,40 +21,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sharpbit.data import stored
-from sharpbit.data.prepare import LARGE, SMALL
+from sharpbit.data.ahead import drawn
+from sharpbit.data.trees import Tree, find_tree
 from sharpbit.errors import UsageError
-from sharpbit.image import is_image_name, probe, read
+from sharpbit.image import probe, read
 from sharpbit.image.resize import shrink
 
-AHEAD = 2  # batches that are cut beforehand
+HASHED = 1 << 24  # pixels at a time
 DEVICE_SHARE = 0.5  # of a GPU's free memory that images may take; the rest is for training
 _LOG = logging.getLogger(__name__)
-
-
-def drawn(
-    batch: Callable[[torch.Generator], tuple[Tensor, Tensor]], steps: range, seed: int, *, apart: bool
-) -> Generator[tuple[Tensor, Tensor]]:
-    """What `batch` gives for each step, with random numbers that `seed` and the number of the step alone decide.
-
-    Args:
-        batch: function that draws a batch with a random generator.
-        steps: numbers of the steps.
-        seed: number that decides all batches.
-        apart: whether the next batches are drawn in a thread meanwhile.
-    """
-
-    def draw(step: int) -> tuple[Tensor, Tensor]:
-        return batch(torch.Generator().manual_seed(seed * 1_000_003 + step))
-
-    if not apart:
-        yield from map(draw, steps)
-        return
-    with ThreadPoolExecutor(1, "crops") as pool:
-        ahead = deque(pool.submit(draw, step) for step in steps[:AHEAD])
-        for step in steps:
-            if step + AHEAD < steps.stop:
-                ahead.append(pool.submit(draw, step + AHEAD))
-            yield ahead.popleft().result()
 
 
 @dataclass(frozen=True)
@@ -69,6 +43,7 @@ class Pairs:
         sizes: `(images, 2)`, h and w of the LR images.
         device: device that crops go to.
         apart: whether the images are on another device, so that it pays to cut the next crops meanwhile.
+        origin: what was read, in words: how many images of which folder, and where the LR images are from.
     """
 
     scale: int
@@ -77,6 +52,15 @@ class Pairs:
     sizes: Tensor
     device: torch.device | str = "cpu"
     apart: bool = False
+    origin: str = ""
+
+    def digest(self) -> str:
+        """The sha256 of all pixels, LR and then HR: the same for the same images in the same order."""
+        found = hashlib.sha256(str(self.sizes.tolist()).encode())
+        for pixels in (self.small, self.large):
+            for part in torch.split(pixels, HASHED):
+                found.update(np.ascontiguousarray(part.cpu().numpy()))
+        return found.hexdigest()
 
     @classmethod
     def from_folder(
@@ -91,11 +75,11 @@ class Pairs:
     ) -> Pairs:
         """Read every image of `folder` with its LR image.
 
-        LR images are made by the benchmarks' bicubic, but read where `sharpbit prepare` (or somebody else) put them:
-        HR images in `HR`, LR images with the same names in `LR_bicubic/X2`.
+        LR images are made by the benchmarks' bicubic, but read where `sharpbit prepare` or the authors of a paper put
+        them (`sharpbit.data.trees`).
 
         Args:
-            folder: folder of the images, or one with `HR` and `LR_bicubic` in it.
+            folder: folder of the images, or one with HR and LR images in folders of their own.
             scale: upscaling factor.
             device: device that crops go to; default: `cpu`.
             cache: folder of the file for a set that is larger than memory; None (default) refuses such a set.
@@ -103,26 +87,24 @@ class Pairs:
             quiet: whether progress is hidden; default: false.
 
         Raises:
-            UsageError: no images, an LR image that is missing or has another size, or more than the memory holds.
+            UsageError: no images, LR images that cannot be placed, one that is missing or has another size, or more
+                than the memory holds.
         """
         folder = Path(folder)
-        large = folder / LARGE if (folder / LARGE).is_dir() else folder
-        paths = sorted(path for path in large.rglob("*") if is_image_name(path))
-        if not paths:
-            raise UsageError(f"{folder} holds no images to train on; give a folder of PNG or JPEG files with --data")
-        small = _small_folder(folder, scale) if large != folder else None
+        tree = find_tree(folder, scale)
+        paths = tree.files()
+        partners = [tree.partner(path, scale) for path in paths]
+        origin = _origin(tree, len(paths), folder)
         sizes = [_cut_size(probe(path), scale) for path in tqdm(paths, "reading sizes", disable=quiet, delay=2)]
         where = _place(folder, sizes, scale, torch.device(device), copies, cache)
-        pairs = (
-            _pair(path, small / path.relative_to(large) if small else None, scale)
-            for path in tqdm(paths, "reading", disable=quiet, delay=2)
-        )
+        both = tqdm(list(zip(paths, partners, strict=True)), "reading", disable=quiet, delay=2)
+        pairs = (_pair(path, small, scale) for path, small in both)
         if where is None:
             assert cache is not None
-            files = [*paths, *(small / path.relative_to(large) for path in paths)] if small else paths
+            files = [*paths, *(path for path in partners if path)]
             arrays = stored.arrays(cache, files, sizes, scale, pairs)
-            return cls(scale, *arrays, torch.tensor(sizes), device, apart=True)
-        return cls._of(pairs, sizes, scale, where, device)
+            return cls(scale, *arrays, torch.tensor(sizes), device, apart=True, origin=origin)
+        return replace(cls._of(pairs, sizes, scale, where, device), origin=origin)
 
     @classmethod
     def from_images(cls, images: Sequence[np.ndarray], scale: int, *, device: torch.device | str = "cpu") -> Pairs:
@@ -259,13 +241,15 @@ def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.
     return small, large
 
 
-def _small_folder(folder: Path, scale: int) -> Path | None:
-    """The folder of the LR images, where there is one."""
-    small = folder / SMALL.format(scale)
-    if not small.is_dir() and small.parent.is_dir():
-        there = ", ".join(sorted(path.name for path in small.parent.iterdir())) or "nothing"
-        raise UsageError(f"{small.parent} holds {there}, not {small.name}; prepare the folder with --scale {scale} too")
-    return small if small.is_dir() else None
+def _origin(tree: Tree, count: int, folder: Path) -> str:
+    """How many images were read, and from where: the folders by their names in `folder`, without the path to it."""
+
+    def named(path: Path) -> str:
+        above = folder.parent if path.is_relative_to(folder) else path.parent
+        return path.resolve().relative_to(above.resolve()).as_posix()
+
+    made = "made by bicubic" if tree.small is None else f"of {named(tree.small)}"
+    return f"{count} images of {named(tree.large)}, LR images {made}"
 
 
 def _place(

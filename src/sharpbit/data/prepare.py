@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sharpbit.data.trees import LARGE, SMALL, partner
 from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
@@ -30,7 +31,7 @@ Pixels = NDArray[np.uint8]
 
 CUT = 12
 """Images are cut at the right and below to multiples of this, as those of the benchmarks: every scale divides it."""
-LARGE, SMALL, SETTINGS = "HR", "LR_bicubic/X{}", "prepared.json"
+SETTINGS = "prepared.json"
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,9 @@ def _images(plan: PreparationPlan, notes: list[str], quiet: bool) -> Iterator[_I
             raise UsageError(f"{stems[stem]} and {path} differ in their ending only; rename or remove one of them")
         stems[stem] = path
         height, width = probe(path)
-        small = {scale: _partner(folder, stem, path, scale) for scale, folder in plan.small.items()}
-        for scale, partner in small.items():
-            _compare(path, (height, width), partner, probe(partner), scale)
+        small = {scale: partner(folder, stem, path, scale) for scale, folder in plan.small.items()}
+        for scale, low in small.items():
+            _compare(path, (height, width), low, probe(low), scale)
         height, width = height // CUT * CUT, width // CUT * CUT
         if not height or not width:
             notes.append(f"{path} has fewer than {CUT} pixels on a side: left out")
@@ -159,14 +160,6 @@ def _images(plan: PreparationPlan, notes: list[str], quiet: bool) -> Iterator[_I
         corners = [(y, x) for y in starts(height, plan.size, plan.step) for x in starts(width, plan.size, plan.step)]
         sides = min(plan.size, height), min(plan.size, width)
         yield _Image(path, small, {f"{stem}_s{k:03d}.png": (*corner, *sides) for k, corner in enumerate(corners, 1)})
-
-
-def _partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
-    for name in (stem.name, f"{stem.name}x{scale}", f"{stem.name}_x{scale}"):
-        for suffix in dict.fromkeys((path.suffix, ".png")):
-            if (found := folder / stem.parent / f"{name}{suffix}").exists():
-                return found
-    raise UsageError(f"{path} has no LR image {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
 
 
 def _compare(path: Path, large: tuple[int, int], partner: Path, small: tuple[int, int], scale: int) -> None:

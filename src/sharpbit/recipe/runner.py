@@ -14,7 +14,7 @@ from sharpbit import model as models
 from sharpbit.data.matched import Matched
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
-from sharpbit.export import EXPORTS, SUFFIXES
+from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
 from sharpbit.model import Model
 from sharpbit.modelfile.history import Start, Train
 from sharpbit.quant.qat.placement import placement
@@ -210,6 +210,8 @@ class Runner:
                 stop_after=self.stop_after,
                 quiet=self.quiet,
             )
+        if parallel.first():
+            model = replace(model, about={**model.about, "data": _read(pairs)})
         trained = model.history[-1]
         assert isinstance(trained, Train)
         done = trained.steps
@@ -241,9 +243,16 @@ class Runner:
         how = checked(Export, settings, self.recipe.name)
         name = how.name or self.recipe.name
         path = self.folder / f"{name}{SUFFIXES.get(how.format, f'.{how.format}')}"
-        named = for_engines(replace(model, about={**model.about, "name": name}))
+        named = replace(model, about={**model.about, "name": name})
+        named = named if how.format == AUTHORS else for_engines(named)
         header = EXPORTS[how.format](named, path, overwrite=self.overwrite)
         return model, ("export", path, {"sha256": header.sha256})
+
+
+def _read(images: Pairs | Matched) -> str:
+    """What was trained on, for the header of a file: what was read, not what the recipe names."""
+    pairs = images.pairs if isinstance(images, Matched) else images
+    return f"{pairs.origin or f'{len(pairs.sizes)} images in memory'}; sha256 of the pixels {pairs.digest()}"
 
 
 VERBS: dict[str, Callable[[Runner, Model, dict[str, Any]], tuple[Model, Result]]] = {
