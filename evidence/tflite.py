@@ -5,8 +5,8 @@
 
 ETDS holds the published weights. Each network is written in float32 and, quantized without loss, in int8, and run by
 LiteRT with XNNPACK on one image of `--size`; the median of `--runs` runs is shown. Published latencies are of phones:
-columns of the paper's ablation, on the CPU and by NNAPI. SIZES.csv has the published sizes of files (network, precision,
-config_scale, bytes).
+columns of the paper's ablation, on the CPU and by NNAPI. SIZES.csv has the published sizes of files (network,
+precision, config_scale, bytes).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FILES = {  # name in the tables, to the file of weights and the name in the tabl
     "ABPN+ET-M4C28": ("ABPN/ABPN_ET_M4C28", "ABPN-ET"),
     "ABPN+ET-M6C40": ("ABPN/ABPN_ET_M6C40", "ABPN-ET"),
 }
-PUBLISHED = {  # ms on phones: int8 and float32 on the CPU, int8 and float32 by NNAPI, as the paper's ablations have them
+PUBLISHED = {  # ms on phones: int8 and float32 on the CPU, int8 and float32 by NNAPI; the ablations of the paper
     ("ETDS-T", 2): (106, 187, 4.85, 40.1),
     ("ETDS-S", 2): (112, 391, 8.06, 62.2),
     ("ETDS-M", 2): (161, 511, 10.2, 83.6),
@@ -61,6 +61,10 @@ PUBLISHED = {  # ms on phones: int8 and float32 on the CPU, int8 and float32 by 
     ("ABPN+ET-M4C28", 3): (188, None, 13.7, None),
     ("ABPN+ET-M6C40", 3): (373, None, 22.4, None),
     ("ECBSR+ET-M4C16", 4): (202, None, 11.7, None),
+    ("ECBSR+ET-M4C32", 4): (360, None, 15.7, None),
+    ("ECBSR+ET-M6C40", 4): (627, None, 23.5, None),
+    ("ABPN+ET-M4C28", 4): (263, None, 17.8, None),
+    ("ABPN+ET-M6C40", 4): (392, None, 26.6, None),
 }
 HEAD = (
     "network",

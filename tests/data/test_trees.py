@@ -29,7 +29,7 @@ def pair(large, low, seed):
 
 def values(pairs):
     """The LR pixels, image by image."""
-    return np.array(pairs.small).reshape(-1, 8, 8, 3)
+    return pairs.small.numpy().reshape(-1, 8, 8, 3)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_windows_of_etds_with_their_given_small_images(etds, inside):
 
 def test_whole_images_of_etds(etds):
     pairs = Pairs.from_folder(etds / "HR" / "original", 2, quiet=True)
-    assert np.array_equal(np.array(pairs.small).reshape(16, 16, 3), put(etds / "x.png", 16, 9))
+    assert np.array_equal(pairs.small.numpy().reshape(16, 16, 3), put(etds / "x.png", 16, 9))
 
 
 @pytest.mark.parametrize("inside", ["", "DIV2K_train_HR_sub", "DIV2K_train_HR"])

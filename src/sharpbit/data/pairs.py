@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ class Pairs:
         found = hashlib.sha256(str(self.sizes.tolist()).encode())
         for pixels in (self.small, self.large):
             for part in torch.split(pixels, HASHED):
-                found.update(np.ascontiguousarray(part.cpu().numpy()))
+                found.update(part.cpu().contiguous().numpy().tobytes())
         return found.hexdigest()
 
     @classmethod
@@ -242,14 +243,10 @@ def _pair(path: Path, partner: Path | None, scale: int) -> tuple[np.ndarray, np.
 
 
 def _origin(tree: Tree, count: int, folder: Path) -> str:
-    """How many images were read, and from where: the folders by their names in `folder`, without the path to it."""
-
-    def named(path: Path) -> str:
-        above = folder.parent if path.is_relative_to(folder) else path.parent
-        return path.resolve().relative_to(above.resolve()).as_posix()
-
-    made = "made by bicubic" if tree.small is None else f"of {named(tree.small)}"
-    return f"{count} images of {named(tree.large)}, LR images {made}"
+    """How many images were read, and from where: the folders without the path to what holds them all."""
+    above = Path(os.path.commonpath([path.resolve() for path in (tree.large, tree.small or folder)])).parent
+    large, small = (path and path.resolve().relative_to(above).as_posix() for path in (tree.large, tree.small))
+    return f"{count} images of {large}, LR images {f'of {small}' if small else 'made by bicubic'}"
 
 
 def _place(

@@ -93,7 +93,10 @@ def partner(folder: Path, stem: Path, path: Path, scale: int) -> Path:
         for suffix in dict.fromkeys((path.suffix, ".png")):
             if (found := folder / stem.parent / f"{name}{suffix}").exists():
                 return found
-    raise UsageError(f"{path} has no LR image {stem.name}x{scale}{path.suffix} in {folder / stem.parent}")
+    place = folder / stem.parent
+    raise UsageError(
+        f"{path} has no LR image {stem.name}x{scale}{path.suffix} in {place}, nor {place / stem.name}{path.suffix}"
+    )
 
 
 def _candidates(folder: Path, scale: int) -> Iterator[tuple[Path, Path, str]]:
@@ -137,8 +140,8 @@ def _present(low: Path, rest: str, scale: int) -> Path | None:
         return None
     there = sorted(path.relative_to(low).as_posix() for path in low.rglob("*") if path.is_dir())
     raise UsageError(
-        f"{low} holds {', '.join(there) or 'nothing'}, not {rest}; add the LR images of x{scale}, or take {low.name}"
-        " away to have them made by bicubic"
+        f"{low} holds {', '.join(there) or 'nothing'}, not {rest}; prepare the folder with --scale {scale} too, or take"
+        f" {low.name} away to have LR images made by bicubic"
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,12 +142,12 @@ def _shuffled(graph: Graph, value: int, result: int, scale: int) -> int:
     return graph.operator("DEPTH_TO_SPACE", 1, [value], result, "DepthToSpaceOptions", blockSize=scale)
 
 
-def _channels_last(weight: NDArray[np.generic]) -> NDArray[np.generic]:
+def _channels_last(weight: NDArray[Any]) -> NDArray[Any]:
     """`(outputs, inputs, rows, columns)` to `(outputs, rows, columns, inputs)`."""
     return np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
 
 
-def _interleaved(rows: NDArray[np.generic], scale: int) -> NDArray[np.generic]:
+def _interleaved(rows: NDArray[Any], scale: int) -> NDArray[Any]:
     """Channels in the order (row, column, colour), in which pixels are shuffled there, instead of colour first."""
     order = np.arange(3 * scale**2).reshape(3, scale**2).T.ravel()
     return np.ascontiguousarray(rows[order])

@@ -24,14 +24,14 @@ def of_clipped(state: State, arch: str, known: Clipped, source: str, given: Mapp
     """The quantized model of a published state; it can be refined, frozen and written back.
 
     Args:
-        state: weights and bounds under the authors' names.
+        state: weights and clipping ranges under the authors' names.
         arch: name of the architecture.
         known: what its quantizers are called.
         source: path of the file, for errors, and for the bits in its name.
         given: `bits`, and sizes of the architecture that override what the weights tell.
 
     Raises:
-        ModelError: the weights or the bounds do not fit.
+        ModelError: the weights or the clipping ranges do not fit.
         UsageError: there is no such size, or the bits are several.
     """
     architecture, sizes = ARCHITECTURES[arch], dict(given)

@@ -22,7 +22,10 @@ from sharpbit.app import options
 @click.option("-o", "--output", required=True, metavar="FILE", help="Path of the result, .safetensors (required).")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps of the optimizer.  [default: 500]")
 @click.option(
-    "--epochs", type=click.IntRange(1), metavar="N", help="How often all crops are learned from, instead of --steps."
+    "--epochs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How often all crops are learned from.  [default: what --steps says]",
 )
 @click.option(
     "--lr",

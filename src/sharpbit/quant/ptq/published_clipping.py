@@ -1,6 +1,7 @@
 """Networks that their authors quantized after training: the names of their tensors, read and written.
 
-Such a file holds the float weights, and two bounds for each quantizer. How many bits these have is in its name at most.
+Such a file holds the float weights, and both ends of a clipping range for each quantizer. How many bits these have is
+in its name at most.
 
 Source: AVC2-UESTC/Frequency-Inspired-Optimization-for-EfficientSR, whose quantizers are called `NAME.quantizer.min_val`
 and `NAME.quantizer.max_val`; the architecture says which NAME rounds what (`sharpbit.arch.Clipped`).
@@ -105,7 +106,7 @@ def authors_state(net: nn.Module, known: Clipped) -> dict[str, Tensor]:
 
 def _idle(net: nn.Module, known: Clipped) -> dict[str, Tensor]:
     """Bounds of quantizers that never act: of weights their ends, of the constant before them what contains it."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for name, part in net.named_modules():
         if not isinstance(part, nn.Linear) or not re.fullmatch(known.idle, name):
             continue
