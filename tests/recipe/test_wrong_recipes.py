@@ -86,7 +86,10 @@ def told(folder, text, code=2):
             START + TRAIN + '[[step]]\nverb = "export"\nname = "../../x"\n',
             "name = '../../x', which should be a name of letters",
         ),
-        (START + TRAIN + '[[step]]\nverb = "export"\nformat = "onxn"\n', "one of authors, native, onnx, tflite; nearest: 'onnx'"),
+        (
+            START + TRAIN + '[[step]]\nverb = "export"\nformat = "onxn"\n',
+            "one of authors, native, onnx, tflite; nearest: 'onnx'",
+        ),
         (
             START + TRAIN + '[[step]]\nverb = "reparameterize"\nform = "flat"\n',
             "form = 'flat', which should be one of plain, et",
