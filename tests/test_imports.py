@@ -36,6 +36,7 @@ ALLOWED = {
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
     "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},
     "report": {"_version", "verbs"},
+    "serve": BASE | {"_version", "image", "pipeline", "runtime", "zoo"},
 }
 CORE = {"adaptive", "clipping", "context", "core", "distill", "freeze", "grid", "layers", "plan", "prefix_sums"}
 IN_QUANT = {

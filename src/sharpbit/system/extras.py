@@ -13,6 +13,7 @@ EXTRAS = {
     "formats": ("pi-heif", "imagecodecs"),
     "video": ("av",),
     "tflite": ("ai-edge-litert",),
+    "web": ("starlette", "uvicorn", "python-multipart"),
 }
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 
