@@ -13,12 +13,12 @@ import click
 from sharpbit.app import INTERRUPTED, dump, say
 from sharpbit.app.text import printable
 from sharpbit.errors import SharpbitError, UsageError
-from sharpbit.pipeline.walk import walk
+from sharpbit.pipeline.walk import is_video_name, walk
 from sharpbit.system.extras import need
 from sharpbit.system.progress import Progress
 from sharpbit.verbs.video import upscale_video
 from sharpbit.video.job import VideoReport
-from sharpbit.video.opening import STREAM, expected, is_video_name
+from sharpbit.video.opening import STREAM, expected
 
 
 @dataclass(frozen=True)

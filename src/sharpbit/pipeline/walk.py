@@ -12,6 +12,10 @@ from sharpbit.image import is_image_name
 
 STREAM = "-"  # standard input or output
 HIDDEN = "it is hidden"
+VIDEOS = {
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".wmv"),
+    *(".flv", ".ogv", ".3gp", ".y4m", ".mxf"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,15 @@ def _reason_to_ignore(entry: os.DirEntry[str]) -> str | None:
     name = Path(entry.name)
     if entry.name.startswith("."):
         return HIDDEN
+    if is_video_name(name):
+        return "it is a video, which 'sharpbit video' upscales"
     if not is_image_name(name):
         return f"it is no image by its name ({name.suffix.lower() or 'without ending'})"
     if os.path.exists(entry.path) and not os.path.isfile(entry.path):  # noqa: PTH110, PTH113
         return "it is neither a file nor a folder"  # a pipe that nobody writes to would be waited for
     return None
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a walk through a folder should take this file for a video: by its extension."""
+    return path.suffix.lower() in VIDEOS and not path.name.startswith(".")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +21,15 @@ FILE_TAGS = {
     "minor_version",
     "compatible_brands",
 }  # of the file that they stand in, which is another now
-STREAM_TAGS = {"bps", "duration", "number_of_frames", "number_of_bytes", "encoder", "vendor_id"}  # of the old packets
+STREAM_TAGS = {
+    "bps",
+    "duration",
+    "number_of_frames",
+    "number_of_bytes",
+    "encoder",
+    "vendor_id",
+    "alpha_mode",
+}  # of the old packets
 CHAPTER_TEXT = "bin_data"  # how MP4 shows its chapters as a stream; they are copied as chapters
 
 
@@ -47,7 +57,8 @@ class Cut:
 
 def name_of(stream: Stream) -> str:
     """A stream for people, such as `subtitle 3 (subrip, eng)`."""
-    about = [getattr(stream, "name", None) or "", stream.language or ""]
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else ""
+    about = [codec, stream.language or "", stream.metadata.get("filename", "")]
     words = ", ".join(word for word in about if word)
     return f"{stream.type} {stream.index}" + (f" ({words})" if words else "")
 
@@ -73,15 +84,27 @@ def copied(
             continue
         if stream.type == "data" and stream.name == CHAPTER_TEXT:
             continue
-        try:
-            new = container.add_stream_from_template(stream)
-        except (ValueError, source.av.error.FFmpegError, OSError):
+        if not _fits(source.av, stream, container.format.name):
             left.append(f"{name_of(stream)} is not in the result: {container.format.name} cannot hold it")
             continue
+        new = container.add_stream_from_template(stream, opaque=True)
         new.metadata.update(stream.metadata)
         new.disposition = stream.disposition
         made[stream.index] = new
     return made, left
+
+
+def _fits(av: Any, stream: Stream, form: str) -> bool:
+    """Whether a file of a format can hold a stream: one is begun with it alone, in memory."""
+    trial = av.open(io.BytesIO(), "w", format=form)
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+    except (ValueError, av.error.FFmpegError, OSError):
+        return False
+    with contextlib.suppress(av.error.FFmpegError, OSError):
+        trial.close()
+    return True
 
 
 def packets(source: Source, streams: dict[int, Stream], cut: Cut) -> Iterator[Packet[Any]]:
@@ -97,9 +120,11 @@ def packets(source: Source, streams: dict[int, Stream], cut: Cut) -> Iterator[Pa
             return  # a broken tail, which decoding has noted
         if packet is None:
             return
+        picture = bool(packet.stream.disposition & source.av.stream.Disposition.attached_pic)
+        if picture and packet.pts is None:
+            packet.pts = packet.dts = 0
         if packet.size == 0 or (packet.pts is None and packet.dts is None):
             continue
-        picture = bool(packet.stream.disposition & source.av.stream.Disposition.attached_pic)
         stamp = packet.pts if packet.pts is not None else packet.dts
         time = (stamp or 0) * packet.time_base
         if not picture and not cut.holds(time):

@@ -129,7 +129,7 @@ def make(job: Job, progress: Progress) -> VideoReport:
         counts.kept,
         round(seconds, 3),
         round(counts.frames / seconds, 2),
-        (*_notes(source, nets), *encoding.notes, *left),
+        (*_notes(job, source, nets), *encoding.notes, *left),
     )
 
 
@@ -177,7 +177,7 @@ def _identity(job: Job, source: Source, nets: Networks, track: Track) -> dict[st
     }
 
 
-def _notes(source: Source, nets: Networks) -> list[str]:
+def _notes(job: Job, source: Source, nets: Networks) -> list[str]:
     shape = source.shape
     notes = list(nets.upscaler.losses(nets.image))
     if shape.interlaced:
@@ -191,6 +191,10 @@ def _notes(source: Source, nets: Networks) -> list[str]:
         places = ", ".join(f"{moment:.2f}" for moment in source.damaged[:3])
         more = f" and {len(source.damaged) - 3} more places" if len(source.damaged) > 3 else ""
         notes.append(f"{source.name} is damaged after {places} s{more}: frames that cannot be decoded are missing")
+    if job.cut.end is None and source.missing > max(0.1, 3 / float(source.rate)):
+        notes.append(f"the frames of {source.name} end {source.missing:.2f} s before the file says: its end is missing")
+    if job.output.suffix.lower() == ".avi":
+        notes.append("AVI has a constant frame rate: frames that come at other times are not kept exactly")
     if shape.colour.guessed and shape.colour.matrix != 0:
         matrix = "BT.601" if shape.colour.matrix == 6 else "BT.709"
         notes.append(f"{source.name} does not say its colour matrix: {matrix} by its height, which the result says")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+HOLDS = {"mpegts": ("libx264", "libx265", "mpeg2video", "mpeg1video", "mpeg4")}  # what is written, and found again
+SQUARE = ("libsvtav1", "libvpx-vp9")  # encoders whose streams do not say the shape of pixels, as the file has to
 BUFFER = 1 << 20  # bytes that are written at a time
 
 
@@ -43,13 +45,21 @@ def check_track(output: Path, track: Track) -> None:
         VideoError: One of both is so.
     """
     av: Any = loaded("av", "sharpbit video", "video")
-    container = av.open(io.BytesIO(), "w", format=_format(av, output))
+    form = _format(av, output)
+    if track.encoding.encoder.codec not in HOLDS.get(form, (track.encoding.encoder.codec,)):
+        raise VideoError(track.misfit(form))
+    if track.aspect != 1 and form in ("matroska", "webm") and track.encoding.encoder.codec in SQUARE:
+        raise VideoError(
+            f"{output}: pixels of {track.aspect.numerator}:{track.aspect.denominator} cannot be written into"
+            f" {form} with {track.encoding.encoder.codec}; name the output .mp4, or give --encoder h264 or ffv1"
+        )
+    container = av.open(io.BytesIO(), "w", format=form)
     opened(track.add_to(container).codec_context, track)
     try:
         with container:
             container.start_encoding()
     except (av.error.FFmpegError, OSError):
-        raise VideoError(track.misfit(container)) from None
+        raise VideoError(track.misfit(form)) from None
 
 
 def join(source_path: str, output: Path, track: Track, parts: Parts, cut: Cut, *, overwrite: bool) -> list[str]:

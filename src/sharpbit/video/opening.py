@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 STREAM = "-"  # standard input or output, as y4m
-SUFFIXES = {
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".wmv"),
-    *(".flv", ".ogv", ".3gp", ".y4m", ".mxf"),
-}
 STILLS = ("image2", "_pipe")  # in the names of libav's formats for images
 LIVE = "sharpbit video"
 
@@ -79,6 +75,7 @@ class Source:
         self.av: Any = loaded("av", LIVE, "video")
         self.container: InputContainer = self._open()
         self.damaged: list[float] = []
+        self._end = 0.0
         try:
             self.stream = self._stream()
             self._left = self._decoded()
@@ -119,6 +116,16 @@ class Source:
         if self.stream.duration:
             return float(self.stream.duration * self.time_base)
         return self.container.duration / self.av.time_base if self.container.duration else None
+
+    @property
+    def missing(self) -> float:
+        """The seconds by which frames end before the file says that they do, once all were taken."""
+        length = float(self.stream.duration * self.time_base) if self.stream.duration else None
+        tag = self.stream.metadata.get("DURATION")  # Matroska's
+        if length is None and tag and re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", tag):
+            hours, minutes, seconds = tag.split(":")
+            length = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return 0.0 if length is None else max(0.0, length - self._end)
 
     def frames(self) -> Iterator[VideoFrame]:
         """All frames in the order in which they are shown; once only."""
@@ -186,6 +193,7 @@ class Source:
                     self._damage(frame)
                 self._time(frame, before)
                 before = frame
+                self._end = float(((frame.pts or 0) + frame.duration - (self.stream.start_time or 0)) * self.time_base)
                 yield frame
 
     def _damage(self, frame: VideoFrame | None) -> None:
@@ -215,7 +223,8 @@ class Source:
             self.stream.sample_aspect_ratio or Fraction(1),
             turn,
             bool(frame.interlaced_frame),
-            any(letter in frame.format.name for letter in ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")),
+            self.stream.metadata.get("alpha_mode") == "1"
+            or any(letter in frame.format.name for letter in ("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")),
             {name: side[name] for name in wanted if name in side},
         )
 
@@ -241,8 +250,3 @@ def expected(path: str) -> int | None:
         return None
     with Source(path, decode=False) as source:
         return source.expected
-
-
-def is_video_name(path: Path) -> bool:
-    """Whether a walk through a folder should take this file for a video: by its extension."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

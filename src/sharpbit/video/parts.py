@@ -71,7 +71,7 @@ class Parts:
     @contextlib.contextmanager
     def writer(self, number: int) -> Iterator[Callable[[Sequence[Coded]], None]]:
         """What keeps the packets of a segment, which is there, complete, when the block ends without an error."""
-        with open_atomic(self._path(number), overwrite=True) as file:
+        with self._named(), open_atomic(self._path(number), overwrite=True) as file:
 
             def write(packets: Sequence[Coded]) -> None:
                 for packet in packets:
@@ -79,6 +79,15 @@ class Parts:
                     file.write(packet.data)
 
             yield write
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Make errors of a disk, such as a full one, speak of the video, and say what is kept."""
+        try:
+            yield
+        except OSError as error:
+            kept = f" ({self.frames} frames are kept, and the same command goes on)"
+            raise OSError(error.errno, f"{error.strerror}{kept}", str(self._output)) from None
 
     def times(self) -> list[int]:
         """The time stamps of all frames in the order in which they are encoded."""

@@ -53,17 +53,17 @@ class Track:
         try:
             stream: Any = container.add_stream(self.encoding.encoder.codec, rate=self.rate)
         except ValueError:
-            raise VideoError(self.misfit(container)) from None
+            raise VideoError(self.misfit(container.format.name)) from None
         self.set_up(stream.codec_context)
         stream.time_base = self.time_base
         if self.turn is not None:
             stream.set_display_matrix(self.turn)
         return stream  # type: ignore[no-any-return]
 
-    def misfit(self, container: OutputContainer) -> str:
+    def misfit(self, form: str) -> str:
         """The sentence for a file that cannot hold this video."""
         return (
-            f"a file of the format {container.format.name} holds no video of {self.encoding.encoder.codec}; give"
+            f"a file of the format {form} holds no video of {self.encoding.encoder.codec}; give"
             " another --encoder, or another ending of the output, such as .mp4 or .mkv"
         )
 
