@@ -134,3 +134,50 @@ def test_an_ended_run_goes_on_and_gives_the_same(tmp_path, monkeypatch, ending):
     assert again.read_bytes() == whole.read_bytes()
     assert len(frames_of(again)[0]) == 40
     assert not parts.exists()
+
+
+def test_a_pipe_of_y4m_goes_in_and_out(tmp_path):
+    clip(tmp_path / "a.mkv", 4, codec="ffv1")
+    environment = {**os.environ, "SVT_LOG": "1"}
+    command = [sys.executable, "-m", "sharpbit", "video"]
+    out = subprocess.run(
+        [*command, str(tmp_path / "a.mkv"), "-o", "-", *FAST], env=environment, capture_output=True, check=True
+    )
+    assert out.stdout.startswith(b"YUV4MPEG2 W96 H64 F24:1")
+    assert out.stdout.count(b"FRAME\n") == 4
+    back = [*command, "-", "-o", str(tmp_path / "b.mkv"), *FAST, "--encoder", "ffv1"]
+    subprocess.run(back, input=out.stdout, env=environment, capture_output=True, check=True)
+    frames, times = frames_of(tmp_path / "b.mkv")
+    assert [frame.shape for frame in frames] == [(128, 192, 3)] * 4
+    assert times == sorted(set(times))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_preview_shows_before_beside_after(tmp_path):
+    clip(tmp_path / "a.mkv", 24 * 8, codec="mpeg4")
+    done = run(tmp_path / "a.mkv", "--preview", "--encoder", "ffv1", *FAST)
+    assert done.exit_code == 0, done.output
+    frames, _ = frames_of(tmp_path / "a_preview.mkv")
+    assert len(frames) == 96
+    assert frames[0].shape == (64, 192, 3)
+    before, after = frames[0][:, :94].astype(int), frames[0][:, 96:190].astype(int)
+    assert 0 < abs(before - after).mean() < 12
+
+
+def test_upscale_names_the_videos_of_a_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.mp4").touch()
+    done = CliRunner().invoke(app, ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert "b.mp4: ignored: it is a video, which 'sharpbit video' upscales" in done.output
+
+
+def test_without_pyav_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    done = run(tmp_path / "a.mp4", "-o", tmp_path / "b.mp4")
+    assert done.exit_code == 2
+    assert (
+        done.output
+        == "sharpbit: sharpbit video needs packages that are not installed; run: pip install 'sharpbit[video]'\n"
+    )

@@ -154,7 +154,8 @@ class Painter:
     """Makes frames of a result out of its pixels; for several threads, once the source is not read meanwhile.
 
     Args:
-        sample: A frame of the source: where its colours lie between pixels, those of the result do.
+        sample: A frame of the source: where its colours lie between pixels, those of the result do. None puts them in
+            the middle, as y4m has them.
         colour: What the numbers of the result mean.
         size: The height and the width of the result.
         format: The pixel format of the result.
@@ -163,17 +164,21 @@ class Painter:
 
     def __init__(
         self,
-        sample: VideoFrame,
+        sample: VideoFrame | None,
         colour: Colour,
         size: tuple[int, int],
         format: str,  # noqa: A002
         *,
         deep: bool,
     ) -> None:
+        from av import VideoFrame
+
         self._colour, self._format = colour, format
         self._canvas: VideoFrame | None = None
         self._lock = Lock()
         if not deep:
+            if sample is None:
+                sample = VideoFrame(size[1], size[0], "yuv420p")
             self._canvas = sample.reformat(width=size[1], height=size[0], format="rgb24", threads=1)
 
     def __call__(self, pixels: Array) -> VideoFrame:

@@ -109,7 +109,8 @@ class Making:
         """
         encoding, size = self.track.encoding, (self.track.height, self.track.width)
         deep = source.shape.colour.deep
-        painter = Painter(source.sample, encoding.colour, size, encoding.format, deep=deep)  # before others take frames
+        sample = source.sample if isinstance(self.parts, Parts) else None
+        painter = Painter(sample, encoding.colour, size, encoding.format, deep=deep)  # before others take frames
         decoded: Handover[Decoded] = Handover(ROOM)
         reader = _thread("decode", decoded.end, lambda: self._decode(source, decoded, progress))
         writers = _Writers(self, painter)

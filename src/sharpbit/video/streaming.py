@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sharpbit.system.extras import loaded
@@ -23,7 +24,8 @@ class Y4m:
     waiting = 0
 
     def __init__(self, track: Track) -> None:
-        self._track = track
+        self._track = replace(track, time_base=1 / track.rate)  # the only times that y4m has
+        self._count = 0
 
     def __enter__(self) -> Y4m:
         av: Any = loaded("av", "sharpbit video", "video")
@@ -50,8 +52,9 @@ class Y4m:
         def write(packets: Sequence[Coded]) -> None:
             for coded in packets:
                 packet = self._packet(coded.data)
-                packet.pts = packet.dts = coded.pts
-                packet.duration, packet.time_base, packet.stream = coded.duration, self._track.time_base, self._stream
+                packet.pts = packet.dts = self._count
+                packet.duration, packet.time_base, packet.stream = 1, self._track.time_base, self._stream
+                self._count += 1
                 self._container.mux_one(packet)
 
         yield write
