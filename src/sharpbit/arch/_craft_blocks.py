@@ -42,14 +42,14 @@ class WindowAttention(Attention):
         q, k, v = tokens.permute(2, 0, 3, 1, 4).unbind(0)
         bias = None if self.pos.constant else self.pos(offsets)[index].permute(2, 0, 1)
         if self.mask:
-            mask = _mask(height, width, self.window, qkv.device).to(qkv.dtype).repeat(n, 1, 1, 1)
+            mask = shifted_mask(height, width, self.window, qkv.device).to(qkv.dtype).repeat(n, 1, 1, 1)
             bias = mask if bias is None else mask + bias
         out = super().forward(q, k, v, bias)
         out = merge(out.transpose(1, 2).reshape(*shape[:5], shape[-1]))
         return out.roll((down, right), (1, 2)) if down else out
 
 
-def _mask(height: int, width: int, window: Window, device: torch.device) -> Tensor:
+def shifted_mask(height: int, width: int, window: Window, device: torch.device) -> Tensor:
     """`(windows, 1, T, T)`: -100 between pixels that only the shift brought into one window."""
     if torch.compiler.is_exporting():
         return _regions(height, width, window, device)

@@ -168,13 +168,16 @@ def _repeated(tracer: Tracer, x: View, place: int, times: int) -> View:
 
 
 def tile(tracer: Tracer, operator: Operator, x: View, repeats: Array) -> View:
-    """Channels that are repeated."""
-    value, layout = tracer.map_of(x)
-    times = repeats.ravel().tolist()
-    number = times[layout.index("c")]
-    if prod(times) != number:
-        raise NotRead("it repeats something else than channels")
-    return tracer.view(tracer.select(value, [*range(tracer.shapes[value][1])] * number), layout)
+    """Channels that are repeated, one by one or all of them."""
+    for place, times in enumerate(repeats.ravel().tolist()):
+        if times > 1 and x.shape[place] == 1 and place < len(x.dims):
+            x = _repeated(tracer, x, place, times)
+        elif times > 1:
+            value, layout = tracer.map_of(x)
+            if place != layout.index("c"):
+                raise NotRead("it repeats something else than channels")
+            x = tracer.view(tracer.select(value, [*range(tracer.shapes[value][1])] * times), layout)
+    return x
 
 
 MOVES: Mapping[str, Callable[..., Value | list[Value]]] = {

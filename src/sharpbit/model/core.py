@@ -144,6 +144,8 @@ def save(model: Model | nn.Module, path: str | Path, *, overwrite: bool = False,
         from sharpbit.model.foreign import of_module  # which needs this module
 
         model = of_module(model)
+    if model.arch.name not in list(ARCHITECTURES):
+        raise UsageError(f"{model.arch.name} is code that no .safetensors file holds; write the network as .onnx")
     state = {key: value.detach().cpu().contiguous() for key, value in model.net.state_dict().items()}
     if half:
         kernels = [key for key, value in model.net.named_parameters() if value.dim() > 2]

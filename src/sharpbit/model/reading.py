@@ -48,6 +48,8 @@ def load(
     """Read a model of ours (`.safetensors`, `.onnx`, `.sharpbit`), published weights (`.pth`, `.pt`, `.tar`, ncnn), or
     an ONNX file of somebody else, whose operators become a model of the architecture `graph`.
 
+    Weights that fit no architecture are opened by spandrel, where that is installed (the extra `spandrel`).
+
     Architecture and sizes come from the file. For published weights `arch` and `config` override what was inferred,
     since weights alone do not tell everything.
 
@@ -111,7 +113,14 @@ def load(
     else:
         header, state = None, _unpickle(source)
     if header is None:
-        return from_state(state, str(source), arch=arch, **config)
+        try:
+            return from_state(state, str(source), arch=arch, **config)
+        except ModelError as error:
+            if arch is not None or config or file.suffix in ncnn.SUFFIXES:
+                raise
+            from sharpbit.model.of_spandrel import opened  # which few need
+
+            return opened(source, error)
     if arch is not None or config:
         given = ", ".join(["arch"] * (arch is not None) + list(config))
         raise UsageError(f"{source} has a header that says everything; leave {given} out")

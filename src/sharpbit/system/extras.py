@@ -14,6 +14,7 @@ EXTRAS = {
     "video": ("av",),
     "tflite": ("ai-edge-litert",),
     "web": ("starlette", "uvicorn", "python-multipart"),
+    "spandrel": ("spandrel", "torchvision"),
 }
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 
