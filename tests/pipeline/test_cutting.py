@@ -84,6 +84,9 @@ def test_one_tile_at_a_time():
     [
         (Nearest(), 20, True),
         (Nearest(halo=None), None, True),
+        (Nearest(halo=cutting.DEEP), 20, True),
+        (Nearest(halo=351), None, True),
+        (Nearest(halo=351), 20, False),
         (Nearest(halo=None), 20, False),
         (Nearest(halo=None, tile=32), None, False),
         (Patchwise(), 20, True),
@@ -98,3 +101,10 @@ def test_rows_that_are_wider_than_engines_take_come_in_parts(monkeypatch):
     engine, source = Nearest(wide=True), image(9, 131)
     assert np.array_equal(joined(cutting.run(engine, source), source.shape), source.repeat(SCALE, 0).repeat(SCALE, 1))
     assert max(width for _, width in engine.seen) <= 40 + 2 * 3
+
+
+def test_one_that_sees_far_gets_a_small_image_as_it_is():
+    """RRDBNet of 23 blocks sees 351 pixels around each: with them around an image of 20 pixels it took minutes."""
+    small, large = (cutting.cutting_of(Nearest(halo=351), side, side) for side in (20, 2000))
+    assert (small.halo, small.exact) == (0, True)
+    assert (large.height, large.halo, large.exact) == (cutting.TILE, cutting.DEEP_HALO, False)

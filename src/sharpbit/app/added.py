@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import dump
+from sharpbit.app import archive, dump
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import ncnn
 from sharpbit.runtime import WEIGHTS
@@ -17,7 +17,7 @@ UNKNOWN = "not known; give --licence with what its authors say"
 
 
 def run_add(file: str, name: str | None, licence: str | None, *, overwrite: bool, as_json: bool) -> str:
-    """Check a model, copy it, and print what it is.
+    """Check a model, copy it, and print what it is; of an archive every model, or the one that `name` names.
 
     Raises:
         ModelError: There is no such file, or it is no model that sharpbit can run.
@@ -27,14 +27,32 @@ def run_add(file: str, name: str | None, licence: str | None, *, overwrite: bool
     path = Path(file)
     if not path.is_file():
         raise ModelError(f"there is no model file {file}")
+    if path.suffix.lower() not in archive.SUFFIXES:
+        known = [_added(path, name, licence or "", overwrite=overwrite)]
+    else:
+        with archive.unpacked(path) as (models, said):
+            chosen = [model for model in models if name in (None, _name(model))]
+            if not chosen and len(models) > 1:
+                raise UsageError(f"{path} holds no model {name!r}; it has {', '.join(map(_name, models))}")
+            known = [_added(model, name, licence or said, overwrite=overwrite) for model in chosen or models]
+    if as_json:
+        return dump(known[0] if len(known) == 1 else known)
+    return "\n\n".join(map(card, known))
+
+
+def _name(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _added(path: Path, name: str | None, licence: str, *, overwrite: bool) -> dict[str, Any]:
+    """One model, copied under a name."""
     files = ncnn.pair(path) if path.suffix.lower() in ncnn.SUFFIXES else (path,)
-    name = name or files[0].name.partition(".")[0]
+    name = name or _name(files[0])
     if name in zoo.names():
         raise UsageError(f"{name} is the name of an embedded model; give another one with --name")
     facts = _facts(files[0])
     facts["licence"] = licence or facts["licence"]
-    known = added.add(name, files, facts, overwrite=overwrite)
-    return dump(known) if as_json else card(known)
+    return added.add(name, files, facts, overwrite=overwrite)
 
 
 def run_remove(name: str, *, as_json: bool) -> str:

@@ -197,11 +197,12 @@ def of_graph(graph: Graph, scale: int, multiple: int = 1) -> Network:
         ModelError: Its numbers do not fit its nodes.
     """
     colour = next(name for name, count in CHANNELS.items() if count == graph.channels)
-    net = Network(Config(scale, graph.nodes, colour, multiple))
+    with torch.device("meta"):  # weights that are replaced at once need not be made up
+        net = Network(Config(scale, graph.nodes, colour, multiple))
     own = net.state_dict()
     state = {f"nodes.{key}": torch.from_numpy(value.copy()) for key, value in graph.weights.items()}
     try:
-        net.load_state_dict({key: value.reshape(own[key].shape) for key, value in state.items()})
+        net.load_state_dict({key: value.reshape(own[key].shape) for key, value in state.items()}, assign=True)
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"the weights of the graph do not fit its operators: {error}") from None
     return net.eval()

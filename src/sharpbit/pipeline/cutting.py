@@ -22,6 +22,7 @@ WIDEST = 1 << 15  # pixels of a row that it gets at once, so that with its halo 
 ONCE = 1 << 24  # pixels of a result that is wanted in one piece, and that such an engine makes in one call
 WHOLE = 512  # a network that sees everything gets images up to this side in one piece
 GLOBAL_HALO = 32  # and tiles with this halo beyond it
+DEEP, DEEP_HALO = 128, 64  # one that sees further than this is taken for such a network, with a halo that still pays
 ORIENTATIONS = 8
 
 
@@ -82,11 +83,11 @@ def _cutting(runtime: Runtime, height: int, width: int, side: int | None) -> Cut
     if runtime.tile is not None:
         fixed, halo = of_fixed_side(runtime.tile, runtime.halo)
         return Cutting(fixed, fixed, halo, exact=runtime.halo is not None or max(height, width) <= fixed)
-    if runtime.halo is None:
+    if runtime.halo is None or runtime.halo > DEEP:
         if side is None and max(height, width) <= WHOLE:
             return Cutting(WHOLE, WHOLE, 0)
-        some = side or TILE
-        return Cutting(some, some, GLOBAL_HALO, exact=max(height, width) <= some)
+        some, around = side or TILE, GLOBAL_HALO if runtime.halo is None else DEEP_HALO
+        return Cutting(some, some, around, exact=max(height, width) <= some)
     if runtime.wide and side is None:
         quarter = -(-height // 4)  # so that LR images are written by several threads, too
         high = min(HIGH, max(LOW, min(quarter, WIDE // (width * runtime.scale**2))))

@@ -258,8 +258,9 @@ class Upscaler:
                 notes[f"{model} has 8 bits per sample: so has the result"] = None
             cut = cutting.cutting_of(runtime, height, width, self.options.tile)
             if not cut.exact:
+                sees = "looks at the whole image" if runtime.halo is None else f"sees {runtime.halo} pixels around each"
                 notes[
-                    f"{model} looks at the whole image, which was cut into tiles of {cut.height} pixels, {cut.halo}"
+                    f"{model} {sees}, and the image was cut into tiles of {cut.height} pixels, {cut.halo}"
                     " around each: the result is close to that in one piece, not the same (larger ones, --tile-size,"
                     " come closer and take more memory)"
                 ] = None

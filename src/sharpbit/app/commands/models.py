@@ -10,7 +10,11 @@ from sharpbit.errors import UsageError
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[MODEL]...")
-@click.option("--name", metavar="NAME", help="With add: the name of the model.  [default: that of the file]")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="With add: the name of the model, or of one in an archive.  [default: that of the file]",
+)
 @click.option("--licence", metavar="SPDX", help="With add: the licence of the weights.  [default: what the file says]")
 @click.option("--overwrite", is_flag=True, help="With add: replace a model that was added under this name.")
 @options.JSON
@@ -18,9 +22,9 @@ def models(words: tuple[str, ...], name: str | None, licence: str | None, overwr
     """List the models, or print the whole card of MODEL (an embedded name or a model file).
 
     With two words it adds or removes one of the user's own: in "sharpbit models add FILE" a model (.pth, .onnx,
-    .sharpbit, or one of the two files of ncnn) is copied into the folder $SHARPBIT_MODELS, which is
-    ~/.local/share/sharpbit/models by default, from where -n takes it by its name; "sharpbit models remove MODEL"
-    deletes that copy.
+    .sharpbit, one of the two files of ncnn, or a zip file or wheel that holds some) is copied into the folder
+    $SHARPBIT_MODELS, which is ~/.local/share/sharpbit/models by default, from where -n takes it by its name;
+    "sharpbit models remove MODEL" deletes that copy.
     """
     from sharpbit.app import added, show
 
