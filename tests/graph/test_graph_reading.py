@@ -208,3 +208,42 @@ def test_a_file_that_is_cut_off_is_one_sentence(cut, tmp_path):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ModelError, match="not a complete onnx file"):
         read(path)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_channels_are_normalized(plain, tmp_path):
+    """As one operator, and as exporters wrote it before there was one."""
+    file = File()
+    y = file.add("Transpose", file.conv("x", 8, 3), perm=[0, 2, 3, 1])
+    if plain:
+        y = file.add("LayerNormalization", y, array(8), array(8), axis=-1, epsilon=1e-4)
+    else:
+        apart = file.add("Sub", y, file.add("ReduceMean", y, np.array([-1])))
+        variance = file.add("ReduceMean", file.add("Pow", apart, np.float32(2)), np.array([-1]))
+        deviation = file.add("Sqrt", file.add("Add", variance, np.float32(1e-4)))
+        y = file.add("Add", file.add("Mul", file.add("Div", apart, deviation), array(8)), array(8))
+    y = file.conv(file.add("Transpose", y, perm=[0, 3, 1, 2]), 12, 8)
+    file.add("DepthToSpace", y, blocksize=2, mode="CRD")
+    graph = agree(file.write(tmp_path / "net.onnx"))
+    assert geometry(graph).reach == 2
+    assert {node.op for node in graph.nodes} == {"conv", "sub", "mul", "affine", "function", "div", "shuffle"}
+
+
+def test_what_is_normalized_otherwise_is_refused(tmp_path):
+    file = File()
+    file.add("LayerNormalization", file.conv("x", 8, 3), array(8, 24, 40), axis=1)
+    with pytest.raises(UnknownOperator, match="something else than the channels"):
+        read(file.write(tmp_path / "net.onnx"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_channel_is_repeated(channels, tmp_path):
+    """As `repeat_interleave` is exported, and as `Tile` alone."""
+    file = File(shape=(1, channels, 24, 40))
+    five = file.add("Unsqueeze", "x", np.array([2]))
+    four = file.add("Tile", five, np.array([1, 1, 4, 1, 1]))
+    each = file.add("Reshape", four, np.array([0, 4 * channels, 24, 40]))
+    whole = file.add("Tile", "x", np.array([1, 4, 1, 1]))
+    y = file.conv(file.add("Add", each, whole), 4 * channels, 4 * channels)
+    file.add("DepthToSpace", y, blocksize=2, mode="CRD")
+    agree(file.write(tmp_path / "net.onnx"), shape=(1, channels, 24, 40))

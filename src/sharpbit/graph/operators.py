@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpbit.graph.channels import MIXED
 from sharpbit.graph.moves import MOVES
 from sharpbit.graph.onnx import NotRead, Tracer, Value
 from sharpbit.graph.pixels import PIXELS
-from sharpbit.graph.view import Atom, View
+from sharpbit.graph.view import View
 from sharpbit.modelfile.onnx_graph import Operator
 
 Array = NDArray[Any]
@@ -187,36 +188,6 @@ def negative(tracer: Tracer, operator: Operator, x: View) -> View:
     return _affine(tracer, x, -1.0, 0.0)
 
 
-def product(tracer: Tracer, operator: Operator, x: Value, weight: Value, bias: Value | None = None) -> View:
-    """A matrix product with known numbers: a 1x1 convolution, where the last dimension is the channels."""
-    if not isinstance(x, View) or isinstance(weight, View) or isinstance(bias, View) or weight.ndim != 2:
-        raise NotRead("a product of two tensors that depend on the image")
-    gemm = operator.kind == "Gemm"
-    if gemm and (operator.attributes.get("transA") or operator.attributes.get("alpha", 1.0) != 1):
-        raise NotRead("")
-    if not x.dims or x.dims[-1] != x.base[1]:
-        raise NotRead("its last dimension is not the channels of a map of features")
-    rows = weight if gemm and operator.attributes.get("transB") else weight.T
-    return _mixed(tracer, x, rows, None if bias is None else bias * operator.attributes.get("beta", 1.0))
-
-
-def _mixed(tracer: Tracer, x: View, rows: Array, bias: Array | None) -> View:
-    n, _, h, w = tracer.shapes[x.value]
-    outputs, inputs = rows.shape
-    settings = conv_settings(inputs, outputs, bias=bias is not None)
-    weights = {"weight": rows[:, :, None, None]} | ({} if bias is None else {"bias": np.broadcast_to(bias, outputs)})
-    name = tracer.emit("conv", [x.value], (n, outputs, h, w), settings, weights)
-    row = (Atom("c", outputs),) if outputs != 1 else ()
-    return View(name, (x.base[0], row, x.base[2], x.base[3]), (*x.dims[:-1], row))
-
-
-def conv_settings(inputs: int, outputs: int, *, bias: bool) -> dict[str, Any]:
-    """The settings of a 1x1 convolution."""
-    one = (1, 1)
-    plain = {"kernel": one, "stride": one, "padding": (0, 0), "dilation": one, "groups": 1}
-    return {"inputs": inputs, "outputs": outputs, **plain, "bias": bias}
-
-
 RULES: Mapping[str, Rule] = {
     **MOVES,
     **PIXELS,
@@ -229,8 +200,7 @@ RULES: Mapping[str, Rule] = {
     "BatchNormalization": batch_norm,
     "Pow": power,
     "Neg": negative,
-    "MatMul": product,
-    "Gemm": product,
+    **MIXED,
     "Sum": several("add"),
     "Max": several("max"),
     "Min": several("min"),
