@@ -29,7 +29,8 @@ def reparameterize(
 
     The form 'plain' clips with a clamp and keeps the addition of the image where there is one; 'et' is convolution
     and ReLU or PReLU alone, as published. OUT ends in .safetensors, .onnx, or .pth (the names of the authors). The two
-    are compared, borders included; more than 1e-5 apart is an error.
+    are compared, borders included; more than 1e-5 apart is an error, unless rounding in float32 moves the network
+    itself by half as much and the two are equal in float64.
     """
     from sharpbit.system.extras import need
 
