@@ -67,6 +67,28 @@ def test_windows_and_partners_are_pieces_of_the_images(source):
                 assert np.array_equal(got(source.parent / "out" / "LR_bicubic" / f"X{scale}" / name), small)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_windows_at_edges_are_the_published_ones_with_a_cut_of_the_scale(tmp_path, scale):
+    """Of images whose sides the scale divides, and 12 does not."""
+    height, width = 30 * scale + 2 * scale, 41 * scale
+    put(tmp_path / "source" / "a.png", noise(7, height, width))
+    prepare(PreparationPlan(tmp_path / "source", tmp_path / "out", (scale,), {}, 12 * scale, 6 * scale, cut=scale))
+    whole, small = noise(7, height, width), shrink(noise(7, height, width), scale)
+    corners = [
+        (y, x) for y in published(height, 12 * scale, 6 * scale) for x in published(width, 12 * scale, 6 * scale)
+    ]
+    for number, (y, x) in enumerate(corners, 1):
+        name, side = f"a_s{number:03d}.png", 12 * scale
+        assert np.array_equal(got(tmp_path / "out" / "HR" / name), whole[y : y + side, x : x + side])
+        low = got(tmp_path / "out" / f"LR_bicubic/X{scale}" / name)
+        assert np.array_equal(low, small[y // scale : y // scale + 12, x // scale : x // scale + 12])
+    assert len(list((tmp_path / "out" / "HR").iterdir())) == len(corners)
+    with pytest.raises(UsageError, match="prepared otherwise \\(cut"):
+        prepare(PreparationPlan(tmp_path / "source", tmp_path / "out", (scale,), {}, 12 * scale, 6 * scale))
+    with pytest.raises(UsageError, match="does not divide"):
+        prepare(PreparationPlan(tmp_path / "source", tmp_path / "new", (2, 3), {}, 36, 18, cut=scale))
+
+
 def test_official_small_images_are_cut_not_made(source, tmp_path):
     for k, (height, width) in enumerate([(30, 42), (26, 24)]):
         put(tmp_path / "official" / f"{k:04d}x2.png", noise(9 + k, height, width))

@@ -127,6 +127,17 @@ def test_an_odd_batch_is_told(given, tmp_path):
     assert "a batch of 5 cannot be split evenly among 2 processes" in " ".join(printed.split())
 
 
+def gradients(part):
+    """Those of a part of a batch, or their mean over all processes, in float64: rounding is out of the way."""
+    torch.manual_seed(2)
+    net = models.build("etds", scale=2, blocks=1, width=8).net.double()
+    images = np.random.default_rng(1).integers(0, 256, (2, 40, 36, 3), np.uint8)
+    low, high = Pairs.from_images(list(images), 2).batch(4, 8, torch.Generator().manual_seed(3), part=part)
+    (net(low.double()) - high.double()).abs().mean().backward()
+    parallel.average_gradients(net)
+    return [own.grad for own in net.parameters() if own.grad is not None]
+
+
 def worker(rank, store, folder):
     """What one of two processes does; its results go to a file."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -143,7 +154,8 @@ def worker(rank, store, folder):
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), np.uint8)
     plan = Training(steps=2, batch=4, patch=8, precision="float32", ema=0.0)
     trained = train(model, Pairs.from_images(list(images), 2), plan, quiet=True).net.state_dict()
-    torch.save([part.grad, norm[0].running_mean, norm[0].running_var, mine, trained], f"{folder}/{rank}.pt")
+    exact = gradients(slice(rank, None, 2))
+    torch.save([part.grad, norm[0].running_mean, norm[0].running_var, mine, trained, exact], f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -155,8 +167,10 @@ def test_processes_share_statistics_and_weights(tmp_path):
     (norm(x) ** 3).sum().backward()
     weights = []
     for rank in (0, 1):
-        grad, mean, variance, mine, trained = torch.load(tmp_path / f"{rank}.pt")
+        grad, mean, variance, mine, trained, exact = torch.load(tmp_path / f"{rank}.pt")
         weights.append(trained)
+        for own, whole in zip(exact, gradients(None), strict=True):  # crops, their order and the mean are right
+            torch.testing.assert_close(own, whole, rtol=0, atol=1e-15)
         torch.testing.assert_close(grad, x.grad[rank::2], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(mean, norm.running_mean)
         torch.testing.assert_close(variance, norm.running_var)

@@ -24,6 +24,7 @@ def run_prepare(
     lr: tuple[tuple[int, Path], ...],
     size: int,
     step: int,
+    cut: int,
     workers: int | None,
     as_json: bool,
     quiet: bool,
@@ -32,7 +33,9 @@ def run_prepare(
     small = dict(lr)
     if len(small) < len(lr):
         raise UsageError("--lr gives two folders for one scale; give one")
-    plan = PreparationPlan(Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step)
+    plan = PreparationPlan(
+        Path(source), Path(out), tuple(sorted({*scale} or {*small} or {2, 3, 4})), small, size, step, cut
+    )
     try:
         done = prepare(plan, workers=workers or available_cpus(), quiet=quiet or as_json or not sys.stderr.isatty())
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ from sharpbit.system.deprecated import old_names
 Pixels = NDArray[np.uint8]
 
 CUT = 12
-"""Images are cut at the right and below to multiples of this, as those of the benchmarks: every scale divides it."""
+"""Images are cut at the right and below to multiples of this by default, as those of the benchmarks."""
 SETTINGS = "prepared.json"
 
 
@@ -45,6 +45,8 @@ class PreparationPlan:
         small: folders of LR images by scale; where there is none, they are made by bicubic.
         size: side of a window in HR pixels; default: 480.
         step: distance from one window to the next in HR pixels; default: 240.
+        cut: images are cut at the right and below to multiples of this, which every scale divides; default: 12. The
+            published windows end where images do; a cut of the scale alone gives the same wherever it divides them.
     """
 
     source: Path
@@ -53,6 +55,7 @@ class PreparationPlan:
     small: Mapping[int, Path] = field(default_factory=dict)
     size: int = 480
     step: int = 240
+    cut: int = CUT
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,9 @@ def _check(plan: PreparationPlan) -> None:
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
         raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:
-        if scale < 2 or CUT % scale:
-            raise UsageError(f"scale {scale} does not divide {CUT}; choose 2, 3, 4 or 6")
+        if scale < 2 or plan.cut % scale:
+            known = "2, 3, 4 or 6" if plan.cut == CUT else f"a --cut of {CUT}, or of all scales"
+            raise UsageError(f"scale {scale} does not divide {plan.cut}; choose {known}")
         if plan.size % scale or plan.step % scale:
             raise UsageError(f"windows of {plan.size} every {plan.step} pixels cannot be made {scale} times smaller")
     if plan.size < 1 or not 1 <= plan.step <= plan.size:
@@ -151,9 +155,9 @@ def _images(plan: PreparationPlan, notes: list[str], quiet: bool) -> Iterator[_I
         small = {scale: partner(folder, stem, path, scale) for scale, folder in plan.small.items()}
         for scale, low in small.items():
             _compare(path, (height, width), low, probe(low), scale)
-        height, width = height // CUT * CUT, width // CUT * CUT
+        height, width = height // plan.cut * plan.cut, width // plan.cut * plan.cut
         if not height or not width:
-            notes.append(f"{path} has fewer than {CUT} pixels on a side: left out")
+            notes.append(f"{path} has fewer than {plan.cut} pixels on a side: left out")
             continue
         if min(height, width) < plan.size:
             notes.append(f"{path} is smaller than a window of {plan.size} pixels: taken whole on that side")
@@ -174,12 +178,19 @@ def _keep_settings(plan: PreparationPlan) -> None:
     """Write how this is made; a folder that was made otherwise would become a mixture."""
     path = plan.out / SETTINGS
     made = {str(s): str(plan.small[s].resolve()) if s in plan.small else "by bicubic" for s in plan.scales}
-    settings = {"source": str(plan.source.resolve()), "size": plan.size, "step": plan.step, "small": made}
+    settings = {
+        "source": str(plan.source.resolve()),
+        "size": plan.size,
+        "step": plan.step,
+        "cut": plan.cut,
+        "small": made,
+    }
     if path.exists():
         try:
             before = json.loads(path.read_text("utf-8"))
+            before.setdefault("cut", CUT)  # folders of earlier versions do not say it
             small = dict(before["small"])
-            changed = {key: before[key] for key in ("source", "size", "step") if before[key] != settings[key]}
+            changed = {key: before[key] for key in ("source", "size", "step", "cut") if before[key] != settings[key]}
         except (ValueError, LookupError, TypeError):
             raise UsageError(f"{path} is not what this command wrote; give another folder") from None
         changed |= {f"LR x{scale}": old for scale, old in small.items() if made.get(scale, old) != old}
@@ -209,7 +220,7 @@ def _cut(plan: PreparationPlan, image: _Image, names: list[str], stop: threading
     if stop.is_set():
         return 0
     whole = read(image.path).rgb8()
-    large = whole[: whole.shape[0] // CUT * CUT, : whole.shape[1] // CUT * CUT]
+    large = whole[: whole.shape[0] // plan.cut * plan.cut, : whole.shape[1] // plan.cut * plan.cut]
     pixels = {1: large}
     for scale in plan.scales:
         pixels[scale] = read(image.small[scale]).rgb8() if scale in image.small else shrink(large, scale)

@@ -52,6 +52,14 @@ class Small(options.ParamType):
     metavar="PIXELS",
     help="Distance from window to window in HR pixels.",
 )
+@click.option(
+    "--cut",
+    type=click.IntRange(2, 1024),
+    default=12,
+    show_default=True,
+    metavar="PIXELS",
+    help="Cut images at the right and below to multiples of this; the scale itself gives the published windows.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Threads to cut with.  [default: all cores]")
 @options.JSON
 @options.QUIET
