@@ -1,7 +1,7 @@
 """The networks of ETDS as TensorFlow Lite files: sizes and latencies here, beside those that were published.
 
     python evidence/tflite.py --weights ETDS --calibrate PHOTOS [--scale 2 3 4] [--networks ETDS-T ...]
-        [--size 640x360] [--runs 20] [--threads 1] [--sizes SIZES.csv] [--out tflite.md]
+        [--crops 300] [--size 640x360] [--runs 20] [--threads 1] [--sizes SIZES.csv] [--out tflite.md]
 
 ETDS holds the published weights. Each network is written in float32 and, quantized without loss, in int8, and run by
 LiteRT with XNNPACK on one image of `--size`; the median of `--runs` runs is shown. Published latencies are of phones:
@@ -23,6 +23,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 
 import sharpbit
+from sharpbit.data.calibration import Cut
 from sharpbit.errors import QuantizeError
 from sharpbit.model import Model
 
@@ -120,7 +121,7 @@ def row(name: str, scale: int, given: argparse.Namespace, published: dict[tuple[
     """The row of one network at one scale."""
     stem, kind = FILES[name]
     model = sharpbit.load(given.weights / f"{stem}_x{scale}.pth")
-    small = sharpbit.quantize(model, given.calibrate, method="lossless")
+    small = sharpbit.quantize(model, given.calibrate, method="lossless", cut=Cut(given.crops))
     image = np.random.default_rng(0).integers(0, 256, (*given.size, 3), np.uint8)
     config = f"{stem.rsplit('_', 1)[1]}_X{scale}"
     with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=Path, required=True)
     parser.add_argument("--scale", type=int, nargs="*", default=[2, 3, 4])
     parser.add_argument("--networks", nargs="*", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--crops", type=int, default=300)
     parser.add_argument("--size", type=size, default=(360, 640))
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
