@@ -20,15 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from begin import begun
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.carry import COLOURS, Carry
-from sharpbit.model import Model, load, save
+from sharpbit.model import Model, save
 from sharpbit.modelfile.history import Start, Train, Verb
 from sharpbit.nn import Constrained
 from sharpbit.training import Training
+from sharpbit.training.soap import Soap
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Plan:
         average: decay of the averaged weights.
         flat: share of crops that are one constant colour.
         colours: whether colour channels are exchanged at random; lossy compression treats them differently.
+        optimizer: `soap` or `adam`.
         seed: of everything.
     """
 
@@ -70,6 +73,7 @@ class Plan:
     average: float = 0.999
     flat: float = 0.04
     colours: bool = False
+    optimizer: str = "adam"
     seed: int = 1
     about: dict = field(default_factory=dict)
 
@@ -129,48 +133,15 @@ def batch_of(pools: list[tuple[Pool, float]], plan: Plan, step: int) -> tuple[Te
     return low, high
 
 
-def begun(net: nn.Module, path: str) -> None:
-    """Take over the tensors of a file: those that fit, and of a narrower chain its channels, beside new ones."""
-    state, own = load(path).net.state_dict(), net.state_dict()
-    fitting = {}
-    for key, value in own.items():
-        old = state.get(key)
-        if old is not None and old.shape == value.shape:
-            fitting[key] = old
-        elif old is not None and isinstance(net, Carry) and _wider(key, old, value):
-            fitting[key] = widened(old, value)
-    net.load_state_dict(fitting, strict=False)
-    if isinstance(net, Carry) and "inner.0.weight" in fitting:
-        for number, layer in enumerate(net.hidden()):
-            if f"inner.{number}.weight" not in state:  # what a layer more begins with changes nothing
-                layer.weight.data[:, :].zero_()
-                layer.bias.data.zero_()
-                layer.weight.data[:, : len(layer.weight), 1, 1] = torch.eye(len(layer.weight))
-    if isinstance(net, Constrained):  # weights that were stored in 16 bits keep to nothing
-        net.project()
-    print("begins with", len(fitting), "of", len(own), "tensors of", path, flush=True)
-
-
-def _wider(key: str, old: Tensor, new: Tensor) -> bool:
-    """Whether a tensor of a Carry is that of a narrower one of the same scale."""
-    if key.startswith("last."):
-        return len(new) == len(old)
-    return key.startswith(("first.", "inner.")) and len(new) > len(old)
-
-
-def widened(old: Tensor, new: Tensor) -> Tensor:
-    """`new`, a tensor of a wider Carry, in which the channels of `old` compute what they did before."""
-    made = new.clone()
-    if old.dim() == 1:
-        made[: len(old)] = old
-        return made
-    made[: len(old)] = 0  # old channels do not read new ones at first
-    image = COLOURS if old.shape[1] > COLOURS and old.shape[1] == len(old) + COLOURS else 0
-    kept = old.shape[1] - image
-    made[: len(old), :kept] = old[:, :kept]
-    if image:
-        made[: len(old), -image:] = old[:, -image:]
-    return made
+def tangent(net: Carry) -> None:
+    """Take from the gradients what `project` takes from the weights."""
+    for layer in (net.first, *net.hidden()):
+        assert layer.weight.grad is not None
+        image = layer.weight.grad[:, -COLOURS:]
+        image -= image.mean((2, 3), keepdim=True)
+    grad = net.interpolation.weight.grad
+    assert grad is not None
+    grad -= grad.mean((2, 3), keepdim=True)
 
 
 def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
@@ -190,6 +161,7 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
         colours=plan.colours,
         ema=plan.average,
         seed=plan.seed,
+        optimizer=plan.optimizer,
     )
     settings = {key: value for key, value in asdict(how).items() if key != "steps"}
     history: tuple[Verb, ...] = (Train(step, settings),)
@@ -210,11 +182,13 @@ def main() -> None:
     torch.set_num_threads(1)
     arch = ARCHITECTURES[plan.arch]
     net = arch.build(arch.config(**plan.config))
+    pools = [(Pool(Path(folder), net.config.scale, plan.patch), weight) for folder, weight in plan.pools.items()]
     if plan.start:
         begun(net, plan.start)
     net = net.to(memory_format=torch.channels_last).train()
     ema = copy.deepcopy(net).requires_grad_(False)
-    optimizer = torch.optim.Adam(net.parameters(), lr=plan.rate, betas=(0.9, 0.99))
+    parameters = list(net.parameters())
+    optimizer = Soap(parameters) if plan.optimizer == "soap" else torch.optim.Adam(parameters, betas=(0.9, 0.99))
     start, path = 0, out / "checkpoint.pt"
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -225,8 +199,6 @@ def main() -> None:
         print("goes on at step", start, flush=True)
     if start >= plan.steps:
         write(out, plan, ema, start)
-    scale = net.config.scale
-    pools = [(Pool(Path(folder), scale, plan.patch), weight) for folder, weight in plan.pools.items()]
     saved, mean, counted, clock = time.monotonic(), 0.0, 0, time.monotonic()
     for step in range(start, plan.steps):
         low, high = batch_of(pools, plan, step)
@@ -237,8 +209,10 @@ def main() -> None:
             made = net(low).float()
         late = step >= plan.steps * (1 - plan.finish)
         loss = 20 * F.mse_loss(made, high) if late else F.l1_loss(made, high)
-        optimizer.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         loss.backward()
+        if isinstance(net, Carry):
+            tangent(net)
         nn.utils.clip_grad_norm_(net.parameters(), 0.5)
         optimizer.step()
         if isinstance(net, Constrained):

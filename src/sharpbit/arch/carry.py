@@ -20,6 +20,7 @@ from sharpbit.nn import Constrained, State, conv3, count, scale_of
 from sharpbit.reparam import kernels
 
 COLOURS = 3
+FIRST, OTHER = 0.3, 0.08  # standard deviation of the weights that read the image, in the first layer and in all others
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Carry(Constrained):
         self.last = conv3(wide, rows)
         self.interpolation = nn.Conv2d(COLOURS, rows, 3, padding=1, bias=False)
         with torch.no_grad():
+            self._begin()
             self.last.weight.mul_(0.1)
             self.interpolation.weight.copy_(kernels.repeat(COLOURS, config.scale**2, 3))
         self.project()
@@ -76,6 +78,21 @@ class Carry(Constrained):
         made = F.conv2d(features, F.pad(self.last.weight, (0, 0, 0, 0, 0, COLOURS)), self.last.bias, padding=1)
         with torch.autocast(x.device.type, enabled=False):
             return F.pixel_shuffle(made.float() + self.interpolation(x), self.config.scale)
+
+    def _begin(self) -> None:
+        """Draw layers that copy their features and add a little of everything.
+
+        Kernels that sum to zero keep features small. PyTorch's biases are as large, so that a third of all channels
+        would be zero for good; these have none.
+        """
+        self.first.weight.normal_(std=FIRST)
+        for layer in self.hidden():
+            wide = len(layer.weight)
+            layer.weight[:, :wide].normal_(std=2 * OTHER / (COLOURS * wide) ** 0.5)
+            layer.weight[:, wide:].normal_(std=OTHER)
+            layer.weight[:, :wide, 1, 1] += torch.eye(wide)
+        for layer in (self.first, *self.hidden()):
+            _bias(layer).zero_()
 
     @torch.no_grad()
     def project(self) -> None:

@@ -144,6 +144,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "finish": Span(0, 1),
         "precision": Choice(lambda: ("bf16", "float32")),
         "seed": SEED,
+        "optimizer": Choice(lambda: ("adam", "soap")),
     },
     Start: {"arch": Choice(lambda: ARCHITECTURES), "seed": SEED, "after": TRAINED, "weights": NAME},
     FakeQuantize: {

@@ -31,6 +31,7 @@ from sharpbit.system import parallel
 from sharpbit.training.checkpoint import resume, write_checkpoint
 from sharpbit.training.losses import LOSSES, edge_loss, image_loss, lesson
 from sharpbit.training.settings import Training
+from sharpbit.training.soap import Soap
 
 __all__ = ["Training", "edge_loss", "train"]
 
@@ -93,7 +94,7 @@ def train(
     first = parallel.first()
     staged = _staged(model, net)
     groups, shares = _groups(net, how)
-    optimizer = torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
+    optimizer = _optimizer(groups, how, device)
     start = resume(out, how, net, ema, optimizer) if out else 0
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
@@ -162,6 +163,12 @@ def _scale_bit_loss(net: nn.Module, times: int) -> None:
             part.bit_weight *= times
 
 
+def _optimizer(groups: list[dict[str, Any]], how: Training, device: str) -> torch.optim.Optimizer:
+    if how.optimizer == "soap":
+        return Soap(groups, lr=how.rate)
+    return torch.optim.Adam(groups, lr=how.rate, betas=how.betas, fused=device.startswith("cuda"))
+
+
 def _groups(net: nn.Module, how: Training) -> tuple[list[dict[str, Any]], list[float]]:
     """Parameters of the optimiser in groups, and their learning rates as multiples of the weights'."""
     ranges = [own for part in net.modules() if isinstance(part, Range) for own in part.parameters(recurse=False)]
@@ -176,6 +183,8 @@ def _groups(net: nn.Module, how: Training) -> tuple[list[dict[str, Any]], list[f
 def _check(model: Model, pairs: Pairs | Matched, how: Training, teacher: Model | None) -> None:
     if how.loss not in LOSSES:
         raise UsageError(f"loss {how.loss!r} is not known; use one of {', '.join(LOSSES)}")
+    if how.optimizer not in ("adam", "soap"):
+        raise UsageError(f"optimizer {how.optimizer!r} is not known; use adam or soap")
     if how.precision not in _PRECISIONS:
         raise UsageError(f"precision {how.precision!r} is not known; use one of {', '.join(_PRECISIONS)}")
     if bool(how.distill or how.distill_blocks) != (teacher is not None):

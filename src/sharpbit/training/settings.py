@@ -14,10 +14,10 @@ class Training:
         steps: optimiser steps in all.
         batch: crops a step.
         patch: side of a crop in small pixels.
-        rate: highest learning rate of Adam.
+        rate: highest learning rate; about 1e-3 for Adam, 4e-3 for SOAP.
         last_rate: learning rate at the end of the cosine schedule; one that equals `rate` makes it constant.
         warmup: steps of linear rise at the start.
-        betas: Adam's decay rates.
+        betas: Adam's decay rates; SOAP has its own.
         halve: numbers of steps after which the rate is halved once more.
         clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
@@ -41,6 +41,7 @@ class Training:
         ema: decay of the moving average of the weights, which is the result.
         precision: `bf16` (autocast) or `float32`.
         seed: decides the crops, step by step, so that a resumed run sees what an uninterrupted one would.
+        optimizer: `adam`, or `soap`, of which 1000 steps do for a small network what many thousands of Adam do.
     """
 
     steps: int
@@ -69,6 +70,7 @@ class Training:
     ema: float = 0.999
     precision: str = "bf16"
     seed: int = 10
+    optimizer: str = "adam"
 
     def rate_at(self, step: int) -> float:
         """Learning rate of the step numbered from 0."""
