@@ -20,6 +20,7 @@ from drawn import drawing
 from PIL import Image
 
 from sharpbit.data.degrade import KINDS, degraded
+from sharpbit.image.resize import shrink
 
 SIDE = 480
 
@@ -91,7 +92,7 @@ def main() -> None:
 
     with (args.out / "small.bytes").open("wb") as low, (args.out / "large.bytes").open("wb") as high:
         for large in sources():
-            small = degraded(large, args.scale, kind, rng)
+            small = degraded(large, args.scale, kind, rng) if args.kind != "clean" else shrink(large, args.scale)
             low.write(small.tobytes())
             high.write(large.tobytes())
             sizes.append(small.shape[:2])

@@ -5,6 +5,9 @@
 The teacher is realesr-general-x4v3, mixed half and half with its less denoising twin, as its authors do for a denoising
 strength of 0.5 (BSD-3-Clause, Xintao Wang; the weights are not part of the project). Its colours are those of the HR
 tile: what the two differ by after a wide blur is taken back, as the teacher shifts light greys to white.
+
+With `--teacher FILE` it is any network that `sharpbit.load` reads, of the scale of the pool, and its results stay as
+they are.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+import sharpbit
 
 FLAG = 0x01306B47  # before weights in half precision in an ncnn file
 SIGMA = 6.0  # of the blur, in HR pixels
@@ -76,6 +82,20 @@ def taught(body: nn.Sequential, low: Tensor, scale: int) -> Tensor:
     return F.interpolate(made, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def read(path: Path) -> Callable[[Tensor], Tensor]:
+    """What a network in a file makes of LR images in `[0, 1]`, mirrored at their borders."""
+    model = sharpbit.reparameterize(sharpbit.load(path))
+    net, edge = model.net.to(memory_format=torch.channels_last).eval(), 10
+
+    def upscale(low: Tensor) -> Tensor:
+        with torch.inference_mode():
+            made = net(F.pad(low, (edge, edge, edge, edge), mode="reflect")).clamp(0, 1)
+        cut = slice(edge * model.scale, -edge * model.scale)
+        return made[:, :, cut, cut]
+
+    return upscale
+
+
 def blurred(x: Tensor) -> Tensor:
     """A Gaussian blur of `SIGMA`."""
     reach = int(3 * SIGMA)
@@ -89,12 +109,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pool", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="folder of the realesr weights")
+    parser.add_argument("--teacher", type=Path, help="another teacher")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="take each such tile")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    body, s = teacher(args.weights), args.scale
+    s, other = args.scale, read(args.teacher) if args.teacher else None
+    body = None if other else teacher(args.weights)
     sizes = np.load(args.pool / "sizes.npy").astype(np.int64)
     areas = 3 * sizes.prod(1)
     starts = np.cumsum(areas) - areas
@@ -106,8 +128,11 @@ def main() -> None:
             low = small[starts[k] : starts[k] + areas[k]].reshape(height, width, 3)
             high = large[starts[k] * s * s : (starts[k] + areas[k]) * s * s].reshape(height * s, width * s, 3)
             x, truth = (torch.from_numpy(np.array(part)).permute(2, 0, 1)[None].float() / 255 for part in (low, high))
-            made = taught(body, x, s)
-            made = (made + blurred(truth - made)).clamp(0, 1)
+            if other:
+                made = other(x)
+            else:
+                made = taught(body, x, s)
+                made = (made + blurred(truth - made)).clamp(0, 1)
             low_file.write(low.tobytes())
             high_file.write((made[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy().tobytes())
     np.save(args.out / "sizes.npy", sizes[:: args.every])

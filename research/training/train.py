@@ -175,8 +175,13 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
     )
 
 
+def read(path: Path) -> Plan:
+    """The plan that a file holds."""
+    return Plan(**tomllib.loads(path.read_text()))
+
+
 def main() -> None:
-    plan, out = Plan(**tomllib.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2])
+    plan, out = read(Path(sys.argv[1])), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     torch.set_num_threads(1)

@@ -61,7 +61,8 @@ def test_onnx_of_ours():
 def test_every_embedded_model(name):
     facts = sharpbit.inspect(name)
     assert (facts.name, facts.precision) == (name, zoo.models()[name].precision)
-    width, layers = (16, 4) if name.endswith("-fast") else (32, 6)  # and one layer from colours, one to pixels
+    sizes = {"fast": (16, 4), "best": (64, 6)}  # and one layer from colours, one to pixels
+    width, layers = sizes.get(name.split("-")[-1], (32, 6))
     outputs = 3 * zoo.models()[name].scale ** 2
     assert facts.macs == 360 * 640 * 9 * (3 * width + layers * width**2 + width * outputs)
 
