@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sharpbit.training import Training as Training
     from sharpbit.training import train as train
     from sharpbit.verbs.bench import bench as bench
+    from sharpbit.verbs.compress import compress as compress
     from sharpbit.verbs.evaluate import evaluate as evaluate
     from sharpbit.verbs.inspect import inspect as inspect
     from sharpbit.verbs.quantize import quantize as quantize
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from sharpbit.verbs.upscale import upscale as upscale
     from sharpbit.verbs.upscale_folder import upscale_folder as upscale_folder
     from sharpbit.verbs.video import upscale_video as upscale_video
+    from sharpbit.verbs.verify import verify as verify
 
 _RUNNING = {
     "bench": "verbs.bench",
     "evaluate": "verbs.evaluate",
     "upscale": "verbs.upscale",
+    "verify": "verbs.verify",
     "upscale_folder": "verbs.upscale_folder",
     "upscale_video": "verbs.video",
     "Upscaler": "pipeline.upscaler",
@@ -52,6 +55,7 @@ _MAKING = {
     "quantize": "verbs.quantize",
     "refine": "verbs.refine",
     "freeze": "verbs.refine",
+    "compress": "verbs.compress",
     "Training": "training",
     "train": "training",
     "inspect": "verbs.inspect",

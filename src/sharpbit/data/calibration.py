@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from sharpbit.errors import ResultWarning, UsageError
-from sharpbit.image import is_image_name, read
+from sharpbit.image import read
+from sharpbit.image.folder import in_folder, spread_over
 from sharpbit.image.resize import shrink
 from sharpbit.system.progress import Phases
 
@@ -65,15 +66,22 @@ def from_folder(
         UsageError: no folder, no images in it, or none that is large enough.
         ImageError: an image cannot be read.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}; give one with ordinary images to calibrate on")
-    paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
-    if not paths:
-        raise UsageError(f"{folder} holds no images to calibrate on; give a folder of PNG or JPEG files")
-    chosen = paths
-    if len(paths) > cut.count:
-        chosen = paths[: cut.count] if cut.place == "prepared" else _spread(paths, cut.count)
+    return from_paths(in_folder(folder), scale, str(folder), cut, progress=progress)
+
+
+def from_paths(
+    paths: Sequence[Path], scale: int, source: str, cut: Cut = AT_DETAIL, *, progress: Phases | None = None
+) -> tuple[Tensor, int]:
+    """Crops of image files, and of how many they are, see `from_images`; of more files than crops some are taken.
+
+    Args:
+        paths: the files.
+        scale: upscaling factor of the network.
+        source: where they come from, for errors.
+        cut: how crops are taken, see `from_images`.
+        progress: called with the name of the phase, how many files were read, and how many there are.
+    """
+    chosen = paths[: cut.count] if cut.place == "prepared" else spread_over(paths, cut.count)
 
     def images() -> Iterable[np.ndarray]:
         for number, path in enumerate(chosen, 1):
@@ -81,7 +89,7 @@ def from_folder(
             if progress:
                 progress("reading", number, len(chosen))
 
-    return _crops(images(), len(chosen), scale, cut, str(folder))
+    return _crops(images(), len(chosen), scale, cut, source)
 
 
 def from_images(images: Sequence[np.ndarray], scale: int, cut: Cut = AT_DETAIL) -> tuple[Tensor, int]:
@@ -117,11 +125,6 @@ def split(crops: Tensor, cut: Cut = AT_DETAIL) -> tuple[Tensor, Tensor, bool]:
     if cut.place == "prepared" or not bool(kept.any()):
         return crops, crops, False
     return crops[~kept], crops[kept], True
-
-
-def _spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """That many of them, from first to last."""
-    return [paths[k * len(paths) // count] for k in range(count)]
 
 
 def _crops(images: Iterable[np.ndarray], count: int, scale: int, cut: Cut, source: str) -> tuple[Tensor, int]:

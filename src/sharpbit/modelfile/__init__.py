@@ -10,10 +10,11 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from sharpbit.modelfile.container import KEY, MAGIC, NATIVE, digest, split
+from sharpbit.modelfile.container import KEY, digest, split
 from sharpbit.modelfile.file import ModelFile
 from sharpbit.modelfile.header import FORMAT, PAIR, REFQSR, Header, Metric, several
 from sharpbit.modelfile.onnx import Initializer
+from sharpbit.modelfile.rewrite import native_start, with_header
 
 __all__ = [
     "KEY",
@@ -30,6 +31,7 @@ __all__ = [
     "read",
     "several",
     "stamp",
+    "with_header",
 ]
 
 
@@ -56,9 +58,7 @@ def stamp(header: Header, data: bytes, path: Path) -> Header:
 def native(header: Header, payload: bytes) -> tuple[Header, bytes]:
     """A native file: the header, now with the sha256 of the payload, and all bytes of the file (docs/format.md)."""
     header = replace(header, format=FORMAT, sha256=digest([payload]))
-    text = header.to_json().encode()
-    start = MAGIC + NATIVE.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
-    return header, start + bytes(-len(start) % 64) + payload
+    return header, native_start(header) + payload
 
 
 def operators(file: str | PathLike[str]) -> dict[str, int]:

@@ -222,6 +222,29 @@ class Pair(Verb, verb="pair"):
     settings: Mapping[str, Any] = field(default_factory=dict, metadata=spread(dict))
 
 
+@dataclass(frozen=True)
+class Receipt(Verb, verb="receipt"):
+    """What a file claims of itself, measured through the engine that runs it; `sharpbit verify` measures it again.
+
+    Attributes:
+        by: the command that wrote it, such as `compress`.
+        source: name, architecture and sha256 of what it was made from.
+        calibrated: how many images it was calibrated on, and the sha256 of all of them.
+        targets: what was asked for.
+        steps: what was tried, in its order, and what each step measured.
+        chosen: name of the step whose network this is.
+        versions: versions of the packages that worked.
+    """
+
+    by: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    calibrated: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[Mapping[str, Any], ...] = ()
+    chosen: str = ""
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _fields(kind: Any) -> tuple[Field[Any], ...]:
     return fields(kind)
 

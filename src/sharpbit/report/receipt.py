@@ -102,7 +102,7 @@ def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
     """One page of HTML that needs no other file, and no script."""
     title = escape(f"{Path(model).name} in {bits_of(receipt)}")
     lines = {key: value for key, value in facts(receipt, scores).items() if key not in scores}
-    parts = [f"<h1>{title}</h1>", _table([], [[escape(key), escape(value)] for key, value in lines.items()])]
+    parts = [f"<h1>{title}</h1>", cells([], [[escape(key), escape(value)] for key, value in lines.items()])]
     if scores:
         rows = [
             [
@@ -114,7 +114,7 @@ def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
             for name, (a, b) in scores.items()
         ]
         parts += ["<h2>PSNR before and after</h2>", "<p>dB, Y channel, mean of the images of a set.</p>"]
-        parts += [_table(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
+        parts += [cells(["set", "float", "quantized", "difference"], rows, numbers=range(1, 4))]
     if receipt.sensitivity:
         most = max(share for _, share in receipt.sensitivity)
         rows = [
@@ -122,17 +122,17 @@ def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
             for name, share in receipt.sensitivity
         ]
         parts += ["<h2>Sensitivity of each layer</h2>", f"<p>{SENSITIVITY}</p>"]
-        parts += [_table(["layer", "share", ""], rows, numbers=(1,))]
+        parts += [cells(["layer", "share", ""], rows, numbers=(1,))]
     if receipt.widths and not isinstance(receipt.bits, int):
         rows = [[_code(name), _width(act), _width(weight)] for name, act, weight in receipt.widths]
-        parts += ["<h2>Bits of each layer</h2>", _table(["layer", "input", "weight"], rows, numbers=(1, 2))]
+        parts += ["<h2>Bits of each layer</h2>", cells(["layer", "input", "weight"], rows, numbers=(1, 2))]
     if receipt.ranges:
         rows = [
             [_code(name), f"{low:.3g} .. {high:.3g}", f"{lo:.3g} .. {hi:.3g}", _span(low, high, lo, hi)]
             for name, low, high, lo, hi in receipt.ranges
         ]
         parts += ["<h2>Ranges of activations, before and after</h2>", f"<p>{RANGES}</p>"]
-        parts += [_table(["input of", "float", "grid", ""], rows, numbers=(1, 2))]
+        parts += [cells(["input of", "float", "grid", ""], rows, numbers=(1, 2))]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
@@ -143,7 +143,7 @@ def html(model: str, receipt: QuantizationReceipt, scores: Scores) -> str:
 PAGES: Mapping[str, Callable[[str, QuantizationReceipt, Scores], str]] = {".html": html, ".md": markdown}
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def cells(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
     """Cells are HTML already."""
     kinds = [' class="number"' if column in numbers else "" for column in range(len(rows[0]) if rows else 0)]
     top = "<tr>" + "".join(f"<th{kind}>{cell}</th>" for kind, cell in zip(kinds, head, strict=False)) + "</tr>\n"

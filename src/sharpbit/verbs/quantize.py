@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from sharpbit.arch.integer import Integer
 from sharpbit.cost import bitops
@@ -177,12 +177,7 @@ def with_receipt(
     """
     if blame:
         warnings.warn("with_receipt(blame=...) is now with_receipt(analysis=...)", DeprecationWarning, stacklevel=2)
-    started = time.monotonic()
-    if method not in (AUTO, *POST_TRAINING_METHODS):
-        raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
-    if model.arch.name in ("integer", ARCHITECTURE):
-        raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
-    method = suited(model) if method == AUTO else method
+    method = checked_method(model, method)
     if not frozen and method in (LOSSLESS, SLOPED, GRAPH):
         raise UsageError(
             f"the method {method} makes integers at once, which are not refined; take another, such as adc"
@@ -191,6 +186,52 @@ def with_receipt(
         crops, used = calibration.from_folder(images, model.scale, cut, progress=progress)
     else:
         crops, used = calibration.from_images(images, model.scale, cut)
+    report = analysis or blame
+    return on_crops(
+        model, crops, used, settings, method=method, progress=progress, analysis=report, cut=cut, frozen=frozen
+    )
+
+
+def checked_method(model: Model, method: str) -> str:
+    """The name of the method, that of `auto` found.
+
+    Raises:
+        UsageError: there is no such method.
+        QuantizeError: the model is in integers, or rounded, already.
+    """
+    if method not in (AUTO, *POST_TRAINING_METHODS):
+        raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
+    if model.arch.name in ("integer", ARCHITECTURE):
+        raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
+    return suited(model) if method == AUTO else method
+
+
+def on_crops(
+    model: Model,
+    crops: Tensor,
+    used: int,
+    settings: QuantizationSettings = DEFAULTS,
+    *,
+    method: str,
+    progress: Phases | None = None,
+    analysis: bool = False,
+    cut: Cut = AT_DETAIL,
+    frozen: bool = True,
+) -> tuple[Model, QuantizationReceipt]:
+    """What `with_receipt` does, on LR crops that were made before.
+
+    Args:
+        model: a float model.
+        crops: `(N, 3, 64, 64)` uint8, see `sharpbit.data.calibration`.
+        used: number of images that they were cut from.
+        settings: bits, refinement and what stays in float.
+        method: name of the post-training method, not `auto`.
+        progress: called with the name of a phase, how much of it is done, and how much there is.
+        analysis: whether the receipt lists the sensitivity of each layer.
+        cut: how the crops were taken.
+        frozen: whether the result is frozen, see `with_receipt`.
+    """
+    started = time.monotonic()
     if method in (SLOPED, GRAPH):  # calibrated and measured on drawings and compressed images as well
         crops = varied(spread(crops, SLOPED_CROPS))
     crops, held_out, apart = calibration.split(crops, cut)
@@ -199,7 +240,7 @@ def with_receipt(
     ranges: tuple[tuple[str, float, float, float, float], ...] = ()
     widths: tuple[tuple[str, int, int], ...] = ()
     if any(True for _ in core.quantizers(after.net)):
-        if analysis or blame:
+        if analysis:
             count = counted(progress, "measuring sensitivity", len(sensitivity.parts(after.net)))
             found = sensitivity.sensitivity(after.net, model.net, held_out[:1].float() / 255, count)
         ranges = sensitivity.ranges(after.net, held_out[:BATCH].float() / 255)

@@ -1,0 +1,1 @@
+"""What `sharpbit.verbs.compress` is made of: data kept apart, ways to a small network, measurements, the choice."""
