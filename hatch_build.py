@@ -34,6 +34,9 @@ class NativeBuildHook(BuildHookInterface):
         if self.target_name != "wheel":
             return
         root = Path(self.root)
+        if version == "standard":  # what `sharpbit deploy` writes beside a model
+            for name in ("native/src", "native/include", "LICENSE"):
+                build_data["force_include"][str(root / name)] = f"sharpbit/deployment/engine/{Path(name).name}"
         library = root / "src" / "sharpbit" / "runtime" / NAMES.get(sys.platform, "libsharpbit.so")
         try:
             build(root / "native", root / "build" / "native", library)

@@ -1,7 +1,8 @@
-/* The integer engine of sharpbit: chains of 3x3 convolutions on bytes, exact to the last bit.
+/* The integer engine of sharpbit: chains of 3x3 convolutions and graphs of operators on bytes, exact to the last bit.
  *
- * What is computed is defined by src/sharpbit/modelfile/integer_chain.py, and the bytes that `sb_open` takes are `IntegerChain.payload`
- * there (docs/format.md). Nothing in them is trusted. All functions are safe to call from several threads; one chain
+ * `sb_open` takes the bytes of a `.sharpbit` file as it is, or of its payload alone (docs/format.md), which
+ * src/sharpbit/modelfile/integer_chain.py and integer_graph.py define. Nothing in them is trusted; the hashes in the
+ * header of a file are not compared ('sharpbit verify' does that). All functions are safe to call from several threads; one chain
  * may run several jobs at a time.
  */
 #ifndef SHARPBIT_H
@@ -41,10 +42,13 @@ SB_API int32_t sb_abi(void);
 /* The names of the instruction sets that can run here, fastest first, separated by spaces; "c" is always the last. */
 SB_API const char *sb_instruction_sets(void);
 
-/* Read a chain and pack its weights for one instruction set (NULL: the fastest). Writes a sentence to `message` on
+/* Read a chain or a graph and pack its weights for one instruction set (NULL: the fastest). Writes a sentence to `message` on
  * failure. */
 SB_API int32_t sb_open(const uint8_t *data, size_t size, const char *instruction_set, sb_chain **chain, char *message,
                        size_t message_size);
+
+/* So many times larger are the sides of the result. */
+SB_API int32_t sb_scale(const sb_chain *chain);
 
 /* Free a chain. Its jobs must have been freed before. */
 SB_API void sb_close(sb_chain *chain);
@@ -64,6 +68,10 @@ SB_API void sb_cancel(sb_job *job);
 
 /* Free a job; waits until it has ended. */
 SB_API void sb_free(sb_job *job);
+
+/* Upscale an image and return when it is done; the arguments are those of `sb_start`. */
+SB_API int32_t sb_upscale(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
+                          int32_t height, int32_t width, int32_t threads);
 
 /* Measure how many multiply-accumulate operations of bytes a second `threads` threads can do at most with an
  * instruction set (NULL: the fastest), in about `seconds`; 0 where it cannot be measured. */

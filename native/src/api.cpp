@@ -91,6 +91,8 @@ int32_t sb_open(const uint8_t *data, size_t size, const char *instruction_set, s
 
 void sb_close(sb_chain *chain) { delete chain; }
 
+int32_t sb_scale(const sb_chain *chain) { return chain ? chain->network->enlarges() : SB_ERROR_MODEL; }
+
 int32_t sb_start(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
                  int32_t height, int32_t width, int32_t threads, sb_job **job) {
   if (!job) return SB_ERROR_SIZE;
@@ -131,6 +133,16 @@ void sb_free(sb_job *job) {
   if (!job || job->lost()) return;  // what a fork has cut off is left as it is
   job->pool->wait(job->job, -1);
   delete job;
+}
+
+int32_t sb_upscale(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
+                   int32_t height, int32_t width, int32_t threads) {
+  sb_job *job = nullptr;
+  const int32_t started = sb_start(chain, in, in_stride, out, out_stride, height, width, threads, &job);
+  if (started != SB_DONE) return started;
+  const int32_t state = sb_wait(job, -1);
+  sb_free(job);
+  return state;
 }
 
 double sb_peak(const char *instruction_set, int32_t threads, double seconds) {

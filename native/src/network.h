@@ -42,7 +42,7 @@ class Network {
                    const std::atomic<bool> &cancel) const = 0;
 };
 
-// Reads a payload of either kind. Throws ModelError.
+// Reads a payload of either kind, or a whole native file. Throws ModelError.
 std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Isa &isa);
 
 }  // namespace sharpbit

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sharpbit.training import train as train
     from sharpbit.verbs.bench import bench as bench
     from sharpbit.verbs.compress import compress as compress
+    from sharpbit.verbs.deploy import deploy as deploy
     from sharpbit.verbs.evaluate import evaluate as evaluate
     from sharpbit.verbs.inspect import inspect as inspect
     from sharpbit.verbs.quantize import quantize as quantize
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _RUNNING = {
     "bench": "verbs.bench",
+    "deploy": "verbs.deploy",
     "evaluate": "verbs.evaluate",
     "upscale": "verbs.upscale",
     "verify": "verbs.verify",

@@ -1,0 +1,32 @@
+"""The command `sharpbit deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sharpbit.app import dump, options
+
+
+@click.command()
+@click.argument("model", metavar="FILE")
+@click.option(
+    "--to", "target", required=True, metavar="NAME", help="Kind of folder: c, cpp, onnx or docker (required)."
+)
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder to make (required).")
+@click.option("--overwrite", is_flag=True, help="Replace FOLDER if it exists.")
+@options.JSON
+def deploy(model: str, target: str, output: str, overwrite: bool, as_json: bool) -> None:
+    """Write FILE, a model file or an embedded name, as a folder that works on its own.
+
+    c and cpp are the engine's sources, the model as bytes and an example with a Makefile, for a compiler alone. onnx is
+    for ONNX Runtime alone. docker is a container file around one of these, which is not built. Each has a README.
+    """
+    from sharpbit.verbs.deploy import deploy as write
+
+    files = write(model, target, output, overwrite=overwrite)
+    if as_json:
+        click.echo(dump({"folder": output, "files": [str(path) for path in files]}))
+    else:
+        click.echo(f"{output}: {len(files)} files; begin with {Path(output) / 'README.md'}")

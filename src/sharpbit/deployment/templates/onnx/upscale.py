@@ -1,0 +1,27 @@
+"""Upscales an image with ONNX Runtime: python upscale.py IN OUT."""
+
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+
+def main() -> None:
+    """Read, upscale, write."""
+    if len(sys.argv) != 3:
+        sys.exit("usage: python upscale.py IN OUT")
+    session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    image = np.asarray(Image.open(sys.argv[1]).convert("RGB"))
+    if given.type == "tensor(uint8)":  # (1, height, width, 3) bytes in and out
+        result = session.run(None, {given.name: image[None]})[0][0]
+    else:  # (1, 3, height, width) from 0 to 1 in and out
+        planes = image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+        values = session.run(None, {given.name: planes})[0][0].transpose(1, 2, 0)
+        result = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
+    Image.fromarray(result).save(sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()

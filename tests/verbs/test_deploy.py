@@ -1,0 +1,131 @@
+"""`deploy`: each folder is used as its README says, with a compiler or ONNX Runtime alone, and gives the exact result."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import sharpbit
+from integer_files import random_chain
+from sharpbit import modelfile, zoo
+from sharpbit.app.cli import app
+from sharpbit.errors import OutputExists, UsageError
+from sharpbit.measure.probe import image
+from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile import integer_chain as integer
+from sharpbit.runtime import native, open_engine
+from sharpbit.runtime.native import NativeRuntime
+
+COMPILER = [tool for tool in ("cc", "c++", "make") if shutil.which(tool) is None]
+needs_native = pytest.mark.skipif(not native.available(), reason=native.why_not())
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def in_order(folder, *command):
+    """Run a command in the folder with next to nothing in the environment."""
+    done = subprocess.run(command, cwd=folder, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.slow  # compiles the engine, its portable kernels alone and without much optimization: 7 s
+@needs_native
+@pytest.mark.parametrize("target", ["c", "cpp"])
+def test_a_compiler_alone_makes_a_program_that_gives_the_exact_result(tmp_path, target):
+    if COMPILER:
+        assert "CI" not in os.environ, f"CI has {', '.join(COMPILER)}"
+        pytest.skip(f"there is no {', '.join(COMPILER)}")
+    folder = tmp_path / "upscaler"
+    done = call("deploy", "x2-clean-fast", "--to", target, "-o", folder, "--json")
+    assert done.exit_code == 0, done.output
+    assert str(folder / "README.md") in json.loads(done.stdout)["files"]
+    in_order(folder, "make", "SETS=", "CXXFLAGS=-O0" if target == "cpp" else "CXXFLAGS=-O1", "test")
+    made = np.asarray(Image.open(folder / "upscaled.ppm"))
+    wanted = next(iter(open_engine(zoo.path_of("x2-clean-fast"), "native")([image()])))
+    assert np.array_equal(made, wanted)
+    in_order(folder, "./example", "example.ppm", "threads.ppm", "3")
+    assert (folder / "threads.ppm").read_bytes() == (folder / "upscaled.ppm").read_bytes()
+    (folder / "bad.ppm").write_bytes(b"P6\n4 4\n255\nshort")
+    bad = subprocess.run(["./example", "bad.ppm", "no.ppm"], cwd=folder, capture_output=True, text=True)
+    assert bad.returncode == 1 and "cut off" in bad.stderr and not (folder / "no.ppm").exists()
+
+
+def test_the_folder_for_onnx_runtime_works_alone(tmp_path):
+    pytest.importorskip("onnxruntime")
+    for name in ("x2-clean-float", "x2-clean-balanced"):
+        folder = tmp_path / name
+        files = sharpbit.deploy(name, "onnx", folder)
+        assert {path.name for path in files} >= {"model.onnx", "upscale.py", "requirements.txt", "README.md"}
+        in_order(folder, sys.executable, "-I", "upscale.py", "example.ppm", "out.png")
+        wanted = next(iter(open_engine(zoo.path_of(name), "onnx")([given(name)])))
+        if wanted.dtype != np.uint8:
+            wanted = np.rint(np.clip(wanted, 0, 1) * 255).astype(np.uint8)
+        assert np.array_equal(np.asarray(Image.open(folder / "out.png")), wanted)
+
+
+def given(name):
+    return image() if "float" not in name else image().astype(np.float32) / np.float32(255)
+
+
+@pytest.mark.parametrize(("model", "base"), [("x2-clean-fast", "c"), ("x2-clean-float", "onnx")])
+def test_a_container_file_goes_around_a_folder(tmp_path, model, base):
+    files = {path.name for path in sharpbit.deploy(model, "docker", tmp_path / "box")}
+    assert files >= {"Dockerfile", "README.md", f"README.{base}.md"}
+    text = (tmp_path / "box" / "README.md").read_text()
+    assert "did not build it" in text and "{" not in text
+
+
+@needs_native
+def test_the_engine_takes_a_native_file_as_it_is(tmp_path):
+    chain = random_chain(3, [8, 8], scale=2)
+    header = Header("x2", "integer", {"scale": 2, "hidden": [8, 8]}, 2, 7, 0, "int8", range=(0.0, 255.0))
+    data = modelfile.native(header, chain.payload())[1]
+    pixels = image()
+    runtime = NativeRuntime(chain, threads=1)
+    wanted = runtime.run(pixels)
+    opened = native._opened(native._library(), data, None)
+    runtime._chain, payload_only = opened, runtime._chain
+    assert np.array_equal(runtime.run(pixels), wanted)
+    runtime._chain = payload_only
+    native._library().sb_close(opened)
+    for end, words in ((20, "cut off in its header"), (16 + int.from_bytes(data[12:16], "little"), "cut off")):
+        with pytest.raises(sharpbit.SharpbitError, match=words):
+            native._opened(native._library(), data[:end], None)
+    with pytest.raises(sharpbit.SharpbitError, match="native file of version 9"):
+        native._opened(native._library(), data[:8] + b"\t\0\0\0" + data[12:], None)
+    assert integer.read is not None
+
+
+def test_what_is_there_is_not_replaced_and_nothing_half_made_stays(tmp_path):
+    folder = tmp_path / "box"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("kept")
+    with pytest.raises(OutputExists, match="choose another folder"):
+        sharpbit.deploy("x2-clean-fast", "c", folder)
+    with pytest.raises(UsageError, match="--to onnx takes it as it is"):
+        sharpbit.deploy("x2-clean-float", "c", tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["box"]
+    sharpbit.deploy("x2-clean-fast", "c", folder, overwrite=True)
+    assert not (folder / "mine.txt").exists()
+
+
+def test_wrong_arguments_are_one_sentence(tmp_path):
+    sharpbit_file = tmp_path / "a.sharpbit"
+    header = ModelFile(zoo.path_of("x2-clean-fast")).header
+    sharpbit_file.write_bytes(modelfile.native(header, b"x" * 64)[1])
+    for given, words in (
+        (["x2-clean-fast", "--to", "tape"], "there is no target 'tape'; known are c, cpp, onnx, docker"),
+        (["nothing", "--to", "c"], "there is no model 'nothing'"),
+        ([sharpbit_file, "--to", "onnx"], "--to c takes it as it is"),
+    ):
+        done = call("deploy", *given, "-o", tmp_path / "out")
+        assert done.exit_code in (1, 2) and words in done.output and done.output.count("\n") == 1
