@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SHELL, PYTHON = "sh", "python"
-OTHERS = ("bibtex", "json", "text", "toml", "yaml")  # nothing to run
+OTHERS = ("bibtex", "c", "json", "text", "toml", "yaml")  # nothing to run
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)\n(?P<body>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
 NOT_RUN = re.compile(r"<!-- not run: ((?:(?!-->).)+?) -->\s*\Z", re.DOTALL)
 RUN_WITH = re.compile(r"<!-- run with: ((?:(?!-->).)+?) -->\s*\Z", re.DOTALL)

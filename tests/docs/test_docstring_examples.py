@@ -21,6 +21,8 @@ MAIN = (
     "train",
     "reparameterize",
     "bench",
+    "compress",
+    "deploy",
 )
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 

@@ -61,6 +61,7 @@ def trained(net, steps=40):
 def quick(monkeypatch):
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.memory", lambda *given: 12.5)
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.ROUNDS", 1)
+    monkeypatch.setattr("sharpbit.verbs.compress.times", lambda paths, *more: {name: len(name) for name in paths})
     monkeypatch.setattr("sharpbit.data.calibration.CROPS", 24)
     monkeypatch.setattr("sharpbit.verbs.compression.ways.METHOD", "minmax")
 
@@ -94,7 +95,8 @@ def call(*arguments):
 
 @pytest.mark.slow
 @needs_native
-def test_an_unseen_network_meets_the_target_and_its_file_proves_it(photos, tmp_path):
+def test_an_unseen_network_meets_the_target_and_its_file_proves_it(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("sharpbit.verbs.compress.times", lambda paths, *more: {name: 9 - len(name) for name in paths})
     torch.manual_seed(0)
     source = tmp_path / "float.safetensors"
     sharpbit.save(trained(Unseen()), source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -48,5 +47,5 @@ def write(file: ModelFile, target: str, folder: Path, *, overwrite: bool = False
         TARGETS[target](file, inner)
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(inner, folder)
+        inner.replace(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -12,6 +12,7 @@ from sharpbit.modelfile import Header, ModelFile
 from sharpbit.modelfile import native as native_file
 from sharpbit.modelfile.integer_file import payload, read
 
+COMPILED = "example.o: example.cpp\n\t$(CXX) $(CXXFLAGS) -std=c++17 -Wall -Wextra -Iinclude -c -o $@ $<\n\n"
 LINE = 20  # bytes a line of model.c
 
 
@@ -45,8 +46,7 @@ def in_cpp(file: ModelFile, folder: Path) -> None:
     (folder / "example.c").unlink()
     shutil.copyfile(TEMPLATES / "cpp" / "example.cpp", folder / "example.cpp")
     shutil.copyfile(TEMPLATES / "cpp" / "sharpbit.hpp", folder / "include" / "sharpbit.hpp")
-    rule = "example.o: example.cpp\n\t$(CXX) $(CXXFLAGS) -std=c++17 -Wall -Wextra -Iinclude -c -o $@ $<\n\nexample: example.o"
-    makefile = (folder / "Makefile").read_text().replace("example: example.o", rule, 1)
+    makefile = (folder / "Makefile").read_text().replace("example: example.o", f"{COMPILED}example: example.o", 1)
     (folder / "Makefile").write_text(makefile)
     header, data = _bytes(file)
     readme("cpp/README.md", folder / "README.md", header, len(data))

@@ -116,10 +116,10 @@ def compress(
         `PHOTOS` is a folder of images:
 
         >>> import sharpbit
-        >>> net = sharpbit.build("espcn", scale=2)
-        >>> found = sharpbit.compress(net, "PHOTOS", "small.onnx", max_drop=3)
-        >>> found.path.name, found.rows[0]["step"]
-        ('small.onnx', 'float')
+        >>> net = sharpbit.build("edsr", scale=2, blocks=1, width=4)
+        >>> found = sharpbit.compress(net, "PHOTOS", "small.sharpbit", max_drop=9, size=(36, 64))
+        >>> found.path.name, [row["step"] for row in found.rows]
+        ('small.sharpbit', ['float', 'integers'])
     """
     targets = Targets(max_drop, max_ms, max_bytes, size or Targets().size)
     QuantizationSettings(bits, budget=budget)  # refuses widths that cannot be

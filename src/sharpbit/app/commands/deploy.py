@@ -20,8 +20,9 @@ from sharpbit.app import dump, options
 def deploy(model: str, target: str, output: str, overwrite: bool, as_json: bool) -> None:
     """Write FILE, a model file or an embedded name, as a folder that works on its own.
 
-    c and cpp are the engine's sources, the model as bytes and an example with a Makefile, for a compiler alone. onnx is
-    for ONNX Runtime alone. docker is a container file around one of these, which is not built. Each has a README.
+    The targets c and cpp are the engine's sources, the model as bytes and an example with a Makefile, for a compiler
+    alone; onnx is for ONNX Runtime alone; docker is a container file around one of these, which is not built. Each
+    folder has a README.
     """
     from sharpbit.verbs.deploy import deploy as write
 
