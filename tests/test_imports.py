@@ -50,7 +50,8 @@ IN_QUANT = {
     "graph": CORE | {"lossless", "sloped"},
     "refqsr": CORE | {"method", "qat"},
     "history": CORE | {"ptq", "refqsr"},
-    "recorded": CORE | {"history", "method", "ptq", "refqsr"},
+    "order": CORE | {"graph"},
+    "recorded": CORE | {"order", "history", "method", "ptq", "refqsr"},
 }
 TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {"arch", "cost", "data", "export", "model", "nn", "quant", "recipe", "reparam", "training"}

@@ -238,7 +238,9 @@ def test_wrong_arguments_are_one_sentence(photos, tmp_path, monkeypatch, given, 
 
 
 def test_what_is_quantized_already_is_refused(photos, tmp_path):
-    with pytest.raises(QuantizeError, match="quantized already; compress the float network"):
+    with pytest.raises(
+        QuantizeError, match="compressing comes too late: this integer is in integers already; begin with the float"
+    ):
         sharpbit.compress(sharpbit.load(zoo.path_of("x2-clean-balanced")), photos, tmp_path / "a")
 
 

@@ -23,7 +23,7 @@ from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import AUTO, GRAPH, SLOPED, QuantizationSettings, suited, with_receipt
+from sharpbit.verbs.quantize import GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 WORST = 5  # layers that are named
@@ -75,7 +75,7 @@ def run_quantize(
     for target in (path, *([Path(report)] if report else [])):
         check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
-    method = suited(before) if method == AUTO else method
+    method = checked_method(before, method)
     if method == GRAPH and path.suffix.lower() != ".sharpbit":
         raise UsageError(
             f"{before.arch.name} becomes an integer graph, which runs on the native engine alone; write it as"

@@ -20,6 +20,7 @@ from sharpbit.modelfile import Header
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import Carry, Reparameterize, Verb, read_all
 from sharpbit.nn import State, receptive_field
+from sharpbit.quant import order
 from sharpbit.quant.freeze import weights
 from sharpbit.quant.history import replay
 from sharpbit.reparam.chain import chain
@@ -184,6 +185,7 @@ def reparameterize(model: Model | nn.Module, form: str = "plain") -> Model:
         before, name, history, about = model.net, model.arch.name, model.history, model.about
     else:
         before, name, history, about = model, type(model).__name__, (), {}
+    order.check(before, "reparameterizing", name)
     net = of_chain(chain(before, form))
     apart = receipt(before, net, net.config.scale).double
     if not apart <= LIMIT:

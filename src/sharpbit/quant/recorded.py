@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor, nn
 
 from sharpbit.modelfile.history import Verb
-from sharpbit.quant import core, history
+from sharpbit.quant import core, history, order
 from sharpbit.quant import refqsr as two_pass
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.freeze import QDQ, Integers
@@ -62,6 +62,7 @@ def insert_quantizers(model: M, plan: Plan | None = None, method: str = "minmax"
     Raises:
         UsageError: a rule matches nothing, or there is no such method.
     """
+    order.check(model.net, "quantizing")
     plan = plan or Plan.uniform()
     net = core.insert_quantizers(model.net, plan, METHODS[method])
     return _grown(model, net, history.Quantize(method, tuple(plan.tables())))
@@ -69,11 +70,13 @@ def insert_quantizers(model: M, plan: Plan | None = None, method: str = "minmax"
 
 def refqsr(model: M, how: TwoPass) -> M:
     """The float model in two passes; `sharpbit.quant.refqsr.begin` gives it its first numbers."""
+    order.check(model.net, "making two passes")
     return _grown(model, two_pass.build(model.net, how), history.InsertTwoPasses(how))
 
 
 def calibrate(model: M, batches: Iterable[Tensor], progress: Progress | None = None) -> M:
     """The quantized model with clipping ranges that observed these images (`sharpbit.quant.core.calibrate`)."""
+    order.check(model.net, "calibrating")
     net = copy.deepcopy(model.net)
     count = core.calibrate(net, batches, progress)
     return _grown(model, net, history.Calibrate(count))
@@ -81,6 +84,7 @@ def calibrate(model: M, batches: Iterable[Tensor], progress: Progress | None = N
 
 def equalize(model: M, images: Tensor, progress: Progress | None = None) -> M:
     """The quantized model with scaled channels where that helps (`sharpbit.quant.ptq.equalize.equalize`)."""
+    order.check(model.net, "equalizing")
     net = copy.deepcopy(model.net)
     layers = equalization.equalize(net, images, progress)
     return _grown(model, net, history.Equalize(tuple(layers)))
@@ -88,6 +92,8 @@ def equalize(model: M, images: Tensor, progress: Progress | None = None) -> M:
 
 def compensate_rounding(model: M, images: Tensor, progress: Progress | None = None) -> M:
     """The calibrated model with weights rounded by error compensation (`sharpbit.quant.ptq.compensated_rounding`)."""
+    order.check(model.net, "rounding with error compensation")
+    order.check_calibrated(model.net, "rounding with error compensation")
     net = copy.deepcopy(model.net)
     layers = compensated_rounding.round_with_compensation(net, images, progress)
     return _grown(model, net, history.CompensateRounding(layers))
@@ -95,6 +101,8 @@ def compensate_rounding(model: M, images: Tensor, progress: Progress | None = No
 
 def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progress: Progress | None = None) -> M:
     """The calibrated model with refined clipping ranges (`sharpbit.quant.ptq.boundary_refinement.refine`)."""
+    order.check(model.net, "refining")
+    order.check_calibrated(model.net, "refining")
     net = copy.deepcopy(model.net)
     losses = boundary_refinement.refine(net, teacher, images, how, progress)
     return _grown(model, net, history.Refine(_ends(losses), how))
@@ -102,6 +110,8 @@ def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progre
 
 def pixel_aware(model: M, teacher: nn.Module, images: Tensor, how: PixelAware, progress: Progress | None = None) -> M:
     """The calibrated model refined as in PTQ4SR (`sharpbit.quant.ptq.pixel_aware.pixel_aware`)."""
+    order.check(model.net, "refining")
+    order.check_calibrated(model.net, "refining")
     net = copy.deepcopy(model.net)
     losses = pixel_aware_calibration.pixel_aware(net, teacher, images, how, progress)
     return _grown(model, net, history.RefinePixelAware(_ends(losses), how))
@@ -111,6 +121,8 @@ def reconstruct_last_layer(
     model: M, teacher: nn.Module, images: Tensor, how: LastLayerSettings | None = None, progress: Progress | None = None
 ) -> M:
     """The calibrated model with a reconstructed last layer (`sharpbit.quant.ptq.last_layer`)."""
+    order.check(model.net, "reconstructing the last layer")
+    order.check_calibrated(model.net, "reconstructing the last layer")
     net = copy.deepcopy(model.net)
     how = how or LastLayerSettings()
     layers, losses = last_layer.reconstruct_last_layer(net, teacher, images, how, progress)
@@ -119,6 +131,7 @@ def reconstruct_last_layer(
 
 def freeze(model: M) -> M:
     """The quantized model with numbers for clipping ranges and integers for weights (`sharpbit.quant.freeze`)."""
+    order.check(model.net, "freezing")
     net = freeze_net(model.net)
     model = _grown(model, net, history.Freeze())
     return replace(model, about={**model.about, "precision": precision(net)})  # type: ignore[type-var]

@@ -22,6 +22,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model
 from sharpbit.modelfile.history import Train
 from sharpbit.nn import Constrained
+from sharpbit.quant import order
 from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, Method
 from sharpbit.quant.grid import Range
@@ -85,6 +86,7 @@ def train(
         >>> trained.scale, trained.parameters == model.parameters
         (2, True)
     """
+    order.check(model.net, "training", model.arch.name)
     _check(model, pairs, how, teacher)
     method = _method(model)
     net = copy.deepcopy(model.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -15,11 +15,12 @@ from torch import nn
 
 from sharpbit._version import __version__
 from sharpbit.data import calibration
-from sharpbit.errors import ModelError, QuantizeError, SharpbitError, UsageError
+from sharpbit.errors import ModelError, SharpbitError, UsageError
 from sharpbit.model import Model
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile import Header, ModelFile, with_header
 from sharpbit.modelfile.history import Receipt
+from sharpbit.quant import order
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.extras import versions
 from sharpbit.system.progress import Phases, counted
@@ -28,7 +29,7 @@ from sharpbit.verbs.compression.images import Images
 from sharpbit.verbs.compression.measuring import Reference, measured, times
 from sharpbit.verbs.compression.state import State, remove
 from sharpbit.verbs.compression.targets import Targets, distance, sentence
-from sharpbit.verbs.compression.ways import FLOAT, Way, Ways, quantized_already, sensitivities
+from sharpbit.verbs.compression.ways import FLOAT, Way, Ways, sensitivities
 from sharpbit.verbs.quantize import QuantizationSettings
 
 SUFFIXES = (".sharpbit", ".onnx")
@@ -125,11 +126,7 @@ def compress(
     QuantizationSettings(bits, budget=budget)  # refuses widths that cannot be
     target = _checked(Path(output), overwrite)
     model = model if isinstance(model, Model) else of_module(model)
-    if quantized_already(model):
-        raise QuantizeError(
-            f"this {model.arch.name} is quantized already; compress the float network that it was made from, and"
-            " measure this one with 'sharpbit evaluate'"
-        )
+    order.check(model.net, "compressing", model.arch.name)
     images = data_of.split(calibrate, data, model.scale)
     run = _Run(model, images, targets, target, threads, progress)
     run.ways.bits, run.ways.budget = bits, budget

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sharpbit.errors import UsageError
 from sharpbit.model import Model
-from sharpbit.quant import recorded, refqsr
+from sharpbit.quant import order, recorded, refqsr
 from sharpbit.quant.adaptive import Mixed, inherit
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.history import TabulateBits
@@ -34,6 +34,8 @@ def fake_quantize(
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
+    if source is not None:
+        order.check_base(source.net, "training with quantizers")
     quantized = recorded.insert_quantizers(model, plan, method)
     if source is not None:
         inherit(quantized.net, source.net.state_dict())
@@ -64,6 +66,7 @@ def two_pass(model: Model, how: TwoPass, batches: Iterable[Tensor], *, source: M
     Raises:
         UsageError: the plan does not fit the network, or there are no images.
     """
+    order.check_base(source.net, "making two passes")
     model = recorded.refqsr(model, how)
     refqsr.begin(model.net, source.net.state_dict(), batches)
     return model

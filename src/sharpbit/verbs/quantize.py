@@ -16,11 +16,10 @@ from sharpbit.cost import bitops
 from sharpbit.data import calibration
 from sharpbit.data.calibration import AT_DETAIL, Cut
 from sharpbit.data.varied import varied
-from sharpbit.errors import QuantizeError, ReparameterizeError, UsageError
+from sharpbit.errors import ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
 from sharpbit.model.foreign import of_module
-from sharpbit.modelfile.integer_graph import ARCHITECTURE
-from sharpbit.quant import core, recorded
+from sharpbit.quant import core, order, recorded
 from sharpbit.quant.ptq import sensitivity
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
@@ -201,8 +200,7 @@ def checked_method(model: Model, method: str) -> str:
     """
     if method not in (AUTO, *POST_TRAINING_METHODS):
         raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
-    if model.arch.name in ("integer", ARCHITECTURE):
-        raise QuantizeError("the model is in integers already; quantize the float one that it was made from")
+    order.check(model.net, "quantizing", model.arch.name)
     return suited(model) if method == AUTO else method
 
 

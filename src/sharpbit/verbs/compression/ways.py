@@ -13,7 +13,6 @@ from torch import Tensor
 from sharpbit.errors import ReparameterizeError
 from sharpbit.export import EXPORTS
 from sharpbit.model import Model, reparameterize
-from sharpbit.quant.core import quantizers
 from sharpbit.reparam.receipt import receipt as equivalence
 from sharpbit.system.progress import Phases
 from sharpbit.verbs.quantize import GRAPH, SLOPED, QuantizationSettings, on_crops, suited
@@ -159,11 +158,6 @@ class Ways:
 
 def _layers(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"
-
-
-def quantized_already(model: Model) -> bool:
-    """Whether a model is in integers, or has quantizers."""
-    return model.arch.name in ("integer", "integer_graph") or any(True for _ in quantizers(model.net))
 
 
 def sensitivities(done: Sequence[dict[str, Any]]) -> list[str]:
