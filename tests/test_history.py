@@ -11,7 +11,7 @@ import sharpbit
 from sharpbit import modelfile, zoo
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import history
-from sharpbit.modelfile.history import VERBS, Carry, Mix, Pair, Reparameterize, Start, Train, read
+from sharpbit.modelfile.history import VERBS, Carry, Mix, Pair, Receipt, Reparameterize, Start, Train, read
 from sharpbit.quant import history as quant_history
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq.boundary_refinement import Refinement
@@ -30,6 +30,7 @@ ENTRIES = [
     Mix("net-wdn-x4.pth", 0.5),
     Carry("integer"),
     Pair({"patch": 48, "detail": 3.5}),
+    Receipt("compress", steps=({"step": "float", "psnr": {"Set5": 30.5}, "size": [180, 320]},), chosen="float"),
     quant_history.Quantize("minmax", tuple(Plan.uniform((4, 6), 8).tables())),
     quant_history.QuantizeLossless("etds", crops=30),
     quant_history.QuantizeSloped("compact", crops=80),
