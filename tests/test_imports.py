@@ -59,6 +59,7 @@ WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "runtime/torch.py",
     "system/parallel.py",
     "verbs/carry.py",
+    "verbs/compare.py",
     "verbs/compress.py",
     "verbs/compression/ways.py",
     "verbs/inspect.py",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sharpbit.training import Training as Training
     from sharpbit.training import train as train
     from sharpbit.verbs.bench import bench as bench
+    from sharpbit.verbs.compare import compare as compare
     from sharpbit.verbs.compress import compress as compress
     from sharpbit.verbs.deploy import deploy as deploy
     from sharpbit.verbs.evaluate import evaluate as evaluate
@@ -57,6 +58,7 @@ _MAKING = {
     "quantize": "verbs.quantize",
     "refine": "verbs.refine",
     "freeze": "verbs.refine",
+    "compare": "verbs.compare",
     "compress": "verbs.compress",
     "Training": "training",
     "train": "training",

@@ -18,11 +18,12 @@ COLOURS = ("#0b6fb8", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0
 
 
 class Point(NamedTuple):
-    """One model: what it costs (x, logarithmic) and how good it is (y)."""
+    """One model: what it costs (x, logarithmic), how good it is (y), and half the length of its error bar."""
 
     label: str
     x: float
     y: float
+    spread: float = 0.0
 
 
 class Box(NamedTuple):
@@ -58,8 +59,9 @@ def plot(panels: Mapping[str, Sequence[Point]]) -> str:
 
 def _panel(title: str, points: Sequence[Point], colours: Mapping[str, str]) -> Iterator[str]:
     low, high = min(p.x for p in points) / 1.25, max(p.x for p in points) * 1.25
-    room = 0.06 * (max(p.y for p in points) - min(p.y for p in points)) or 0.5
-    bottom, top = min(p.y for p in points) - room, max(p.y for p in points) + room
+    least, most = min(p.y - p.spread for p in points), max(p.y + p.spread for p in points)
+    room = 0.06 * (most - least) or 0.5
+    bottom, top = least - room, most + room
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = math.log(x / low) / math.log(high / low)
@@ -81,6 +83,12 @@ def _panel(title: str, points: Sequence[Point], colours: Mapping[str, str]) -> I
         families.setdefault(_family(point.label), []).append(point)
     for family, members in families.items():
         yield svg.polyline((at(p.x, p.y) for p in members), stroke=colours[family], stroke_opacity="0.45")
+    for point in points:
+        if point.spread:
+            (x, low_end), (_, high_end) = (at(point.x, point.y + sign * point.spread) for sign in (-1, 1))
+            ends = f"M{x - 4:.1f} {low_end:.1f}H{x + 4:.1f}M{x - 4:.1f} {high_end:.1f}H{x + 4:.1f}"
+            colour = colours[_family(point.label)]
+            yield svg.path(f"M{x:.1f} {low_end:.1f}V{high_end:.1f}{ends}", stroke=colour, stroke_width=1.2)
     yield from _labelled([(p.label, *at(p.x, p.y), colours[_family(p.label)]) for p in points])
 
 

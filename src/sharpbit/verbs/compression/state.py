@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sharpbit.errors import OutputExists
 from sharpbit.system.atomic import open_atomic
 
 NAME = "tried.json"
@@ -24,7 +25,7 @@ class State:
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._key = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+        self._key = _digest(key)
         self.tried: dict[str, dict[str, Any]] = self._read()
         if not self.tried:
             remove(folder)
@@ -53,6 +54,28 @@ class State:
         self.tried[name] = {**table, **extra}
         with open_atomic(self.folder / NAME, overwrite=True) as file:
             file.write(json.dumps({"key": self._key, "tried": self.tried}).encode())
+
+
+def check_same(folder: Path, key: Mapping[str, Any], *, overwrite: bool) -> None:
+    """See whether what a folder holds was found with this key, or nothing is there.
+
+    Raises:
+        OutputExists: it was found with another one, and `overwrite` is false.
+    """
+    try:
+        found = json.loads((folder / NAME).read_text())
+        same = isinstance(found, dict) and found.get("key") == _digest(key)
+    except (OSError, ValueError):
+        same = not folder.is_dir() or not any(folder.iterdir())
+    if not same and not overwrite:
+        raise OutputExists(
+            f"{folder} holds results of other images or sizes, or other files; choose another folder, or --overwrite"
+            " replaces the results"
+        )
+
+
+def _digest(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def remove(folder: Path) -> None:
