@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sharpbit.verbs.refine import refine as refine
     from sharpbit.verbs.upscale import upscale as upscale
     from sharpbit.verbs.upscale_folder import upscale_folder as upscale_folder
-    from sharpbit.verbs.video import upscale_video as upscale_video
     from sharpbit.verbs.verify import verify as verify
+    from sharpbit.verbs.video import upscale_video as upscale_video
 
 _RUNNING = {
     "bench": "verbs.bench",

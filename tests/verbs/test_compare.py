@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import sharpbit
 from noise_images import put_photos
 from sharpbit.app.cli import app
+from sharpbit.data.calibration import Cut
 from sharpbit.errors import OutputExists, UsageError
 from sharpbit.report.compared import comma_separated, figure, latex, markdown
 from sharpbit.verbs import compare as module
@@ -30,7 +31,7 @@ def call(*arguments):
 def quick(monkeypatch):
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.memory", lambda *given: 12.5)
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.ROUNDS", 1)
-    monkeypatch.setattr("sharpbit.data.calibration.CROPS", 20)
+    monkeypatch.setattr("sharpbit.verbs.compare.CUT", Cut(20))
 
 
 @pytest.mark.slow  # three exports to ONNX of two seconds each

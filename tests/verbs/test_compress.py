@@ -14,6 +14,7 @@ import sharpbit
 from noise_images import put_photos, soft_noise
 from sharpbit import zoo
 from sharpbit.app.cli import app
+from sharpbit.data.calibration import Cut
 from sharpbit.errors import QuantizeError, SharpbitError, UsageError
 from sharpbit.image.resize import shrink
 from sharpbit.modelfile import ModelFile, digest, with_header
@@ -62,7 +63,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.memory", lambda *given: 12.5)
     monkeypatch.setattr("sharpbit.verbs.compression.measuring.ROUNDS", 1)
     monkeypatch.setattr("sharpbit.verbs.compress.times", lambda paths, *more: {name: len(name) for name in paths})
-    monkeypatch.setattr("sharpbit.data.calibration.CROPS", 24)
+    monkeypatch.setattr("sharpbit.verbs.compress.CUT", Cut(24))
     monkeypatch.setattr("sharpbit.verbs.compression.ways.METHOD", "minmax")
 
 

@@ -37,6 +37,7 @@ from sharpbit.verbs.quantize import (
 )
 
 FLOAT = "float"
+CUT = calibration.AT_DETAIL
 NATIVE = ("lossless", "sloped", "graph")  # methods whose file is for the native engine
 SHARE = 0.75  # of the calibration images, which each seed draws anew
 
@@ -228,7 +229,7 @@ class _Try:
     def _crops(self, model: Model) -> tuple[Tensor, int]:
         paths = list(self.images.calibrate)
         drawn = random.Random(self.case.seed).sample(paths, max(1, math.ceil(SHARE * len(paths))))
-        return calibration.from_paths(sorted(drawn), model.scale, self.images.folder, progress=self._phase)
+        return calibration.from_paths(sorted(drawn), model.scale, self.images.folder, CUT, progress=self._phase)
 
 
 def _groups(cases: Sequence[Case], state: State) -> Iterator[Group]:

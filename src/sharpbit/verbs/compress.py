@@ -33,6 +33,7 @@ from sharpbit.verbs.compression.ways import FLOAT, Way, Ways, sensitivities
 from sharpbit.verbs.quantize import QuantizationSettings
 
 SUFFIXES = (".sharpbit", ".onnx")
+CUT = calibration.AT_DETAIL
 PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "openvino")
 NEAR = 1.05  # of two files whose times are that near, the smaller one is taken
 
@@ -176,7 +177,9 @@ class _Run:
     def _crops(self) -> Any:
         if self._cut is None:
             scale = self.ways.model.scale
-            self._cut = calibration.from_paths(self.images.calibrate, scale, self.images.folder, progress=self._phase)
+            self._cut = calibration.from_paths(
+                self.images.calibrate, scale, self.images.folder, CUT, progress=self._phase
+            )
         return self._cut
 
     def _phase(self, name: str, done: int, total: int) -> None:
