@@ -88,8 +88,8 @@ def receipt_of(file: ModelFile) -> Receipt:
     """
     header = file.verified
     entries = () if header is None else header.history
-    table = next((entry for entry in reversed(entries) if entry.get("verb") == Receipt.verb), None)
-    found = None if table is None else read(table, file.name)
+    table = entries[-1] if entries else {}  # one that stands before others is of a file that went into this one
+    found = read(table, file.name) if table.get("verb") == Receipt.verb else None
     if not isinstance(found, Receipt):
         raise UsageError(f"{file.name} has no receipt to verify; 'sharpbit compress' writes files that have one")
     return found
