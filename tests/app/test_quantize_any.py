@@ -8,10 +8,13 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import integer_files
 from noise_images import put, put_photos, soft_noise
 from sharpbit import model as models
+from sharpbit import zoo
 from sharpbit.app.cli import app
 from sharpbit.runtime.onnx import in_integers
+from sharpbit.verbs.gain import Gain, gain
 
 
 @pytest.fixture
@@ -125,3 +128,24 @@ def test_how_many_layers_run_in_integers_is_printed(model, photos, tmp_path):
 def test_no_layer_in_integers_is_a_loud_warning():
     assert in_integers("a.onnx", 3, 8) == "3 of the 8 layers of a.onnx run in integers in ONNX Runtime"
     assert in_integers("a.onnx", 0, 8).startswith("WARNING: none of the 8 layers")
+
+
+def test_what_it_gains_on_this_machine_is_measured(tmp_path):
+    """The file before and the one after, each on the engine that runs it; None where one of them does not."""
+    network = integer_files.chain()
+    after = integer_files.write(network, tmp_path / "after.onnx")
+    found = gain(zoo.path_of("x2-clean-float"), after)
+    assert found.before.startswith("float32 in ONNX Runtime")
+    assert found.after.startswith("int8 in")
+    assert found.before_ms > 0 < found.after_ms
+    assert "of processor time for 128x128 pixels, 1 thread" in found.words
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    assert gain(tmp_path / "broken.onnx", after) is None
+
+
+def test_how_much_faster_it_is_is_printed(monkeypatch, model, photos, tmp_path):
+    monkeypatch.setattr("sharpbit.app.quantize.gain", lambda *given: Gain("float32 in A", "int8 in B", 30.0, 10.0))
+    out = tmp_path / "a.onnx"
+    given = ("quantize", model, "--calibrate", photos, "--method", "tuned", "--refine", 0, "-o", out, "--overwrite")
+    assert "3.0 times that of float32 in A: 30.0 ms -> 10.0 ms" in call(*given).output
+    assert json.loads(call(*given, "--json").stdout)["gain"]["after_ms"] == 10.0

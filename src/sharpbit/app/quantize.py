@@ -22,10 +22,12 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
+from sharpbit.verbs.gain import gain
 from sharpbit.verbs.qat import for_engines
 from sharpbit.verbs.quantize import GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
+RUN = (".onnx", ".sharpbit")  # results that engines run
 WORST = 5  # layers that are named
 WIDER = 8  # bits that are proposed for some layers where there are fewer
 WRITERS: Mapping[str, Callable[..., Any]] = {
@@ -110,6 +112,9 @@ def run_quantize(
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
     notes = _of_engine(path)
+    given = dict(overrides or {})
+    runs = path.suffix.lower() in RUN and set(given) <= {"range"}  # other networks than that of the file do not
+    faster = gain(zoo.path_of(model), path, given.get("range")) if runs else None
     if as_json:
         measured = {name: {"before": a, "after": b} for name, (a, b) in scores.items()}
         return dump(
@@ -119,10 +124,13 @@ def run_quantize(
                 **asdict(receipt),
                 "measured": measured,
                 "engine": notes,
+                "gain": None if faster is None else asdict(faster),
                 "blame": receipt.sensitivity,
             }
         )
-    return "\n".join([output, _lines(receipt, scores), *(f"{'engine':<20}{note}" for note in notes)])
+    lines = [f"{'engine':<20}{note}" for note in notes]
+    lines += [f"{'speed':<20}{faster.words}"] if faster else []
+    return "\n".join([output, _lines(receipt, scores), *lines])
 
 
 def run_export(
