@@ -11,6 +11,7 @@ from sharpbit.pipeline.size import Size
 av = pytest.importorskip("av", reason="videos need the extra 'video'")
 
 from sharpbit.video.colour import colour_of, to_rgb  # noqa: E402
+from sharpbit.video.opening import Source  # noqa: E402
 from video_clips import RATE, clip, frames_of, packets_of, picture, screen  # noqa: E402
 
 FAST = "x2-clean-fast"
@@ -97,6 +98,21 @@ def test_any_size_is_that_of_the_still_image(tmp_path, size):
     wanted = stills(source, sharpbit.Upscaler(FAST, size=Size(**turned)))
     for one, other in zip(frames_of(tmp_path / "b.mkv")[0], wanted, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_late_part_is_sought_and_right(tmp_path, monkeypatch, upscaler):
+    source = clip(tmp_path / "a.mp4", 24 * 24, options={"g": "30", "bf": "2"})
+    wanted = stills(source, upscaler)[20 * 24 :]
+    decoded = []
+    own = Source._time
+    monkeypatch.setattr(Source, "_time", lambda self, frame, before: (decoded.append(frame), own(self, frame, before)))
+    sharpbit.upscale_video(source, tmp_path / "b.mkv", model=FAST, encoder="ffv1", start=20)
+    frames, times = frames_of(tmp_path / "b.mkv")
+    assert len(frames) == len(wanted) == 96
+    assert times[0] == 0
+    for one, other in zip(frames, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(decoded) < 24 * 24
 
 
 def test_a_part_with_its_sound(tmp_path):

@@ -131,9 +131,14 @@ class Making:
 
     def _decode(self, source: Source, decoded: Handover[Decoded], progress: Progress) -> None:
         shift = round(self.cut.shift / source.time_base)
-        number = -1
-        for frame in source.frames():
+        kept = self.parts.kept()  # the times of what an earlier run has made, from the first frame on
+        number, last = len(kept) - 1, max(kept, default=-1 << 62) + shift
+        self.counts.kept = len(kept)
+        progress(float(len(kept)))
+        for frame in source.frames(last * source.time_base if kept else self.cut.start):
             assert frame.pts is not None
+            if frame.pts <= last:
+                continue
             time = frame.pts * source.time_base
             if not self.cut.holds(time):
                 if self.cut.end is not None and time >= self.cut.end:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 STREAM = "-"  # standard input or output, as y4m
+INDEXED = ("mp4", "matroska")
+MARGIN = 10  # seconds before a time from which on frames are decoded, so that none lacks what it is made of
 STILLS = ("image2", "_pipe")  # in the names of libav's formats for images
 LIVE = "sharpbit video"
 
@@ -78,7 +81,7 @@ class Source:
         self._end = 0.0
         try:
             self.stream = self._stream()
-            self._left = self._decoded()
+            self._left: Iterator[VideoFrame] = self._decoded()
             if decode:
                 self.sample = self._first()
                 self.shape = self._shape(self.sample)
@@ -127,9 +130,13 @@ class Source:
             length = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
         return 0.0 if length is None else max(0.0, length - self._end)
 
-    def frames(self) -> Iterator[VideoFrame]:
-        """All frames in the order in which they are shown; once only."""
-        yield self.sample
+    def frames(self, start: Fraction | None = None) -> Iterator[VideoFrame]:
+        """All frames in the order in which they are shown; once only.
+
+        Args:
+            start: The time in seconds before which frames may be left out where that saves decoding them.
+        """
+        yield self.sample if start is None or not self._sought(start) else self._first()
         for frame in self._left:
             if (frame.height, frame.width) != (self.shape.height, self.shape.width):
                 raise VideoError(
@@ -137,6 +144,23 @@ class Source:
                     f" {frame.width}x{frame.height} after {frame.time or 0:.2f} s; cut it there and upscale the parts"
                 )
             yield frame
+
+    def _sought(self, start: Fraction) -> bool:
+        """Go to a key frame well before a time, where a format has an index of them; false where nothing was done."""
+        place = int((start - MARGIN) / self.time_base)
+        if place <= (self.sample.pts or 0) or not any(form in self.container.format.name for form in INDEXED):
+            return False
+        self.container.seek(place, stream=self.stream)
+        self._left = self._decoded()
+        first = next(self._left, None)
+        if first is not None and (first.pts or 0) * self.time_base <= start:
+            self._left = chain([first], self._left)
+            return True
+        self.container.close()  # what its index says is wrong: all frames from the beginning
+        self.container = self._open()
+        self.stream = self._stream()
+        self._left = self._decoded()
+        return True
 
     def _first(self) -> VideoFrame:
         for frame in self._left:

@@ -63,6 +63,15 @@ class Parts:
         """Whether a segment is finished."""
         return self._path(number).exists()
 
+    def kept(self) -> list[int]:
+        """The time stamps of all frames in the finished segments that have none missing before them."""
+        found: list[int] = []
+        for number, path in enumerate(self._files()):
+            if path != self._path(number):
+                break
+            found += self._heads(path)
+        return found
+
     @property
     def frames(self) -> int:
         """The number of frames in all finished segments."""
