@@ -72,7 +72,7 @@ def test_a_wrong_guess_names_the_way_out(tmp_path):
         models.load(tmp_path / "a.pth", scale=4)
     with pytest.raises(UsageError, match="sizes of edsr are scale, blocks, width, res_scale; given was heads"):
         models.load(tmp_path / "a.pth", heads=3)
-    with pytest.raises(UsageError, match="no arch called 'esdr'; near it: edsr"):
+    with pytest.raises(UsageError, match="no arch called 'esdr'; near it: esrt, edsr"):
         models.load(tmp_path / "a.pth", arch="esdr")
 
 

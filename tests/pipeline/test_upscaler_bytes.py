@@ -8,7 +8,7 @@ import sharpbit
 from sharpbit import zoo
 from sharpbit.errors import ResultError, UsageError
 from sharpbit.image import ImageData, Metadata
-from sharpbit.pipeline import cutting, upscaler
+from sharpbit.pipeline import cutting, engines
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
 
@@ -78,7 +78,7 @@ def test_wide_engines_get_whole_rows(chain, path, wide, monkeypatch):
     monkeypatch.setattr(cutting, "LOW", 16)
     monkeypatch.setattr(cutting, "TILE", 20)
     engine = Reference(chain, wide)
-    monkeypatch.setattr(upscaler, "open_engine", lambda *args, **more: engine)
+    monkeypatch.setattr(engines, "open_engine", lambda *args, **more: engine)
     source = image(61, 50)
     assert np.array_equal(whole(Upscaler(path).strips(source)), mirrored(chain, source.pixels))
     widths = {shape[1] - 2 * DEPTH for shape in engine.seen}
@@ -125,7 +125,7 @@ def test_other_sizes(path):
 
 def test_wrong_bytes_are_caught(chain, path, monkeypatch):
     engine = Reference(chain, True, lambda result: 255 - result)
-    monkeypatch.setattr(upscaler, "open_engine", lambda *args, **more: engine)
+    monkeypatch.setattr(engines, "open_engine", lambda *args, **more: engine)
     dark = ImageData(np.full((40, 40, 3), 20, np.uint8), None, Metadata(), (), "x")
     with pytest.raises(ResultError, match="colour"):
         list(Upscaler(path).strips(dark))

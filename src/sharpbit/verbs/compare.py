@@ -123,7 +123,7 @@ def compare(
         data: folders of test images to measure on besides.
         methods: names of methods, see `sharpbit.quantize`; `auto` by default.
         bits: widths of weights and activations; 8 by default.
-        seeds: of each, three quarters of the calibration images are drawn anew; one by default, 0.
+        seeds: seeds, for each of which three quarters of the calibration images are drawn; by default 0 alone.
         size: height and width in pixels of the LR image that is timed; 180 and 320 by default.
         threads: threads of the engines; None, the default, takes every core that the process may use.
         overwrite: replace results of other images or sizes that are in `folder`; False by default.
