@@ -152,8 +152,8 @@ def test_python_takes_any_module(tmp_path):
     (out,) = ort.InferenceSession(tmp_path / "net.onnx").run(None, {"picture": x.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(out, net(x).numpy(), atol=1e-4)
-    with pytest.raises(UsageError, match=r"net\.tflite"):
-        sharpbit.export(net, tmp_path / "net.tflite")
+    with pytest.raises(UsageError, match=r"net\.coreml"):
+        sharpbit.export(net, tmp_path / "net.coreml")
 
 
 class Gated(nn.Module):
