@@ -234,6 +234,9 @@ def _exported(path: ModelFile) -> tuple[Header, State]:
         arrays = {
             name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
         }
+        for name, value in names.items():  # a bias of zeros is left out by the exporter
+            if name.endswith(".bias") and name not in arrays and name.replace(".bias", ".weight") in arrays:
+                arrays[name] = np.zeros(value.shape, np.float32)
     except (LookupError, ValueError, TypeError, UsageError) as error:
         raise ModelError(f"{path} holds no weights that can be read back ({error}); use the .safetensors") from None
     return header, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
