@@ -8,7 +8,9 @@ import torch
 from safetensors import safe_open
 
 from sharpbit import model as models
+from sharpbit.arch.carn import unroll
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.model.reading import from_state
 
 NETWORKS = {
     "srresnet_fp_cadyq": ("srresnet", {"scale": 4, "blocks": 3, "width": 16, "shared": True, "bias": False}),
@@ -201,3 +203,17 @@ def test_the_scale_of_a_trained_idn_comes_from_grey():
                 phase -= phase.mean((2, 3), keepdim=True)
         state = model.net.state_dict()
         assert models.from_state(state, "weights").scale == scale
+
+
+def test_a_carn_with_shared_blocks_is_unrolled():
+    """Each use of a residual block gets weights of its own, and the result is the same."""
+    shared = models.build("carn", scale=2, width=8, groups=4)
+    apart = models.build("carn", scale=2, width=8, groups=4, unrolled=True)
+    state = unroll(shared.net.state_dict())
+    apart.net.load_state_dict(state)
+    x = torch.rand(1, 3, 12, 15)
+    with torch.no_grad():
+        assert torch.equal(apart.net(x), shared.net(x))
+    assert len({id(block) for cascade in apart.net.body.blocks for block in cascade.blocks}) == 9
+    assert unroll(state).keys() == state.keys()
+    assert from_state(state, "unrolled", scale=2).config == apart.config

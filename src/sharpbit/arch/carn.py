@@ -6,6 +6,7 @@ Source: "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residua
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
@@ -33,12 +34,15 @@ class Config:
             convolutions in groups, a 1x1 convolution, and one residual block used three times.
         multi: whether the network holds the last layers for 2, 3 and 4 times; `scale` says which run. Weights do not
             tell; read without a header they are taken for 4.
+        unrolled: whether each of the three places of a cascade with groups has a residual block of its own, so that
+            each can be quantized, or replaced, by itself (`unroll`). Published CARN-M has one block for all three.
     """
 
     scale: int
     width: int = 64
     groups: int = 1
     multi: bool = False
+    unrolled: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.groups:
@@ -100,7 +104,7 @@ class CARN(nn.Module):
         width, groups = config.width, config.groups
         self.register_buffer("mean", mean_buffer())
         self.entry = conv3(3, width)
-        number = DEPTH if groups == 1 else 1
+        number = DEPTH if groups == 1 or config.unrolled else 1
         inner = [Cascade(width, [Block(width, groups) for _ in range(number)]) for _ in range(DEPTH)]
         self.body = Cascade(width, inner)
         self.feature = Site()
@@ -151,7 +155,23 @@ def _infer(state: State) -> Config | None:
         return None
     scales = [scale for scale in (*SCALES, 8) if f"upsamples.x{scale}.0.weight" in ours]
     width, groups = len(first), len(first) // first.shape[1]
-    return Config(scales[-1], width, groups, multi=len(scales) > 1)
+    unrolled = groups > 1 and "body.blocks.0.blocks.1.conv1.weight" in ours
+    return Config(scales[-1], width, groups, multi=len(scales) > 1, unrolled=unrolled)
+
+
+def unroll(state: State) -> State:
+    """The weights of a network whose cascades use one residual block three times, with a copy of it for each use.
+
+    The network with `unrolled` computes the same with them. Other weights are returned as they are.
+    """
+    shared = re.compile(r"(body\.blocks\.\d\.blocks)\.0\.(.+)")
+    copies = {
+        f"{found[1]}.{k}.{found[2]}": value
+        for name, value in state.items()
+        if (found := shared.fullmatch(name))
+        for k in range(1, DEPTH)
+    }
+    return {**copies, **state}
 
 
 _CONVS = ("body.blocks.*.blocks.*.conv1", "body.blocks.*.blocks.*.conv2")
