@@ -31,7 +31,7 @@ def a_refer(channels: int = 8, bits: int = 32, **how) -> RefER:
 
 
 def own_places(x):
-    return refer._middles(x, x.shape).T.reshape(1, 2, *x.shape[2:]).double()
+    return refer.middles(x, x.shape).T.reshape(1, 2, *x.shape[2:]).double()
 
 
 @pytest.mark.parametrize("size", [(24, 30), (12, 33)])
@@ -117,3 +117,49 @@ def test_a_low_width_rounds_what_is_compared():
     part.query.register_forward_hook(lambda part, args, out: seen.append(out))
     part.places(x.float(), x.float())
     assert len(seen[0].unique()) <= 3
+
+
+def textured(seed: int = 7, height: int = 36, width: int = 36) -> torch.Tensor:
+    """What features of real networks are like: a part that all places share, flat places, and texture between them."""
+    shared = 6 * F.normalize(features(1, 8, 1, 1), dim=1)
+    cells = features(seed, 8, height // 3, width // 3).repeat_interleave(3, 2).repeat_interleave(3, 3)
+    rough = (features(seed + 2, 1, height // 3, width // 3) > 0).repeat_interleave(3, 2).repeat_interleave(3, 3)
+    return (shared + cells + 3 * rough * features(seed + 1, 8, height, width)).float()
+
+
+def found(x: torch.Tensor, matching: str, bits: int) -> float:
+    """The share of the places of `x` that are found in `x` itself."""
+    part = a_refer(bits=bits, matching=matching).float()
+    for way, own in zip((part.query, part.reference), refer.compared(x, x, matching), strict=True):
+        way.range.observe(own)
+    places = part.places(x, x)
+    home = refer.middles(places, x.shape).T.reshape(1, 2, *places.shape[2:])
+    return float(((places - home).abs() < 0.5).all(1).float().mean())
+
+
+def test_places_are_found_by_what_sets_them_apart():
+    """As printed, products prefer flat places; with 4 bits, what all places share hides the rest."""
+    x = textured()
+    assert found(x, "normalize-then-pool", 16) < 0.5
+    assert found(x, "pool-then-normalize", 16) == found(x, "centred", 16) == 1
+    assert found(x, "pool-then-normalize", 4) < found(x, "centred", 4) - 0.2
+
+
+def test_centred_features_lack_what_the_reference_has_everywhere():
+    query, reference = features(1, 8, 12, 15), features(2, 8, 24, 30) + 5
+    own, other = refer.compared(query, reference, "centred")
+    mean = refer.pooled(reference).mean((2, 3), keepdim=True)
+    assert torch.allclose(own, F.normalize(refer.pooled(query) - mean, dim=1))
+    assert torch.allclose(other, F.normalize(refer.pooled(reference) - mean, dim=1))
+    assert torch.allclose(refer.compared(query, reference)[1], refer.prepared(reference))
+
+
+def test_a_neutral_start_corrects_nothing():
+    part = a_refer()
+    block = nn.ModuleDict({name: nn.Conv2d(8, 8, 3, padding=1).double() for name in ("conv1", "conv2")})
+    part.residual.begin(block, ("conv1", "", "conv2"), neutral=True)
+    x = features()
+    assert torch.equal(part(x, features(9)), x)
+    assert torch.equal(part.residual.conv1.weight, block["conv1"].weight)
+    part.train()(x, features(9)).square().sum().backward()
+    assert part.residual.conv2.weight.grad.abs().max() > 0, "it learns to"

@@ -315,6 +315,38 @@ def test_a_pass_that_fails_leaves_nothing_behind():
         assert torch.equal(net(images()), expected)
 
 
+def test_a_neutral_refer_before_its_block_is_at_first_the_network_without_it():
+    """With the block kept, a query runs it with few bits, as if all blocks but the first had few."""
+    kept, without = two_pass("srresnet", neutral=True, keep_block=True), two_pass("srresnet", refers=0)
+    last = kept.net.blocks[3]
+    assert [option.bits for option in last.block.conv1.act.options] == [8, 4]
+    assert last.refer.residual.conv1.act.bits == 8
+    x = images(4)
+    for (_, one), (_, other) in zip(list_of_passes(kept.net, x), list_of_passes(without.net, x), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_without_refer_its_blocks_have_many_bits():
+    """The ablation of table 5."""
+    plan = published("srresnet", models.build("srresnet", scale=4).config, "pams", 8, 4, form="none")
+    assert plan.queries[-1] == "blocks.13"
+    assert plan.replaced == ()
+    net = two_pass("srresnet", form="none").net
+    assert net.blocks[3].conv1.act.bits == 8
+    assert [option.bits for option in net.blocks[2].conv1.act.options] == [8, 4]
+
+
+@pytest.mark.parametrize("matching", ["pool-then-normalize", "centred"])
+def test_other_ways_to_compare_are_kept_in_the_file_and_find_other_places(matching, tmp_path):
+    model, printed = (two_pass("srresnet", matching=way) for way in (matching, "normalize-then-pool"))
+    models.save(model, tmp_path / "m.safetensors")
+    again = models.load(tmp_path / "m.safetensors")
+    x = images(4)
+    (_, one), (_, other), (_, old) = (list_of_passes(part.net.eval(), x)[1] for part in (model, again, printed))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, old)
+
+
 def test_it_can_begin_in_float():
     model = models.build("srresnet", **SMALL["srresnet"])
     new = recorded.refqsr(model, published("srresnet", model.config, "pams", 8, 4))
@@ -331,7 +363,8 @@ def test_it_can_begin_in_float():
         ("espcn", {"scale": 2}, {}, "two convolutions, which espcn does not have"),
         ("carn", {"scale": 2, "groups": 4}, {}, "body.blocks.0.blocks.0 of this carn runs several times"),
         ("srresnet", {"scale": 2, "blocks": 4}, {"refers": 3}, "3 cannot give way"),
-        ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, not 'sum'"),
+        ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, none, not 'sum'"),
+        ("srresnet", {"scale": 2}, {"matching": "exact"}, "pool-then-normalize, centred, not 'exact'"),
     ],
 )
 def test_what_the_paper_has_not(arch, config, how, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sharpbit.errors import UsageError
-from sharpbit.twopass.roles import cluster, similarity
+from sharpbit.twopass.roles import cluster, similarity, threshold_for
 
 
 def vectors(seed: int, patches: int = 20, classes: int = 12) -> np.ndarray:
@@ -81,3 +81,25 @@ def test_equal_patches_choose_the_first():
 def test_what_is_no_table_of_vectors(bad):
     with pytest.raises(UsageError, match="finite vector"):
         cluster(bad)
+
+
+def test_a_threshold_is_found_for_a_share_of_queries():
+    images = [(vectors(seed), [9] * 20) for seed in range(8)]
+
+    def share(threshold):
+        return np.mean([cluster(own, threshold).query_fraction(pixels) for own, pixels in images])
+
+    for wanted in (0.2, 0.5):
+        threshold, found = threshold_for(images, wanted)
+        assert found == pytest.approx(share(threshold))
+        assert abs(found - wanted) < 0.05
+    most, ceiling = threshold_for(images, 1)
+    assert ceiling < 1, "a reference is no query"
+    assert share(most) == pytest.approx(max(share(k / 100) for k in range(101)))
+    assert threshold_for(images, 0)[1] == 0
+
+
+@pytest.mark.parametrize(("images", "share", "message"), [([], 0.5, "there was none"), ([], 1.5, "between 0 and 1")])
+def test_a_share_of_queries_that_cannot_be_found(images, share, message):
+    with pytest.raises(UsageError, match=message):
+        threshold_for(images, share)

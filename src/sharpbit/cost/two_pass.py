@@ -146,7 +146,7 @@ def count_two_pass(name: str, net: nn.Module, passes: TwoPass, width: int) -> Tw
     return TwoPassCount(
         whole=whole,
         kept=_restricted(rule, net, layers, (*passes.queries, *passes.replaced), inside=False),
-        low=_restricted(rule, net, layers, passes.queries, inside=True),
+        low=_restricted(rule, net, layers, passes.few, inside=True),
         convs=convs / max(refers, 1),
         first=first / max(refers, 1),
         refers=refers,

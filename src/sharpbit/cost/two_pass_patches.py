@@ -58,7 +58,7 @@ class TwoPassCost:
     def __init__(self, name: str, net: nn.Module, plain: nn.Module, how: TwoPass) -> None:
         self._name, self._plain, self._how = name, plain, how
         self._nets = [one_pass(net, role) for role in (REFERENCE, QUERY)]
-        self._acts = [_acts(one, how.replaced, role) for role, one in enumerate(self._nets)]
+        self._acts = [_acts(one, how, role) for role, one in enumerate(self._nets)]
         self.widths = tuple(sorted({bits for one in self._nets for bits in (*widths(one), how.low)}))
         self._one = RLock()
         self._count = lru_cache(maxsize=4096)(self._counted)
@@ -122,7 +122,7 @@ class TwoPassCost:
 
     def _published(self, rule: TwoPassCount, role: int, bits: Mapping[str, float], pixels: int, side: int) -> float:
         weight = weight_bits(self._name, self._nets[REFERENCE])
-        blocks = tuple(f"{block}." for block in self._how.queries) if role == QUERY else ()
+        blocks = tuple(f"{block}." for block in self._how.few_wrapped) if role == QUERY else ()
         many = [value for name, value in bits.items() if not name.startswith(blocks)] if blocks else [*bits.values()]
         high = Bits(weight, sum(many) / len(many) if many else FLOAT)
         selecting = 0.0
@@ -164,9 +164,10 @@ class _Query(nn.Module):
         return query(self.net, x, [torch.empty(shape, device=x.device) for shape in self.shapes])
 
 
-def _acts(net: nn.Module, replaced: Sequence[str], role: int) -> dict[str, Fixed | Mixed]:
+def _acts(net: nn.Module, how: TwoPass, role: int) -> dict[str, Fixed | Mixed]:
     """What rounds the activations of layers in one pass, by the names of the layers; not what RefERs compare."""
-    idle = tuple(f"{name}.{'refer' if role == REFERENCE else 'block'}." for name in replaced)
+    resting = "refer" if role == REFERENCE else "block"
+    idle = () if role == QUERY and how.keep_block else tuple(f"{name}.{resting}." for name in how.replaced)
     found = {}
     for name, part in net.named_modules():
         act = getattr(part, "act", None)

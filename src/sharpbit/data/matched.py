@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -88,3 +88,12 @@ class Matched:
 
     def _vectors(self, which: Tensor, where: Tensor, patch: int) -> Tensor:
         return self.judge(self.pairs.look(which, where, patch)).cpu()
+
+
+def small_images(pairs: Pairs, count: int) -> Iterator[Tensor]:
+    """At most `count` of the LR images, `(h, w, 3)` uint8, evenly over the set; each as it is."""
+    areas = pairs.sizes.prod(1)
+    starts = (areas.cumsum(0) - areas).tolist()
+    for k in range(0, len(starts), -(-len(starts) // count)):
+        height, width = pairs.sizes[k].tolist()
+        yield pairs.small[starts[k] : starts[k] + height * width].view(height, width, 3).cpu()

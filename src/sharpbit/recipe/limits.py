@@ -13,6 +13,7 @@ from sharpbit.export import EXPORTS
 from sharpbit.quant.core import METHODS
 from sharpbit.quant.grid import FLOAT, WIDEST
 from sharpbit.quant.refqsr.plan import FORMS
+from sharpbit.quant.refqsr.refer import MATCHINGS
 from sharpbit.recipe.schema import (
     Carry,
     Expected,
@@ -164,6 +165,8 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "medium": whole(0, WIDEST),
         "refers": whole(-1, 1000),
         "form": Choice(lambda: FORMS),
+        "matching": Choice(lambda: MATCHINGS),
+        "queries": Span(0, 1, below=True),
         "threshold": Span(-1, 2),
         "patch": SIDE,
         "batches": whole(1, 10**6),

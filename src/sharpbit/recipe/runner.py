@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from sharpbit import model as models
-from sharpbit.data.matched import Matched
+from sharpbit.data.matched import Matched, small_images
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import RecipeError
 from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
@@ -27,9 +27,11 @@ from sharpbit.reparam.receipt import receipt
 from sharpbit.system import parallel
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
+from sharpbit.twopass.clustering import calibrated
 from sharpbit.verbs.carry import carry
 from sharpbit.verbs.qat import fake_quantize, for_engines, tabulate, two_pass
 
+JUDGED = 48  # training images on which a threshold is found
 Result = tuple[str, Path, dict[str, Any]]
 
 
@@ -156,6 +158,7 @@ class Runner:
     def refqsr(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Make a network of two passes, with the numbers of the recipe's start."""
         how = checked(RefQSR, settings, self.recipe.name)
+        threshold = self._threshold(model, how)
         plan = published(
             model.arch.name,
             model.config,
@@ -166,12 +169,15 @@ class Runner:
             refers=None if how.refers < 0 else how.refers,
             form=how.form,
             pooled=how.pooled,
-            threshold=how.threshold,
+            threshold=threshold,
             patch=how.patch,
             options=how.options,
+            matching=how.matching,
+            neutral=how.neutral,
+            keep_block=how.keep_block,
         )
         source = self.other(self.recipe.start.after) if self.recipe.start.after else model
-        pairs, generator = self.matched(model, how.threshold), torch.Generator().manual_seed(self.recipe.start.seed)
+        pairs, generator = self.matched(model, threshold), torch.Generator().manual_seed(self.recipe.start.seed)
         crops = (pairs.batch(how.batch, how.crop, generator, colours=False)[0].cpu() for _ in range(how.batches))
         shown = tqdm(crops, "calibrating", total=how.batches, disable=self.quiet, delay=2, leave=False)
         with possible(f"{self.recipe.name}: refqsr cannot be done with these settings"):
@@ -180,7 +186,15 @@ class Runner:
                 model = tabulate(model, source, shown, how.limit)
         path = self.folder / "two_pass.safetensors"
         self.save(model, path)
-        return model, ("refqsr", path, {"method": how.method, "blocks of few bits": len(plan.queries)})
+        facts = {"method": how.method, "blocks of few bits": len(plan.few), "threshold": threshold}
+        return model, ("refqsr", path, facts)
+
+    def _threshold(self, model: Model, how: RefQSR) -> float:
+        """The cosine from which on patches are alike: as given, or found for a share of queries of training images."""
+        if not how.queries:
+            return how.threshold
+        images = (small.numpy() for small in small_images(self.pairs(model), JUDGED))
+        return calibrated(images, how.queries, how.patch)[0]
 
     def matched(self, model: Model, threshold: float) -> Matched:
         """The training images in pairs of crops that are alike."""

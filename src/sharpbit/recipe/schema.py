@@ -75,7 +75,7 @@ class RefQSR:
         low: bits of activations in the query pass.
         medium: bits of weights in the query pass; 0 takes the mean of both passes.
         refers: number of blocks that a RefER replaces; -1 takes the published number.
-        form: form of a RefER: `difference`, `concat` or `self`.
+        form: form of a RefER: `difference`, `concat` or `self`; `none` leaves many bits to the blocks instead.
         pooled: whether RefERs normalize and pool.
         threshold: least cosine of two patches that count as alike; 2 takes any pair in training.
         patch: side of a patch in use, in LR pixels.
@@ -84,6 +84,11 @@ class RefQSR:
         batch: crops in each of these batches.
         crop: side of such a crop in LR pixels.
         limit: upper end of the mean bits of an entry of CABM's table, which is made on these crops.
+        matching: how RefERs compare: `normalize-then-pool` as printed, `pool-then-normalize` or `centred`.
+        neutral: whether RefERs begin by correcting nothing.
+        keep_block: whether the block follows its RefER, with few bits, instead of giving way to it.
+        queries: share of the pixels of training images that are to lie in queries, by which the threshold is found; 0
+            takes `threshold`.
     """
 
     method: str
@@ -100,6 +105,10 @@ class RefQSR:
     batch: int = 16
     crop: int = 48
     limit: float = 100.0
+    matching: str = "normalize-then-pool"
+    neutral: bool = False
+    keep_block: bool = False
+    queries: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sharpbit.errors import UsageError
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.patches import Patch, grid, merge
-from sharpbit.twopass.roles import THRESHOLD, Clusters, cluster
+from sharpbit.twopass.roles import THRESHOLD, Clusters, cluster, threshold_for
 
 PATCH, SHARED = 96, 6  # side of a patch, and what neighbours share, in small pixels; as published for large images
 BATCH = 8  # patches of one role that run together
@@ -74,6 +74,31 @@ def clustered(
     patches = pieces(image, patch, shared)
     vectors = (classifier or embedded()).vectors([one.cut(image) for one in patches])
     return Clustered(patches, cluster(vectors, threshold))
+
+
+def calibrated(
+    images: Iterable[NDArray[np.uint8]],
+    share: float,
+    patch: int = PATCH,
+    shared: int = SHARED,
+    classifier: Vectors | None = None,
+) -> tuple[float, float]:
+    """The threshold at which `share` of the pixels of LR images lie in queries, and the share that it gives.
+
+    Args:
+        images: RGB, `(H, W, 3)` uint8.
+        share: wanted share of the pixels in queries, from 0 to 1, as the mean over images.
+        patch: side of a patch; see `sharpbit.twopass.patches.grid`.
+        shared: pixels that neighbours have in common.
+        classifier: what tells patches apart, by default the embedded classifier.
+
+    Raises:
+        UsageError: no image, a share that is none, or a patch that is not larger than what neighbours share.
+    """
+    judge = classifier or embedded()
+    cut = ((image, pieces(image, patch, shared)) for image in images)
+    seen = ((judge.vectors([one.cut(image) for one in parts]), [one.pixels for one in parts]) for image, parts in cut)
+    return threshold_for(seen, share)
 
 
 def pieces(image: NDArray[Any], patch: int, shared: int) -> list[Patch]:

@@ -5,7 +5,7 @@ Source: "Reference-based Quantization for Image Super-Resolution" (RefQSR), arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sharpbit.errors import UsageError
 
 THRESHOLD = 0.5  # cosine from which on a patch may refer to another one, as published
+THRESHOLDS = tuple(k / 100 for k in range(101))  # of which `threshold_for` takes one
 ROLES = ("reference", "query", "isolated")
 
 
@@ -71,14 +72,48 @@ def cluster(vectors: NDArray[np.floating], threshold: float = THRESHOLD) -> Clus
     Raises:
         UsageError: no patches, or vectors that are not numbers.
     """
+    return _assigned(*_choices(vectors), threshold)
+
+
+def threshold_for(images: Iterable[tuple[NDArray[np.floating], Sequence[int]]], share: float) -> tuple[float, float]:
+    """The threshold at which so much of images lies in queries. Classifiers differ, so each has one of its own.
+
+    Args:
+        images: of each image the vectors of its patches, see `cluster`, and their sizes in pixels.
+        share: wanted share of the pixels in queries, from 0 to 1, as the mean over images.
+
+    Returns:
+        The threshold in hundredths, of several the largest, and the share that it gives, which is the nearest one.
+
+    Raises:
+        UsageError: no image, or a share that is none.
+    """
+    if not 0 <= share <= 1:
+        raise UsageError(f"a share of the pixels in queries lies between 0 and 1; {share:g} does not")
+    found = [(_choices(vectors), pixels) for vectors, pixels in images]
+    if not found:
+        raise UsageError("a threshold is found on images, and there was none")
+    shares = {
+        value: float(np.mean([_assigned(*own, value).query_fraction(pixels) for own, pixels in found]))
+        for value in THRESHOLDS
+    }
+    best = min(reversed(THRESHOLDS), key=lambda value: abs(shares[value] - share))
+    return best, shares[best]
+
+
+def _choices(vectors: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Whom each patch chooses, and how alike the two are."""
     table: NDArray[np.float64] = np.asarray(vectors, np.float64)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise UsageError(f"patches are told apart by a finite vector each, not by an array {table.shape}")
     chosen = np.argmax(similarity(table), 1)
-    cosine = cosines(table, table[chosen])
-    own = np.arange(len(table))
+    return chosen, cosines(table, table[chosen])
+
+
+def _assigned(chosen: NDArray[np.int64], cosine: NDArray[np.float64], threshold: float) -> Clusters:
+    own = np.arange(len(chosen))
     near = (cosine >= threshold) & (chosen != own)
-    referred = np.zeros(len(table), np.bool_)
+    referred = np.zeros(len(chosen), np.bool_)
     referred[chosen[near]] = True
     return Clusters(chosen, cosine, np.where(near & ~referred, chosen, -1), referred)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,13 @@ class Refined(nn.Module):
         block: The block of the network.
         refer: What stands for it.
         place: The number of the RefER, from 0.
-        own: Whether the query is its own reference.
-        parts: The names of the parts of the block that the RefER begins as, see `TwoPass`.
+        how: The two passes of the network.
     """
 
-    def __init__(self, block: nn.Module, refer: RefER, place: int, *, own: bool, parts: Sequence[str]) -> None:
+    def __init__(self, block: nn.Module, refer: RefER, place: int, how: TwoPass) -> None:
         super().__init__()
         self.block, self.refer = block, refer
-        self.place, self.own, self.parts = place, own, tuple(parts)
+        self.place, self.how = place, how
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, h, w)` to the same."""
@@ -46,11 +45,11 @@ class Refined(nn.Module):
             now.kept[self.place] = x
             y: Tensor = self.block(x)
             return y
-        if self.own:
-            return self.refer(x, x)  # type: ignore[no-any-return]
-        if self.place >= len(now.features):
+        own = self.how.form == "self"
+        if not own and self.place >= len(now.features):
             raise UsageError("a query comes after its reference; run the first pass, and give its features")
-        return self.refer(x, now.features[self.place])  # type: ignore[no-any-return]
+        refined: Tensor = self.refer(x, x if own else now.features[self.place])
+        return self.block(refined) if self.how.keep_block else refined
 
 
 def build(net: nn.Module, how: TwoPass) -> nn.Module:
@@ -70,11 +69,12 @@ def build(net: nn.Module, how: TwoPass) -> nn.Module:
         block = net.get_submodule(name)
         bits = how.low if how.pooled else max(first.widths)
         ways = [Fixed(method.act(None, 1, **options), bits) for _ in range(2)]
-        refer = RefER(_correction(net, block, how), *ways, rectified=how.rectified, pooled=how.pooled)
+        correction = _correction(net, block, how)
+        refer = RefER(correction, *ways, rectified=how.rectified, pooled=how.pooled, matching=how.matching)
         refer.to(next(block.parameters()))
-        net.set_submodule(name, Refined(block, refer, place, own=how.form == "self", parts=how.parts))
+        net.set_submodule(name, Refined(block, refer, place, how))
     for name, part in list(net.named_modules()):
-        if isinstance(part, QuantConv2d | QuantLinear | QuantSite) and _below(name, how.queries):
+        if isinstance(part, QuantConv2d | QuantLinear | QuantSite) and _below(name, how.few_wrapped):
             part.act = Switch([part.act, _narrowed(part.act, how.low)])
             if not isinstance(part, QuantSite):
                 part.kernel = Switch([part.kernel, _narrowed(part.kernel, how.medium)])
@@ -87,8 +87,9 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     """Let a network in two passes begin with the numbers of another one, in float or quantized; changed in place.
 
     Both options of a quantizer begin with the clipping range of the one that stood there. The convolutions of a RefER
-    begin as those of the block that it stands for, times what its normalization multiplies by. What then has no number
-    yet observes `batches`, each of which is shown as references and, one further, as queries.
+    begin as those of the block that it stands for, times what its normalization multiplies by (the last one with 0 if
+    the start is neutral). What then has no number yet observes `batches`, each of which is shown as references and, one
+    further, as queries.
 
     Returns:
         How many batches were shown; 0 where nothing was left to begin.
@@ -99,7 +100,7 @@ def begin(net: nn.Module, source: State, batches: Iterable[Tensor]) -> int:
     left = inherit(net, source, _sources)
     for name, part in net.named_modules():
         if isinstance(part, Refined) and any(key.startswith(f"{name}.refer.residual.") for key in left):
-            part.refer.residual.begin(part.block, part.parts)
+            part.refer.residual.begin(part.block, part.how.parts, neutral=part.how.neutral)
     waiting = {fixed for _, fixed in quantizers(net) if _nan(fixed)}
     count, training = 0, net.training
     if waiting:

@@ -10,9 +10,11 @@ from sharpbit.arch import ARCHITECTURES, Refinable
 from sharpbit.errors import UsageError
 from sharpbit.modelfile.history import Verb
 from sharpbit.quant.qat.placement import EIGHT, placement
+from sharpbit.quant.refqsr.refer import MATCHINGS, PRINTED
 
 VERB = "refqsr"
-FORMS = ("difference", "concat", "self")
+NONE = "none"
+FORMS = ("difference", "concat", "self", NONE)
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,18 @@ class TwoPass:
         queries: names of the blocks that have these bits.
         replaced: names of the blocks for which a RefER stands in the second pass.
         rectified: whether a ReLU comes last in such a block.
-        form: `difference`; `concat`, a RefER that takes both features; or `self`, one that takes the query for its own
-            reference.
+        form: `difference`; `concat`, a RefER that takes both features; `self`, one that takes the query for its own
+            reference; or `none`, where the blocks for which RefERs would stand keep many bits (the paper's "w/o
+            RefER").
         pooled: whether RefERs normalize and pool what they compare.
         threshold: cosine from which on two patches are alike, in training and in use.
         patch: side of a patch in use, in LR pixels.
         shared: LR pixels that neighbouring patches have in common.
         parts: the names in a replaced block of its first convolution, the activation after it (empty: a ReLU) and the
             convolution that gives the channels again; a RefER corrects by copies of them.
+        matching: how RefERs make features ready to be compared (`sharpbit.quant.refqsr.refer.compared`).
+        neutral: whether RefERs begin by correcting nothing; if not, as the blocks for which they stand.
+        keep_block: whether the block follows its RefER, with few bits, instead of giving way to it.
     """
 
     method: str
@@ -50,11 +56,26 @@ class TwoPass:
     patch: int = 96
     shared: int = 6
     parts: tuple[str, ...] = Refinable.parts
+    matching: str = PRINTED
+    neutral: bool = False
+    keep_block: bool = False
     verb: str = field(default=VERB, init=False)
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise UsageError(f"the form of a RefER is one of {', '.join(FORMS)}, not {self.form!r}")
+        if self.matching not in MATCHINGS:
+            raise UsageError(f"features are compared by one of {', '.join(MATCHINGS)}, not {self.matching!r}")
+
+    @property
+    def few(self) -> tuple[str, ...]:
+        """The names, in the float network, of all blocks that run with few bits in the second pass."""
+        return (*self.queries, *(self.replaced if self.keep_block else ()))
+
+    @property
+    def few_wrapped(self) -> tuple[str, ...]:
+        """The same names in the network in two passes, where a block with a RefER lies inside of what holds both."""
+        return tuple(f"{name}.block" if name in self.replaced else name for name in self.few)
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> TwoPass:
@@ -90,6 +111,9 @@ def published(
     threshold: float = 0.5,
     patch: int = 96,
     options: dict[str, Any] | None = None,
+    matching: str = PRINTED,
+    neutral: bool = False,
+    keep_block: bool = False,
 ) -> TwoPass:
     """The two passes of the paper for a network: the first block and the last ones keep many bits.
 
@@ -106,6 +130,9 @@ def published(
         threshold: cosine of patches that are alike, see `TwoPass`.
         patch: side of a patch in use, in LR pixels.
         options: options of the ranges of activations.
+        matching: how RefERs compare, see `TwoPass`.
+        neutral: whether they begin by correcting nothing, see `TwoPass`.
+        keep_block: whether the block follows its RefER, see `TwoPass`.
 
     Raises:
         UsageError: the network has no blocks for which a RefER can stand, or not enough.
@@ -132,11 +159,14 @@ def published(
         low=low,
         medium=medium,
         queries=tuple(name for block in local[1:last] for name in block),
-        replaced=tuple(block[0] for block in local[last:]),
+        replaced=() if form == NONE else tuple(block[0] for block in local[last:]),
         rectified=blocks.rectified,
         form=form,
         pooled=pooled,
         threshold=threshold,
         patch=patch,
         parts=blocks.parts,
+        matching=matching,
+        neutral=neutral,
+        keep_block=keep_block,
     )

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 POOL = 3  # features are compared at a third of their size
 SHARPNESS = 1000.0  # of the softmax by which training chooses a position
 LEAST = 1e-6  # length of a pixel's vector, against a division by zero; a choice
+PRINTED, POOLED, CENTRED = MATCHINGS = ("normalize-then-pool", "pool-then-normalize", "centred")
 
 
 class RefER(nn.Module):
@@ -30,14 +31,22 @@ class RefER(nn.Module):
         rectified: whether a ReLU follows the sum, as in the block that this stands for.
         pooled: whether features are normalized and pooled before they are compared; if not, every pixel is compared
             with every pixel.
+        matching: how they are made ready to be compared, one of `MATCHINGS`; see `compared`.
     """
 
     def __init__(
-        self, residual: Correction, query: nn.Module, reference: nn.Module, *, rectified: bool, pooled: bool = True
+        self,
+        residual: Correction,
+        query: nn.Module,
+        reference: nn.Module,
+        *,
+        rectified: bool,
+        pooled: bool = True,
+        matching: str = PRINTED,
     ) -> None:
         super().__init__()
         self.residual, self.query, self.reference = residual, query, reference
-        self.rectified, self.pooled = rectified, pooled
+        self.rectified, self.pooled, self.matching = rectified, pooled, matching
 
     def forward(self, query: Tensor, reference: Tensor) -> Tensor:
         """`(N, C, h, w)` and `(N, C, h', w')` to the former."""
@@ -51,8 +60,8 @@ class RefER(nn.Module):
         """Where in the reference each place of the (pooled) query is best matched: see `matched`."""
         if not self.pooled:
             return matched(self.query(query), self.reference(reference), reference.shape, soft=self.training)
-        own, other = self.query(prepared(query)), self.reference(prepared(reference))
-        return matched(own, other, reference.shape, soft=self.training)
+        own, other = compared(query, reference, self.matching)
+        return matched(self.query(own), self.reference(other), reference.shape, soft=self.training)
 
 
 class Correction(nn.Module):
@@ -77,7 +86,9 @@ class Correction(nn.Module):
         return correction
 
     @torch.no_grad()
-    def begin(self, block: nn.Module, parts: Sequence[str] = ("conv1", "act", "conv2")) -> None:
+    def begin(
+        self, block: nn.Module, parts: Sequence[str] = ("conv1", "act", "conv2"), *, neutral: bool = False
+    ) -> None:
         """Take over the weights of the block that this stands for; ranges are left, for differences are smaller.
 
         Here is no normalization; what that of the block multiplies by goes into the weights, what it adds is left out.
@@ -86,6 +97,7 @@ class Correction(nn.Module):
         Args:
             block: The block.
             parts: The names in it of the two convolutions and, between them, of the activation (empty: none).
+            neutral: Whether the last convolution begins with 0, so that at first nothing is corrected.
         """
         inside = dict(block.named_modules())
         for name, own in zip(parts, (self.conv1, self.act, self.conv2), strict=True):
@@ -107,6 +119,28 @@ class Correction(nn.Module):
                     part.weight.neg_()
                     if part.bias is not None:
                         part.bias.zero_()
+        if neutral:
+            for number in self.conv2.parameters(recurse=False):
+                number.zero_()
+
+
+def compared(query: Tensor, reference: Tensor, matching: str = PRINTED) -> tuple[Tensor, Tensor]:
+    """Features of a query and of its reference, `(N, C, h, w)`, as they are compared: `(N, C, h // 3, w // 3)`.
+
+    Args:
+        query: The features of the query.
+        reference: Those of the reference, perhaps of another size.
+        matching: `normalize-then-pool`, as printed (eq. 4): the mean of unit vectors is shorter where there is texture,
+            so products prefer flat places. `pool-then-normalize`: every place has a vector of length 1. `centred`: the
+            mean over all places of the reference, which all features share, is subtracted from both before that.
+    """
+    if matching == PRINTED:
+        return prepared(query), prepared(reference)
+    own, other = pooled(query), pooled(reference)
+    if matching == CENTRED:
+        mean = other.mean((2, 3), keepdim=True)
+        own, other = own - mean, other - mean
+    return unit(own), unit(other)
 
 
 def prepared(x: Tensor) -> Tensor:
@@ -114,9 +148,18 @@ def prepared(x: Tensor) -> Tensor:
 
     The paper does not say over what it normalizes; a vector at each place makes products cosines.
     """
-    unit = x / x.square().sum(1, keepdim=True).sqrt().clamp(min=LEAST)
+    return pooled(unit(x))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Features `(N, C, h, w)` with the vector of every place of length 1."""
+    return x / x.square().sum(1, keepdim=True).sqrt().clamp(min=LEAST)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The means of about 3x3 places of features `(N, C, h, w)`: `(N, C, h // 3, w // 3)`."""
     rows, columns = (_pooling(size, x) for size in x.shape[2:])
-    return F.linear(F.linear(unit, columns).transpose(2, 3).contiguous(), rows).transpose(2, 3).contiguous()
+    return F.linear(F.linear(x, columns).transpose(2, 3).contiguous(), rows).transpose(2, 3).contiguous()
 
 
 def _pooling(size: int, like: Tensor) -> Tensor:
@@ -142,8 +185,8 @@ def matched(query: Tensor, reference: Tensor, size: tuple[int, ...] | torch.Size
         `(N, 2, h, w)`: column and row in pixels of the reference, of the middle of the place.
     """
     products = query.flatten(2).transpose(1, 2) @ reference.flatten(2)  # (N, hw, h'w')
-    middles = _middles(reference, size).to(products.dtype)  # (h'w', 2)
-    found = torch.softmax(SHARPNESS * products, 2) @ middles if soft else middles[products.argmax(2)]
+    spots = middles(reference, size).to(products.dtype)  # (h'w', 2)
+    found = torch.softmax(SHARPNESS * products, 2) @ spots if soft else spots[products.argmax(2)]
     return found.transpose(1, 2).reshape(query.shape[0], 2, *query.shape[2:])
 
 
@@ -153,8 +196,8 @@ def upscaled(places: Tensor, query: Tensor) -> Tensor:
     What is interpolated is how far each place is from the same place in the query. Inside that is the same as
     interpolating the places themselves; at the borders, where interpolation has nothing beyond, it keeps a shift exact.
     """
-    home = _middles(places, query.shape).to(places.dtype).T.reshape(1, 2, *places.shape[2:])
-    own = _middles(query, query.shape).to(places.dtype).T.reshape(1, 2, *query.shape[2:])
+    home = middles(places, query.shape).to(places.dtype).T.reshape(1, 2, *places.shape[2:])
+    own = middles(query, query.shape).to(places.dtype).T.reshape(1, 2, *query.shape[2:])
     return own + F.interpolate(places - home, query.shape[2:], mode="bilinear", align_corners=False)
 
 
@@ -166,7 +209,7 @@ def warped(reference: Tensor, places: Tensor) -> Tensor:
     return F.grid_sample(reference, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _middles(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
+def middles(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:
     """Column and row of the middles of the places of `x` `(N, C, h, w)` in an image of `size`: `(hw, 2)`."""
     rows, columns = (
         (torch.arange(count, device=x.device) + 0.5) * (whole / count) - 0.5
