@@ -63,6 +63,7 @@ WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "verbs/compress.py",
     "verbs/compression/ways.py",
     "verbs/inspect.py",
+    "verbs/matching.py",
     "verbs/post_training.py",
     "verbs/qat.py",
     "verbs/quantize.py",

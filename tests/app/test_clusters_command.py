@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from sharpbit import model as models
 from sharpbit.app.cli import app
+from sharpbit.quant.refqsr import published
+from sharpbit.verbs.qat import two_pass
 
 
 @pytest.fixture
@@ -67,6 +71,10 @@ def test_it_draws(folder, tmp_path):
         (("SET", "-o", "x.png"), "-o draws one image"),
         (("ONE", "-o", "x.jpg"), "the drawing is a .png"),
         (("ONE", "--patch", "16", "--shared", "16"), "share fewer"),
+        (("ONE", "--queries", "0.5", "--threshold", "0.5"), "leave out one of them"),
+        (("ONE", "--bits", "8-4"), "--bits is for --match"),
+        (("ONE", "--bits", "4-8", "--match", "m.pth"), "such as 8-4"),
+        (("ONE", "--classifier", "ONE"), "holds no classifier"),
     ],
 )
 def test_one_sentence(folder, arguments, message):
@@ -75,6 +83,48 @@ def test_one_sentence(folder, arguments, message):
     assert result.exit_code in (1, 2)
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_share_of_queries_finds_the_threshold(folder):
+    (row,) = json.loads(run(folder, "--patch", 16, "--queries", 0.3, "--json").stdout)
+    (again,) = json.loads(run(folder, "--patch", 16, "--threshold", row["threshold"], "--json").stdout)
+    assert row["queries"] == again["queries"] == pytest.approx(0.3, abs=0.1)
+    text = run(folder, "--patch", 48, "--queries", 0.95).stdout
+    assert "nearest to 0.95" in text
+    assert "No threshold comes near on" in text
+
+
+def test_what_refers_would_find(folder, tmp_path):
+    """Of an untrained network, of its form in two passes, and of one without blocks."""
+    torch.manual_seed(1)
+    model = models.build("srresnet", scale=2, blocks=4, width=8)
+    models.save(model, tmp_path / "m.safetensors")
+    given = (folder, "--patch", 24, "--threshold", -1, "--match", tmp_path / "m.safetensors")
+    result = run(*given, "--json", "--bits", "8-3")
+    assert result.exit_code == 0, result.output
+    match = json.loads(result.stdout)[0]["match"]
+    rows = {row["matching"]: row for row in match["rows"]}
+    assert list(rows) == ["normalize-then-pool", "pool-then-normalize", "centred"]
+    assert rows["normalize-then-pool"]["found"] < rows["centred"]["found"] <= rows["centred"]["found_exactly"]
+    assert all(row["content"] > 1 and -1 < row["correlation"] < 1 for row in rows.values())
+    assert match["starts"]["neutral"] == pytest.approx(0, abs=1e-6)
+    assert match["starts"]["as the block"] == rows["normalize-then-pool"]["start"]
+    assert match["starts"]["neutral, block kept"] > 0
+    plan = published("srresnet", model.config, "ddtb", 8, 3, matching="centred")
+    two = two_pass(models.build("srresnet", scale=2, blocks=4, width=8), plan, [torch.rand(8, 3, 24, 24)], source=model)
+    models.save(two, tmp_path / "two.safetensors")
+    text = run(folder, "--patch", 24, "--threshold", -1, "--match", tmp_path / "two.safetensors").stdout
+    assert "centred" in text
+    assert "pool-then-normalize" not in text
+    models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
+    for name, more, message in (
+        ("espcn", (), "two convolutions, which espcn does not have"),
+        ("two", ("--bits", "8-4"), "leave out --bits"),
+        ("m", ("--threshold", 1.01), "is a query of another one"),
+    ):
+        result = run(*given[:-1], tmp_path / f"{name}.safetensors", *more)
+        assert result.exit_code in (1, 2)
+        assert message in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("threshold", ["nan", "inf", "much"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from sharpbit.app import aligned, dump
+from sharpbit.app import aligned, dump, matching
 from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, read
 from sharpbit.image.resize import shrink
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.deprecated import old_names
-from sharpbit.twopass.classifier import embedded
-from sharpbit.twopass.clustering import Clustered, clustered
+from sharpbit.twopass.classifier import Classifier, embedded
+from sharpbit.twopass.clustering import Clustered, calibrated, clustered
+from sharpbit.twopass.roles import THRESHOLD
 
 ZOOM = 2  # a drawing has that many pixels for each of the LR image
 TURN = 0.61803398875  # of the circle of colours, from one cluster to the next: neighbours never look alike
+FAR = 0.05  # from the share of queries that was asked for
 PUBLISHED = "Derived from the paper's tables: Urban100 at 72 0.490, Test2K at 96 0.575, Test4K at 96 0.656."
 
 
@@ -34,45 +36,64 @@ class ClusterOptions:
     images: tuple[str, ...]
     patch: tuple[int, ...]
     shared: int
-    threshold: float
+    threshold: float | None
     shrink: int
     output: str | None
     overwrite: bool
     as_json: bool
     quiet: bool
+    queries: float | None = None
+    classifier: str | None = None
+    model: str | None = None
+    bits: tuple[int, int] | None = None
 
 
 def run_clusters(given: ClusterOptions) -> str:
     """What the command prints."""
     sets = [_images(Path(name)) for name in given.images]
-    if given.output:
-        _check_drawing(given, [path for paths in sets for path in paths])
-    rows = []
+    _check(given, [path for paths in sets for path in paths])
+    classifier = Classifier.read(Path(given.classifier)) if given.classifier else embedded()
+    rows, matches = [], []
     work = [(patch, k) for patch in given.patch for k in range(len(sets))]
     for patch, k in tqdm(work, "clustering", disable=given.quiet, delay=2, leave=False):
-        found = []
-        for path in sets[k]:
-            small = _small(path, given.shrink)
-            one = clustered(small, patch, given.shared, given.threshold)
-            found.append(one)
-            if given.output:
-                _save(drawn(small, one), Path(given.output), overwrite=given.overwrite)
-        rows.append(_facts(given.images[k], patch, given, found))
+        images = [_small(path, given.shrink) for path in sets[k]]
+        threshold = _threshold(given, images, patch, classifier)
+        found = [clustered(small, patch, given.shared, threshold, classifier) for small in images]
+        if given.output:
+            _save(drawn(images[0], found[0]), Path(given.output), overwrite=given.overwrite)
+        rows.append(_facts(given.images[k], patch, threshold, given, found))
+        if given.model:
+            matches.append(matching.measured(given.model, given.bits, images, found, patch, quiet=given.quiet))
+            rows[-1]["match"] = asdict(matches[-1])
     if given.as_json:
         return dump(rows)
-    table: list[tuple[str, ...]] = [
-        ("images", "number", "patch", "patches", "references", "queries", "isolated", "share of queries")
-    ]
+    names = ("images", "number", "patch", "patches", "references", "queries", "isolated", "threshold")
+    table: list[tuple[str, ...]] = [(*names, "share of queries")]
     keys = ("name", "pictures", "patch", "patches", "reference", "query", "isolated")
-    table += [(*(str(row[key]) for key in keys), f"{row['queries']:.3f}") for row in rows]
-    card = embedded().card
-    lines = [
-        aligned(table),
-        "",
-        f"Share of pixels in queries, mean over images, at a threshold of {given.threshold:g}.",
-    ]
+    table += [(*(str(row[key]) for key in keys), f"{row['threshold']:g}", f"{row['queries']:.3f}") for row in rows]
+    card = classifier.card
+    lines = [aligned(table), "", "Share of pixels in queries, mean over images."]
+    if given.queries is not None:
+        lines.append(_found(given.queries, rows))
     lines += [f"Classifier: {card['data']}; {card['top1']:.0%} right of those kept for the test.", PUBLISHED]
+    lines += [line for match in matches for line in ("", matching.told(match))]
     return "\n".join(lines)
+
+
+def _threshold(given: ClusterOptions, images: Sequence[NDArray[np.uint8]], patch: int, classifier: Classifier) -> float:
+    if given.queries is None:
+        return THRESHOLD if given.threshold is None else given.threshold
+    return calibrated(images, given.queries, patch, given.shared, classifier)[0]
+
+
+def _found(share: float, rows: Sequence[dict[str, Any]]) -> str:
+    """What --queries found, and whether it is what was asked for."""
+    text = f"Thresholds are those of which the share is nearest to {share:g}, for this classifier."
+    far = [row for row in rows if abs(row["queries"] - share) > FAR]
+    if far:
+        names = ", ".join(f"{row['name']} at {row['patch']}" for row in far)
+        text += f" No threshold comes near on {names}: images of few patches have no other shares."
+    return text
 
 
 def drawn(image: NDArray[np.uint8], found: Clustered) -> Image.Image:
@@ -117,14 +138,16 @@ def drawn(image: NDArray[np.uint8], found: Clustered) -> Image.Image:
     return band
 
 
-def _facts(name: str, patch: int, given: ClusterOptions, found: Sequence[Clustered]) -> dict[str, Any]:
+def _facts(
+    name: str, patch: int, threshold: float, given: ClusterOptions, found: Sequence[Clustered]
+) -> dict[str, Any]:
     counts = {role: sum(one.counts()[role] for one in found) for role in ("reference", "query", "isolated")}
     return {
         "name": name,
         "pictures": len(found),
         "patch": patch,
         "shared": given.shared,
-        "threshold": given.threshold,
+        "threshold": threshold,
         "patches": sum(len(one.patches) for one in found),
         **counts,
         "queries": float(np.mean([one.queries for one in found])),
@@ -152,10 +175,16 @@ def _small(path: Path, factor: int) -> NDArray[np.uint8]:
     return shrink(np.ascontiguousarray(image[:height, :width]), factor)
 
 
-def _check_drawing(given: ClusterOptions, paths: Sequence[Path]) -> None:
+def _check(given: ClusterOptions, paths: Sequence[Path]) -> None:
+    if given.queries is not None and given.threshold is not None:
+        raise UsageError("--queries finds a threshold and --threshold sets one; leave out one of them")
+    if given.bits and not given.model:
+        raise UsageError("--bits is for --match; give a MODEL with it")
+    if not given.output:
+        return
     if len(paths) != 1 or len(given.patch) != 1:
         raise UsageError(f"-o draws one image at one size of patch, not {len(paths)} at {len(given.patch)}")
-    target = Path(given.output or "")
+    target = Path(given.output)
     if target.suffix.lower() != ".png":
         raise UsageError(f"the drawing is a .png, not {target.name!r}")
     check_target(target, overwrite=given.overwrite)

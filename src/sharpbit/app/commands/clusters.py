@@ -7,6 +7,20 @@ from typing import Any
 import click
 
 from sharpbit.app import options
+from sharpbit.errors import UsageError
+
+
+class HighLow(options.ParamType):
+    """`8-4` to (8, 4)."""
+
+    name = "HIGH-LOW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """See `click.ParamType`."""
+        high, _, low = str(value).partition("-")
+        if not (high.isdigit() and low.isdigit() and 2 <= int(low) <= int(high) <= 16):
+            raise UsageError(f"--bits {value}: give the bits of references and of queries, from 2 to 16, such as 8-4")
+        return int(high), int(low)
 
 
 @click.command()
@@ -29,10 +43,31 @@ from sharpbit.app import options
 @click.option(
     "--threshold",
     type=options.Number(),
-    default=0.5,
-    show_default=True,
     metavar="COSINE",
-    help="Least cosine of two patches that count as alike.",
+    help="Least cosine of two patches that count as alike.  [default: 0.5]",
+)
+@click.option(
+    "--queries",
+    type=options.Number(0, 1),
+    metavar="SHARE",
+    help="Find the threshold at which this share of the pixels lies in queries.  [default: --threshold as it is]",
+)
+@click.option(
+    "--classifier",
+    metavar="FILE.npz",
+    help="Classifier of scripts/train_clustblock.py that tells patches apart.  [default: the embedded one]",
+)
+@click.option(
+    "--match",
+    "model",
+    metavar="MODEL",
+    help="Measure what the RefERs of MODEL (in float, quantized, or in two passes) would find.  [default: nothing]",
+)
+@click.option(
+    "--bits",
+    type=HighLow(),
+    metavar="HIGH-LOW",
+    help="Bits of references and of queries for --match.  [default: 8-4, or those of MODEL]",
 )
 @click.option(
     "--shrink",
@@ -50,6 +85,8 @@ def clusters(patch: tuple[int, ...], **given: Any) -> None:
     """Show which patches of images (or folders of them) are alike, as networks in two passes (RefQSR) see them.
 
     A reference gets many bits, a query few bits and the features of its reference; an isolated patch is like no other.
+    With --match, a network is put into two passes on these patches, so that what its RefERs find is known before it is
+    trained.
     """
     from sharpbit.app.clusters import ClusterOptions, run_clusters
 
