@@ -39,6 +39,7 @@ ROWS = {  # row: recipe
     "4 bits, gates kept": "small-ddtb4-kept-x2",
     "RefQSR 8-4": "small-refqsr-x2",
     "RefQSR 8-4 without RefER": "small-refqsr-no-refer-x2",
+    "RefQSR 8-4, few bits in place of the RefER": "small-refqsr-low-x2",
     "RefQSR 8-4, own reference": "small-refqsr-self-x2",
 }
 PATCH, STEP = 48, 42  # small pixels; neighbours share 6 of them, as published

@@ -15,7 +15,7 @@ import argparse
 import csv
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -69,8 +69,7 @@ class Row:
 def counts(network: str, *, refers: bool) -> TwoPassCount:
     name = NAMES[network]
     model = build(name, scale=4)
-    passes = published(name, model.config, "pams", 8, 4)
-    passes = passes if refers else replace(passes, replaced=())  # the last blocks keep their bits
+    passes = published(name, model.config, "pams", 8, 4, form="difference" if refers else "none")
     return count_two_pass(name, model.net, passes, model.config.width)
 
 

@@ -1,14 +1,18 @@
 """The published counting of RefQSR: residuals of every row, and the rules behind them."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from loaded_script import script
+from sharpbit import recipe
 from sharpbit.cost.published import Bits
 from sharpbit.cost.two_pass import classifier, count_two_pass
 from sharpbit.model import build
 from sharpbit.quant.refqsr import published
+
+ROOT = Path(__file__).parents[2]
 
 # BitOPs and FQR, here less published, of 8-5, 8-4, 8-3, 4-3 and 4-2; of PAMS and DDTB alike
 RESIDUALS = {
@@ -67,6 +71,22 @@ def test_the_other_tables(rows):
     assert found[5, "concat", 72] - found[5, "", 72] > 0.13
     sizes = [found[7, "", patch] for patch in (48, 72, 96, 256, 384)]
     assert sizes == pytest.approx([67.91, 58.96, 56.31, 58.94, 66.83], abs=0.03)
+
+
+def test_the_ablation_without_refer_is_one_thing(tables):
+    """Its recipe, the row of the evidence and the count leave many bits to the blocks that RefERs replace elsewhere."""
+    counted = tables.counts("SRResNet", refers=False)
+    assert counted.refers == 0
+    assert counted.low == tables.counts("SRResNet", refers=True).low
+    assert counted.whole.selectors - counted.kept.selectors == counted.low.selectors
+    recipes = ROOT / "recipes"
+    for path in (
+        recipes / "refqsr" / "srresnet-cadyq-d-3-no-refer-x4.toml",
+        recipes / "evidence" / "refqsr" / "small-refqsr-no-refer-x2.toml",
+        recipes / "evidence" / "carn-m" / "carn-m-refqsr-8-4-no-refer-x2.toml",
+    ):
+        (step,) = (step.settings for step in recipe.read(path).step if step.verb == "refqsr")
+        assert (step["form"], "refers" in step) == ("none", False), path.name
 
 
 def test_the_command_lists_what_it_does_not_explain(tables, monkeypatch, capsys):
