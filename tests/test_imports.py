@@ -39,7 +39,19 @@ ALLOWED = {
     "report": {"_version", "verbs"},
     "serve": BASE | {"_version", "image", "pipeline", "runtime", "zoo"},
 }
-CORE = {"adaptive", "clipping", "context", "core", "distill", "freeze", "grid", "layers", "plan", "prefix_sums"}
+CORE = {
+    "adaptive",
+    "clipping",
+    "context",
+    "core",
+    "distill",
+    "freeze",
+    "frozen",
+    "grid",
+    "layers",
+    "plan",
+    "prefix_sums",
+}
 IN_QUANT = {
     **dict.fromkeys(CORE, CORE),
     "method": CORE,

@@ -85,7 +85,13 @@ def test_the_command_tells_it(tmp_path):
     models.save(made("cadyq", (4, 6, 8)), tmp_path / "a.safetensors")
     arguments = ["inspect", str(tmp_path / "a.safetensors"), "--size", "160x120", "--patch", "32"]
     text = CliRunner().invoke(app, arguments).output
-    for words in ("in 4 overlapping patches", "MiB at once", "as published  at most", "none that is fast", "FQR"):
+    for words in (
+        "in 4 overlapping patches",
+        "MiB at once",
+        "as published  at most",
+        "ONNX Runtime after export",
+        "FQR",
+    ):
         assert words in text
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert told["published_bitops"] > 0

@@ -8,10 +8,11 @@ from click.testing import CliRunner
 from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.data.pairs import Pairs
+from sharpbit.quant.method import cadyq, ddtb
 from sharpbit.quant.qat.placement import placement
 from sharpbit.runtime import open_engine
 from sharpbit.training import Training, train
-from sharpbit.verbs.qat import fake_quantize
+from sharpbit.verbs.qat import fake_quantize, tabulate
 
 LEVELS = {8: 0.02, 4: 0.02}  # share of bytes that may differ, each by one; measured: 0.006 and 0.00002 (4 blocks of 32)
 
@@ -46,14 +47,44 @@ def test_fixed_widths_run_in_integers(tmp_path, bits):
     assert (one != other).mean() <= LEVELS[bits]
 
 
-def test_chosen_widths_are_counted(tmp_path):
-    model, _ = made("cadyq", (4, 6, 8), 8)
-    path = tmp_path / "m.safetensors"
+def adaptive(method):
+    """A network whose grids depend on the image, with numbers that let images differ; not trained."""
+    torch.manual_seed(5)
+    float_ = models.build("srresnet", scale=2, blocks=1, width=8)
+    shown = [torch.rand(4, 3, 16, 16) * scale for scale in (0.2, 0.5, 1)]
+    if method == "ddtb":
+        plan = placement("srresnet", 4, 4, width=8, options={"gate": 8, "share": 1.0})
+        model = fake_quantize(float_, plan, "ddtb", shown)
+        assert len(ddtb.choose(model.net)) == 2
+        trained = [part.wide.weight for part in model.net.modules() if isinstance(part, ddtb.Gate)]
+    else:
+        plan = placement("srresnet", (4, 6, 8), 8, width=8)
+        model = fake_quantize(float_, plan, "cadyq", shown)
+        trained = [part.linear.weight for part in model.net.modules() if isinstance(part, cadyq.BitSelector)]
+    for weight in trained:
+        torch.nn.init.normal_(weight)
+    if method == "cabm":
+        model = tabulate(fake_quantize(float_, plan, "cabm", (), source=model), model, shown)
+        assert len(model.net.context.scores) > 1
+    return model
+
+
+@pytest.mark.slow  # the exporter alone takes longer
+@pytest.mark.parametrize("method", ["ddtb", "cadyq", "cabm"])
+def test_what_depends_on_the_image_runs_on_engines(tmp_path, method):
+    """Gates, selectors and tables are part of the file: each image of a batch gets its own grids."""
+    model, path = adaptive(method), tmp_path / "m.safetensors"
     models.save(model, path)
     done = CliRunner().invoke(app, ["export", str(path), "-o", str(tmp_path / "m.onnx")])
-    assert done.exit_code == 2
-    assert "its cost is counted, and no engine runs it" in " ".join(done.output.split())
-    assert not (tmp_path / "m.onnx").exists()
+    assert done.exit_code == 0, done.output
+    engine = open_engine(tmp_path / "m.onnx", "onnx")
+    assert engine.halo is None, "tiles would choose for themselves"
+    for scale in (0.15, 1):
+        x = (np.random.default_rng(1).random((30, 41, 3)) * scale).astype(np.float32)
+        with torch.no_grad():
+            here = model.net.eval()(torch.from_numpy(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+        there = next(iter(engine([x])))
+        assert np.abs(here - there).max() < 1e-3 * np.ptp(here)
     done = CliRunner().invoke(app, ["bench", str(path), "--size", "24x24", "--seconds", "0.1", "--quiet"])
     assert done.exit_code == 0, done.output
-    assert "patches choose their bits, which no engine runs" in " ".join(done.output.split())
+    assert ("patches choose their bits" in " ".join(done.output.split())) == (method != "ddtb")

@@ -10,10 +10,11 @@ from sharpbit.cost import bitops
 from sharpbit.errors import UsageError
 from sharpbit.quant import recorded
 from sharpbit.quant.adaptive import Mixed, _Taken, chosen_bits, inherit, spent
-from sharpbit.quant.context import edge_score
+from sharpbit.quant.context import edge_score, edge_scores
 from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.freeze import freeze
+from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.cabm import Table, samples
 from sharpbit.quant.plan import Plan, Rule
 from sharpbit.quant.qat.placement import placement
@@ -170,9 +171,31 @@ def test_the_cost_is_counted_at_the_widest(make):
     assert layers["head"].act == 32
 
 
-def test_what_has_no_choice_and_what_is_not_frozen():
-    with pytest.raises(UsageError, match=r"chooses its bits image by image.*no engine runs it"):
-        freeze(edsr().net)
+@pytest.mark.parametrize("make", [lambda: lively(edsr()), lambda: table_model()[1]], ids=["cadyq", "cabm"])
+def test_frozen_each_image_has_the_grid_that_it_chose(make):
+    """Weights are integers then; what is chosen, and what comes of it, is as before, also of an image with a NaN."""
+    net, x = make().net.eval(), images()
+    frozen = freeze(net)
+    assert not any(isinstance(part, Mixed | Fixed) for part in frozen.modules())
+    with torch.no_grad():
+        assert torch.allclose(frozen(x), net(x), atol=1e-5)
+        assert len({tuple(row) for row in chosen_bits(net).tolist()}) > 1, "not all images choose alike"
+        x[0, 0, 3, 3] = torch.nan
+        seen = torch.isnan(frozen(x)).flatten(1)
+    assert seen[0].all()
+    assert not seen[1:].any()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_edge_scores_of_a_batch_are_those_of_its_images(released):
+    x = torch.rand(3, 3, 17, 24, generator=torch.Generator().manual_seed(6))
+    x *= torch.tensor([0.1, 1, 0.4])[:, None, None, None]
+    bytes_ = (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    expected = [edge_score(one, released=released) for one in bytes_]
+    assert edge_scores(x, torch.tensor(released)).tolist() == expected
+
+
+def test_what_has_no_choice():
     net = models.build("edsr", scale=2, blocks=1, width=8).net
     plan = Plan((Rule("blocks.*.conv1", WIDTHS),))
     with pytest.raises(UsageError, match="choice of bits, \\(4, 6, 8\\), which this method does not make"):
@@ -214,3 +237,16 @@ def test_the_gradient_of_a_choice_is_that_of_the_mean(samples):
     ours, theirs = (torch.autograd.grad(one, (likely, *ways), weights) for one in (y, soft))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_frozen_windows_have_the_grid_of_their_image():
+    """ELAN rounds windows of pixels, those of an image one after another."""
+    torch.manual_seed(2)
+    plain = models.build("elan", scale=2, blocks=2, width=15)
+    quantized = recorded.insert_quantizers(plain, placement("elan", WIDTHS, 8, width=15), "cadyq")
+    net, x = lively(recorded.calibrate(quantized, [images(size=16)])).net.eval(), images(size=16)
+    frozen = freeze(net)
+    with torch.no_grad():
+        expected = net(x)
+        assert torch.allclose(frozen(x), expected, atol=1e-4 * float(expected.std()))
+        assert torch.allclose(frozen(x[1:]), expected[1:], atol=1e-4 * float(expected.std())), "whatever the batch is"

@@ -14,13 +14,16 @@ from sharpbit import modelfile
 from sharpbit.app.cli import main
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.export import EXPORTS
+from sharpbit.modelfile import ModelFile
 from sharpbit.quant import recorded
 from sharpbit.quant.freeze import freeze
+from sharpbit.quant.method.cadyq import BitSelector
 from sharpbit.quant.qat.placement import placement
 from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
 from sharpbit.runtime import open_engine
 from sharpbit.twopass import schedule
 from sharpbit.twopass.classifier import embedded
+from sharpbit.verbs.evaluate import count_patches
 
 SIZES = {"scale": 2, "width": 8}
 
@@ -144,6 +147,28 @@ def test_both_engines_give_the_same_image(model, file, tmp_path):
     assert "patches of 96 pixels" in ours.notes[0]
     assert np.abs(results[0] - results[1]).mean() < 0.5  # grey levels: of one file biases are rounded
     assert np.array_equal(results[0], next(iter(ours([image()]))))
+
+
+@pytest.mark.slow  # three graphs are traced
+def test_passes_that_choose_their_bits_run_in_onnx_runtime(tmp_path):
+    """CADyQ in two passes: each patch of a batch chooses for itself, in both engines alike."""
+    torch.manual_seed(5)
+    plain = models.build("srresnet", scale=2, blocks=4, width=8)
+    shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
+    made = recorded.refqsr(plain, published("srresnet", plain.config, "cadyq", (4, 6, 8), 3, matching="centred"))
+    begin(made.net, plain.net.state_dict(), shown)
+    for part in made.net.modules():
+        if isinstance(part, BitSelector):
+            torch.nn.init.normal_(part.linear.weight)
+    models.save(made, tmp_path / "two.safetensors")
+    EXPORTS["onnx"](made, tmp_path / "two.onnx")
+    ours, theirs = (open_engine(tmp_path / f"two.{kind}", threads=1) for kind in ("onnx", "safetensors"))
+    results = [engine.upscale(image(), patch=30)[0].astype(int) for engine in (ours, theirs)]
+    assert ours.notes == theirs.notes
+    assert np.abs(results[0] - results[1]).mean() < 0.5
+    assert np.ptp(results[0]) > 20
+    count_patches(ours, ModelFile(tmp_path / "two.onnx"))
+    assert ours.counter is None, "what patches chose stays in the engine"
 
 
 def test_the_command_prints_the_routes(file, tmp_path, capsys):

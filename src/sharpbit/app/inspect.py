@@ -60,7 +60,7 @@ def _sizes(config: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-_COUNTED = "none that is fast: patches choose their bits; the cost is counted (evaluate --patch reports that of images)"
+_COUNTED = "ONNX Runtime after export, in float: patches choose their bits (evaluate --patch reports what images cost)"
 
 
 def _small(facts: Inspection) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from sharpbit.cost.macs import INPUT, Meter, run, storage
 from sharpbit.quant.adaptive import Mixed
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sharpbit.errors import UsageError
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.grid import Fixed
 
 INPUT = (360, 640)  # height and width of the LR image of the published tables, at every scale

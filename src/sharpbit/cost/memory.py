@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sharpbit.cost.bitops import BitMeter, Choice
 from sharpbit.cost.macs import INPUT, run, storage
 from sharpbit.quant.adaptive import Mixed
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from sharpbit.cost import bitops, published
 from sharpbit.cost.bitops import Choice
 from sharpbit.quant.adaptive import Context, Mixed
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import rounding
 

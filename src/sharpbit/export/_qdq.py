@@ -23,7 +23,7 @@ from onnx import numpy_helper
 from onnxscript import opset18 as op
 from torch import nn
 
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.layers import QuantConv2d, QuantLinear, QuantSite, rounding
 
 BYTE = (0, 255)

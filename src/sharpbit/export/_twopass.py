@@ -34,7 +34,7 @@ def graph(net: nn.Module) -> onnx.ModelProto:
     """The file of a network in two passes, without its header.
 
     Raises:
-        UsageError: its bits or ranges depend on the image.
+        UsageError: it has no two passes.
     """
     passes = ReferencePass(net), QueryPass(net)
     for part in passes:

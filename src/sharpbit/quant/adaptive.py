@@ -1,6 +1,7 @@
 """Quantizers that decide patch by patch how many bits a tensor gets, and what they may look at.
 
-Each image of a batch is a patch. Such a network is trained and its cost is counted; no engine runs it.
+Each image of a batch is a patch. Engines run such a network with a grid for each image
+(`sharpbit.quant.frozen.Chosen`), in float.
 """
 
 from __future__ import annotations

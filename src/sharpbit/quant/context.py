@@ -58,6 +58,22 @@ def edge_score(image: NDArray[np.uint8], *, released: bool = False) -> float:
     return float(_laplacian(_grey(image)).mean())
 
 
+def edge_scores(images: Tensor, released: Tensor) -> Tensor:
+    """The same scores, by PyTorch and so that they can be exported: `(N,)` in float64.
+
+    Args:
+        images: RGB in `[0, 1]`, `(N, 3, H, W)`, which are rounded to bytes.
+        released: see `edge_score`; one truth value.
+    """
+    pixels = (255 * images).round().clamp(0, 255).nan_to_num()
+    pixels = torch.where(released, 255.0 * (pixels > 0), pixels)
+    weighted = sum(weight * pixels[:, k : k + 1] for k, weight in enumerate(INTEGER_GREY))  # below 2^24, so exact
+    grey = torch.floor((torch.as_tensor(weighted) + (1 << 14)) / (1 << 15))
+    p = F.pad(grey, (1, 1, 1, 1), mode="reflect" if min(grey.shape[2:]) > 1 else "replicate")
+    corners = p[..., :-2, :-2] + p[..., :-2, 2:] + p[..., 2:, :-2] + p[..., 2:, 2:]
+    return (2 * corners - 8 * grey).abs().clamp(max=255).double().mean((1, 2, 3))
+
+
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     weighted = image.astype(np.int64) @ np.array(INTEGER_GREY, np.int64)
     return np.right_shift(weighted + (1 << 14), 15)

@@ -190,7 +190,7 @@ class Range(nn.Module):
         axis: 0 for weights, 1 for images `(N, C, H, W)`, -1 for tokens `(..., C)`.
     """
 
-    dynamic = False  # whether the grid depends on the tensor even when the network is frozen; such a net is not frozen
+    dynamic = False  # whether the grid depends on the tensor even when the network is frozen
     following = False  # whether it is to observe each batch in training; ranges of other methods take no notice
 
     def __init__(self, channels: int | None = None, axis: int = 1) -> None:
@@ -206,6 +206,15 @@ class Range(nn.Module):
 
     def forward(self, x: Tensor, bits: int) -> Grid:
         """The grid for `x` at a width of 2 to 16 bits, not yet spread along `axis`."""
+        raise NotImplementedError
+
+    def still(self, x: Tensor, bits: int) -> Grid:
+        """The grid for `x` without what depends on the image, where anything does (`dynamic`)."""
+        grid: Grid = self(x, bits)
+        return grid
+
+    def each(self, x: Tensor, bits: int) -> Grid:
+        """The grid of each image of `x`, where it depends on the image, in use and not in training."""
         raise NotImplementedError
 
     def rows(self, x: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from sharpbit.modelfile.history import Verb
 from sharpbit.quant import core, history, order
 from sharpbit.quant import refqsr as two_pass
 from sharpbit.quant.core import METHODS
-from sharpbit.quant.freeze import QDQ, Integers
 from sharpbit.quant.freeze import freeze as freeze_net
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.layers import rounding
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq import boundary_refinement, compensated_rounding, last_layer

@@ -27,8 +27,8 @@ if find_spec("torch") is None or find_spec("safetensors") is None:
 
 
 _CHOOSES = (
-    "patches choose their bits, which no engine runs: here all widths are computed, and the time says nothing; the cost"
-    " is counted, see 'sharpbit evaluate --patch'"
+    "patches choose their bits: here all widths are computed, and the time says nothing; the cost is counted, see"
+    " 'sharpbit evaluate --patch', and 'sharpbit export' writes a file for engines"
 )
 _SIMULATED = "rounding is simulated in float, and costs time; 'sharpbit export' writes the integers that engines run"
 

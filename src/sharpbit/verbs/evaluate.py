@@ -209,11 +209,14 @@ def count_patches(runtime: Runtime, file: ModelFile) -> None:
     loaded("torch", "counting the cost of patches", "train")
     from sharpbit.cost.two_pass_patches import TwoPassCost
     from sharpbit.model import described
+    from sharpbit.quant.adaptive import Mixed
     from sharpbit.quant.refqsr import TwoPass
 
     two_pass = TwoPass.of(header.history)
     if two_pass is not None:  # a pair otherwise
         known = described(header)
+        if any(isinstance(part, Mixed) for part in known.net.modules()):
+            return  # what patches chose stays in the engine
         runtime.counter = TwoPassCost(known.arch.name, known.net, known.arch.build(known.config), two_pass)
 
 

@@ -24,7 +24,7 @@ from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_p
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.integer_graph_arithmetic import operator
 from sharpbit.nn import receptive_field
-from sharpbit.quant.freeze import QDQ
+from sharpbit.quant.frozen import QDQ
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.refqsr import REFERENCE, TwoPass
 from sharpbit.quant.refqsr.switch import one_pass

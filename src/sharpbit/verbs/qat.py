@@ -46,9 +46,6 @@ def for_engines(model: Model) -> Model:
     """The model as engines run it: frozen, where it has quantizers as in training; any other as it is.
 
     A network in two passes is frozen pass by pass when it is exported.
-
-    Raises:
-        UsageError: its patches choose their bits, which no engine runs.
     """
     quantized = any(isinstance(part, Fixed) for part in model.net.modules()) and not in_two_passes(model.net)
     return recorded.freeze(model) if quantized else model

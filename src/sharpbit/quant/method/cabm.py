@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from sharpbit.errors import UsageError
 from sharpbit.quant.adaptive import Context, Selector, spent
-from sharpbit.quant.context import edge_score
+from sharpbit.quant.context import edge_score, edge_scores
 from sharpbit.quant.core import Method
 from sharpbit.quant.method import pams
 
@@ -146,10 +146,8 @@ class TableContext(Context):
         if image.is_meta:  # an image without values, whose operations are counted
             self.give(self.options[:1].expand(len(image), -1))
             return
-        bytes_ = (image * 255).round().clamp(0, 255).nan_to_num().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        keys = self.scores.tolist()
-        legacy = bool(self.legacy_edge)
-        places = [keys.index(_at_or_below(keys, _key(edge_score(one, released=legacy)))) for one in bytes_]
+        keys = (STEPS * edge_scores(image, self.legacy_edge)).round()
+        places = ((self.scores <= keys[:, None]).sum(1) - 1).clamp(min=0)
         self.give(self.options[places])
         self.now.known = torch.isfinite(image).flatten(1).all(1)
 
@@ -198,7 +196,7 @@ def scored(patches: Tensor, options: Tensor, *, legacy_edge: bool = False) -> li
 
 
 def _key(score: float) -> int:
-    return round(round(score, 2) * STEPS)
+    return round(score * STEPS)
 
 
 def _at_or_below(keys: Sequence[int], key: int) -> int:

@@ -87,14 +87,24 @@ class DualBounds(Range):
 
     def forward(self, x: Tensor, bits: int) -> Grid:
         """See the class."""
-        lo: Tensor = self.lo
-        hi: Tensor = self.hi
         if self.gate is not None and self.dynamic:
             self.logits = self.gate(x)
             if self.applied or not self.training:
-                scale = 2 * torch.sigmoid(self.logits)
-                lo, hi = lo * scale[:, 1:], hi * scale[:, :1]
-        return _between(lo, hi, 2**bits - 1)
+                return self._moved(self.logits, bits)
+        return self.still(x, bits)
+
+    def each(self, x: Tensor, bits: int) -> Grid:
+        """See `Range`."""
+        assert self.gate is not None
+        return self._moved(self.gate(x), bits)
+
+    def _moved(self, logits: Tensor, bits: int) -> Grid:
+        scale = 2 * torch.sigmoid(logits)
+        return _between(self.lo * scale[:, 1:], self.hi * scale[:, :1], 2**bits - 1)
+
+    def still(self, x: Tensor, bits: int) -> Grid:
+        """See `Range`."""
+        return _between(self.lo, self.hi, 2**bits - 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: all but the last gate, which belongs to a graph of gradients."""
@@ -104,8 +114,9 @@ class DualBounds(Range):
 class Gate(nn.Module):
     """How far the clipping range of each image is moved: two logits for each, the upper end first, `(N, 2, 1, 1)`.
 
-    It works with 2 bits throughout. As published, the range of its activations spans the whole batch, so what an image
-    gets depends on the others; and rounding them lets no gradient through, so only the last layer learns.
+    It works with 2 bits throughout. As published, the range of its activations spans the whole batch in training, so
+    what an image gets depends on the others, and rounding them lets no gradient through, so only the last layer learns.
+    In use each image has a range of its own, as where images are tested one by one.
     """
 
     def __init__(self, channels: int) -> None:
@@ -116,18 +127,18 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of the image `(N, C, H, W)`."""
-        y = _coarse(x.mean((2, 3), keepdim=True))
+        y = self._coarse(x.mean((2, 3), keepdim=True))
         y = F.relu(self.norm(F.conv2d(y, _weight(self.narrow))))
-        return F.conv2d(_coarse(y), _weight(self.wide))
+        return F.conv2d(self._coarse(y), _weight(self.wide))
 
-
-def _coarse(x: Tensor) -> Tensor:
-    x = x.detach()
-    return rounded(x, _between(x.min(), x.max(), 2**GATE_BITS - 1))
+    def _coarse(self, x: Tensor) -> Tensor:
+        x = x.detach()
+        lo, hi = (x.min(), x.max()) if self.training else (end((1, 2, 3), keepdim=True) for end in (x.amin, x.amax))
+        return rounded(x, _between(lo, hi, 2**GATE_BITS - 1))
 
 
 def _weight(layer: nn.Conv2d) -> Tensor:
-    return rounded(layer.weight, max_abs(layer.weight.flatten(), GATE_BITS))
+    return rounded(layer.weight, max_abs(layer.weight.flatten()[None], GATE_BITS))
 
 
 class PercentileWeight(Range):
