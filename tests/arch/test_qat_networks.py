@@ -209,11 +209,11 @@ def test_a_carn_with_shared_blocks_is_unrolled():
     """Each use of a residual block gets weights of its own, and the result is the same."""
     shared = models.build("carn", scale=2, width=8, groups=4)
     apart = models.build("carn", scale=2, width=8, groups=4, unrolled=True)
-    state = unroll(shared.net.state_dict())
-    apart.net.load_state_dict(state)
+    apart.net.load_state_dict(shared.net.state_dict())
+    state = apart.net.state_dict()
     x = torch.rand(1, 3, 12, 15)
     with torch.no_grad():
         assert torch.equal(apart.net(x), shared.net(x))
     assert len({id(block) for cascade in apart.net.body.blocks for block in cascade.blocks}) == 9
-    assert unroll(state).keys() == state.keys()
+    assert unroll(shared.net.state_dict()).keys() == unroll(state).keys() == state.keys()
     assert from_state(state, "unrolled", scale=2).config == apart.config

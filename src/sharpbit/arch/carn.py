@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,8 @@ class Config:
         multi: whether the network holds the last layers for 2, 3 and 4 times; `scale` says which run. Weights do not
             tell; read without a header they are taken for 4.
         unrolled: whether each of the three places of a cascade with groups has a residual block of its own, so that
-            each can be quantized, or replaced, by itself (`unroll`). Published CARN-M has one block for all three.
+            each can be quantized, or replaced, by itself. Published CARN-M has one block for all three; its weights are
+            read with `unrolled=True` too, and compute the same.
     """
 
     scale: int
@@ -118,6 +120,11 @@ class CARN(nn.Module):
         x = self.upsamples[f"x{self.config.scale}"](x)
         y: Tensor = self.exit(x) + self.mean
         return y
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if self.config.unrolled and not prefix:
+            state_dict.update(unroll(state_dict))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _upsample(width: int, groups: int, scale: int) -> nn.Sequential:
