@@ -37,6 +37,7 @@ def test_it_counts(folder):
     for row in rows:
         assert row["reference"] + row["query"] + row["isolated"] == row["patches"]
         assert 0 <= row["queries"] < 1
+        assert row["at_best"] >= 1 - row["queries"], "overlaps come on top"
     text = run(folder, "--patch", 24).stdout
     assert "share of queries" in text
     assert "Urban100 at 72 0.490" in text

@@ -79,7 +79,7 @@ def threshold_for(images: Iterable[tuple[NDArray[np.floating], Sequence[int]]], 
     """The threshold at which so much of images lies in queries. Classifiers differ, so each has one of its own.
 
     Args:
-        images: of each image the vectors of its patches, see `cluster`, and their sizes in pixels.
+        images: vectors of the patches of each image, see `cluster`, and their sizes in pixels.
         share: wanted share of the pixels in queries, from 0 to 1, as the mean over images.
 
     Returns:
