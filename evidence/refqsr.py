@@ -1,13 +1,17 @@
-"""RefQSR on a small SRResNet: 8 and 4 bits in two passes against 8 and 4 bits everywhere, and without what is its own.
+"""RefQSR against its own parts: two passes against as many bits everywhere, and without what is its own.
 
     python evidence/refqsr.py --data IMAGES --sets BENCHMARKS/Set14 BENCHMARKS/BSD100 PHOTOS2K
+    python evidence/refqsr.py ... --network carn-m --weights carn_m_x234.pth     on the published CARN-M
     python evidence/refqsr.py ... --seeds 10 11 12                   with further seeds
+    python evidence/refqsr.py ... --rows "4 bits" "RefQSR 8-4"       some rows alone
     python evidence/refqsr.py --sets ... --measure                   only what was trained already
+    python evidence/refqsr.py ... --untrained                        as training begins, without a step of it
 
-IMAGES is a folder of images to train on, at any depth. The rows are the recipes of `recipes/evidence/refqsr`; they
-begin with DDTB at 8 bits and have the float network as their teacher, both trained with the first seed alone by recipes
-of `recipes/evidence`, or taken from RUNS where `evidence/qat.py` left them. Run again, it goes on from the last
-checkpoint. Prints the table and what holds in it; ends with 1 if RefQSR is not better than 4 bits everywhere.
+IMAGES is a folder of images to train on, at any depth. The rows are recipes: of the small SRResNet those of
+`recipes/evidence/refqsr`, of CARN-M those of `recipes/evidence/carn-m` (`_refqsr_rows.py`). They begin with DDTB at 8
+bits and have the float network as their teacher, both with the first seed alone; the float CARN-M is the published one,
+with a residual block for each place. Run again, it goes on from the last checkpoint. Prints the table and what holds in
+it; ends with 1 if RefQSR 8-4 is not better than 4 bits everywhere.
 """
 
 from __future__ import annotations
@@ -18,12 +22,14 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from qat import RECIPES, SAME, SEED, SEEDS, machine, minutes, spread
+from _refqsr_rows import FLOAT, NETWORKS, SMALL, Network
+from qat import SAME, SEED, SEEDS, machine, minutes, spread
 
+from sharpbit import model as models
 from sharpbit import recipe
 from sharpbit.data.pairs import Pairs
 from sharpbit.errors import SharpbitError
@@ -32,24 +38,8 @@ from sharpbit.measure.patchwise import Cost
 from sharpbit.system.atomic import open_atomic
 from sharpbit.verbs.evaluate import evaluate
 
-SHARED = ("small-x2", "small-ddtb8-x2")  # by all rows and seeds
-ROWS = {  # row: recipe
-    "8 bits": "small-ddtb8-again-x2",
-    "4 bits": "small-ddtb4-again-x2",
-    "4 bits, gates kept": "small-ddtb4-kept-x2",
-    "RefQSR 8-4": "small-refqsr-x2",
-    "RefQSR 8-4 without RefER": "small-refqsr-no-refer-x2",
-    "RefQSR 8-4, few bits in place of the RefER": "small-refqsr-low-x2",
-    "RefQSR 8-4, own reference": "small-refqsr-self-x2",
-}
+TRAINED = "trained.safetensors"
 PATCH, STEP = 48, 42  # small pixels; neighbours share 6 of them, as published
-CLAIMS = (
-    ("RefQSR 8-4", "4 bits", "RefQSR is better than 4 bits everywhere"),
-    ("RefQSR 8-4", "4 bits, gates kept", "the same, of 4 bits with the gates of 8"),
-    ("RefQSR 8-4", "8 bits", "RefQSR keeps what 8 bits everywhere give"),
-    ("RefQSR 8-4", "RefQSR 8-4 without RefER", "RefERs help"),
-    ("RefQSR 8-4", "RefQSR 8-4, own reference", "it is the reference that helps"),
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Row:
     """A trained network, and what was measured of it patch by patch.
 
     Attributes:
-        name: as in `ROWS`.
+        name: as in `Network.rows`.
         seed: of its training.
         psnr: dB by set.
         fqr: mean bits of activations by set.
@@ -77,49 +67,95 @@ class Row:
     weights: str
 
 
-def train(seeds: Sequence[int], pairs: Pairs, runs: Path, *, quiet: bool = False) -> None:
-    """Train what is not there yet."""
+def published_float(weights: Path, runs: Path) -> None:
+    """Put the published CARN-M, with a residual block for each place, where its recipes look for it."""
+    target = runs / f"seed-{SEED}" / FLOAT / "trained.safetensors"
+    if target.exists():
+        return
+    wide = models.load(weights, scale=2, unrolled=True)
+    one = models.build("carn", scale=2, groups=wide.config.groups, width=wide.config.width, unrolled=True)
+    state = wide.net.state_dict()
+    one.net.load_state_dict({name: state[name] for name in one.net.state_dict()})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    models.save(replace(one, about={"name": FLOAT, "licence": "MIT"}), target)
+
+
+def train(
+    seeds: Sequence[int],
+    pairs: Pairs,
+    runs: Path,
+    what: Network = SMALL,
+    *,
+    rows: Sequence[str] = (),
+    untrained: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train what is not there yet.
+
+    Args:
+        seeds: of the rows.
+        pairs: training images.
+        runs: folder of all results.
+        what: the network.
+        rows: names of the rows; all by default.
+        untrained: whether rows stop before their first step.
+        quiet: whether progress is hidden.
+    """
     first = runs / f"seed-{SEED}"
-    for name in SHARED:
-        if not (first / name / "trained.safetensors").exists():
-            recipe.run(RECIPES / f"{name}.toml", data=pairs, out=first / name, seed=SEED, quiet=quiet)
+    for name in what.shared:
+        if not (first / name / TRAINED).exists():
+            recipe.run(what.path(name), data=pairs, out=first / name, seed=SEED, quiet=quiet)
+    begun = [path.parent.name for path in first.glob(f"*/{TRAINED}") if path.parent.name not in what.rows.values()]
     for seed in seeds:
         folder = runs / f"seed-{seed}"
-        for name in SHARED:
-            target = folder / name / "trained.safetensors"
+        for name in begun:
+            target = folder / name / TRAINED
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes((first / name / "trained.safetensors").read_bytes())
-        for name in ROWS.values():
-            if not (folder / name / "trained.safetensors").exists():
-                recipe.run(RECIPES / "refqsr" / f"{name}.toml", data=pairs, out=folder / name, seed=seed, quiet=quiet)
+                target.write_bytes((first / name / TRAINED).read_bytes())
+        for name in (what.rows[row] for row in rows or what.rows):
+            if _weights(folder / name, untrained=untrained) is None:
+                steps = 0 if untrained else None
+                recipe.run(what.path(name), data=pairs, out=folder / name, seed=seed, stop_after=steps, quiet=quiet)
 
 
-def measure(runs: Path, sets: Sequence[Benchmark], threads: int | None = None) -> list[Row]:
+def measure(
+    runs: Path, sets: Sequence[Benchmark], threads: int | None = None, what: Network = SMALL, *, untrained: bool = False
+) -> list[Row]:
     """All rows of which there are weights; numbers of weights that were measured before are taken from `row.json`."""
     rows = []
-    for name, file in ROWS.items():
+    for name, file in what.rows.items():
         for folder in sorted(runs.glob("seed-*"), key=lambda folder: int(folder.name.removeprefix("seed-"))):
-            path = folder / file / "trained.safetensors"
-            if path.exists():
-                rows.append(_measured(name, int(folder.name.removeprefix("seed-")), path, sets, threads))
+            path = _weights(folder / file, untrained=untrained)
+            if path is not None:
+                seed = int(folder.name.removeprefix("seed-"))
+                rows.append(_measured(name, seed, path, sets, threads, what.path(file)))
     return rows
 
 
-def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threads: int | None) -> Row:
-    weights, kept = hashlib.sha256(path.read_bytes()).hexdigest(), path.with_name("row.json")
+def _weights(folder: Path, *, untrained: bool) -> Path | None:
+    """The file that is measured, if it is there."""
+    names = ("two_pass.safetensors", "fake_quantized.safetensors") if untrained else (TRAINED,)
+    return next((folder / name for name in names if (folder / name).exists()), None)
+
+
+def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threads: int | None, made_by: Path) -> Row:
+    trained = path.name == TRAINED
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()
+    kept = path.with_name("row.json" if trained else "start.json")
     if kept.exists():
         row = Row(**json.loads(kept.read_text()))
         if row.weights == weights and list(row.psnr) == [item.name for item in sets]:
             return row
     print(f"measuring {name}, seed {seed}", file=sys.stderr)
-    steps = {step.verb: step.settings for step in recipe.read(RECIPES / "refqsr" / f"{ROWS[name]}.toml").step}
+    steps = {step.verb: step.settings for step in recipe.read(made_by).step}
     result = evaluate(path, sets, threads=threads, engine="torch", patch=PATCH, step=STEP)
     costs = [_told(score.cost) for score in result.sets]
     names = [item.name for item in sets]
     fqr, bitops, queries = (dict(zip(names, column, strict=True)) for column in zip(*costs, strict=True))
     psnr = {score.name: score.psnr for score in result.sets}
-    row = Row(name, seed, psnr, fqr, bitops, queries, minutes(path, steps["train"]["steps"]), weights)
+    taken = minutes(path, steps["train"]["steps"]) if trained else 0.0
+    row = Row(name, seed, psnr, fqr, bitops, queries, taken, weights)
     with open_atomic(kept, overwrite=True) as file:
         file.write(json.dumps(asdict(row)).encode())
     return row
@@ -158,7 +194,8 @@ def verdict(found: dict[str, list[float]]) -> str:
     return "differs by set or seed"
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], what: Network = SMALL) -> str:
+    """The table, and what holds in it."""
     sets = list(rows[0].psnr)
     lines = [
         f"| network | seed | {' | '.join(f'{name}: PSNR, FQR, BitOPs (G), queries' for name in sets)} | minutes |",
@@ -176,7 +213,7 @@ def markdown(rows: Sequence[Row]) -> str:
         f"PSNR of Y in dB; patches of {PATCH} small pixels, one every {STEP}; BitOPs as published. {machine()}.",
     ]
     lines += ["", f"| claim | {' | '.join(sets)} | seeds | |", f"|---|{'---|' * len(sets)}---|---|"]
-    for one, other, text in CLAIMS:
+    for one, other, text in what.claims:
         found = differences(rows, one, other)
         seeds = min(map(len, found.values()), default=0)
         lines.append(
@@ -189,26 +226,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of images to train on")
     parser.add_argument("--sets", nargs="+", required=True, type=Path, help="folders of test images")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "refqsr")
+    parser.add_argument("--network", choices=NETWORKS, default="small")
+    parser.add_argument("--weights", type=Path, help="the published CARN-M, carn_m_x234.pth")
+    parser.add_argument("--runs", type=Path, help="folder of results; runs/refqsr or runs/carn-m by default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[SEED])
+    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="rows to train; all by default")
     parser.add_argument("--threads", type=int, help="threads that work; all by default")
     parser.add_argument("--measure", action="store_true", help="train nothing")
+    parser.add_argument("--untrained", action="store_true", help="stop before the first step, and measure that")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    what = NETWORKS[given.network]
+    runs: Path = given.runs or Path("runs") / what.folder
+    if unknown := [row for row in given.rows if row not in what.rows]:
+        parser.error(f"there is no row {unknown[0]!r}; there are {', '.join(what.rows)}")
     sets = [item for folder in given.sets for item in find(folder)]
     if not given.measure:
         if given.data is None:
             parser.error("give the folder of the images to train on with --data, or train nothing with --measure")
-        train(given.seeds, Pairs.from_folder(given.data, 2), given.runs)
-    rows = measure(given.runs, sets, given.threads)
+        if what is not SMALL:
+            if given.weights is None:
+                parser.error("give the published CARN-M with --weights")
+            published_float(given.weights, runs)
+        pairs = Pairs.from_folder(given.data, 2)
+        train(given.seeds, pairs, runs, what, rows=given.rows, untrained=given.untrained)
+    rows = measure(runs, sets, given.threads, what, untrained=given.untrained)
     if not rows:
-        parser.error(f"{given.runs} holds no trained networks; leave out --measure")
-    text = markdown(rows)
-    with open_atomic(given.runs / "refqsr.md", overwrite=True) as file:
+        parser.error(f"{runs} holds no trained networks; leave out --measure")
+    text = markdown(rows, what)
+    with open_atomic(runs / ("untrained.md" if given.untrained else "refqsr.md"), overwrite=True) as file:
         file.write(text.encode())
     print(text)
-    found = differences(rows, *CLAIMS[0][:2])
+    found = differences(rows, *what.claims[0][:2])
     return 1 if any(statistics.mean(values) <= 0 for values in found.values()) else 0
 
 

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 def names() -> dict[str, str]:
     """The name of each script, and the first line of its description."""
     found = {}
-    for path in sorted(FOLDER.glob("*.py")):
+    for path in sorted(FOLDER.glob("[!_]*.py")):
         if path != Path(__file__).resolve():
             text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             found[path.stem] = text.partition("\n")[0]
