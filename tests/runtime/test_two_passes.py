@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -13,13 +14,14 @@ from sharpbit import model as models
 from sharpbit import modelfile
 from sharpbit.app.cli import main
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.export import EXPORTS
+from sharpbit.export import EXPORTS, _twopass
+from sharpbit.export._trace import trace
 from sharpbit.modelfile import ModelFile
 from sharpbit.quant import recorded
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.method.cadyq import BitSelector
 from sharpbit.quant.qat.placement import placement
-from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published
+from sharpbit.quant.refqsr import QueryPass, ReferencePass, begin, published, query
 from sharpbit.runtime import open_engine
 from sharpbit.twopass import schedule
 from sharpbit.twopass.classifier import embedded
@@ -149,26 +151,48 @@ def test_both_engines_give_the_same_image(model, file, tmp_path):
     assert np.array_equal(results[0], next(iter(ours([image()]))))
 
 
-@pytest.mark.slow  # three graphs are traced
-def test_passes_that_choose_their_bits_run_in_onnx_runtime(tmp_path):
-    """CADyQ in two passes: each patch of a batch chooses for itself, in both engines alike."""
+@pytest.fixture(scope="module")
+def choosing():
+    """CADyQ in two passes, whose selectors do not all say the same."""
     torch.manual_seed(5)
-    plain = models.build("srresnet", scale=2, blocks=4, width=8)
-    shown = [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
-    made = recorded.refqsr(plain, published("srresnet", plain.config, "cadyq", (4, 6, 8), 3, matching="centred"))
-    begin(made.net, plain.net.state_dict(), shown)
+    plain = models.build("srresnet", scale=2, blocks=3, width=4)
+    how = published("srresnet", plain.config, "cadyq", (4, 6), 3, refers=1, matching="centred")
+    made = recorded.refqsr(plain, how)
+    begin(made.net, plain.net.state_dict(), [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))])
     for part in made.net.modules():
         if isinstance(part, BitSelector):
             torch.nn.init.normal_(part.linear.weight)
-    models.save(made, tmp_path / "two.safetensors")
-    EXPORTS["onnx"](made, tmp_path / "two.onnx")
-    ours, theirs = (open_engine(tmp_path / f"two.{kind}", threads=1) for kind in ("onnx", "safetensors"))
-    results = [engine.upscale(image(), patch=30)[0].astype(int) for engine in (ours, theirs)]
-    assert ours.notes == theirs.notes
-    assert np.abs(results[0] - results[1]).mean() < 0.5
-    assert np.ptp(results[0]) > 20
-    count_patches(ours, ModelFile(tmp_path / "two.onnx"))
-    assert ours.counter is None, "what patches chose stays in the engine"
+    return made
+
+
+@pytest.mark.slow  # the exporter alone takes longer
+def test_queries_that_choose_their_bits_run_in_onnx_runtime(choosing):
+    """Each patch chooses for itself, whatever the batch, and references may have other sizes."""
+    part = QueryPass(choosing.net)
+    part.net = freeze(part.net)
+    own, other = _twopass._axes("height", "width"), _twopass._axes("reference_height", "reference_width")
+    shown = torch.zeros(2, 3, 24, 27), torch.zeros(2, 4, 30, 24)
+    proto = trace(part, shown, (own, (other,)), ["picture", "features_0"], ["result"])
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(3, 3, 33, 30, generator=generator) * torch.tensor([0.1, 0.4, 1])[:, None, None, None]
+    features = torch.rand(3, 4, 36, 31, generator=generator)
+    with torch.no_grad():
+        expected = query(choosing.net.eval(), x, [features])
+        chosen = torch.stack([one.option for same in choosing.net.context.spent.values() for one in same], 1)
+    assert len(chosen.unique(dim=0)) > 1, "not all patches choose alike"
+    for some in ([0, 1, 2], [2], [1, 0]):
+        found = session.run(None, {"picture": x[some].numpy(), "features_0": features[some].numpy()})[0]
+        _near(found, expected[some])
+
+
+def test_what_patches_chose_in_an_engine_is_not_counted_as_the_widest(choosing, tmp_path):
+    models.save(choosing, tmp_path / "two.safetensors")
+    runtime = open_engine(tmp_path / "two.safetensors", threads=1)
+    assert runtime.counter is not None
+    runtime.counter = None
+    count_patches(runtime, ModelFile(tmp_path / "two.safetensors"))
+    assert runtime.counter is None
 
 
 def test_the_command_prints_the_routes(file, tmp_path, capsys):

@@ -84,7 +84,7 @@ class Context(nn.Module):
         """How many patches the network was given."""
         if self.now.gradient is None:
             raise UsageError("the network has not seen an image yet; call the network, not a part of it")
-        return len(self.now.gradient)
+        return self.now.gradient.shape[0]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: nothing of the last forward."""
