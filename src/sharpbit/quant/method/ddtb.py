@@ -96,7 +96,7 @@ class DualBounds(Range):
     def each(self, x: Tensor, bits: int) -> Grid:
         """See `Range`."""
         assert self.gate is not None
-        return self._moved(self.gate(x), bits)
+        return self._moved(self.gate(x, each=True), bits)
 
     def _moved(self, logits: Tensor, bits: int) -> Grid:
         scale = 2 * torch.sigmoid(logits)
@@ -114,9 +114,9 @@ class DualBounds(Range):
 class Gate(nn.Module):
     """How far the clipping range of each image is moved: two logits for each, the upper end first, `(N, 2, 1, 1)`.
 
-    It works with 2 bits throughout. As published, the range of its activations spans the whole batch in training, so
-    what an image gets depends on the others, and rounding them lets no gradient through, so only the last layer learns.
-    In use each image has a range of its own, as where images are tested one by one.
+    It works with 2 bits throughout. As published, the range of its activations spans the whole batch, so what an image
+    gets depends on the others; and rounding them lets no gradient through, so only the last layer learns. Exported,
+    each image has a range of its own (`each`), as where images are tested one by one.
     """
 
     def __init__(self, channels: int) -> None:
@@ -125,16 +125,17 @@ class Gate(nn.Module):
         self.norm = nn.BatchNorm2d(HIDDEN)
         self.wide = nn.Conv2d(HIDDEN, 2, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, each: bool = False) -> Tensor:
         """Of the image `(N, C, H, W)`."""
-        y = self._coarse(x.mean((2, 3), keepdim=True))
+        y = _coarse(x.mean((2, 3), keepdim=True), each=each)
         y = F.relu(self.norm(F.conv2d(y, _weight(self.narrow))))
-        return F.conv2d(self._coarse(y), _weight(self.wide))
+        return F.conv2d(_coarse(y, each=each), _weight(self.wide))
 
-    def _coarse(self, x: Tensor) -> Tensor:
-        x = x.detach()
-        lo, hi = (x.min(), x.max()) if self.training else (end((1, 2, 3), keepdim=True) for end in (x.amin, x.amax))
-        return rounded(x, _between(lo, hi, 2**GATE_BITS - 1))
+
+def _coarse(x: Tensor, *, each: bool) -> Tensor:
+    x = x.detach()
+    lo, hi = (end((1, 2, 3), keepdim=True) for end in (x.amin, x.amax)) if each else (x.min(), x.max())
+    return rounded(x, _between(lo, hi, 2**GATE_BITS - 1))
 
 
 def _weight(layer: nn.Conv2d) -> Tensor:
