@@ -13,7 +13,7 @@ from sharpbit.app.cli import main
 from sharpbit.data.calibration import Cut
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.quant.core import quantizers
-from sharpbit.quant.freeze import Integers
+from sharpbit.quant.frozen import Integers
 
 PREPARED = Cut(8, 0, "prepared")
 

@@ -7,7 +7,7 @@ from torch import nn
 from sharpbit.arch.integer import Integer
 from sharpbit.errors import QuantizeError
 from sharpbit.quant.core import quantizers
-from sharpbit.quant.freeze import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.graph.network import IntegerGraphNetwork
 
 FLOAT, ROUNDED, FROZEN, INTEGERS = "in float", "quantized", "frozen", "in integers"
