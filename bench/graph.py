@@ -31,7 +31,7 @@ from sharpbit.measure.upscaling import by
 from sharpbit.model import Model, load
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import IntegerGraph
-from sharpbit.quant.graph import quantize_graph
+from sharpbit.quant.graph import GraphSettings, quantize_graph
 from sharpbit.runtime import Runtime
 from sharpbit.runtime.native import NativeRuntime
 from sharpbit.runtime.onnx import open_onnx
@@ -156,7 +156,7 @@ def main() -> None:
     model = network(given.net)
     assert isinstance(model.net, Network)
     noise = torch.randint(0, 256, (4, 3, 24, 24), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    graph = quantize_graph(graph_of(model.net), model.scale, noise, compensate=False)
+    graph = quantize_graph(graph_of(model.net), model.scale, noise, GraphSettings(compensate=False, gate=0))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if {*names} - {name for name in names if name.startswith("native")}:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from sharpbit.modelfile.integer_graph import (
     NEAREST,
     SHUFFLE,
     UNSHUFFLE,
+    Bilinear,
     Convolution,
     IntegerGraph,
+    Largest,
     Node,
     Product,
     Rearrangement,
+    Size,
     Sum,
     Table,
     Tensor,
@@ -30,11 +31,11 @@ class Maker:
         self.extreme = extreme
         self.outside = self.rng.integers(0, 256, 3, np.uint8)
         self.nodes: list[Node] = []
-        self.tensors = [Tensor(self.outside, Fraction(1))]
+        self.tensors = [Tensor(self.outside, Size())]
 
-    def _add(self, node: Node, zero: np.ndarray, level: Fraction) -> int:
+    def _add(self, node: Node, zero: np.ndarray, size: Size) -> int:
         self.nodes.append(node)
-        self.tensors.append(Tensor(zero, level))
+        self.tensors.append(Tensor(zero, size))
         return len(self.nodes)
 
     def _zero(self, channels: int, equal: int = 1) -> np.ndarray:
@@ -46,46 +47,65 @@ class Maker:
             values = 2.0 ** self.rng.integers(-30, 21, channels) * self.rng.choice([-1, 1], channels)
         return values.astype(np.float32)
 
-    def terms(self, numbers: tuple[int, ...], channels: int) -> tuple[Term, ...]:
-        return tuple(Term(k, self._gain(channels, 0.6 * self.rng.choice([-1, 1]))) for k in numbers)
+    def _parts(self, number: int) -> int:
+        node = self.nodes[number - 1] if number else None
+        return self._parts(node.input) if isinstance(node, Rearrangement) else 256 if getattr(node, "wide", 0) else 1
 
-    def conv(self, inputs, outputs, kernel=3, *, groups=1, adds=(), equal=1) -> int:
+    def terms(self, numbers: tuple[int, ...], channels: int) -> tuple[Term, ...]:
+        gains = [0.6 * self.rng.choice([-1, 1]) / self._parts(k) for k in numbers]
+        return tuple(Term(k, self._gain(channels, gain)) for k, gain in zip(numbers, gains, strict=True))
+
+    def conv(
+        self, inputs, outputs, kernel=3, *, groups=1, adds=(), equal=1, wide=False, both=False, stride=1, padding=None
+    ) -> int:
         inputs = (inputs,) if isinstance(inputs, int) else tuple(inputs)
         channels = sum(self.tensors[k].channels for k in inputs) // groups
         weight = self.rng.integers(-127, 128, (outputs, channels, kernel, kernel)).astype(np.int8)
-        largest = (1 << 31) - 1 - 256 * np.abs(weight.astype(np.int64)).sum((1, 2, 3))
-        limit = largest if self.extreme else np.minimum(largest, 20000)
+        unit = 66048 if both else 256
+        if both:
+            weight //= max(1, int(np.abs(weight.astype(int)).sum((1, 2, 3)).max()) // 30000 + 1)
+        largest = (1 << 31) - 1 - unit * np.abs(weight.astype(np.int64)).sum((1, 2, 3))
+        limit = largest if self.extreme else np.minimum(largest, 20000 * unit // 256)
         bias = (limit * self.rng.uniform(-1, 1, outputs)).astype(np.int32)
-        multiplier = self._gain(outputs, 1 / (kernel * channels**0.5 * 80))
+        multiplier = self._gain(outputs, 1 / (kernel * channels**0.5 * (80 * unit // 256)))
         negative = (multiplier * self.rng.uniform(-1, 1, outputs)).astype(np.float32)
         zero = self._zero(outputs, equal)
-        node = Convolution(inputs, weight, bias, multiplier, negative, zero, groups, self.terms(adds, outputs))
-        return self._add(node, zero, self.tensors[inputs[0]].level)
+        terms = self.terms(adds, outputs)
+        node = Convolution(inputs, weight, bias, multiplier, negative, zero, groups, terms, wide, both, stride, padding)
+        return self._add(node, zero, self.tensors[inputs[0]].size.windows(*node.window))
 
-    def sum(self, numbers, channels=None) -> int:
+    def sum(self, numbers, channels=None, *, wide=False) -> int:
         channels = channels or self.tensors[numbers[0]].channels
         zero = self._zero(channels)
-        return self._add(Sum(self.terms(numbers, channels), zero), zero, self.tensors[numbers[0]].level)
+        return self._add(Sum(self.terms(numbers, channels), zero, wide), zero, self.tensors[numbers[0]].size)
 
     def move(self, kind: str, number: int, factor: int) -> int:
-        zero, level = self.tensors[number].zero, self.tensors[number].level
+        zero, size = self.tensors[number].zero, self.tensors[number].size
         if kind == SHUFFLE:
             zero = zero[:: factor**2]
         if kind == UNSHUFFLE:
             zero = zero.repeat(factor**2)
-        level = level / factor if kind == UNSHUFFLE else level * factor
-        return self._add(Rearrangement(kind, number, factor), zero, level)
+        size = size.over(factor) if kind == UNSHUFFLE else size.times(factor)
+        return self._add(Rearrangement(kind, number, factor), zero, size)
 
-    def product(self, first: int, second: int) -> int:
+    def largest(self, number: int, side: int, stride: int, padding: int = 0) -> int:
+        node = Largest(number, side, stride, padding)
+        return self._add(node, self.tensors[number].zero, self.tensors[number].size.windows(*node.window))
+
+    def bilinear(self, number: int, factor: int = 0, like: int = 0, **facts) -> int:
+        size = self.tensors[number].size.times(factor) if factor else self.tensors[like].size
+        return self._add(Bilinear(number, factor, like, **facts), self.tensors[number].zero, size)
+
+    def product(self, first: int, second: int, *, wide=False) -> int:
         zero = self._zero(self.tensors[first].channels)
-        node = Product((first, second), self._gain(len(zero), 1 / 120), zero)
-        return self._add(node, zero, self.tensors[first].level)
+        node = Product((first, second), self._gain(len(zero), 1 / 120 / self._parts(first)), zero, wide)
+        return self._add(node, zero, self.tensors[first].size)
 
     def table(self, number: int) -> int:
         channels = self.tensors[number].channels
         zero = self._zero(channels)
         values = self.rng.integers(0, 256, (channels, 256), np.uint8)
-        return self._add(Table(number, values, zero), zero, self.tensors[number].level)
+        return self._add(Table(number, values, zero), zero, self.tensors[number].size)
 
     def graph(self, scale: int) -> IntegerGraph:
         return IntegerGraph(tuple(self.nodes), scale, self.outside)
@@ -151,4 +171,61 @@ def wide(seed=0, extreme=False):
     return make.graph(1)
 
 
-GRAPHS = {"plain": plain, "residual": residual, "dense": dense, "gated": gated, "wide": wide}
+def trunk(seed=0, extreme=False, width=21):
+    """Sums in 16 bits, of bytes and of one another, of fewer channels, shuffled and added before a shuffle."""
+    make = Maker(seed, extreme=extreme)
+    x = first = make.conv(0, width, wide=True)
+    for _ in range(2):
+        x = make.conv(make.conv(x, width), width, adds=(x, first), wide=True)
+    x = make.sum((x, first), wide=True)
+    narrow = make.conv(x, 6, 1, adds=(0,), wide=True)
+    x = make.conv(x, 48, adds=(narrow,), equal=4, wide=True)
+    x = make.move(SHUFFLE, x, 2)
+    y = make.sum((x, make.move(NEAREST, make.conv(first, 12, 1), 2)), wide=True)
+    make.conv(y, 3)
+    return make.graph(2)
+
+
+def coarse(seed=0, extreme=False):
+    """Strides, the largest of a window, sizes that are rounded down, linear interpolation, padding of several sizes."""
+    make = Maker(seed, extreme=extreme)
+    x = make.conv(0, 19)
+    thin = make.conv(x, 6, 1)
+    y = make.largest(make.conv(thin, 6, 3, stride=2, padding=0), 5, 3)
+    y = make.bilinear(make.conv(y, 6), like=thin, wide=True)
+    gate = make.table(make.conv(make.sum((y, thin)), 19, 1))
+    x = make.conv(make.product(x, gate), 20, 4, padding=1)
+    x = make.conv(make.largest(x, 2, 1, 1), 21, 2, padding=0)
+    x = make.bilinear(make.conv(x, 12, 4, padding=2, groups=3), 2, aligned=True)
+    x = make.conv(x, 12, 9)
+    y = make.bilinear(make.conv(x, 70, 3, stride=2, padding=1), like=x)
+    make.conv((x, y, make.bilinear(0, 2)), 3, 7)
+    return make.graph(2)
+
+
+def fine(seed=0, extreme=False):
+    """Convolutions that read both bytes, beside tensors that have one, of several sizes and strides."""
+    make = Maker(seed, extreme=extreme)
+    x = make.conv(0, 22, wide=True)
+    y = make.conv((x, 0), 70, both=True)
+    y = make.conv((y, x), 22, 1, adds=(x,), wide=True, both=True)
+    z = make.bilinear(make.conv(y, 9, 7, stride=3, padding=2, both=True), like=y, wide=True)
+    y = make.sum((y, make.conv((z, y), 22, 5, both=True, adds=(y,), wide=True)), wide=True)
+    y = make.product(make.product(y, x, wide=True), make.conv((y, x), 1, 1))
+    x = make.conv((x, z), 12, both=True, equal=4, wide=True)
+    x = make.conv(make.move(UNSHUFFLE, make.move(SHUFFLE, x, 2), 2), 12, 1, both=True, wide=True)
+    x = make.conv(make.conv(make.move(NEAREST, x, 2), 16, 2, stride=2, padding=0, both=True), 4)
+    make.conv((y, z, make.bilinear(x, like=y, wide=True)), 3, both=True, adds=(0,))
+    return make.graph(1)
+
+
+GRAPHS = {
+    "plain": plain,
+    "residual": residual,
+    "dense": dense,
+    "gated": gated,
+    "wide": wide,
+    "trunk": trunk,
+    "coarse": coarse,
+    "fine": fine,
+}

@@ -11,7 +11,7 @@ import integer_graphs
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import Header
 from sharpbit.modelfile.integer_graph import SHUFFLE, Convolution, IntegerGraph, Rearrangement, Table
-from sharpbit.modelfile.integer_graph_arithmetic import compute, run, tensors
+from sharpbit.modelfile.integer_graph_arithmetic import compute, first_bytes, run, tensors
 from sharpbit.modelfile.integer_graph_payload import from_payload, native_file, payload, read
 
 GRAPHS = integer_graphs.GRAPHS
@@ -36,16 +36,19 @@ def test_stored_and_read_again(name, tmp_path):
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_results_say_something(name):
-    graph, picture = GRAPHS[name](), image(9, 11)
-    assert run(graph, picture).shape == (9 * graph.scale, 11 * graph.scale, 3)
+    graph, picture = GRAPHS[name](), image(29, 31)
+    assert run(graph, picture).shape == (29 * graph.scale, 31 * graph.scale, 3)
     for found in tensors(graph, picture)[1:]:
-        assert len(np.unique(found)) > 20
-        assert np.mean((found > 0) & (found < 255)) > 0.4
+        level = first_bytes(found)
+        assert len(np.unique(level)) > 20
+        assert np.mean((level > 0) & (level < 255)) > 0.4
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_nothing_beyond_the_halo_counts(name):
     graph, picture = GRAPHS[name](), image(64, 64)
+    if graph.halo is None:
+        pytest.skip("parts of an image may not begin anywhere")
     unit, at = graph.multiple, 32
     other = 255 - picture
     near = slice(at - graph.halo, at + unit + graph.halo)

@@ -7,9 +7,7 @@
 namespace sharpbit {
 namespace {
 
-int filled(const Graph &graph, int side) { return (side + graph.common - 1) / graph.common * graph.common; }
-
-int side_of(const Tensor &tensor, int side) { return static_cast<int>(side * tensor.up / tensor.down); }
+constexpr int kMiddle = 128;  // the second byte where the first one is exact
 
 // The rows of one tensor. Column 0 of a row is `columns.begin` of the tensor.
 struct Ring {
@@ -24,17 +22,22 @@ struct Ring {
   bool used() const { return rows.size() > 0; }
 };
 
+// A row that is put together, of at most four bytes for each of so many channels.
+size_t gathered_bytes(int channels, int pixels) { return whole_lines(size_t(channels) * 4 * size_t(pixels + kMaxTile)); }
+
 // Where everything lies that a region needs.
 struct Layout {
-  std::vector<Span> rows;  // of each tensor
+  std::vector<int> heights, widths;  // of each tensor
+  std::vector<Span> rows;
   std::vector<Ring> rings;
   size_t outside = 0, gathered = 0, bytes = 0;  // the first two: where memory of one row at a time begins
 
   Layout(const Graph &graph, const ImageData &image, const Region &region) {
-    const int height = filled(graph, image.height), width = filled(graph, image.width);
-    rows = needed(graph, region.top, region.bottom, height);
-    const std::vector<Span> columns = needed(graph, region.left, region.right, width);
-    const std::vector<int> kept = kept_rows(graph, rows);
+    heights = sides_of(graph, graph.filled(image.height));
+    widths = sides_of(graph, graph.filled(image.width));
+    rows = needed(graph, region.top, region.bottom, heights);
+    const std::vector<Span> columns = needed(graph, region.left, region.right, widths);
+    const std::vector<int> kept = kept_rows(graph, rows, heights);
     for (int t = 0; t <= graph.last(); t++) {
       Ring ring;
       ring.rows = rows[size_t(t)];
@@ -51,7 +54,8 @@ struct Layout {
     for (int t = 1; t <= graph.last(); t++) {
       size_t out = 0, gather = 0;
       for (const int input : graph.maker(t).inputs) out += rings[size_t(input)].row_bytes;
-      for (const Added &added : graph.maker(t).added) gather += added.from.empty() ? 0 : rings[size_t(t)].row_bytes;
+      for (const Added &added : graph.maker(t).added)
+        gather += added.from.empty() ? 0 : gathered_bytes(pixel_channels(graph, t), rings[size_t(t)].columns.size());
       most_outside = std::max(most_outside, out);
       most_gathered = std::max(most_gathered, gather);
     }
@@ -65,7 +69,7 @@ class Runner {
  public:
   Runner(const Graph &graph, const ImageData &image, const Region &region, uint8_t *scratch)
       : graph_(graph), image_(image), region_(region), layout_(graph, image, region), scratch_(scratch),
-        height_(filled(graph, image.height)), element_(size_t(channel_bytes(graph.isa->activation))) {
+        element_(size_t(channel_bytes(graph.isa->activation))) {
     uint8_t *memory = scratch;
     for (int t = 0; t <= graph.last(); t++) {
       Ring &ring = layout_.rings[size_t(t)];
@@ -77,7 +81,7 @@ class Runner {
   }
 
   void run(const std::atomic<bool> &cancel) {
-    Schedule schedule(graph_, layout_.rows);
+    Schedule schedule(graph_, layout_.rows, layout_.heights);
     schedule.until(graph_.last(), ring(graph_.last()).rows.end, [&](int tensor, int y) {
       if (cancel.load(std::memory_order_relaxed)) return false;
       make(tensor, y);
@@ -103,9 +107,11 @@ class Runner {
 
   // Pixels of zero points.
   void fill(uint8_t *to, int t, int count) const {
-    const size_t pixel = ring(t).pixel, channels = pixel / element_;
-    for (int i = 0; i < count; i++)
-      for (size_t c = 0; c < channels; c++) put(to + size_t(i) * pixel + c * element_, tensor(t).zero[c]);
+    const size_t pixel = ring(t).pixel, channels = size_t(pixel_channels(graph_, t));
+    for (int i = 0; i < count; i++, to += pixel) {
+      for (size_t c = 0; c < channels; c++) put(to + c * element_, tensor(t).zero[c]);
+      for (size_t c = channels; c * element_ < pixel; c++) put(to + c * element_, kMiddle);
+    }
   }
 
   void make(int t, int y) const {
@@ -125,6 +131,8 @@ class Runner {
         case Op::nearest: nearest(node, t, y); break;
         case Op::unshuffle: unshuffle(node, t, y); break;
         case Op::shuffle: shuffle(node, t, y); break;
+        case Op::largest: largest(node, t, y); break;
+        case Op::bilinear: interpolate(node, t, y); break;
       }
     }
     fill(ring(t).at(y, ring(t).columns.end), t, kMargin);
@@ -144,7 +152,7 @@ class Runner {
 
   // Where a row of a tensor begins that is perhaps outside; such rows are made one behind the other.
   const uint8_t *row_of(int t, int y, int from, int count, uint8_t *&outside) const {
-    if (y >= 0 && y < side_of(tensor(t), height_)) return ring(t).at(y, from);
+    if (y >= 0 && y < layout_.heights[size_t(t)]) return ring(t).at(y, from);
     uint8_t *const row = outside;
     fill(row, t, count);
     return row;
@@ -159,15 +167,18 @@ class Runner {
       const int input = node.inputs[s];
       const int group = 4 / static_cast<int>(element_);
       for (int k = 0; k < node.kernel; k++)
-        sources[s].rows[k] = row_of(input, y - node.reach() + k, span.begin - node.reach(),
-                                    span.size() + 2 * node.reach(), outside);
+        sources[s].rows[k] = row_of(input, y * node.stride - node.padding + k, span.begin * node.stride - node.padding,
+                                    (span.size() - 1) * node.stride + node.kernel, outside);
       outside += ring(input).row_bytes;
       sources[s].pixel = static_cast<long>(ring(input).pixel);
       sources[s].groups = (tensor(input).channels + group - 1) / group;
+      sources[s].fine = node.both && tensor(input).wide ? long(ring(input).pixel / 2) : 0;
     }
-    const ConvolvedRow row{sources, static_cast<int32_t>(node.inputs.size()), node.packed.get(), node.bias.data(),
-                           node.multiplier.data(), graph_.isa->pass, result(node, t, y, added)};
-    graph_.isa->graph->convolve[node.reach()](row);
+    const ConvolvedRow row{sources, static_cast<int32_t>(node.inputs.size()), node.kernel, node.stride,
+                           node.packed.get(), node.both, node.bias.data(), node.multiplier.data(), graph_.isa->pass,
+                           result(node, t, y, added)};
+    const bool common = node.stride == 1 && node.kernel % 2 && node.kernel <= kCommonKernel;
+    (common ? graph_.isa->graph->convolve[node.kernel / 2] : graph_.isa->graph->convolve_any)(row);
   }
 
   ResultRow result(const Node &node, int t, int y, AddedRow *rows) const {
@@ -177,31 +188,40 @@ class Runner {
     for (size_t i = 0; i < node.added.size(); i++) {
       const Added &added = node.added[i];
       const uint8_t *from = ring(added.tensor).at(y, own.columns.begin);
-      size_t pixel = ring(added.tensor).pixel;
+      const bool wide = tensor(added.tensor).wide;
+      size_t pixel = ring(added.tensor).pixel, bytes = size_t(pixel_channels(graph_, added.tensor)) * element_;
       const int32_t *zero = tensor(added.tensor).zero.data();
       if (!added.from.empty()) {
-        gather(added, from, pixel, gathered, t);
+        const size_t whole = size_t(channels) * element_, wider = wide ? 2 * whole : whole;
+        gather(added, from, pixel, bytes, gathered, wider, own.columns.size());
         from = gathered;
-        pixel = own.pixel;
+        pixel = wider;
+        bytes = whole;
         zero = added.zero.data();
-        gathered += own.row_bytes;
+        gathered += gathered_bytes(channels, own.columns.size());
       }
-      rows[i] = {from, static_cast<long>(pixel), added.multiplier.data(), zero};
+      rows[i] = {from, wide ? from + bytes : nullptr, static_cast<long>(pixel), added.multiplier.data(), zero};
     }
+    uint8_t *const to = own.at(y, own.columns.begin);
     return {rows, static_cast<int32_t>(node.added.size()),
-            reinterpret_cast<const int32_t *>(node.multiplier.data() + 2 * channels), own.at(y, own.columns.begin),
-            static_cast<long>(own.pixel), own.columns.size(), channels};
+            reinterpret_cast<const int32_t *>(node.multiplier.data() + 2 * channels), to,
+            tensor(t).wide ? to + size_t(channels) * element_ : nullptr, static_cast<long>(own.pixel), own.columns.size(),
+            channels};
   }
 
-  // A row that is added, each channel where and as often as the result has it.
-  void gather(const Added &added, const uint8_t *from, size_t pixel, uint8_t *to, int t) const {
-    const Ring &own = ring(t);
-    const size_t channels = added.from.size();
-    for (int x = 0; x < own.columns.size(); x++, from += pixel, to += own.pixel) {
+  // A row that is added, each channel where and as often as the result has it. Second bytes lie `bytes` behind the first.
+  void gather(const Added &added, const uint8_t *from, size_t pixel, size_t bytes, uint8_t *to, size_t to_pixel,
+              int pixels) const {
+    const auto spread = [&](const uint8_t *first, uint8_t *result) {
+      const size_t channels = added.from.size();
       if (element_ == 1)
-        for (size_t c = 0; c < channels; c++) to[c] = from[added.from[c]];
+        for (size_t c = 0; c < channels; c++) result[c] = first[added.from[c]];
       else
-        for (size_t c = 0; c < channels; c++) std::memcpy(to + 2 * c, from + 2 * added.from[c], 2);
+        for (size_t c = 0; c < channels; c++) std::memcpy(result + 2 * c, first + 2 * added.from[c], 2);
+    };
+    for (int x = 0; x < pixels; x++, from += pixel, to += to_pixel) {
+      spread(from, to);
+      if (tensor(added.tensor).wide) spread(from + bytes, to + to_pixel / 2);
     }
   }
 
@@ -209,7 +229,9 @@ class Runner {
     const Ring &first = ring(node.inputs[0]), &second = ring(node.inputs[1]);
     const int begin = ring(t).columns.begin;
     AddedRow none[1];
-    graph_.isa->graph->multiply({first.at(y, begin), second.at(y, begin), static_cast<long>(first.pixel),
+    const uint8_t *const from = first.at(y, begin);
+    const bool wide = tensor(node.inputs[0]).wide;
+    graph_.isa->graph->multiply({from, wide ? from + first.pixel / 2 : nullptr, second.at(y, begin), static_cast<long>(first.pixel),
                                  static_cast<long>(second.pixel), tensor(node.inputs[0]).zero.data(),
                                  tensor(node.inputs[1]).zero.data(),
                                  tensor(node.inputs[1]).channels != tensor(t).channels, node.multiplier.data(),
@@ -225,13 +247,60 @@ class Runner {
       for (size_t c = 0; c < channels; c++) put(to + c * element_, node.table[c * 256 + size_t(get(from + c * element_))]);
   }
 
+  // The largest byte of each channel that the window sees; there is none outside.
+  void largest(const Node &node, int t, int y) const {
+    const Span &span = ring(t).columns;
+    const Ring &from = ring(node.inputs[0]);
+    const int height = layout_.heights[size_t(node.inputs[0])], width = layout_.widths[size_t(node.inputs[0])];
+    const int top = y * node.stride - node.padding, channels = tensor(t).channels;
+    uint8_t *to = ring(t).at(y, span.begin);
+    for (int x = span.begin; x < span.end; x++, to += ring(t).pixel) {
+      const int left = x * node.stride - node.padding;
+      std::memset(to, graph_.isa->activation == Activation::s8 ? 0x80 : 0, size_t(channels) * element_);
+      for (int row = std::max(top, 0); row < std::min(top + node.kernel, height); row++) {
+        const uint8_t *pixel = from.at(row, std::max(left, 0));
+        for (int column = std::max(left, 0); column < std::min(left + node.kernel, width); column++, pixel += from.pixel)
+          for (size_t c = 0; c < size_t(channels); c++)
+            put(to + c * element_, std::max(get(to + c * element_), get(pixel + c * element_)));
+      }
+    }
+  }
+
+  void interpolate(const Node &node, int t, int y) const {
+    constexpr int most = 64;
+    const Span &span = ring(t).columns;
+    const Ring &from = ring(node.inputs[0]), &own = ring(t);
+    const size_t input = size_t(node.inputs[0]), made = size_t(t);
+    const Place rows = place_of(y, layout_.heights[input], layout_.heights[made], node.aligned);
+    const size_t bytes = size_t(pixel_channels(graph_, t)) * element_;
+    for (int begin = span.begin; begin < span.end; begin += most) {
+      const int pixels = std::min(span.end - begin, most);
+      int32_t first[most], second[most], weight[most];
+      for (int x = 0; x < pixels; x++) {
+        const Place place = place_of(begin + x, layout_.widths[input], layout_.widths[made], node.aligned);
+        first[x] = place.first - from.columns.begin;
+        second[x] = place.second - from.columns.begin;
+        weight[x] = place.weight;
+      }
+      uint8_t *const to = own.at(y, begin);
+      const InterpolatedRow row{
+             from.at(rows.first, from.columns.begin), from.at(rows.second, from.columns.begin), rows.weight,
+             first, second, weight, static_cast<long>(from.pixel), to, tensor(t).wide ? to + bytes : nullptr,
+             static_cast<long>(own.pixel), pixels, static_cast<int32_t>(tensor(t).zero.size())};
+      graph_.isa->graph->interpolate(row);
+    }
+  }
+
+  // Second bytes move along with the first.
+  int planes(int t) const { return tensor(t).wide ? 2 : 1; }
+
   void nearest(const Node &node, int t, int y) const {
     const Span &span = ring(t).columns;
     const Ring &from = ring(node.inputs[0]);
     uint8_t *to = ring(t).at(y, span.begin);
-    const size_t bytes = size_t(tensor(t).channels) * element_;
+    const size_t bytes = ring(t).pixel;
     for (int x = span.begin; x < span.end; x++, to += ring(t).pixel)
-      std::memcpy(to, from.at(y / node.factor, x / node.factor), bytes);
+      std::memcpy(to, from.at(y / node.factor, x / node.factor), std::min(bytes, from.pixel));
   }
 
   void unshuffle(const Node &node, int t, int y) const {
@@ -240,10 +309,12 @@ class Runner {
     const int f = node.factor, channels = tensor(node.inputs[0]).channels;
     uint8_t *to = ring(t).at(y, span.begin);
     for (int x = span.begin; x < span.end; x++, to += ring(t).pixel)
-      for (int i = 0; i < f * f; i++) {
-        const uint8_t *pixel = from.at(y * f + i / f, x * f + i % f);
+      for (int i = 0; i < f * f * planes(t); i++) {
+        const int place = i % (f * f), plane = i / (f * f);
+        const uint8_t *pixel = from.at(y * f + place / f, x * f + place % f) + from.pixel / 2 * size_t(plane);
+        uint8_t *result = to + ring(t).pixel / 2 * size_t(plane);
         for (int c = 0; c < channels; c++)
-          std::memcpy(to + size_t(c * f * f + i) * element_, pixel + size_t(c) * element_, element_);
+          std::memcpy(result + size_t(c * f * f + place) * element_, pixel + size_t(c) * element_, element_);
       }
   }
 
@@ -262,14 +333,17 @@ class Runner {
   void shuffle(const Node &node, int t, int y) const {
     if (t == graph_.last()) return;  // `emit` takes its bytes from where they are
     const Ring &own = ring(t);
-    const size_t channels = size_t(tensor(t).channels);
-    shuffled(node, y, own.columns.begin, own.columns.end, [&](int x, const uint8_t *from, int step) {
-      uint8_t *to = own.at(y, x);
-      if (step == 1)
-        std::memcpy(to, from, channels * element_);
-      else
-        for (size_t c = 0; c < channels; c++)
-          std::memcpy(to + c * element_, from + c * size_t(step) * element_, element_);
+    const size_t channels = size_t(tensor(t).channels), second = ring(node.inputs[0]).pixel / 2;
+    shuffled(node, y, own.columns.begin, own.columns.end, [&](int x, const uint8_t *first, int step) {
+      for (int plane = 0; plane < planes(t); plane++) {
+        const uint8_t *from = first + second * size_t(plane);
+        uint8_t *to = own.at(y, x) + own.pixel / 2 * size_t(plane);
+        if (step == 1)
+          std::memcpy(to, from, channels * element_);
+        else
+          for (size_t c = 0; c < channels; c++)
+            std::memcpy(to + c * element_, from + c * size_t(step) * element_, element_);
+      }
     });
   }
 
@@ -294,43 +368,10 @@ class Runner {
   const Region &region_;
   Layout layout_;
   uint8_t *scratch_;
-  int height_;
   size_t element_;
 };
 
 }  // namespace
-
-std::vector<Span> needed(const Graph &graph, int begin, int end, int size) {
-  std::vector<Span> spans(graph.tensors.size());
-  spans.back() = {begin * graph.scale, end * graph.scale};
-  for (int t = graph.last(); t > 0; t--) {
-    const Span own = spans[size_t(t)];
-    if (own.size() <= 0) continue;
-    reads(graph.maker(t), own.begin, own.end, [&](int input, int first, int last) {
-      Span &span = spans[size_t(input)];
-      if (size) {
-        first = std::max(first, 0);
-        last = std::min(last, side_of(graph.tensors[size_t(input)], size));
-      }
-      span = span.size() <= 0 ? Span{first, last} : Span{std::min(span.begin, first), std::max(span.end, last)};
-    });
-  }
-  return spans;
-}
-
-std::vector<int> kept_rows(const Graph &graph, const std::vector<Span> &rows) {
-  std::vector<int> kept(rows.size(), 1);
-  Schedule schedule(graph, rows);
-  schedule.until(graph.last(), rows.back().end, [&](int tensor, int y) {
-    if (tensor > 0)
-      reads(graph.maker(tensor), y, y + 1, [&](int input, int first, int) {
-        int &most = kept[size_t(input)];
-        most = std::max(most, schedule.next(input) - std::max(first, rows[size_t(input)].begin));
-      });
-    return true;
-  });
-  return kept;
-}
 
 size_t Graph::scratch_bytes(const ImageData &image, const Region &region) const {
   return Layout(*this, image, region).bytes;

@@ -1,6 +1,7 @@
 // A graph that has been read, checked and packed for one instruction set (src/sharpbit/modelfile/integer_graph.py).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -10,15 +11,33 @@
 
 namespace sharpbit {
 
-constexpr int kMargin = kMaxKernel / 2;  // pixels beside a row that kernels read
+constexpr int kMargin = kMaxKernel / 2;  // pixels beside a row that kernels read, at most
 
-enum class Op : uint8_t { convolution = 1, sum, shuffle, unshuffle, nearest, product, table };
+enum class Op : uint8_t { convolution = 1, sum, shuffle, unshuffle, nearest, product, table, largest, bilinear };
+
+// A side as a function of that of the image: `root` times up / down, plus `offset`. Root 0 is the image, and root k the
+// side that `Graph::roots[k - 1]` divides, rounded down.
+struct Size {
+  int root = 0;
+  int64_t up = 1, down = 1, offset = 0;
+
+  bool operator==(const Size &other) const {
+    return root == other.root && up == other.up && down == other.down && offset == other.offset;
+  }
+};
+
+struct Root {
+  Size size;
+  int divisor = 1;
+};
 
 // Numbers of channels are filled up with zeros to whole blocks, in whatever belongs to a channel.
 struct Tensor {
   int channels = 0;
-  int64_t up = 1, down = 1;    // its side is that of the image times up / down, in lowest terms
+  Size size;
+  double level = 1;            // its side for a side of the image of 1, about
   std::vector<int32_t> zero;   // zero points
+  bool wide = false;           // whether second bytes of a pixel follow the first ones
   int shuffled = 0;            // factor of the shuffle in whose order the channels are kept; 0: in order
 };
 
@@ -33,14 +52,14 @@ struct Node {
   Op op = Op::sum;
   std::vector<int> inputs;
   std::vector<Added> added;
-  int kernel = 1, factor = 1, groups = 1;
+  int kernel = 1, stride = 1, padding = 0, factor = 1, groups = 1;
+  bool aligned = false;            // whether corners are, in bilinear upsampling
+  bool both = false;               // whether a convolution reads second bytes as well
   const int8_t *weight = nullptr;  // [outputs][inputs / groups][kernel][kernel] in the bytes that were read
   std::vector<int32_t> bias;
   std::vector<float> multiplier;   // of sums from 0 on, then of negative sums, then zero points (bits of int32)
   Buffer packed;
   std::vector<uint8_t> table;      // 256 bytes for each channel
-
-  int reach() const { return kernel / 2; }
 };
 
 struct Span {
@@ -49,14 +68,17 @@ struct Span {
 };
 
 struct Graph : Network {
-  int scale = 0, common = 1, reaches = 0;  // `common`: sides are filled up to a multiple of it
+  int scale = 0, common = 1, least = 1, reaches = 0;  // sides are filled up to a multiple of `common`, `least` at least
+  bool anywhere = true;                               // whether parts of an image may begin at any multiple
   size_t column = 0;
+  std::vector<Root> roots;
   std::vector<Tensor> tensors;  // the image, then what each node makes
   std::vector<Node> nodes;
   const Isa *isa = nullptr;
 
   const Node &maker(int tensor) const { return nodes[size_t(tensor) - 1]; }
   int last() const { return static_cast<int>(nodes.size()); }
+  int filled(int side) const { return std::max((side + common - 1) / common * common, least); }
 
   int enlarges() const override { return scale; }
   int halo() const override { return reaches; }
@@ -68,32 +90,51 @@ struct Graph : Network {
 
 constexpr int blocks_of(int channels) { return (channels + kBlock - 1) / kBlock * kBlock; }
 
-// Bytes of a pixel in a row. The image has four.
+// Numbers of a pixel in a row, and their bytes. The image has four.
+inline int pixel_channels(const Graph &graph, int tensor) {
+  return tensor == 0 ? 4 : blocks_of(graph.tensors[size_t(tensor)].channels);
+}
 inline size_t pixel_bytes(const Graph &graph, int tensor) {
-  const int channels = tensor == 0 ? 4 : blocks_of(graph.tensors[size_t(tensor)].channels);
-  return size_t(channels * channel_bytes(graph.isa->activation));
+  const int element = channel_bytes(graph.isa->activation);
+  return size_t(pixel_channels(graph, tensor) * element * (graph.tensors[size_t(tensor)].wide ? 2 : 1));
 }
 
-// Where rows or columns of each tensor begin and end that a region needs; empty of those that nobody reads.
-// `size`: rows or columns of the filled up image; 0: without ends.
-std::vector<Span> needed(const Graph &graph, int begin, int end, int size);
+// The side of each tensor, where that of the filled up image is `side`.
+std::vector<int> sides_of(const Graph &graph, int side);
+
+// Whether each tensor has a pixel then.
+bool fits(const Graph &graph, int side);
+
+// Where rows or columns of each tensor begin and end that a region needs; empty of those that nobody reads. `sides` are
+// the rows or columns of all tensors.
+std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vector<int> &sides);
 
 // Rows of each tensor that must be kept at a time.
-std::vector<int> kept_rows(const Graph &graph, const std::vector<Span> &rows);
+std::vector<int> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides);
 
-// What a row of a tensor, on its way from begin to end, reads of its inputs: calls `read(tensor, begin, end)`.
+// Between which pixels of `from` a pixel of `to` lies, and how far from the first, in parts of 256.
+struct Place {
+  int first, second, weight;
+};
+Place place_of(int pixel, int from, int to, bool aligned);
+
+// What rows of a tensor from begin to end read of its inputs: calls `read(tensor, begin, end)`.
 template <typename Read>
-void reads(const Node &node, int begin, int end, const Read &read) {
+void reads(const Graph &graph, int tensor, int begin, int end, const std::vector<int> &sides, const Read &read) {
+  const Node &node = graph.maker(tensor);
   switch (node.op) {
     case Op::unshuffle: read(node.inputs[0], begin * node.factor, end * node.factor); return;
     case Op::shuffle:
-    case Op::nearest: {
-      const auto below = [&](int at) { return at >= 0 ? at / node.factor : -((node.factor - 1 - at) / node.factor); };
-      read(node.inputs[0], below(begin), below(end - 1) + 1);
+    case Op::nearest: read(node.inputs[0], begin / node.factor, (end - 1) / node.factor + 1); return;
+    case Op::bilinear: {
+      const int from = sides[size_t(node.inputs[0])], to = sides[size_t(tensor)];
+      read(node.inputs[0], place_of(begin, from, to, node.aligned).first,
+           place_of(end - 1, from, to, node.aligned).second + 1);
       return;
     }
     default:
-      for (const int tensor : node.inputs) read(tensor, begin - node.reach(), end + node.reach());
+      for (const int input : node.inputs)
+        read(input, begin * node.stride - node.padding, (end - 1) * node.stride - node.padding + node.kernel);
       for (const Added &added : node.added) read(added.tensor, begin, end);
   }
 }
@@ -101,7 +142,8 @@ void reads(const Node &node, int begin, int end, const Read &read) {
 // Makes rows of a graph in the order in which they are asked for: of no tensor more than what others need next.
 class Schedule {
  public:
-  Schedule(const Graph &graph, const std::vector<Span> &rows) : graph_(graph), rows_(rows) {
+  Schedule(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides)
+      : graph_(graph), rows_(rows), sides_(sides) {
     for (const Span &span : rows) next_.push_back(span.begin);
   }
 
@@ -113,7 +155,7 @@ class Schedule {
     for (; next < end; next++) {
       bool goes_on = true;
       if (tensor > 0)
-        reads(graph_.maker(tensor), next, next + 1,
+        reads(graph_, tensor, next, next + 1, sides_,
               [&](int input, int, int last) { goes_on = goes_on && until(input, last, make); });
       if (!goes_on || !make(tensor, next)) return false;
     }
@@ -124,6 +166,7 @@ class Schedule {
  private:
   const Graph &graph_;
   const std::vector<Span> &rows_;
+  const std::vector<int> &sides_;
   std::vector<int> next_;
 };
 

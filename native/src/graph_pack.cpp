@@ -84,16 +84,18 @@ void pack_convolution(Graph &graph, Node &node, const Tensor &made, const Isa &i
     const int to = place(made, o), block = to / kBlock;
     const size_t width = in_pass[size_t(block)] * kBlock, begin = pass_begin[size_t(block)] * kBlock;
     uint8_t *const pass = node.packed.get() + size_t(taps) * groups * begin * 4;
-    int32_t sum = 0;
+    int32_t sum = 0, second = 0;
     for (size_t s = 0; s < node.inputs.size(); s++) {
       const size_t own = size_t(graph.tensors[size_t(node.inputs[s])].channels);
       const size_t own_groups = (own + size_t(group) - 1) / size_t(group);
+      const bool wide = node.both && graph.tensors[size_t(node.inputs[s])].wide;
       for (size_t i = 0; i < own; i++) {
         const size_t channel = first_channel[s] + i, begins = size_t(o) / outputs_of_group * of_group;
         if (channel < begins || channel >= begins + of_group) continue;  // of another group
         const int8_t *const weight = node.weight + (size_t(o) * of_group + channel - begins) * size_t(taps);
         for (int tap = 0; tap < taps; tap++) {
           sum += weight[tap];
+          second += wide ? weight[tap] : 0;
           const size_t ky = size_t(tap / node.kernel), kx = size_t(tap % node.kernel), k = size_t(node.kernel);
           const size_t step = (first_group[s] * k + ky * own_groups + i / size_t(group)) * k + kx;
           uint8_t *at = pass + (step * width + size_t(to) - begin) * 4 + i % size_t(group) * size_t(element);
@@ -102,8 +104,11 @@ void pack_convolution(Graph &graph, Node &node, const Tensor &made, const Isa &i
         }
       }
     }
-    // Activations that are kept minus 128 lose 128 times the weights.
-    if (isa.activation == Activation::s8) node.bias[size_t(to)] += 128 * sum;
+    // Activations that are kept minus 128 lose 128 times the weights. Second bytes count less 128.
+    if (isa.activation == Activation::s8)
+      node.bias[size_t(to)] += 128 * (node.both ? 256 : 1) * sum;
+    else
+      node.bias[size_t(to)] -= 128 * second;
   }
 }
 
@@ -123,16 +128,18 @@ void pack(Graph &graph, const Isa &isa) {
     if (node.op == Op::convolution) pack_convolution(graph, node, made, *graph.isa);
     node.weight = nullptr;
   }
-  const std::vector<Span> all = needed(graph, 0, graph.common, 0);
-  graph.reaches = std::max({0, -all[0].begin, all[0].end - graph.common});
-  if (graph.reaches > kMaxHalo)
+  // In the middle of a large image.
+  const int half = (kMaxHalo + graph.least) / graph.common * graph.common + graph.common;
+  const Span all = needed(graph, half, half + graph.common, sides_of(graph, 2 * half + graph.common))[0];
+  graph.reaches = std::max({0, half - all.begin, all.end - half - graph.common});
+  if (graph.reaches > kMaxHalo && graph.anywhere)
     throw ModelError("the integer graph sees " + std::to_string(graph.reaches) + " pixels around each; 2047 are possible");
   // As in the middle of an image that is high enough for all rows to be in work.
-  const int height = (2 * graph.reaches / graph.common + 8) * graph.common;
-  const std::vector<int> rows = kept_rows(graph, needed(graph, 0, height, height));
+  const std::vector<int> sides = sides_of(graph, graph.filled(2 * graph.reaches + 8 * graph.common));
+  const std::vector<int> rows = kept_rows(graph, needed(graph, 0, sides[0], sides), sides);
   for (int t = 0; t <= graph.last(); t++) {
     const Tensor &tensor = graph.tensors[size_t(t)];
-    graph.column += (pixel_bytes(graph, t) * size_t(rows[size_t(t)]) * size_t(tensor.up) + size_t(tensor.down) - 1) / size_t(tensor.down);
+    graph.column += static_cast<size_t>(double(pixel_bytes(graph, t)) * rows[size_t(t)] * tensor.level) + 1;
   }
 }
 

@@ -10,8 +10,13 @@ namespace sharpbit {
 namespace {
 
 constexpr uint32_t kGraph = 1 << 16;  // beside the scale
+// Beside an operator: kept in 16 bits; with a stride and a padding; reads second bytes as well.
+constexpr uint32_t kWide = 256, kStepped = 512, kBoth = 1024;
 constexpr uint32_t kMaxNodes = 1024, kMaxChannels = 512, kMaxInputs = 2048, kMaxTensors = 64, kMaxScale = 16;
-constexpr uint32_t kMaxFactor = 8;
+constexpr uint32_t kMaxFactor = 8, kMaxStride = 8;
+constexpr int64_t kMaxOffset = 1 << 16;
+constexpr size_t kMaxRoots = 16;
+constexpr int kMaxLeast = 256;
 constexpr int64_t kMaxSum = (int64_t{1} << 31) - 1, kMaxMultiple = 64;
 constexpr size_t kMaxPacked = size_t{1} << 30;
 constexpr float kMaxMultiplier = 1 << 20;
@@ -40,9 +45,11 @@ class GraphReader {
     }
     reader_.end();
     const Tensor &last = graph_.tensors.back();
-    if (last.channels != 3 || last.up != graph_.scale || last.down != 1)
+    if (last.channels != 3 || !(last.size == Size{0, graph_.scale, 1, 0}))
       throw ModelError("the integer graph gives " + std::to_string(last.channels) +
                        " channels, or another size than its scale says");
+    for (graph_.least = graph_.common; !fits(graph_, graph_.least); graph_.least += graph_.common)
+      if (graph_.least > kMaxLeast) throw ModelError("the integer graph takes no image with sides of up to 256 pixels");
     return std::move(graph_);
   }
 
@@ -65,26 +72,35 @@ class GraphReader {
 
   void same_size(Tensor &made, int input, bool first) {
     const Tensor &read = at(input);
-    if (!first && (read.up != made.up || read.down != made.down)) refuse("reads tensors of different sizes");
-    made.up = read.up;
-    made.down = read.down;
+    if (!first && !(read.size == made.size)) refuse("reads tensors of different sizes");
+    made.size = read.size;
+    made.level = read.level;
   }
 
   void check_level(const Tensor &made) {
     if (made.channels > int(kMaxChannels)) refuse("makes " + std::to_string(made.channels) + " channels");
-    const int64_t common = std::lcm(int64_t{graph_.common}, made.down);
-    if (made.up > kMaxScale * made.down || made.down > kMaxScale * made.up || common > kMaxMultiple)
+    const int64_t common = std::lcm(int64_t{graph_.common}, made.size.down);
+    const double most = kMaxScale * 1.0001;  // levels are rounded
+    if (made.level > most || made.level * most < 1 || common > kMaxMultiple || std::llabs(made.size.offset) > kMaxOffset ||
+        graph_.roots.size() > kMaxRoots)
       refuse("makes a tensor of a size that is not possible");
     graph_.common = static_cast<int>(common);
   }
 
   Node read_node(Tensor &made) {
     Node node;
-    const uint32_t op = reader_.number();
-    if (op < 1 || op > uint32_t(Op::table)) refuse("is an operator " + std::to_string(op));
+    const uint32_t code = reader_.number(), op = code & ~(kWide | kStepped | kBoth);
+    const bool stepped = code & kStepped;
     node.op = Op(op);
+    node.both = code & kBoth;
+    made.wide = code & kWide;
+    const bool widens = node.op == Op::convolution || node.op == Op::sum || node.op == Op::product || node.op == Op::bilinear;
+    if (op < 1 || op > uint32_t(Op::bilinear) || (made.wide && !widens) || ((stepped || node.both) && node.op != Op::convolution))
+      refuse("is an operator " + std::to_string(code));
     switch (node.op) {
-      case Op::convolution: read_convolution(node, made); break;
+      case Op::convolution: read_convolution(node, made, stepped); break;
+      case Op::largest: read_largest(node, made); break;
+      case Op::bilinear: read_bilinear(node, made); break;
       case Op::sum:
         made.channels = limited(kMaxChannels);
         start(node, made);
@@ -165,21 +181,85 @@ class GraphReader {
     }
   }
 
-  void read_convolution(Node &node, Tensor &made) {
+  // What a window that moves by a stride makes of a side.
+  void step(Node &node, Tensor &made) {
+    const Size &read = made.size;
+    const int64_t offset = read.offset + 2 * node.padding - node.kernel;
+    if (node.padding > node.kernel / 2) refuse("has a padding beyond half of its kernel");
+    if (node.stride == 1) {
+      made.size.offset = offset + 1;
+      return;
+    }
+    graph_.anywhere = false;
+    made.level /= node.stride;
+    const Size divided{read.root, read.up, read.down, offset};
+    size_t number = 0;
+    while (number < graph_.roots.size() &&
+           !(graph_.roots[number].size == divided && graph_.roots[number].divisor == node.stride))
+      number++;
+    if (number == graph_.roots.size()) graph_.roots.push_back({divided, node.stride});
+    made.size = Size{static_cast<int>(number) + 1, 1, 1, 1};
+  }
+
+  void read_largest(Node &node, Tensor &made) {
+    node.inputs = {tensor()};
+    node.kernel = limited(kMaxKernel);
+    node.stride = limited(kMaxStride);
+    node.padding = limited(kMaxKernel + 1) - 1;
+    made = at(node.inputs[0]);
+    made.wide = false;
+    made.shuffled = 0;
+    step(node, made);
+  }
+
+  void read_bilinear(Node &node, Tensor &made) {
+    node.inputs = {tensor()};
+    const int like = tensor();
+    node.factor = limited(kMaxFactor + 1) - 1;
+    node.aligned = limited(2) == 2;
+    const Tensor &read = at(node.inputs[0]), &model = at(like);
+    const bool wide = made.wide;
+    made = read;
+    made.wide = wide;
+    if (node.factor) {
+      times(made, node.factor);
+    } else {
+      made.size = model.size;
+      made.level = model.level;
+    }
+    if (!node.factor || node.aligned) graph_.anywhere = false;
+  }
+
+  static void times(Tensor &made, int factor) {
+    made.level *= factor;
+    made.size.offset *= factor;
+    made.size.up *= factor;
+    const int64_t common = std::gcd(made.size.up, made.size.down);
+    made.size.up /= common;
+    made.size.down /= common;
+  }
+
+  void read_convolution(Node &node, Tensor &made, bool stepped) {
     const int count = limited(kMaxTensors);
     made.channels = limited(kMaxChannels);
     const int inputs = limited(kMaxInputs);
     node.kernel = limited(kMaxKernel);
     node.groups = limited(kMaxInputs);
+    node.padding = node.kernel / 2;
+    if (stepped) {
+      node.stride = limited(kMaxStride);
+      node.padding = limited(kMaxKernel + 1) - 1;
+    }
     int channels = 0;
     for (int i = 0; i < count; i++) {
       node.inputs.push_back(tensor());
       same_size(made, node.inputs.back(), i == 0);
       channels += at(node.inputs.back()).channels;
     }
-    if (node.kernel % 2 == 0 || channels > int(kMaxInputs) || int64_t{inputs} * node.groups != channels ||
+    if ((node.kernel % 2 == 0 && !stepped) || channels > int(kMaxInputs) || int64_t{inputs} * node.groups != channels ||
         made.channels % node.groups)
       refuse("has weights of another form than its tensors");
+    step(node, made);
     start(node, made);
     const size_t of_one = size_t(inputs) * size_t(node.kernel * node.kernel), all = of_one * size_t(made.channels);
     packed_ += size_t(made.zero.size()) * size_t(channels + 4 * count) * size_t(node.kernel * node.kernel) * 2;
@@ -187,11 +267,12 @@ class GraphReader {
     node.weight = reinterpret_cast<const int8_t *>(reader_.take(all));
     if (std::memchr(node.weight, 0x80, all)) refuse("has a weight of -128; weights lie between -127 and 127");
     const uint8_t *bias = reader_.take(size_t(made.channels) * 4);
+    const int64_t most = node.both ? 66048 : 256;  // of an activation, with room for how instruction sets keep it
     for (size_t o = 0; o < size_t(made.channels); o++) {
       const uint32_t bits = Reader::number(bias + 4 * o);
       std::memcpy(&node.bias[o], &bits, 4);
       int64_t largest = std::llabs(int64_t{node.bias[o]});
-      for (size_t i = 0; i < of_one; i++) largest += 256 * std::abs(int{node.weight[o * of_one + i]});
+      for (size_t i = 0; i < of_one; i++) largest += most * std::abs(int{node.weight[o * of_one + i]});
       if (largest > kMaxSum) refuse("has weights and a bias whose sum may leave 32 bits");
     }
     read_floats(node.multiplier, 0, made.channels);
@@ -210,16 +291,18 @@ class GraphReader {
     made.zero.clear();
     if (node.op == Op::unshuffle) {
       made.channels = read.channels * area;
-      made.down *= node.factor;
+      const int64_t common = std::gcd(made.size.up, int64_t{node.factor});
+      made.size.up /= common;
+      made.size.down *= node.factor / common;
+      made.level /= node.factor;
+      if (made.size.root || made.size.offset % node.factor) refuse("unshuffles a tensor that may have any size");
+      made.size.offset /= node.factor;
       if (made.channels > int(kMaxChannels)) refuse("makes too many channels");
     } else {
-      made.up *= node.factor;
+      times(made, node.factor);
       if (node.op == Op::shuffle) made.channels = read.channels / area;
       if (node.op == Op::shuffle && read.channels % area) refuse("shuffles channels that are no multiple of its area");
     }
-    const int64_t common = std::gcd(made.up, made.down);
-    made.up /= common;
-    made.down /= common;
     for (int c = 0; c < made.channels; c++)
       made.zero.push_back(read.zero[size_t(node.op == Op::unshuffle ? c / area : node.op == Op::shuffle ? c * area : c)]);
     for (int c = 0; node.op == Op::shuffle && c < read.channels; c++)

@@ -35,17 +35,20 @@ using Row = void (*)(const uint8_t *const *rows, const uint8_t *weights, const i
                      uint8_t *out, int32_t pixels, const Wide *wide);
 
 // Graphs. A row of activations: column 0 is where the first output lies; pixels lie `pixel` bytes apart.
-constexpr int kMaxKernel = 5;
+constexpr int kMaxKernel = 9;
+constexpr int kCommonKernel = 5;  // up to here kernels of odd sides have code of their own
 
 struct Source {
   const uint8_t *rows[kMaxKernel];  // each starts at the leftmost column that the first output reads
   long pixel;
   int32_t groups;  // of 4 bytes that are read of each pixel
+  long fine;       // so far behind the first bytes of a pixel begin the second ones, if these are read as well; else 0
 };
 
-// A row that is added: of as many channels as the result.
+// A row that is added: of as many channels as the result. `fine`: the second bytes of its channels, kept like the first,
+// in pixels as far apart as those of `row`; null: it has none.
 struct AddedRow {
-  const uint8_t *row;
+  const uint8_t *row, *fine;
   long pixel;
   const float *multiplier;  // of each channel
   const int32_t *zero;
@@ -56,7 +59,7 @@ struct ResultRow {
   const AddedRow *added;
   int32_t added_count;
   const int32_t *zero;
-  uint8_t *out;
+  uint8_t *out, *fine;  // `fine`: where second bytes go, or null
   long pixel;
   int32_t pixels, channels;
 };
@@ -64,7 +67,9 @@ struct ResultRow {
 struct ConvolvedRow {
   const Source *sources;
   int32_t source_count;
+  int32_t kernel, stride;     // only `convolve_any` looks at these
   const uint8_t *weights;     // [pass][source][row][group][column][outputs of the pass][4 bytes] (graph_pack.cpp)
+  bool both;                  // whether sums are 256 times those of first bytes, and those of second bytes
   const int32_t *bias;
   const float *multiplier;    // as for Row: three parts, of which the last is `result.zero`
   const uint8_t *pass;        // blocks that are computed together, while so many (at most 4) are left
@@ -72,7 +77,7 @@ struct ConvolvedRow {
 };
 
 struct MultipliedRow {
-  const uint8_t *first, *second;
+  const uint8_t *first, *first_fine, *second;  // `first_fine`: as in AddedRow
   long first_pixel, second_pixel;
   const int32_t *first_zero, *second_zero;
   bool one_channel;  // of the second
@@ -80,11 +85,24 @@ struct MultipliedRow {
   ResultRow result;
 };
 
-// All write nonsense to less than kMaxTile pixels behind the row.
+// Bilinear: every pixel lies between four, at `first` and `second` in two rows, whose weights are in parts of 256.
+struct InterpolatedRow {
+  const uint8_t *above, *below;
+  int32_t lower;  // weight of `below`
+  const int32_t *first, *second, *weight;
+  long in_pixel;
+  uint8_t *out, *fine;  // `fine`: see ResultRow
+  long pixel;
+  int32_t pixels, channels;
+};
+
+// All but `convolve_any` and `interpolate` write nonsense to less than kMaxTile pixels behind the row.
 struct GraphRows {
-  void (*convolve[kMaxKernel / 2 + 1])(const ConvolvedRow &);  // of kernels of 1, 3 and 5
+  void (*convolve[kCommonKernel / 2 + 1])(const ConvolvedRow &);  // of kernels of 1, 3 and 5
+  void (*convolve_any)(const ConvolvedRow &);                     // of all other kernels, and with a stride
   void (*sum)(const ResultRow &);
   void (*multiply)(const MultipliedRow &);
+  void (*interpolate)(const InterpolatedRow &);
 };
 
 struct Isa {

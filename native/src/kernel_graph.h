@@ -34,38 +34,97 @@ static SB_INLINE void finish(float (&value)[W], const ResultRow &to, long x, lon
     const uint8_t *const from = added.row + x * added.pixel + c * kElement;
     const float *const multiplier = added.multiplier + c;
     const int32_t *const zero = added.zero + c;
-    for (int i = 0; i < W; i++) value[i] += static_cast<float>(byte_at(from, i) - zero[i]) * multiplier[i];
+    if (added.fine) {
+      const uint8_t *const fine = added.fine + x * added.pixel + c * kElement;
+      for (int i = 0; i < W; i++)
+        value[i] += static_cast<float>(256 * (byte_at(from, i) - zero[i]) + byte_at(fine, i) - 128) * multiplier[i];
+    } else {
+      for (int i = 0; i < W; i++) value[i] += static_cast<float>(byte_at(from, i) - zero[i]) * multiplier[i];
+    }
   }
   uint8_t *const out = to.out + x * to.pixel + c * kElement;
   const int32_t *const zero = to.zero + c;
+  if (!to.fine) {
+    for (int i = 0; i < W; i++) {
+      const float low = value[i] < -255.0f ? -255.0f : value[i], kept = low > 255.0f ? 255.0f : low;
+      const int32_t level = static_cast<int32_t>((kept + magic) - magic) + zero[i];
+      put_byte(out, i, level < 0 ? 0 : level > 255 ? 255 : level);
+    }
+    return;
+  }
+  // Far beyond a byte both results are at their ends, so values may be clipped there.
+  uint8_t *const fine = to.fine + x * to.pixel + c * kElement;
   for (int i = 0; i < W; i++) {
-    const float low = value[i] < -255.0f ? -255.0f : value[i], kept = low > 255.0f ? 255.0f : low;
+    const float low = value[i] < -512.0f ? -512.0f : value[i], kept = low > 512.0f ? 512.0f : low;
     const int32_t level = static_cast<int32_t>((kept + magic) - magic) + zero[i];
-    put_byte(out, i, level < 0 ? 0 : level > 255 ? 255 : level);
+    const int32_t byte = level < 0 ? 0 : level > 255 ? 255 : level;
+    const float left = (kept - static_cast<float>(byte - zero[i])) * 256.0f;
+    const int32_t steps = static_cast<int32_t>((left + magic) - magic) + 128;
+    put_byte(out, i, byte);
+    put_byte(fine, i, steps < 0 ? 0 : steps > 255 ? 255 : steps);
   }
 }
 
-// P pixels from `first` on, of B blocks from channel `c` on.
+// As `products`, of kernels of any size whose pixels lie `stride` apart, in one function for all: less code.
+template <int P, int N>
+static SB_INLINE const uint8_t *products_any(typename Simd::Sum (&sums)[P][N], const uint8_t *row, const Source &source,
+                                             int kernel, long stride, const uint8_t *weights) {
+  constexpr int bytes = Simd::lanes * 4;
+  for (int g = 0; g < source.groups; g++, row += 4) {
+    for (int k = 0; k < kernel; k++, weights += N * bytes) {
+      const uint8_t *const column = row + k * source.pixel;
+      SB_UNROLL for (int n = 0; n < N; n++) {
+        const typename Simd::Vector w = Simd::weights(weights + n * bytes);
+        SB_UNROLL for (int p = 0; p < P; p++) sums[p][n] = Simd::dot(sums[p][n], Simd::broadcast(column + p * stride), w);
+      }
+    }
+  }
+  return weights;
+}
+
+// P pixels from `first` on, of B blocks from channel `c` on. K is the side of the kernel, or 0 for `products_any`.
 template <int K, int B, int P>
 static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c, const uint8_t *weights) {
   constexpr int N = B * kBlock / Simd::lanes, W = B * kBlock;
   const ResultRow &to = row.result;
+  static const int32_t nothing[W] = {};
   typename Simd::Sum sums[P][N];
-  SB_UNROLL for (int p = 0; p < P; p++) {
-    SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::load(row.bias + c + Simd::lanes * n);
-  }
-  for (int32_t s = 0; s < row.source_count; s++) {
-    const Source &source = row.sources[s];
-    for (int ky = 0; ky < K; ky++)
-      weights = products<K, P, N>(sums, source.rows[ky] + first * source.pixel, source.pixel, source.groups, weights);
+  alignas(64) int32_t spilled[P][W];
+  for (int part = row.both ? 0 : 1; part < 2; part++) {  // first bytes, and then second ones, begin with 256 times that
+    const bool second = row.both && part;
+    const uint8_t *w = weights;
+    SB_UNROLL for (int p = 0; p < P; p++) {
+      const int32_t *const start = second ? spilled[p] : part ? row.bias + c : nothing;
+      SB_UNROLL for (int n = 0; n < N; n++) sums[p][n] = Simd::load(start + Simd::lanes * n);
+    }
+    for (int32_t s = 0; s < row.source_count; s++) {
+      const Source &source = row.sources[s];
+      const int kernel = K ? K : row.kernel;
+      if (second && !source.fine) {
+        w += long{kernel} * kernel * source.groups * W * 4;
+        continue;
+      }
+      const long stride = (K ? 1 : row.stride) * source.pixel, begin = first * stride + (second ? source.fine : 0);
+      for (int ky = 0; ky < kernel; ky++) {
+        if constexpr (K == 0)
+          w = products_any<P, N>(sums, source.rows[ky] + begin, source, kernel, stride, w);
+        else
+          w = products<K, P, N>(sums, source.rows[ky] + begin, source.pixel, source.groups, w);
+      }
+    }
+    if (!part) {
+      SB_UNROLL for (int p = 0; p < P; p++) {
+        SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
+        for (int i = 0; i < W; i++) spilled[p][i] = 256 * spilled[p][i] + row.bias[c + i];
+      }
+    }
   }
   const float *const multiplier = row.multiplier + c, *const negative = multiplier + to.channels;
-  if (!to.added_count) {
+  if (!to.added_count && !to.fine && !row.both) {
     uint8_t *const out = to.out + first * to.pixel + c * kElement;
     Simd::template store<P, N, true>(sums, multiplier, out, to.pixel, to.channels);
     return;
   }
-  alignas(64) int32_t spilled[P][W];
   SB_UNROLL for (int p = 0; p < P; p++) {
     SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
   }
@@ -81,11 +140,16 @@ static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c
 
 template <int K, int B>
 static void convolved_pass(const ConvolvedRow &row, long c, const uint8_t *weights) {
-  constexpr int P = Simd::pixels(B), HALF = (P + 1) / 2;
+  constexpr int P = Simd::pixels(B), HALF = K == 0 ? 1 : (P + 1) / 2;
   const int32_t pixels = row.result.pixels;
   int32_t x = 0;
-  for (; x + HALF < pixels; x += P) convolved_tile<K, B, P>(row, x, c, weights);
-  if (x < pixels) convolved_tile<K, B, HALF>(row, x, c, weights);
+  if constexpr (K == 0) {  // with a stride too much would be read behind the row
+    for (; x + P <= pixels; x += P) convolved_tile<K, B, P>(row, x, c, weights);
+    for (; x < pixels; x++) convolved_tile<K, B, HALF>(row, x, c, weights);
+  } else {
+    for (; x + HALF < pixels; x += P) convolved_tile<K, B, P>(row, x, c, weights);
+    if (x < pixels) convolved_tile<K, B, HALF>(row, x, c, weights);
+  }
 }
 
 template <int K>
@@ -93,6 +157,7 @@ static void convolve(const ConvolvedRow &row) {
   long groups = 0;
   for (int32_t s = 0; s < row.source_count; s++) groups += row.sources[s].groups;
   const uint8_t *weights = row.weights;
+  const int32_t kernel = K == 0 ? row.kernel : K;
   int32_t blocks = row.result.channels / kBlock;
   for (long c = 0; blocks > 0;) {
     const int32_t together = row.pass[blocks < kMaxBlocks ? blocks : kMaxBlocks];
@@ -102,7 +167,7 @@ static void convolve(const ConvolvedRow &row) {
       case 3: if constexpr (Simd::pass(3) == 3) convolved_pass<K, 3>(row, c, weights); break;
       default: if constexpr (Simd::pass(4) == 4) convolved_pass<K, 4>(row, c, weights); break;
     }
-    weights += K * K * groups * together * kBlock * 4;
+    weights += kernel * kernel * groups * together * kBlock * 4;
     c += together * kBlock;
     blocks -= together;
   }
@@ -123,13 +188,45 @@ static void multiply(const MultipliedRow &row) {
     const int32_t one = byte_at(second, 0) - row.second_zero[0];
     for (long c = 0; c < to.channels; c += kBlock) {
       float value[kBlock];
+      int32_t level[kBlock];
+      for (int i = 0; i < kBlock; i++) level[i] = byte_at(first, c + i) - row.first_zero[c + i];
+      if (row.first_fine) {
+        const uint8_t *const fine = row.first_fine + x * row.first_pixel;
+        for (int i = 0; i < kBlock; i++) level[i] = 256 * level[i] + byte_at(fine, c + i) - 128;
+      }
       for (int i = 0; i < kBlock; i++) {
         const int32_t other = row.one_channel ? one : byte_at(second, c + i) - row.second_zero[c + i];
-        value[i] = static_cast<float>((byte_at(first, c + i) - row.first_zero[c + i]) * other) * row.multiplier[c + i];
+        value[i] = static_cast<float>(level[i] * other) * row.multiplier[c + i];
       }
       finish(value, to, x, c);
     }
   }
 }
 
-static const GraphRows kGraphRows = {{convolve<1>, convolve<3>, convolve<5>}, sum, multiply};
+static void interpolate(const InterpolatedRow &row) {
+  for (int32_t x = 0; x < row.pixels; x++) {
+    const long first = row.first[x] * row.in_pixel, second = row.second[x] * row.in_pixel;
+    const int32_t right = row.weight[x], left = 256 - right;
+    uint8_t *const out = row.out + x * row.pixel;
+    for (long c = 0; c < row.channels; c += kBlock) {
+      int32_t level[kBlock];  // 256 for each step of a byte
+      for (int i = 0; i < kBlock; i++) {
+        const int32_t above = byte_at(row.above + first, c + i) * left + byte_at(row.above + second, c + i) * right;
+        const int32_t below = byte_at(row.below + first, c + i) * left + byte_at(row.below + second, c + i) * right;
+        level[i] = above * (256 - row.lower) + below * row.lower;
+      }
+      if (row.fine) {
+        for (int i = 0; i < kBlock; i++) {
+          const int32_t fine = (level[i] + 128) >> 8, byte = (fine + 128) >> 8;
+          put_byte(out, c + i, byte);
+          put_byte(row.fine + x * row.pixel, c + i, fine - 256 * byte + 128);
+        }
+      } else {
+        for (int i = 0; i < kBlock; i++) put_byte(out, c + i, (level[i] + 32768) >> 16);
+      }
+    }
+  }
+}
+
+static const GraphRows kGraphRows = {
+    {convolve<1>, convolve<3>, convolve<5>}, convolve<0>, sum, multiply, interpolate};

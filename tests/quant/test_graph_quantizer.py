@@ -15,7 +15,7 @@ from sharpbit.modelfile import integer_chain
 from sharpbit.modelfile.integer_graph import Convolution, Rearrangement, Sum, Table
 from sharpbit.modelfile.integer_graph_arithmetic import operator, run
 from sharpbit.modelfile.integer_graph_payload import read
-from sharpbit.quant.graph import quantize_graph
+from sharpbit.quant.graph import GraphSettings, quantize_graph
 from sharpbit.quant.graph.lowering import lowered
 
 
@@ -57,18 +57,13 @@ def images(count=6):
 
 
 def graph(net):
-    return graph_of(of_module(net, scale=2).net)
+    return graph_of(of_module(net, scale=2, white=1.0).net)
 
 
 @pytest.mark.parametrize("net", [Residual, Dense])
 def test_near_the_float_network(net):
     float_net = net().eval()
-    made = quantize_graph(graph(float_net), 2, images())
-    other = images(8)[6:]
-    with torch.no_grad():
-        wanted = float_net(other.float() / 255).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
-    found = np.stack([run(made, image) for image in other.permute(0, 2, 3, 1).numpy()])
-    assert 10 * np.log10(255**2 / np.mean((found - wanted) ** 2)) > 45
+    assert psnr(quantize_graph(graph(float_net), 2, images()), float_net) > 45
 
 
 def test_sums_and_slopes_go_into_convolutions():
@@ -94,9 +89,9 @@ def test_a_function_and_its_product_are_one_table():
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        (nn.Conv2d(3, 3, 7, padding=3), "conv of 7x7"),
-        (nn.Conv2d(3, 3, 3, padding=2, dilation=2), "padding"),
-        (nn.Sequential(nn.MaxPool2d(3, 1, 1)), "maxpool"),
+        (nn.Conv2d(3, 3, 11, padding=5), "conv of 11x11"),
+        (nn.Conv2d(3, 3, (1, 3), padding=(0, 1)), "conv of 1x3"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1)), "mean"),
     ],
 )
 def test_what_has_no_form_in_integers(layer, said):
@@ -110,6 +105,58 @@ def test_what_has_no_form_in_integers(layer, said):
 
     with pytest.raises(QuantizeError, match=rf"{said}.* has no form in integers yet"):
         lowered(graph(Net().eval()))
+
+
+class Loud(Residual):
+    """The same, with a result that shows what is rounded."""
+
+    def forward(self, x):
+        return (super().forward(x) - F.interpolate(x, scale_factor=2)) * 30 + 0.5
+
+
+class Coarse(nn.Module):
+    """Strides, pools, bilinear upsampling to a size and by a factor, large kernels, a transposed convolution."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 7, padding=3), nn.Conv2d(8, 8, 3, 2), nn.Conv2d(8, 8, 1)
+        self.up = nn.ConvTranspose2d(8, 3, 9, 2, 4, output_padding=1)
+        self.d = nn.Conv2d(8, 8, 3, padding=2, dilation=2)
+
+    def forward(self, x):
+        y = F.relu(self.a(x))
+        z = F.avg_pool2d(F.max_pool2d(self.b(y), 5, 3), 3, 1, 1)
+        y = y * torch.sigmoid(self.c(F.interpolate(z, size=y.shape[2:], mode="bilinear")))
+        return self.up(self.d(y)) * 0.2 + F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def test_sizes_and_windows():
+    made = quantize_graph(graph(Coarse().eval()), 2, images())
+    kinds = [operator(node) for node in made.nodes]
+    assert (kinds.count("largest"), kinds.count("bilinear"), made.halo) == (1, 2, None)
+    assert psnr(made, Coarse().eval()) > 45
+
+
+def test_more_convolutions_read_both_bytes_under_a_higher_gate():
+    net = Loud().eval()
+    low, high = (quantize_graph(graph(net), 2, images(), GraphSettings(gate=gate)) for gate in (0, 70))
+    count = [sum(isinstance(node, Convolution) and node.both for node in made.nodes) for made in (low, high)]
+    assert count[0] == 0 < count[1]
+    assert psnr(high, net) > psnr(low, net) + 0.5
+
+
+def test_what_is_added_has_16_bits():
+    made = quantize_graph(graph(Residual().eval()), 2, images())
+    assert [number for number, node in enumerate(made.nodes, 1) if getattr(node, "wide", False)] == [1]
+
+
+def psnr(made, net):
+    other = images(8)[6:]
+    with torch.no_grad():
+        wanted = net(other.float() / 255).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
+    found = np.stack([run(made, image) for image in other.permute(0, 2, 3, 1).numpy()])
+    return 10 * np.log10(255**2 / np.mean((found - wanted) ** 2))
 
 
 def test_a_bare_network_and_what_auto_is(tmp_path):

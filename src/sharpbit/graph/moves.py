@@ -104,7 +104,9 @@ def split(tracer: Tracer, operator: Operator, x: View, given: Array | None = Non
 
 
 def gather(tracer: Tracer, operator: Operator, x: View, index: Array) -> View:
-    """Channels by their numbers."""
+    """Channels by their numbers; all of any dimension in order are no choice."""
+    if np.array_equal(index, np.arange(x.shape[operator.attributes.get("axis", 0)])):
+        return x
     value, layout = tracer.map_of(x)
     axis = operator.attributes.get("axis", 0) % len(x.dims)
     if axis != layout.index("c") or index.ndim != 1:

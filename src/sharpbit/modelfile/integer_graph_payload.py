@@ -15,8 +15,10 @@ from sharpbit.modelfile import Header, ModelFile
 from sharpbit.modelfile import integer_graph as ig
 from sharpbit.modelfile.integer_graph import (
     ARCHITECTURE,
+    Bilinear,
     Convolution,
     IntegerGraph,
+    Largest,
     Node,
     Product,
     Rearrangement,
@@ -24,9 +26,13 @@ from sharpbit.modelfile.integer_graph import (
     Table,
     Term,
 )
+from sharpbit.modelfile.integer_graph_checks import MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL, MAX_TENSORS
 
 GRAPH = 1 << 16  # beside the scale in the first number: the payload of a chain has no such bit
-CONVOLUTION, SUM, SHUFFLE, UNSHUFFLE, NEAREST, PRODUCT, TABLE = range(1, 8)
+CONVOLUTION, SUM, SHUFFLE, UNSHUFFLE, NEAREST, PRODUCT, TABLE, LARGEST, BILINEAR = range(1, 10)
+WIDE = 256  # beside the code of a convolution, a sum, a product or an interpolation: its result is kept in 16 bits
+STEPPED = 512  # beside the code of a convolution: with a stride and a padding
+BOTH = 1024  # beside the code of a convolution: it reads both bytes
 _MOVES = {SHUFFLE: ig.SHUFFLE, UNSHUFFLE: ig.UNSHUFFLE, NEAREST: ig.NEAREST}
 
 
@@ -72,7 +78,7 @@ def native_file(graph: IntegerGraph, header: Header) -> tuple[Header, bytes]:
         "architecture": ARCHITECTURE,
         "config": config(graph),
         "scale": graph.scale,
-        "receptive_field": 2 * graph.halo + 1,
+        "receptive_field": None if graph.halo is None else 2 * graph.halo + 1,
         "parameters": graph.parameters,
         "precision": "int8",
         "range": (0.0, 255.0),
@@ -91,7 +97,7 @@ def read(file: str | PathLike[str]) -> tuple[IntegerGraph, Header]:
     if header is None or header.architecture != ARCHITECTURE or file.suffix != ".sharpbit":
         raise ModelError(f"{file.path} holds no integer graph; 'sharpbit quantize' makes one")
     graph = from_payload(file.payload, str(file.path))
-    near = header.halo is not None and header.halo < graph.halo
+    near = header.halo is not None and (graph.halo is None or header.halo < graph.halo)
     if near or header.scale != graph.scale or header.config != config(graph):
         raise ModelError(f"{file.path}: its header tells of another graph than the one that it holds; get it again")
     return graph, header
@@ -117,14 +123,22 @@ def _stored(node: Node) -> list[bytes]:
         sizes = (len(node.inputs), len(node.zero), node.weight.shape[1], node.weight.shape[2], node.groups)
         values = [_bytes(node.weight, "<i1"), _bytes(node.bias, "<i4")]
         values += [_bytes(node.multiplier, "<f4"), _bytes(node.negative, "<f4"), _bytes(node.zero, "u1")]
-        return [_numbers(CONVOLUTION, *sizes), _numbers(*node.inputs), *values, *_terms(node.terms)]
+        stepped = node.stride != 1 or node.padding is not None
+        code = CONVOLUTION + WIDE * node.wide + STEPPED * stepped + BOTH * node.both
+        steps = [node.stride, node.window[2] + 1] if stepped else []
+        return [_numbers(code, *sizes, *steps), _numbers(*node.inputs), *values, *_terms(node.terms)]
     if isinstance(node, Sum):
-        return [_numbers(SUM, len(node.zero)), _bytes(node.zero, "u1"), *_terms(node.terms)]
+        return [_numbers(SUM + WIDE * node.wide, len(node.zero)), _bytes(node.zero, "u1"), *_terms(node.terms)]
     if isinstance(node, Product):
         values = [_bytes(node.multiplier, "<f4"), _bytes(node.zero, "u1")]
-        return [_numbers(PRODUCT, *node.inputs, len(node.zero)), *values]
+        return [_numbers(PRODUCT + WIDE * node.wide, *node.inputs, len(node.zero)), *values]
     if isinstance(node, Table):
         return [_numbers(TABLE, node.input, len(node.zero)), _bytes(node.values, "u1"), _bytes(node.zero, "u1")]
+    if isinstance(node, Largest):
+        return [_numbers(LARGEST, node.input, node.side, node.stride, node.padding + 1)]
+    if isinstance(node, Bilinear):
+        code = BILINEAR + WIDE * node.wide
+        return [_numbers(code, node.input, node.like, node.factor + 1, node.aligned + 1)]
     code = next(code for code, kind in _MOVES.items() if kind == node.kind)
     return [_numbers(code, node.input, node.factor)]
 
@@ -161,38 +175,50 @@ def _read(reader: _Reader) -> Node:
     (code,) = reader.numbers(1)
     if code in _MOVES:
         return Rearrangement(_MOVES[code], *reader.numbers(2))
-    if code == CONVOLUTION:
-        return _read_convolution(reader)
-    if code == SUM:
-        channels = reader.limited(ig.MAX_CHANNELS)
+    flags, wide = code & ~0xFF, bool(code & WIDE)
+    if code - flags == CONVOLUTION and not flags & ~(WIDE | STEPPED | BOTH):
+        return _read_convolution(reader, flags)
+    if code in (SUM, SUM + WIDE):
+        channels = reader.limited(MAX_CHANNELS)
         zero = reader.bytes(channels)
-        return Sum(_read_terms(reader, channels), zero)
-    if code == PRODUCT:
+        return Sum(_read_terms(reader, channels), zero, wide)
+    if code in (PRODUCT, PRODUCT + WIDE):
         first, second = reader.numbers(2)
-        channels = reader.limited(ig.MAX_CHANNELS)
-        return Product((first, second), reader.floats(channels), reader.bytes(channels))
+        channels = reader.limited(MAX_CHANNELS)
+        return Product((first, second), reader.floats(channels), reader.bytes(channels), wide)
     if code == TABLE:
         (number,) = reader.numbers(1)
-        channels = reader.limited(ig.MAX_CHANNELS)
+        channels = reader.limited(MAX_CHANNELS)
         return Table(number, reader.bytes(channels * 256).reshape(channels, 256), reader.bytes(channels))
+    if code == LARGEST:
+        number, side, stride, padding = reader.numbers(4)
+        return Largest(number, side, stride, padding - 1)
+    if code in (BILINEAR, BILINEAR + WIDE):
+        number, like, factor, aligned = reader.numbers(4)
+        if aligned not in (1, 2):
+            raise ValueError(f"corners of {aligned}")
+        return Bilinear(number, factor - 1, like, aligned == 2, wide)
     raise ValueError(f"an operator {code}")
 
 
-def _read_convolution(reader: _Reader) -> Convolution:
+def _read_convolution(reader: _Reader, flags: int) -> Convolution:
     tensors, outputs, inputs, kernel, groups = (
-        reader.limited(limit)
-        for limit in (ig.MAX_TENSORS, ig.MAX_CHANNELS, ig.MAX_INPUTS, max(ig.KERNELS), ig.MAX_INPUTS)
+        reader.limited(limit) for limit in (MAX_TENSORS, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL, MAX_INPUTS)
     )
+    stride, padding = reader.numbers(2) if flags & STEPPED else (1, None)
     numbers = tuple(reader.numbers(tensors))
     weight = reader.array(outputs * inputs * kernel**2, "<i1").reshape(outputs, inputs, kernel, kernel)
     bias, multiplier, negative = reader.array(outputs, "<i4"), reader.floats(outputs), reader.floats(outputs)
     zero = reader.bytes(outputs)
     terms = _read_terms(reader, outputs)
-    return Convolution(numbers, weight, bias, multiplier, negative, zero, groups, terms)  # type: ignore[arg-type]
+    wide, both = bool(flags & WIDE), bool(flags & BOTH)
+    pad = None if padding is None else padding - 1
+    values = numbers, weight, bias, multiplier, negative, zero
+    return Convolution(*values, groups, terms, wide, both, stride or 0, pad)  # type: ignore[arg-type]
 
 
 def _read_terms(reader: _Reader, channels: int) -> tuple[Term, ...]:
     (count,) = reader.numbers(1)
-    if count > ig.MAX_TENSORS:
+    if count > MAX_TENSORS:
         raise ValueError(f"{count} terms")
     return tuple(Term(reader.numbers(1)[0], reader.floats(channels)) for _ in range(count))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
 from sharpbit.graph import IMAGE, Graph, Node
-from sharpbit.modelfile.integer_graph import KERNELS, NEAREST, SHUFFLE, UNSHUFFLE
-from sharpbit.quant.graph.steps import Add, Apply, Convolve, Move, Multiply, Plus, Step
+from sharpbit.modelfile.integer_graph import NEAREST, SHUFFLE, UNSHUFFLE
+from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL
+from sharpbit.quant.graph.kernels import phases_of, spread
+from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Move, Multiply, Plus, Pool, Step
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "abs", "erf", "sin", "cos")},
@@ -130,20 +132,54 @@ class _Lowering:
         return torch.from_numpy(found.astype("float64"))
 
     def _conv(self, node: Node, given: Value) -> Value:
-        (high, wide), groups = node["kernel"], node["groups"]
-        same = [side // 2 for side in (high, wide)]
-        if high != wide or high not in KERNELS or [*node["padding"]] != same:
-            raise self._refusal(node, f" of {high}x{wide}, padding {node['padding']}")
-        if {*node["stride"], *node["dilation"]} != {1}:
-            raise self._refusal(node, " with a stride or a dilation")
-        weight = self._numbers(node, "weight")
+        weight, groups = self._numbers(node, "weight"), node["groups"]
+        weight = spread(weight, node["dilation"])
+        side, stride, padding = self._window(node, weight.shape[2:])
         if groups > 1:
             inputs = [self._tensor(given)]
         else:
             inputs, matrix = self._gathered(self._made(given))
             weight = torch.einsum("oikl,ij->ojkl", weight, matrix)
         bias = self._numbers(node, "bias")
-        return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, []))
+        steps = (1, None) if (stride, 2 * padding + 1) == (1, side) else (stride, padding)
+        return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, [], *steps))
+
+    def _window(self, node: Node, kernel: Sequence[int]) -> tuple[int, int, int]:
+        """Side, stride and padding of a window that is the same both ways."""
+        settings = [{*kernel}, {*node["stride"]}, {*node["padding"]}]
+        side, stride, padding = (max(found) for found in settings)
+        if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
+            what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
+            raise self._refusal(node, what)
+        return side, stride, padding
+
+    def _deconv(self, node: Node, given: Value) -> Value:
+        """A convolution for each place between pixels, and a pixel shuffle."""
+        (side, _), (factor, _), (padding, _) = node["kernel"], node["stride"], node["padding"]
+        plain = all(len({*node[key]}) == 1 for key in ("kernel", "stride", "padding", "more", "dilation"))
+        whole = side - 2 * padding + node["more"][0] == factor
+        if not plain or not whole or node["dilation"][0] != 1 or factor < 2 or factor > MAX_FACTOR:
+            raise self._refusal(node, f" of {side}x{side}, stride {factor}, padding {padding}")
+        weight, groups = self._numbers(node, "weight"), node["groups"]
+        phases, reach = phases_of(weight, factor, padding, groups)
+        if 2 * reach + 1 > MAX_KERNEL:
+            raise self._refusal(node, f" of {side}x{side}, stride {factor}")
+        bias = self._numbers(node, "bias").repeat_interleave(factor**2)
+        conv = Convolve([self._tensor(given)], phases, bias, torch.ones_like(bias), groups, [])
+        return Value(move=(SHUFFLE, Value(conv=conv), factor))
+
+    def _maxpool(self, node: Node, given: Value) -> Value:
+        number = self._tensor(given)
+        return self._whole(self._emit(Pool(number, *self._window(node, node["kernel"])), self.channels[number]))
+
+    def _avgpool(self, node: Node, given: Value) -> Value:
+        """A convolution of each channel with equal weights."""
+        side, stride, padding = self._window(node, node["kernel"])
+        number = self._tensor(given)
+        channels = self.channels[number]
+        weight = torch.full((channels, 1, side, side), 1 / side**2, dtype=torch.float64)
+        bias = torch.zeros(channels, dtype=torch.float64)
+        return Value(conv=Convolve([number], weight, bias, bias + 1, channels, [], stride, padding))
 
     def _affine(self, node: Node, given: Value) -> Value:
         factor, summand = self._numbers(node, "weight", 1).flatten(), self._numbers(node, "bias")
@@ -281,7 +317,15 @@ class _Lowering:
 
     def _resize(self, node: Node, given: Value, *like: Value) -> Value:
         factor = {float(side) for side in node.settings.get("factor", ())}
-        if like or node["mode"] != "nearest" or len(factor) != 1 or not {*factor} <= {1, 2, 3, 4, 5, 6, 7, 8}:
+        whole = len(factor) == 1 and {*factor} <= {float(k) for k in range(2, MAX_FACTOR + 1)}
+        if node["mode"] == "bilinear":
+            if not like and not whole:
+                raise self._refusal(node, f" by {node['factor']}")
+            number = self._tensor(given)
+            times, other = (0, self._tensor(like[0])) if like else (int(factor.pop()), 0)
+            step = Interpolate(number, times, other, bool(node["aligned"]))
+            return self._whole(self._emit(step, self.channels[number]))
+        if like or node["mode"] != "nearest" or not whole:
             raise self._refusal(node, f" {node['mode']}")
         return Value(move=(NEAREST, given, int(factor.pop())))
 

@@ -42,6 +42,8 @@ class Convolve:
         below: `(outputs,)` float64: the slope for negative sums.
         groups: Convolutions side by side.
         plus: What is added after the slope.
+        stride: Pixels between neighbouring windows.
+        padding: Pixels around the tensors; None: as many as keep the size.
     """
 
     inputs: list[int]
@@ -50,18 +52,25 @@ class Convolve:
     below: Tensor
     groups: int
     plus: list[Plus]
+    stride: int = 1
+    padding: int | None = None
+
+    @property
+    def around(self) -> int:
+        """Pixels around the tensors."""
+        return self.weight.shape[2] // 2 if self.padding is None else self.padding
 
     def sums(self, values: list[Tensor]) -> Tensor:
         """Before the slope."""
         x = torch.cat([values[number] for number in self.inputs], 1)
-        padding = self.weight.shape[2] // 2
-        return F.conv2d(x, self.weight.float(), self.bias.float(), padding=padding, groups=self.groups)
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.conv2d(x, weight, bias, self.stride, self.around, groups=self.groups)
 
-    def run(self, values: list[Tensor]) -> Tensor:
-        """The result."""
+    def run(self, values: list[Tensor], added: list[Tensor] | None = None) -> Tensor:
+        """The result; `added` are the tensors that are added, where these have other values."""
         out = F.prelu(self.sums(values), self.below.float())
         for plus in self.plus:
-            out = out + plus.of(values)
+            out = out + plus.of(added or values)
         return out
 
 
@@ -95,6 +104,36 @@ class Move:
 
 
 @dataclass
+class Pool:
+    """The largest value of a window."""
+
+    tensor: int
+    side: int
+    stride: int
+    padding: int
+
+    def run(self, values: list[Tensor]) -> Tensor:
+        """The result."""
+        return F.max_pool2d(values[self.tensor], self.side, self.stride, self.padding)
+
+
+@dataclass
+class Interpolate:
+    """Bilinear interpolation by a factor, or to the size of a tensor where that is 0."""
+
+    tensor: int
+    factor: int
+    like: int
+    aligned: bool
+
+    def run(self, values: list[Tensor]) -> Tensor:
+        """The result."""
+        x = values[self.tensor]
+        high, wide = (side * self.factor for side in x.shape[2:]) if self.factor else values[self.like].shape[2:]
+        return F.interpolate(x, (high, wide), mode="bilinear", align_corners=self.aligned)
+
+
+@dataclass
 class Multiply:
     """Two tensors multiplied; the second may have one channel."""
 
@@ -118,7 +157,7 @@ class Apply:
         return self.function(values[self.tensor])
 
 
-Step = Convolve | Add | Move | Multiply | Apply
+Step = Convolve | Add | Move | Pool | Interpolate | Multiply | Apply
 
 
 def read_by(step: Step) -> list[int]:
@@ -127,4 +166,6 @@ def read_by(step: Step) -> list[int]:
         return [*step.inputs, *(plus.tensor for plus in step.plus)]
     if isinstance(step, Add):
         return [plus.tensor for plus in step.plus]
+    if isinstance(step, Interpolate) and not step.factor:
+        return [step.tensor, step.like]
     return [step.first, step.second] if isinstance(step, Multiply) else [step.tensor]

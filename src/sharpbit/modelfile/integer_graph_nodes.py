@@ -1,0 +1,203 @@
+"""The operators of an integer graph, and what a tensor is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharpbit.modelfile.integer_graph_size import Size
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+SHUFFLE, UNSHUFFLE, NEAREST = "shuffle", "unshuffle", "nearest"
+
+
+@dataclass(frozen=True)
+class Term:
+    """A tensor that is added, of as many channels as the result; of fewer, each counts for as many that follow.
+
+    Attributes:
+        tensor: its number.
+        multiplier: `(outputs,)` float32, from a byte less its zero point, or from 1/256 of that where the tensor has 16
+            bits, to the result; of any sign.
+    """
+
+    tensor: int
+    multiplier: Floats
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution, and tensors that are added before it becomes bytes.
+
+    Attributes:
+        inputs: numbers of the tensors whose channels it reads, one behind the other (concatenation).
+        weight: `(outputs, inputs / groups, k, k)` int8, from -127 to 127; k is 1 to 9.
+        bias: `(outputs,)` int32. As outside of a tensor lie its zero points, the bias makes up for them everywhere.
+        multiplier: `(outputs,)` float32, from sums of at least 0 to the result.
+        negative: the same for negative sums: 0 for ReLU, the slope times `multiplier` for PReLU.
+        zero: `(outputs,)` uint8, zero points of the result.
+        groups: convolutions side by side, each of its share of the channels; depthwise where it is all of them.
+        terms: what is added.
+        wide: whether the result is kept in 16 bits.
+        both: whether tensors in 16 bits are read with all of them; sums and the bias are in parts of 256 then.
+        stride: pixels between neighbouring windows.
+        padding: pixels around the tensor; None: as many as keep the size, where k is odd.
+    """
+
+    inputs: tuple[int, ...]
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: Floats
+    negative: Floats
+    zero: Bytes
+    groups: int = 1
+    terms: tuple[Term, ...] = ()
+    wide: bool = False
+    both: bool = False
+    stride: int = 1
+    padding: int | None = None
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Side of the kernel, stride and padding."""
+        side = self.weight.shape[-1]
+        return side, self.stride, side // 2 if self.padding is None else self.padding
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Tensors added, and rounded once.
+
+    Attributes:
+        terms: at least one.
+        zero: `(channels,)` uint8, zero points of the result.
+        wide: whether the result is kept in 16 bits.
+    """
+
+    terms: tuple[Term, ...]
+    zero: Bytes
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Rearrangement:
+    """Bytes that move: pixel shuffle, pixel unshuffle, or each pixel several times, in PyTorch's order of channels.
+
+    Attributes:
+        kind: `SHUFFLE`, `UNSHUFFLE` or `NEAREST`.
+        input: number of the tensor. Channels that a shuffle puts side by side have one zero point.
+        factor: 2 to 8.
+    """
+
+    kind: str
+    input: int
+    factor: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """Two tensors multiplied, such as features and their gate.
+
+    Attributes:
+        inputs: two numbers; the second tensor may have a single channel, which then counts for all.
+        multiplier: `(channels,)` float32, from the product of bytes less their zero points to the result; the first
+            tensor counts in parts of 256 where it has 16 bits.
+        zero: `(channels,)` uint8, zero points of the result.
+        wide: whether the result is kept in 16 bits.
+    """
+
+    inputs: tuple[int, int]
+    multiplier: Floats
+    zero: Bytes
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every byte replaced by another, such as by a sigmoid.
+
+    Attributes:
+        input: number of the tensor.
+        values: `(channels, 256)` uint8.
+        zero: `(channels,)` uint8, zero points of the result.
+    """
+
+    input: int
+    values: Bytes
+    zero: Bytes
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The largest byte of each channel in windows (max pooling); outside of the tensor there is none.
+
+    Attributes:
+        input: number of the tensor.
+        side: 1 to 9.
+        stride: pixels between neighbouring windows, 1 to 8.
+        padding: pixels that windows reach beyond the tensor, at most half of their side.
+    """
+
+    input: int
+    side: int
+    stride: int
+    padding: int
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Side, stride and padding."""
+        return self.side, self.stride, self.padding
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """A tensor of another size by linear interpolation, with weights in parts of 256.
+
+    Attributes:
+        input: number of the tensor.
+        factor: 1 to 8; 0: as large as `like`.
+        like: number of a tensor; any where there is a factor.
+        aligned: whether the pixels at corners lie on one another, and not the corners of the images.
+        wide: whether the result is kept in 16 bits.
+    """
+
+    input: int
+    factor: int
+    like: int = 0
+    aligned: bool = False
+    wide: bool = False
+
+
+Node = Convolution | Sum | Rearrangement | Product | Table | Largest | Bilinear
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a tensor is like.
+
+    Attributes:
+        zero: `(channels,)` uint8, zero points.
+        size: its side.
+    """
+
+    zero: Bytes
+    size: Size
+
+    @property
+    def channels(self) -> int:
+        """How many it has."""
+        return len(self.zero)
+
+
+def sources(node: Node) -> tuple[int, ...]:
+    """Numbers of all tensors that a node reads."""
+    if isinstance(node, Sum | Convolution):
+        read = node.inputs if isinstance(node, Convolution) else ()
+        return (*read, *(term.tensor for term in node.terms))
+    if isinstance(node, Bilinear) and not node.factor:
+        return (node.input, node.like)
+    return node.inputs if isinstance(node, Product) else (node.input,)

@@ -1,0 +1,243 @@
+"""A graph of steps rounded to integers, one step after the other, each on what the ones before really give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharpbit.errors import ModelError, QuantizeError
+from sharpbit.modelfile import integer_graph as ig
+from sharpbit.modelfile.integer_graph import (
+    Bilinear,
+    Convolution,
+    IntegerGraph,
+    Largest,
+    Product,
+    Rearrangement,
+    Sum,
+    Table,
+    Term,
+)
+from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
+from sharpbit.modelfile.integer_layer import FINE, MIDDLE
+from sharpbit.quant.graph.ranges import last_readers
+from sharpbit.quant.graph.steps import (
+    Add,
+    Apply,
+    Convolve,
+    Interpolate,
+    Move,
+    Multiply,
+    Plus,
+    Pool,
+    Step,
+    read_by,
+)
+from sharpbit.quant.graph.widths import Widths
+from sharpbit.quant.lossless.least_squares import places_of
+from sharpbit.quant.lossless.rounding import compensated, steps_of
+from sharpbit.quant.lossless.stage import TOP
+from sharpbit.quant.sloped.layer import Range
+
+SAMPLES = 20000  # places that rounding looks at, at most
+WINDOWS = 24 << 20  # numbers of these at a time, at most
+ROOM = 0.9  # of the weights that the sum of a convolution has room for, before they are rounded
+
+
+class Rounder:
+    """Steps as nodes of an integer graph, and what these make of images.
+
+    Values of tensors are bytes less their zero points, in float32, with what a second byte holds as a fraction.
+
+    Args:
+        steps: The steps.
+        ranges: The range of each tensor.
+        widths: What has 16 bits.
+        compensate: Whether errors of weights are made up by others.
+        generator: Draws the places that rounding looks at.
+    """
+
+    def __init__(
+        self, steps: list[Step], ranges: list[Range], widths: Widths, compensate: bool, generator: torch.Generator
+    ) -> None:
+        self.steps, self.range, self.widths = steps, ranges, widths
+        self.compensate, self.generator = compensate, generator
+        self.nodes: list[ig.Node] = []
+
+    def rounded(self, images: Tensor, scale: int, progress: Callable[[int, int], None]) -> IntegerGraph:
+        """The integer graph; `images` are `(N, 3, h, w)` bytes in float32."""
+        self.nodes = []
+        real, whole = [images / TOP], [images]
+        last = last_readers(self.steps)
+        for k, step in enumerate(self.steps):
+            self.nodes.append(self._node(k, real, whole))
+            real.append(step.run(real))
+            whole.append(self.run(k, whole))
+            for number in read_by(step):
+                if last[number] == k:
+                    real[number] = whole[number] = torch.zeros(0)
+            progress(k + 1, len(self.steps))
+        try:
+            return IntegerGraph(tuple(self.nodes), scale, np.zeros(3, np.uint8))
+        except ModelError as error:
+            raise QuantizeError(f"the network is beyond what integer graphs can be: {error}") from None
+
+    def _node(self, k: int, real: list[Tensor], whole: list[Tensor]) -> ig.Node:
+        step, after, wide = self.steps[k], self.range[k + 1], k + 1 in self.widths.tensors
+        zero = after.zero.to(torch.uint8).numpy()
+        match step:
+            case Convolve():
+                return self._convolution(k, real, whole)
+            case Add():
+                return Sum(self._terms(step.plus, after), zero, wide)
+            case Move():
+                return Rearrangement(step.kind, step.tensor, step.factor)
+            case Pool():
+                return Largest(step.tensor, step.side, step.stride, step.padding)
+            case Interpolate():
+                return Bilinear(step.tensor, step.factor, step.like, step.aligned, wide)
+            case Multiply():
+                both = self.range[step.first].step / self._parts(step.first) * self.range[step.second].step
+                return Product((step.first, step.second), _floats(both / after.step), zero, wide)
+            case Apply():
+                before = self.range[step.tensor]
+                values = (torch.arange(256, dtype=torch.float64) - before.zero[:, None]) * before.step[:, None]
+                found = step.function(values.float()[None, :, None])[0, :, 0].double()
+                bytes_ = (found / after.step[:, None]).round() + after.zero[:, None]
+                return Table(step.tensor, bytes_.clamp(0, TOP).to(torch.uint8).numpy(), zero)
+
+    def _terms(self, plus: list[Plus], after: Range) -> tuple[Term, ...]:
+        steps = (self.range[one.tensor].step.repeat_interleave(one.repeat) / self._parts(one.tensor) for one in plus)
+        return tuple(
+            Term(one.tensor, _floats(one.factor * own / after.step)) for one, own in zip(plus, steps, strict=True)
+        )
+
+    def _parts(self, tensor: int) -> int:
+        """Parts of a byte in which a tensor counts where it is read as a whole."""
+        return FINE if tensor in self.widths.tensors else 1
+
+    def _read(self, k: int, numbers: Sequence[int], whole: list[Tensor]) -> Tensor:
+        """What a convolution reads."""
+        values = [whole[number] if k in self.widths.both else _first(whole[number]) for number in numbers]
+        return torch.cat(values, 1)
+
+    def _convolution(self, k: int, real: list[Tensor], whole_values: list[Tensor]) -> Convolution:
+        step, after = self.steps[k], self.range[k + 1]
+        assert isinstance(step, Convolve)
+        read = self._read(k, step.inputs, whole_values)
+        parts, largest = (FINE, LARGEST_BOTH) if k in self.widths.both else (1, FINE)
+        own = torch.cat([self.range[number].step for number in step.inputs])
+        zeros = torch.cat([self.range[number].zero for number in step.inputs])
+        outputs, inputs, side, _ = step.weight.shape
+        count = min(SAMPLES, WINDOWS // (inputs * side**2 + 1))
+        sums = step.sums(real)
+        places = places_of(sums, count, self.generator)
+        wanted = sums[places[0], :, places[1], places[2]].double() / after.step
+        whole, size = torch.zeros(outputs, inputs * side**2 + 1, dtype=torch.float64), torch.ones(outputs).double()
+        each = outputs // step.groups
+        begins = torch.zeros(outputs, dtype=torch.float64)
+        for group in range(step.groups):
+            rows, columns = slice(group * each, (group + 1) * each), slice(group * inputs, (group + 1) * inputs)
+            kernel = (step.weight[rows] * own[columns, None, None]).flatten(1)
+            kernel = torch.cat([kernel, step.bias[rows, None] / TOP], 1) / after.step[rows, None]
+            seen = _windows(read[:, columns], places, step)
+            kernel[:, -1] += (wanted[:, rows] - seen @ kernel.T).mean(0) / TOP
+            size[rows] = _steps(kernel, largest)
+            whole[rows] = kernel / size[rows, None]
+            whole[rows, :-1] = whole[rows, :-1].round()
+            if self.compensate:
+                whole[rows] = compensated(kernel, size[rows], seen.T @ seen / len(seen))
+            taken = whole[rows, :-1].reshape(each, inputs, -1).sum(2)
+            begins[rows] = taken @ zeros[columns]
+        limit = MAX_SUM - largest * whole[:, :-1].abs().sum(1)
+        bias = ((whole[:, -1] * TOP - begins) * parts).round()
+        bias = torch.maximum(torch.minimum(bias, limit), -limit)
+        return Convolution(
+            tuple(step.inputs),
+            whole[:, :-1].reshape(step.weight.shape).to(torch.int8).numpy(),
+            bias.to(torch.int32).numpy(),
+            _floats(size / parts),
+            _floats(size / parts * step.below),
+            after.zero.to(torch.uint8).numpy(),
+            step.groups,
+            self._terms(step.plus, after),
+            k + 1 in self.widths.tensors,
+            k in self.widths.both,
+            step.stride,
+            step.padding,
+        )
+
+    def run(self, k: int, whole: list[Tensor]) -> Tensor:
+        """What the integers make of tensors at a step."""
+        step, node, after = self.steps[k], self.nodes[k], self.range[k + 1]
+        if isinstance(step, Move):
+            return step.run(whole)
+        if isinstance(step, Pool | Interpolate):
+            first = [*whole]
+            first[step.tensor] = _first(whole[step.tensor])
+            value = step.run(first)
+            return (value * FINE).round() / FINE if k + 1 in self.widths.tensors else value.round()
+        zero = after.zero.float()[:, None, None]
+        match node:
+            case Convolution():
+                read = self._read(k, node.inputs, whole)
+                parts = FINE if k in self.widths.both else 1
+                weight = torch.from_numpy(node.weight)
+                zeros = torch.cat([self.range[number].zero for number in node.inputs]).reshape(node.groups, -1)
+                taken = torch.einsum(
+                    "goi,gi->go", weight.double().sum((2, 3)).reshape(node.groups, -1, zeros.shape[1]), zeros
+                )
+                bias = torch.from_numpy(node.bias).double() / parts + taken.flatten()
+                _, stride, padding = node.window
+                total = F.conv2d(read, weight.float(), bias.float(), stride, padding, groups=node.groups)
+                gain, below = (torch.from_numpy(m * parts)[:, None, None] for m in (node.multiplier, node.negative))
+                value = torch.where(total < 0, total * below, total * gain)
+            case Product():
+                gain = torch.from_numpy(node.multiplier * self._parts(node.inputs[0]))[:, None, None]
+                value = whole[node.inputs[0]] * _first(whole[node.inputs[1]]) * gain
+            case Table():
+                before = self.range[node.input].zero[:, None, None]
+                index = (_first(whole[node.input]) + before).long()
+                table = torch.from_numpy(node.values).float()
+                channels = torch.arange(len(table))[:, None, None]
+                return table[channels, index] - zero
+            case _:
+                value = torch.zeros(1)
+        terms = node.terms if isinstance(node, Convolution | Sum) else ()
+        plus = step.plus if isinstance(step, Convolve | Add) else []
+        for term, one in zip(terms, plus, strict=True):
+            multiplier = torch.from_numpy(term.multiplier * self._parts(one.tensor))
+            value = value + Plus(one.tensor, multiplier, one.repeat).of(whole)
+        level = (value.round() + zero).clamp(0, TOP) - zero
+        if k + 1 not in self.widths.tensors:
+            return level
+        return level + ((value - level) * FINE).round().clamp(-MIDDLE, MIDDLE - 1) / FINE
+
+
+def _floats(values: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return values.float().numpy()
+
+
+def _first(whole: Tensor) -> Tensor:
+    """First bytes alone."""
+    return (whole + 0.5).floor()
+
+
+def _steps(kernel: Tensor, largest: int) -> Tensor:
+    """The step of each row's weights, such that their sum fits as well."""
+    step = steps_of(kernel)
+    return torch.maximum(step, kernel[:, :-1].abs().sum(1) / (ROOM * MAX_SUM / largest))
+
+
+def _windows(x: Tensor, places: tuple[Tensor, Tensor, Tensor], step: Convolve) -> Tensor:
+    """What a kernel sees at each place, and a constant one: `(count, channels * side**2 + 1)` float64."""
+    around = torch.arange(step.weight.shape[2])
+    image, row, column = places[0], places[1] * step.stride, places[2] * step.stride
+    rows, columns = row[:, None, None] + around[:, None], column[:, None, None] + around
+    cut = F.pad(x, (step.around,) * 4)[image[:, None, None], :, rows, columns]
+    flat = cut.permute(0, 3, 1, 2).flatten(1).double()
+    return torch.cat([flat, torch.full((len(flat), 1), TOP, dtype=flat.dtype)], 1)
