@@ -35,6 +35,12 @@ def test_weights(tmp_path, model):
     assert (facts.uncounted_operators, facts.uncounted_tensors, facts.operators) == ({}, (), {})
 
 
+def test_rrdb_has_nothing_that_is_not_counted():
+    facts = sharpbit.inspect(build("rrdb", scale=4, blocks=1, width=8, growth=4), (64, 64))
+    assert {*facts.uncounted_operators} <= {"mul"}
+    assert facts.peak_bytes
+
+
 def test_another_size(tmp_path, model):
     save(model, tmp_path / "m.safetensors")
     facts = sharpbit.inspect(tmp_path / "m.safetensors", (300, 600))

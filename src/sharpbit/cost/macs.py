@@ -106,6 +106,7 @@ _RULES: dict[Any, Callable[[tuple[Any, ...], Any], int]] = {
 }
 _FREE = {
     *(_OPS.relu, _OPS.relu_, _OPS.tanh, _OPS.sigmoid, _OPS.clamp, _OPS.clamp_min, _OPS.clamp_max, _OPS.hardtanh),
+    *(_OPS.leaky_relu, _OPS.leaky_relu_, _OPS.upsample_nearest2d, _OPS.pixel_unshuffle),
     *(_OPS.add, _OPS.add_, _OPS.sub, _OPS.rsub, _OPS.neg),
     *(_OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute, _OPS.transpose, _OPS.t),
     *(_OPS.expand, _OPS.clone, _OPS.copy_, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes, _OPS.squeeze),

@@ -10,7 +10,7 @@ from pathlib import Path
 from sharpbit._version import __version__
 from sharpbit.report import svg
 from sharpbit.report.markdown import table
-from sharpbit.verbs.receipt import GATE, QuantizationReceipt
+from sharpbit.verbs.receipt import QuantizationReceipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]
@@ -61,11 +61,20 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
     if receipt.wide:
         wide = sum(count > 0 for count in receipt.wide)
         lines["wide channels"] = (
-            f"{max(receipt.wide)} in {wide} of {len(receipt.wide) + 1} layers are kept in 16 bits, for {GATE:g} dB"
+            f"{max(receipt.wide)} in {wide} of {len(receipt.wide) + 1} layers are kept in 16 bits,"
+            f" for {receipt.gate:g} dB"
         )
-    if receipt.method in ("sloped", "graph") and receipt.psnr < GATE:
+    if receipt.both:
+        count, total = receipt.both
+        lines["in 16 bits"] = (
+            f"what is added, and what {count} of {total} convolutions read, which takes them twice the time, for"
+            f" {receipt.gate:g} dB"
+            if count
+            else f"what is added; no convolution of {total} has to read them, for {receipt.gate:g} dB"
+        )
+    if receipt.method in ("sloped", "graph") and receipt.psnr < receipt.gate:
         lines["warning"] = (
-            f"below {GATE:g} dB from float, where differences can be seen at high magnification; look at it"
+            f"below {receipt.gate:g} dB from float, where differences can be seen at high magnification; look at it"
         )
     if receipt.images == 1:
         lines["note"] = "one image shows little of what the network will see; calibrate on some ten"

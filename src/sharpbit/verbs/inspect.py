@@ -179,6 +179,7 @@ def _counted(
     pixels = sum(one[0] * one[1] * number for one, number in sizes.items())
     rounds = any(isinstance(part, Fixed | QDQ) for part in model.net.modules())
     facts = _rounded(model, cost, pixels) if rounds else {}
+    whole_numbers = model.arch.name == integer.ARCHITECTURE  # here in float32, but engines keep a few rows of bytes
     operators, tensors = dict(cost.operators), cost.tensors
     if two_pass is not None:
         counter = TwoPassCost(model.arch.name, whole.net, model.arch.build(model.config), two_pass)
@@ -195,8 +196,8 @@ def _counted(
         "input_size": size,
         "output_size": (height, width),
         "patches": sizes.total(),
-        "peak_bytes": max(memory.peak(model.net, one) for one in sizes),
-        "layers": _listed(model, cost.layers) if model.arch.name != integer.ARCHITECTURE else (),
+        "peak_bytes": None if whole_numbers else max(memory.peak(model.net, one) for one in sizes),
+        "layers": () if whole_numbers else _listed(model, cost.layers),
         "receptive_field": receptive_field(model.net, scale),
         "uncounted_operators": operators,
         "uncounted_tensors": tensors,

@@ -18,6 +18,7 @@ from sharpbit.model import Model
 from sharpbit.modelfile.history import Verb
 from sharpbit.modelfile.integer_chain import MAX_CHANNELS, MAX_LAYERS, MAX_SCALE
 from sharpbit.quant import core, recorded
+from sharpbit.quant.graph import GraphSettings
 from sharpbit.quant.grid import WIDEST
 from sharpbit.quant.history import QuantizeLossless, QuantizeSloped
 from sharpbit.quant.layers import QuantConv2d, QuantLinear
@@ -27,7 +28,7 @@ from sharpbit.quant.ptq import bit_allocation
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.pixel_aware import PixelAware
-from sharpbit.quant.sloped import quantize_sloped
+from sharpbit.quant.sloped import GATE, SlopedSettings, quantize_sloped
 from sharpbit.reparam.chain import Chain, chain, relu_chain
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.quantize_graph import integer_graph
@@ -58,6 +59,7 @@ class QuantizationSettings:
             such as `adc`, clip more the more batches there are.
         asymmetric: whether 8-bit weights have a zero point too, as published; by default they have none, as engines
             multiply such in integers.
+        gate: mean dB from float that `sloped` and `graph` are to reach with the least of their numbers in 16 bits.
     """
 
     bits: int | tuple[int, ...] = 8
@@ -66,6 +68,7 @@ class QuantizationSettings:
     budget: float | str | None = None
     batch: int = BATCH
     asymmetric: bool = False
+    gate: float = GATE
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int):
@@ -76,6 +79,8 @@ class QuantizationSettings:
                 raise UsageError(f"layers are rounded to 2 to {WIDEST} bits, not {bits!r}; --keep leaves some in float")
         if self.batch < 1:
             raise UsageError(f"at least one image is calibrated on at once, not {self.batch}")
+        if not self.gate >= 0:
+            raise UsageError(f"the gate is so many dB from float, 0 or more, not {self.gate:g}")
         if not self.widths:
             raise UsageError("no bits are given; give a width such as 8, or several to choose from")
         if len(self.widths) > 1 and self.budget is None:
@@ -135,19 +140,20 @@ def sloped(model: Model, crops: Tensor, settings: QuantizationSettings, progress
     """
     _check_chain(settings, "sloped")
     with _naming_others(model, "PReLU", "sloped"):
-        net = of_chain(quantize_sloped(chain(model.net, "plain"), crops, progress=progress))
+        gate = SlopedSettings(gate=settings.gate)
+        net = of_chain(quantize_sloped(chain(model.net, "plain"), crops, gate, progress=progress))
     return integer_model(model, net, QuantizeSloped(model.arch.name, bits=8, crops=len(crops)))
 
 
 def graph(model: Model, crops: Tensor, settings: QuantizationSettings, progress: Phases | None) -> Model:
-    """A network with skips, concatenations, gates and inner shuffles in 8-bit integers. See `sharpbit.quant.graph`.
+    """A network with skips, concatenations, gates and pools in integers. See `sharpbit.quant.graph`.
 
     Raises:
         UsageError: not 8 bits, or something to refine or to keep.
         QuantizeError: the network has an operator that has no form in integers.
     """
     _check_chain(settings, GRAPH)
-    return integer_graph(model, crops, progress, OTHERS)
+    return integer_graph(model, crops, GraphSettings(gate=settings.gate), progress, OTHERS)
 
 
 def suited(model: Model) -> str:

@@ -19,7 +19,9 @@ from sharpbit.data.varied import varied
 from sharpbit.errors import ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
 from sharpbit.model.foreign import of_module
+from sharpbit.modelfile.integer_graph import Convolution
 from sharpbit.quant import core, order, recorded
+from sharpbit.quant.graph.network import IntegerGraphNetwork
 from sharpbit.quant.ptq import sensitivity
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
@@ -41,7 +43,7 @@ from sharpbit.verbs.post_training import (
     spread,
     suited,
 )
-from sharpbit.verbs.receipt import QuantizationReceipt, differences, stored
+from sharpbit.verbs.receipt import GATE, QuantizationReceipt, differences, stored
 
 __all__ = [
     "AUTO",
@@ -77,6 +79,7 @@ def quantize(
     refine: int = 0,
     keep: Sequence[str] = (),
     budget: float | str | None = None,
+    gate: float = GATE,
     progress: Phases | None = None,
     images: str | Path | Sequence[np.ndarray] | None = None,
     cut: Cut = AT_DETAIL,
@@ -98,6 +101,8 @@ def quantize(
         refine: steps in which the result learns from the float network, none by default.
         keep: globs over the names of layers that stay in float, none by default.
         budget: what mixed precision may cost: mean bits such as 5, or a share such as `"40%"` of the cost in 8 bits.
+        gate: dB from the float network that the methods `sloped` and `graph` are to reach, 45 by default; what needs it
+            has 16 bits.
         progress: called with the name of a phase, how much of it is done, and how much there is.
         images: deprecated name of `calibrate`.
         cut: how LR crops are taken from the images; by default about 300 of 64x64 pixels where there is detail. CRAFT
@@ -133,8 +138,16 @@ def quantize(
     if not isinstance(model, Model):
         model = _described(model)
     widths = bits if isinstance(bits, int) else tuple(bits)
-    settings = QuantizationSettings(widths, refine, tuple(keep), budget, batch, asymmetric)
+    settings = QuantizationSettings(widths, refine, tuple(keep), budget, batch, asymmetric, gate)
     return with_receipt(model, calibrate, settings, method=method, progress=progress, cut=cut, frozen=frozen)[0]
+
+
+def _reading_both(net: nn.Module) -> tuple[int, ...]:
+    """Convolutions of an integer graph that read 16 bits, and all of them."""
+    if not isinstance(net, IntegerGraphNetwork):
+        return ()
+    convolutions = [node for node in net.graph.nodes if isinstance(node, Convolution)]
+    return sum(node.both for node in convolutions), len(convolutions)
 
 
 def _described(net: nn.Module) -> Model:
@@ -266,6 +279,8 @@ def on_crops(
         wide=after.net.config.wide if isinstance(after.net, Integer) else (),
         side=max(crops.shape[2:]),
         place=cut.place,
+        both=_reading_both(after.net),
+        gate=settings.gate,
     )
     return replace(after, about={**after.about, "metrics": ()}), receipt  # what was measured was the float model
 

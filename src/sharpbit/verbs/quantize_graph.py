@@ -14,18 +14,19 @@ from sharpbit.graph import Graph
 from sharpbit.model import Model
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import Bytes, IntegerGraph
-from sharpbit.quant.graph import quantize_graph
+from sharpbit.quant.graph import GraphSettings, quantize_graph
 from sharpbit.quant.graph.network import ARCH, Config, IntegerGraphNetwork
 from sharpbit.quant.history import QuantizeGraph
 from sharpbit.system.progress import Phases
 
 
-def integer_graph(model: Model, crops: Tensor, progress: Phases | None, ways: str) -> Model:
+def integer_graph(model: Model, crops: Tensor, settings: GraphSettings, progress: Phases | None, ways: str) -> Model:
     """The model of the integer graph that does what `model` does with images like `crops`; see `quantize_graph`.
 
     Args:
         model: A float model.
         crops: `(N, 3, h, w)` uint8, LR images such as it will get.
+        settings: How much work is done.
         progress: Called with a word, what is done of it, and how much there is.
         ways: What else there is, for errors.
 
@@ -33,7 +34,7 @@ def integer_graph(model: Model, crops: Tensor, progress: Phases | None, ways: st
         QuantizeError: The network has an operator that integer graphs lack, or is beyond their limits.
     """
     try:
-        made = quantize_graph(_graph(model), model.scale, crops, progress=progress)
+        made = quantize_graph(_graph(model), model.scale, crops, settings, progress=progress)
     except (QuantizeError, ModelError) as error:
         raise QuantizeError(
             f"{model.arch.name} does not become integers for the native engine: {error}; {ways}"

@@ -46,6 +46,8 @@ class QuantizationReceipt:
             none); empty for the method `lossless`.
         bitops: bit operations for an image of 640x360, all layers counted; None for the method `lossless`.
         wide: number of channels of each layer but the last that are kept in 16 bits; empty where there are none.
+        both: of an integer graph, how many convolutions read 16 bits, and how many there are; empty otherwise.
+        gate: mean dB from float that 16 bits are for.
     """
 
     method: str
@@ -68,6 +70,8 @@ class QuantizationReceipt:
     wide: tuple[int, ...] = ()
     side: int = 64
     place: str = "detail"
+    both: tuple[int, ...] = ()
+    gate: float = GATE
 
     @property
     def blame(self) -> tuple[tuple[str, float], ...]:

@@ -83,6 +83,14 @@ class Budget(options.ParamType):
 @click.option("--asymmetric", is_flag=True, help="Give 8-bit weights a zero point too, as published.")
 @click.option("--unfrozen", is_flag=True, help="Keep clipping ranges as parameters, for sharpbit refine.")
 @click.option(
+    "--gate",
+    type=options.Number(),
+    default=45.0,
+    show_default=True,
+    metavar="DB",
+    help="Distance from float that the methods sloped and graph reach with as little in 16 bits as they can.",
+)
+@click.option(
     "--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.  [default: none]"
 )
 @click.option(
@@ -111,13 +119,15 @@ def quantize(
     batch: int,
     asymmetric: bool,
     cut: dict[str, Any],
+    gate: float,
     **given: Any,
 ) -> None:
     """Turn MODEL, an embedded name or a file, into integers, and print what that cost.
 
     The method lossless takes chains of convolutions and ReLU (ETDS, ECBSR, ABPN, and what reparameterize makes), sloped
-    those with PReLU or the image added at the end (Compact, which is Real-ESRGAN's general-x4v3); auto is the one of
-    the two that fits. tuned, adc, search, minmax, percentile and ptq4sr take any network.
+    those with PReLU or the image added at the end (Compact, which is Real-ESRGAN's general-x4v3), graph networks with
+    skips, concatenations, gates and pools (RRDB, EDSR, RLFN); auto is the one of the three that fits. tuned, adc,
+    search, minmax, percentile and ptq4sr take any network.
 
     In stages: quantize --unfrozen, then refine, then freeze.
     """
@@ -128,5 +138,5 @@ def quantize(
     from sharpbit.data.calibration import Cut
     from sharpbit.verbs.quantize import QuantizationSettings
 
-    settings = QuantizationSettings(bits, refine, keep, budget, batch, asymmetric)
+    settings = QuantizationSettings(bits, refine, keep, budget, batch, asymmetric, gate)
     click.echo(run_quantize(settings=settings, cut=Cut(**cut), **given))

@@ -51,7 +51,7 @@ class IntegerGraphNetwork(nn.Module):
     @property
     def receptive_field(self) -> int | None:
         """The side of what a pixel sees."""
-        return 2 * self.graph.halo + 1
+        return None if self.graph.halo is None else 2 * self.graph.halo + 1
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`, in `[0, 1]`."""
