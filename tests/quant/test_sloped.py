@@ -179,11 +179,10 @@ def test_the_command(tmp_path):
     assert np.array_equal(large, integer.read(out)[0].run(image))
 
 
-def test_what_is_far_from_float_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr("sharpbit.report.receipt.GATE", 99.0)
+def test_what_is_far_from_float_is_said(tmp_path):
     torch.save({"params": compact(width=36).net.state_dict()}, tmp_path / "net.pth")
     photos, out = put_photos(tmp_path / "photos", 3, 140, 130), tmp_path / "a.sharpbit"
-    given = ["quantize", str(tmp_path / "net.pth"), "--calibrate", str(photos), "-o", str(out)]
+    given = ["quantize", str(tmp_path / "net.pth"), "--calibrate", str(photos), "-o", str(out), "--gate", "99"]
     assert "below 99 dB from float" in CliRunner().invoke(app, given).stdout
     told = json.loads(CliRunner().invoke(app, [*given, "--overwrite", "--json"]).stdout)
     assert 35 < told["psnr"] < 99
@@ -194,6 +193,8 @@ def test_which_method_is_taken():
     assert suited(models.build("etds", scale=2, blocks=1, width=8)) == "lossless"
     assert suited(models.build("edsr", scale=2, blocks=1, width=8)) == "graph"
     assert suited(compact(width=80)) == "graph"  # too wide for a chain
+    assert suited(compact(width=16)) == "sloped"  # with ReLU alone it would be twice as wide
+    assert suited(compact(width=16), portable=True) == "lossless"
 
 
 def test_what_cannot_be():

@@ -77,7 +77,7 @@ def run_quantize(
     for target in (path, *([Path(report)] if report else [])):
         check_target(target, overwrite=overwrite)
     before = models.load(zoo.path_of(model), **(overrides or {}))
-    method = checked_method(before, method)
+    method = checked_method(before, method, portable=path.suffix.lower() == ".onnx")
     if method == GRAPH and path.suffix.lower() != ".sharpbit":
         raise UsageError(
             f"{before.arch.name} becomes an integer graph, which runs on the native engine alone; write it as"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.arch.integer import Integer, of_chain
+from sharpbit.cost import macs
 from sharpbit.cost.operands import products
 from sharpbit.errors import ModelError, QuantizeError, ReparameterizeError, UsageError
 from sharpbit.model import Model
@@ -31,11 +34,13 @@ from sharpbit.quant.ptq.pixel_aware import PixelAware
 from sharpbit.quant.sloped import GATE, SlopedSettings, quantize_sloped
 from sharpbit.reparam.chain import Chain, chain, relu_chain
 from sharpbit.system.progress import Phases, counted
-from sharpbit.verbs.quantize_graph import integer_graph
+from sharpbit.verbs.quantize_graph import can_be_graph, integer_graph
 
 OTHERS = "--method tuned takes any network"
 LOSSLESS, SLOPED, GRAPH = "lossless", "sloped", "graph"
 CHAIN_KERNEL = 3  # the side of a kernel of an integer chain
+MORE = 1.5  # times the operations that another form of the network does
+COUNTED = (32, 32)  # height and width of the image for which operations are counted
 BATCH = 8  # LR images that are calibrated on at once
 INTEGER = 8  # bits that engines multiply in integers, if the grids of weights are symmetric
 RATES = {
@@ -156,14 +161,37 @@ def graph(model: Model, crops: Tensor, settings: QuantizationSettings, progress:
     return integer_graph(model, crops, GraphSettings(gate=settings.gate), progress, OTHERS)
 
 
-def suited(model: Model) -> str:
-    """The name of the method that `auto` is for a model: `lossless` or `sloped` where it is a chain, else `graph`."""
-    try:
-        if _narrow(relu_chain(model.net)):
-            return LOSSLESS
-        return SLOPED if _narrow(chain(model.net, "plain")) else GRAPH
-    except ReparameterizeError:
+def suited(model: Model, *, portable: bool = False) -> str:
+    """The name of the method that `auto` is for a model: `lossless` or `sloped` where it is a chain, else `graph`.
+
+    A chain in which PReLU and skips became channels may do many times the operations of the network. Of the forms that
+    are possible the first is taken that does not do `MORE` times the operations of one that follows.
+
+    Args:
+        model: A float model.
+        portable: Whether its result is to run in other engines than the native one, as that of `lossless` does.
+    """
+    found = []
+    for method, form in ((LOSSLESS, relu_chain), (SLOPED, partial(chain, form="plain"))):
+        try:
+            one = form(model.net)
+        except ReparameterizeError:
+            continue
+        if _narrow(one):
+            found.append((method, float(_operations(one))))
+    if not found or (portable and found[0][0] == LOSSLESS):
+        return found[0][0] if found else GRAPH
+    least = min(operations for _, operations in found)
+    own = macs.count(model.net, COUNTED).macs / (COUNTED[0] * COUNTED[1])
+    if least > MORE * own and can_be_graph(model):
         return GRAPH
+    return next(method for method, operations in found if operations <= MORE * least)
+
+
+def _operations(found: Chain) -> int:
+    """Multiply-accumulate operations of an integer chain for a pixel, whose kernels are all of 3x3."""
+    outputs = [len(stage.kernel.bias) for stage in found.stages]
+    return CHAIN_KERNEL**2 * sum(a * b for a, b in pairwise([3, *outputs]))
 
 
 def _narrow(found: Chain) -> bool:

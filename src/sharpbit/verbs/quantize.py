@@ -204,7 +204,7 @@ def with_receipt(
     )
 
 
-def checked_method(model: Model, method: str) -> str:
+def checked_method(model: Model, method: str, *, portable: bool = False) -> str:
     """The name of the method, that of `auto` found.
 
     Raises:
@@ -214,7 +214,7 @@ def checked_method(model: Model, method: str) -> str:
     if method not in (AUTO, *POST_TRAINING_METHODS):
         raise UsageError(f"there is no method {method!r}; known are {', '.join((AUTO, *POST_TRAINING_METHODS))}")
     order.check(model.net, "quantizing", model.arch.name)
-    return suited(model) if method == AUTO else method
+    return suited(model, portable=portable) if method == AUTO else method
 
 
 def on_crops(

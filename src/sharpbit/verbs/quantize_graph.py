@@ -15,6 +15,7 @@ from sharpbit.model import Model
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import Bytes, IntegerGraph
 from sharpbit.quant.graph import GraphSettings, quantize_graph
+from sharpbit.quant.graph.lowering import lowered
 from sharpbit.quant.graph.network import ARCH, Config, IntegerGraphNetwork
 from sharpbit.quant.history import QuantizeGraph
 from sharpbit.system.progress import Phases
@@ -44,6 +45,15 @@ def integer_graph(model: Model, crops: Tensor, settings: GraphSettings, progress
     config = Config(made.scale, len(made.nodes), made.multiple)
     about = {**model.about, "precision": "int8"}
     return replace(model, arch=ARCH, config=config, net=net, history=(*model.history, entry), about=about)
+
+
+def can_be_graph(model: Model) -> bool:
+    """Whether integer graphs have all operators of a float model."""
+    try:
+        lowered(_graph(model))
+    except (QuantizeError, ModelError):
+        return False
+    return True
 
 
 def _graph(model: Model) -> Graph:
