@@ -15,7 +15,7 @@ from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range, of_result, ranges
 
 MEMORY = 96 << 20  # bytes of the largest tensor of all images
-WILD, ORDINARY = 2.0, 0.75
+WILD, ORDINARY = 4.0, 0.75
 
 
 def ranges_of(steps: list[Step], images: Tensor, progress: Callable[[int, int], None]) -> list[Range]:
