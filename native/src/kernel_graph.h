@@ -9,7 +9,7 @@ static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {
   if constexpr (Simd::activation == Activation::s16) {
     int16_t value;
     std::memcpy(&value, row + 2 * channel, 2);
-    return value;
+    return value & 255;  // what fills channels up to whole blocks may be any number
   }
   return Simd::activation == Activation::s8 ? row[channel] ^ 0x80 : row[channel];
 }
@@ -115,7 +115,8 @@ static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c
     if (!part) {
       SB_UNROLL for (int p = 0; p < P; p++) {
         SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
-        for (int i = 0; i < W; i++) spilled[p][i] = 256 * spilled[p][i] + row.bias[c + i];
+        for (int i = 0; i < W; i++)  // behind the row these may be any numbers
+          spilled[p][i] = static_cast<int32_t>(256u * static_cast<uint32_t>(spilled[p][i]) + static_cast<uint32_t>(row.bias[c + i]));
       }
     }
   }
