@@ -101,6 +101,15 @@ def test_all_frames_of_an_animation(api):
     assert opened(answer).n_frames == 2
 
 
+def test_decoded_layers_go_with_their_job(api):
+    job = finished(api)
+    api.get(f"/v1/jobs/{job['id']}/view/after")
+    kept = api.app.app.state.views._kept
+    assert (job["id"], "after") in kept
+    api.delete(f"/v1/jobs/{job['id']}")
+    assert (job["id"], "after") not in kept
+
+
 def test_layers_of_the_page(api):
     job = finished(api, data=picture(40, 30))
     at = f"/v1/jobs/{job['id']}/view"

@@ -19,6 +19,7 @@ from sharpbit.serve import protocol
 from sharpbit.serve.server import listening
 
 PNG = {"content-type": "image/png"}
+pytestmark = pytest.mark.slow  # processes start
 
 
 @pytest.fixture(scope="module")

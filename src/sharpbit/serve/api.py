@@ -84,9 +84,7 @@ class Api:
 
     async def delete(self, request: Request) -> Response:
         """Cancel a job and delete what it keeps."""
-        job = self._job(request)
-        self.queue.remove(job)
-        self.views.forget(job)
+        self.queue.remove(self._job(request))
         return Response(status_code=204)
 
     async def result(self, request: Request) -> Response:

@@ -21,10 +21,17 @@ class Queue:
         work: What is called with a job, and ends it.
         limits: How many, and for how long.
         workers: The number of threads.
+        forget: What is called with a job that is removed, by default nothing.
     """
 
-    def __init__(self, work: Callable[[Job], None], limits: Limits, workers: int) -> None:
-        self._work, self._limits = work, limits
+    def __init__(
+        self,
+        work: Callable[[Job], None],
+        limits: Limits,
+        workers: int,
+        forget: Callable[[Job], object] = lambda job: None,
+    ) -> None:
+        self._work, self._limits, self._forget = work, limits, forget
         self._jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self._threads = ThreadPoolExecutor(workers, "sharpbit-serve")
@@ -97,6 +104,7 @@ class Queue:
             if self._jobs.pop(job.id, None) is None:
                 return
             job.stopping.set()
+            self._forget(job)
             if job.state == QUEUED:
                 job.ends(CANCELLED)
                 self.ended[CANCELLED] += 1

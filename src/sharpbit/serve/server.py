@@ -62,8 +62,9 @@ def application(settings: Settings) -> Guard:
     """
     limits = settings.limits
     work = Work(Upscalers(settings.options), limits, max(1, available_cpus() // settings.workers))
-    queue = Queue(work, limits, settings.workers)
-    api = Api(queue, work, Views(limits), limits, settings.door)
+    views = Views(limits)
+    queue = Queue(work, limits, settings.workers, views.forget)
+    api = Api(queue, work, views, limits, settings.door)
 
     async def counted(request: Request) -> Response:
         return Response(metrics.text(queue, guard.answered, guard.uploads), media_type=metrics.TYPE)
@@ -104,7 +105,7 @@ def application(settings: Settings) -> Guard:
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.state.queue = queue
+    app.state.queue, app.state.views = queue, views
     guard = Guard(app, settings.door, limits)
     return guard
 

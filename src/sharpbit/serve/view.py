@@ -55,7 +55,7 @@ class Views:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._kept: OrderedDict[tuple[str, str], _Decoded] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._decoding = threading.Lock(), threading.Lock()
 
     def part(self, job: Job, layer: str, box: Box) -> bytes:
         """A part of a layer of a job that is done, as PNG.
@@ -88,19 +88,24 @@ class Views:
                 self._kept.pop((job.id, layer), None)
 
     def _decoded(self, job: Job, layer: str) -> _Decoded:
-        with self._lock:  # one at a time, which bounds the memory
-            key = (job.id, layer)
-            if key not in self._kept:
-                source = job.result if layer == AFTER else job.source
-                if source is None:
-                    raise FileNotFoundError("there is no result")
-                limit = self._limits.result_pixels if layer == AFTER else self._limits.pixels
-                with source.reader() as file:
-                    self._kept[key] = _on_disk(image_io.read(file, name=job.name, max_pixels=limit))
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+        key = (job.id, layer)
+        with self._decoding:  # one at a time, which bounds the memory
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+            source = job.result if layer == AFTER else job.source
+            if source is None:
+                raise FileNotFoundError("there is no result")
+            limit = self._limits.result_pixels if layer == AFTER else self._limits.pixels
+            with source.reader() as file:
+                found = _on_disk(image_io.read(file, name=job.name, max_pixels=limit))
+            with self._lock:
+                if not job.gone:
+                    self._kept[key] = found
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            return found
 
 
 def _on_disk(image: ImageData) -> _Decoded:
