@@ -198,11 +198,11 @@ def test_a_wrong_file_gets_its_sentence(visit):
 
 
 def test_two_users_a_reload_in_the_midst_of_the_work_and_cancel(visit, address, tmp_path):
-    (tmp_path / "long.jpg").write_bytes(picture(1400, 1400, "JPEG"))
+    (tmp_path / "long.jpg").write_bytes(picture(900, 900, "JPEG"))
     one, other = visit(), visit()
     one.get_by_label("Factor").select_option("8")
     add(one, tmp_path / "long.jpg", DEMO)
-    until(one, "!!document.querySelector('.frame.running, .frame.queued')")
+    until(one, "document.querySelectorAll('.frame:not(.waiting, .sending)').length === 2")
     one.reload()
     one.get_by_role("button", name="Cancel long.jpg").wait_for()  # it is found again
     assert one.get_by_role("listitem").count() == 2
