@@ -198,7 +198,7 @@ def test_a_wrong_file_gets_its_sentence(visit):
 
 
 def test_two_users_a_reload_in_the_midst_of_the_work_and_cancel(visit, address, tmp_path):
-    (tmp_path / "long.jpg").write_bytes(picture(900, 900, "JPEG"))
+    (tmp_path / "long.jpg").write_bytes(picture(1600, 1600, "JPEG"))
     one, other = visit(), visit()
     one.get_by_label("Factor").select_option("8")
     add(one, tmp_path / "long.jpg", DEMO)
