@@ -153,10 +153,14 @@ def test_both_engines_give_the_same_image(model, file, tmp_path):
 
 @pytest.fixture(scope="module")
 def choosing():
-    """CADyQ in two passes, whose selectors do not all say the same."""
+    """CADyQ in two passes, whose selectors do not all say the same.
+
+    RefERs correct nothing: of four channels in 3 bits, half of all places have two best matches, and engines break ties
+    differently.
+    """
     torch.manual_seed(5)
     plain = models.build("srresnet", scale=2, blocks=3, width=4)
-    how = published("srresnet", plain.config, "cadyq", (4, 6), 3, refers=1, matching="centred")
+    how = published("srresnet", plain.config, "cadyq", (4, 6), 3, refers=1, matching="centred", neutral=True)
     made = recorded.refqsr(plain, how)
     begin(made.net, plain.net.state_dict(), [torch.rand(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))])
     for part in made.net.modules():
