@@ -63,7 +63,7 @@ def edge_scores(images: Tensor, released: Tensor) -> Tensor:
 
     Args:
         images: RGB in `[0, 1]`, `(N, 3, H, W)`, which are rounded to bytes.
-        released: see `edge_score`; one truth value.
+        released: Truth value of one element that says whether scores are those of the published program (`edge_score`).
     """
     pixels = (255 * images).round().clamp(0, 255).nan_to_num()
     pixels = torch.where(released, 255.0 * (pixels > 0), pixels)
