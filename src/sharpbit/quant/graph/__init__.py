@@ -8,7 +8,6 @@ and kept in 16 bits. The fewest convolutions that reach the gate read 16 bits (`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +76,7 @@ def quantize_graph(
     images = images[torch.randperm(len(images), generator=generator)[:IMAGES]].float()
     apart = torch.arange(len(images)) % APART == APART - 1
     measured, images = (images[apart][:MEASURED], images[~apart]) if bool(apart.any()) else (images[:MEASURED], images)
-    found = ranges_of(steps, images, _named(progress, "measuring"))
+    found = ranges_of(steps, images, progress)
     cost = costs(steps, found, images[:LOOKED_AT, :, :SIDE, :SIDE], settings.seed)
     few = images[: max(4, together(steps, images))]
     made: IntegerGraph | None = None
@@ -89,18 +88,11 @@ def quantize_graph(
         before = both
         word = f"rounding, {len(both)} convolutions in 16 bits" if both else "rounding"
         rounder = Rounder(steps, found, widths_for(steps, both), settings.compensate, generator)
-        made = rounder.rounded(few, scale, _named(progress, word))
+        made = rounder.rounded(few, scale, progress, word)
         if _apart(steps, rounder, measured) >= settings.gate + HEADROOM:
             break
     assert made is not None
     return made
-
-
-def _named(progress: Phases, word: str) -> Callable[[int, int], None]:
-    def count(done: int, total: int) -> None:
-        progress(word, done, total)
-
-    return count
 
 
 def _apart(steps: list[Step], rounder: Rounder, images: Tensor) -> float:

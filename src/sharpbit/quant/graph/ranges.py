@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 
 import torch
@@ -13,18 +12,19 @@ from sharpbit.modelfile import integer_graph as ig
 from sharpbit.quant.graph.steps import Add, Convolve, Interpolate, Move, Pool, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range, of_result, ranges
+from sharpbit.system.progress import Phases
 
 MEMORY = 96 << 20  # bytes of the largest tensor of all images
 WILD, ORDINARY = 4.0, 0.75
 
 
-def ranges_of(steps: list[Step], images: Tensor, progress: Callable[[int, int], None]) -> list[Range]:
+def ranges_of(steps: list[Step], images: Tensor, progress: Phases) -> list[Range]:
     """Of each tensor, the image first.
 
     Args:
         steps: The steps.
         images: `(N, 3, h, w)` bytes in float32.
-        progress: Called with what is done, and how much there is.
+        progress: Called with a word, what is done, and how much there is.
     """
     low, high = _extremes(steps, torch.split(images / TOP, together(steps, images)), progress)
     found = [Range(torch.full((3,), 1 / TOP, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))]
@@ -62,9 +62,7 @@ def _moved(step: Move, read: Range) -> Range:
     return read if step.kind == ig.NEAREST else Range(read.step[::area], read.zero[::area])
 
 
-def _extremes(
-    steps: list[Step], batches: tuple[Tensor, ...], progress: Callable[[int, int], None]
-) -> tuple[list[Tensor], list[Tensor]]:
+def _extremes(steps: list[Step], batches: tuple[Tensor, ...], progress: Phases) -> tuple[list[Tensor], list[Tensor]]:
     """The smallest and the largest value of each channel of what each step makes, 0 at most and at least.
 
     Where a network runs wild with a few images, these do not count: at most `WILD` times what most images have.
@@ -81,7 +79,7 @@ def _extremes(
             for read in read_by(step):
                 if last[read] == k:
                     values[read] = torch.zeros(0)
-        progress(number + 1, len(batches))
+        progress("measuring", number + 1, len(batches))
     return [-_most(torch.cat(found)) for found in low], [_most(torch.cat(found)) for found in high]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ from sharpbit.quant.lossless.least_squares import places_of
 from sharpbit.quant.lossless.rounding import compensated, steps_of
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
+from sharpbit.system.progress import Phases
 
 SAMPLES = 20000  # places that rounding looks at, at most
 WINDOWS = 24 << 20  # numbers of these at a time, at most
@@ -68,8 +69,8 @@ class Rounder:
         self.compensate, self.generator = compensate, generator
         self.nodes: list[ig.Node] = []
 
-    def rounded(self, images: Tensor, scale: int, progress: Callable[[int, int], None]) -> IntegerGraph:
-        """The integer graph; `images` are `(N, 3, h, w)` bytes in float32."""
+    def rounded(self, images: Tensor, scale: int, progress: Phases, word: str) -> IntegerGraph:
+        """The integer graph; `images` are `(N, 3, h, w)` bytes in float32, `word` names the phase for `progress`."""
         self.nodes = []
         real, whole = [images / TOP], [images]
         last = last_readers(self.steps)
@@ -80,7 +81,7 @@ class Rounder:
             for number in read_by(step):
                 if last[number] == k:
                     real[number] = whole[number] = torch.zeros(0)
-            progress(k + 1, len(self.steps))
+            progress(word, k + 1, len(self.steps))
         try:
             return IntegerGraph(tuple(self.nodes), scale, np.zeros(3, np.uint8))
         except ModelError as error:
