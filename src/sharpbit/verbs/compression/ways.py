@@ -106,7 +106,7 @@ class Ways:
         if self.plain is not None:
             yield Way(PLAIN, ".onnx", self._plain, rounds=False)
         if self.bits == NATIVE_BITS:
-            method = suited(self.base)
+            method = suited(self.base, portable=self.suffix == ".onnx")
             if method not in (SLOPED, GRAPH) and self.suffix == ".onnx":
                 yield Way(INTEGERS, ".onnx", self._quantized(method))
             if self.suffix != ".onnx":
