@@ -42,8 +42,8 @@ def test_the_wheel_holds_models_licences_and_types(wheel):
     assert embedded < 8_000_000  # the budget of all embedded models together
     assert Path(wheel.filename).stat().st_size < 12_000_000
     assert (
-        sum(item.file_size for item in wheel.infolist()) - embedded < 4_000_000
-    )  # everything else, unpacked: 2.5 MB of code and engine
+        sum(item.file_size for item in wheel.infolist()) - embedded < 5_000_000
+    )  # everything else, unpacked: 4.0 MB of code, the engine, and its sources for folders that are deployed
 
 
 def test_the_wheel_needs_no_torch(wheel):

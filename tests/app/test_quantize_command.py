@@ -149,7 +149,7 @@ def test_images_that_cannot_be_used(model, photos, tmp_path, change, sentence):
 def test_models_and_outputs_that_cannot_be(model, photos, tmp_path):
     (tmp_path / "there.onnx").write_text("mine")
     assert "exists" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "there.onnx").output
-    assert ".sharpbit" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.tflite").output
+    assert ".sharpbit" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.gif").output
     assert (
         "8 bits, not 4" in call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.onnx", "--bits", 4).output
     )

@@ -142,7 +142,13 @@ def test_a_table_may_have_the_scores_of_the_published_program(srresnet, pairs, t
         scores.append(int(again.scores[0]))
         calls: list[bool] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cabm, "edge_score", lambda one, *, released, calls=calls: calls.append(released) or 1.0)
+            patch.setattr(
+                cabm,
+                "edge_scores",
+                lambda images, released, calls=calls: (
+                    calls.append(bool(released)) or torch.ones(len(images), dtype=torch.float64)
+                ),
+            )
             again.look(model.net, (flat,))
         assert calls == [legacy]
     bytes_ = (flat[0] * 255).round().byte().permute(1, 2, 0).numpy()

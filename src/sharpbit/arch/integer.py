@@ -177,5 +177,5 @@ ARCH = Architecture(
     infer=_infer,
     sites=("layers.*",),
     small={"hidden": (20, 12)},
-    exceptions={"plain form": "round", "quantization": "it is quantized already"},
+    exceptions={"plain form": "in integers already", "quantization": "it is quantized already"},
 )
