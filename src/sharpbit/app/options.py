@@ -83,6 +83,20 @@ class Fit(ParamType):
         return int(parts[2]), int(parts[1])
 
 
+SCALE = click.option(
+    "-s",
+    "--scale",
+    type=click.FloatRange(1, 16),
+    metavar="N",
+    help="Upscaling factor, any number from 1 to 16, such as 1.5.  [default: the model's, else 2]",
+)
+_SIDE = click.IntRange(1, 1 << 20)
+WIDTH = click.option(
+    "--width", type=_SIDE, metavar="PIXELS", help="Width of the result in pixels.  [default: by the factor]"
+)
+HEIGHT = click.option(
+    "--height", type=_SIDE, metavar="PIXELS", help="Height of the result in pixels.  [default: by the factor]"
+)
 ENGINE = click.option(
     "--engine",
     default="auto",  # names as in sharpbit.runtime, which would import numpy

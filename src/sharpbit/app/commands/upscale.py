@@ -10,8 +10,6 @@ import click
 
 from sharpbit.app import options
 
-_SIDE = click.IntRange(1, 1 << 20)
-
 
 class _Jobs(options.ParamType):
     name = "LOAD:PROC:SAVE"
@@ -39,13 +37,7 @@ class _Jobs(options.ParamType):
 @click.option(
     "-o", "--output", metavar="OUT", help="File, folder, or - for standard output.  [default: beside the input]"
 )
-@click.option(
-    "-s",
-    "--scale",
-    type=click.FloatRange(1, 16),
-    metavar="N",
-    help="Upscaling factor, any number from 1 to 16, such as 1.5.  [default: the model's, else 2]",
-)
+@options.SCALE
 @click.option(
     "-t",
     "--tile-size",
@@ -74,10 +66,8 @@ class _Jobs(options.ParamType):
 )
 @click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each image.")
-@click.option("--width", type=_SIDE, metavar="PIXELS", help="Width of the result in pixels.  [default: by the factor]")
-@click.option(
-    "--height", type=_SIDE, metavar="PIXELS", help="Height of the result in pixels.  [default: by the factor]"
-)
+@options.WIDTH
+@options.HEIGHT
 @click.option(
     "--fit", type=options.Fit(), help="Largest width and height of the result, its aspect ratio kept.  [default: none]"
 )

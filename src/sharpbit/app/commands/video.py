@@ -10,8 +10,6 @@ import click
 
 from sharpbit.app import options
 
-_SIDE = click.IntRange(1, 1 << 20)
-
 
 class _Time(options.ParamType):
     name = "TIME"
@@ -48,23 +46,15 @@ class _Option(options.ParamType):
     help="File whose ending decides the format, a folder, or - for y4m to standard output.  [default: beside the"
     " input, NAME_x2.mkv]",
 )
-@click.option(
-    "-s",
-    "--scale",
-    type=click.FloatRange(1, 16),
-    metavar="N",
-    help="Upscaling factor, any number from 1 to 16, such as 1.5.  [default: the model's, else 2]",
-)
+@options.SCALE
 @click.option(
     "-n",
     "--model",
     metavar="MODEL",
     help="An embedded model or the path of a model file; auto takes what suits most of some frames.  [default: auto]",
 )
-@click.option("--width", type=_SIDE, metavar="PIXELS", help="Width of the result in pixels.  [default: by the factor]")
-@click.option(
-    "--height", type=_SIDE, metavar="PIXELS", help="Height of the result in pixels.  [default: by the factor]"
-)
+@options.WIDTH
+@options.HEIGHT
 @click.option(
     "--fit",
     "--size",
