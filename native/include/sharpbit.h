@@ -73,6 +73,14 @@ SB_API void sb_free(sb_job *job);
 SB_API int32_t sb_upscale(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
                           int32_t height, int32_t width, int32_t threads);
 
+/* Bring an image to another size: each row of the result is a sum of `row_taps` rows of the image from the first of its
+ * own on, each with a weight of its own, and so are columns. `in` holds `in_height` rows of `in_width` RGB pixels,
+ * `in_stride` bytes apart; `out` takes `height` rows of `width`, one after the other. */
+SB_API int32_t sb_resize(const uint8_t *in, ptrdiff_t in_stride, int32_t in_height, int32_t in_width, uint8_t *out,
+                         int32_t height, int32_t width, const int32_t *first_rows, const float *row_weights,
+                         int32_t row_taps, const int32_t *first_columns, const float *column_weights,
+                         int32_t column_taps);
+
 /* Measure how many multiply-accumulate operations of bytes a second `threads` threads can do at most with an
  * instruction set (NULL: the fastest), in about `seconds`; 0 where it cannot be measured. */
 SB_API double sb_peak(const char *instruction_set, int32_t threads, double seconds);

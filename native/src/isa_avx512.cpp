@@ -6,6 +6,7 @@
 
 #include "cpu.h"
 #include "isa.h"
+#include "resize.h"
 #include "unroll.h"
 
 namespace sharpbit {
@@ -80,6 +81,8 @@ struct Simd : Wide512 {
 #include "kernel.h"
 
 }  // namespace
+
+void resize_avx512(const Resizing &r) { resize(r); }
 
 const Isa kAvx512Vnni = SB_ISA("avx512-vnni", cpu::has_avx512_vnni);
 

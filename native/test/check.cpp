@@ -1,6 +1,8 @@
 // Runs random chains on every instruction set, at many sizes and thread counts, against the plainest implementation;
 // then the pool: several callers at once, cancelling, forking. Meant for builds with sanitizers.
 //   check [chains] [seed] [nofork]    (an emulator may not be able to fork a process that has threads)
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -106,6 +108,51 @@ static void forked(Random &random) {
 #endif
 }
 
+// Against sums in double: both ways to add columns, of which one takes only pixels that lie close together.
+static void resized(Random &random) {
+  for (int n = 0; n < 60; n++) {
+    const int high = uniform(random, 1, 20), wide = uniform(random, 1, 40), height = uniform(random, 1, 30);
+    const int width = uniform(random, 1, 60), down = uniform(random, 1, std::min(high, 5));
+    const int across = uniform(random, 1, std::min(wide, 7));
+    const Bytes image = random_image(random, high, wide);
+    std::vector<int32_t> rows, columns;
+    std::vector<float> row_weights, column_weights;
+    const auto weigh = [&](int count, int size, int taps, std::vector<int32_t> &first, std::vector<float> &weights) {
+      for (int i = 0; i < count; i++) {
+        first.push_back(uniform(random, 0, 1) ? std::min(i, size - taps) : uniform(random, 0, size - taps));
+        for (int k = 0; k < taps; k++) weights.push_back(float(uniform(random, -300, 1000)) / float(700 * taps));
+      }
+    };
+    weigh(height, high, down, rows, row_weights);
+    weigh(width, wide, across, columns, column_weights);
+    Bytes out(size_t(height) * size_t(width) * 3);
+    const auto resize = [&](ptrdiff_t stride, const std::vector<int32_t> &first, int taps) {
+      return sb_resize(image.data(), stride, high, wide, out.data(), height, width, first.data(), row_weights.data(),
+                       taps, columns.data(), column_weights.data(), across);
+    };
+    expect(resize(wide * 3, rows, down) == SB_DONE, "resized");
+    double worst = 0;
+    for (int y = 0; y < height; y++)
+      for (int x = 0; x < width * 3; x++) {
+        double sum = 0;
+        for (int i = 0; i < down * across; i++) {
+          const int row = rows[size_t(y)] + i / across, column = columns[size_t(x / 3)] + i % across;
+          sum += double(row_weights[size_t(y * down + i / across)]) *
+                 double(column_weights[size_t(x / 3 * across + i % across)]) *
+                 image[size_t((row * wide + column) * 3 + x % 3)];
+        }
+        const double level = std::min(255.0, std::max(0.0, sum));
+        worst = std::max(worst, std::abs(level - out[size_t(y * width * 3 + x)]));
+      }
+    expect(worst < 0.501, "samples of another size");
+    std::vector<int32_t> behind = rows;
+    behind.back() = high - down + 1;
+    expect(resize(wide * 3, behind, down) == SB_ERROR_SIZE && resize(wide * 3 - 1, rows, down) == SB_ERROR_SIZE &&
+               resize(wide * 3, rows, high + 1) == SB_ERROR_SIZE,
+           "rows that are not there");
+  }
+}
+
 static void refused() {
   PlainChain chain{1, {{3, 3, std::vector<int8_t>(81, 1), {0, 0, 0}, {1, 1, 1}, {}, {}, -1, {}}}, false};
   sb_chain *opened = open_chain(chain, nullptr);
@@ -134,6 +181,7 @@ int main(int count, char **arguments) {
   Random random(count > 2 ? std::strtoull(arguments[2], nullptr, 10) : 0);
   refused();
   compare(random, chains);
+  resized(random);
   many_callers(random);
   cancelled(random);
   if (count <= 3) forked(random);

@@ -15,6 +15,7 @@ from sharpbit.modelfile import Header
 from sharpbit.pipeline import cutting, resized
 from sharpbit.pipeline.size import Size
 from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.runtime import native
 
 X2 = "x2-clean-balanced"
 
@@ -46,6 +47,22 @@ def test_other_sizes_are_the_networks_result_resized_at_once(size, tile, monkeyp
     assert out.shape == (*size, 3)
     assert np.abs(out - expected).max() <= 1  # float32 rounds once more on the way
     assert (out != expected).mean() < 1e-3
+
+
+@pytest.mark.skipif(native.why_not() != "", reason=native.why_not())
+@pytest.mark.parametrize("size", [(151, 90), (40, 200), (80, 60), (1, 300)])
+def test_the_engine_and_numpy_resize_alike(size, monkeypatch):
+    source = image(60, 80)
+    upscaler = Upscaler(X2, size=Size(width=size[1], height=size[0]))
+    used = []
+    own = native.resize
+    monkeypatch.setattr(native, "resize", lambda *arguments: used.append(1) or own(*arguments))
+    fast, _ = whole(upscaler.strips(source))
+    assert used
+    monkeypatch.setattr(native, "resize", lambda *arguments: None)
+    slow, _ = whole(upscaler.strips(source))
+    assert np.abs(fast.astype(int) - slow).max() <= 1  # sums in float32 in another order
+    assert (fast != slow).mean() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(70, 90), (151, 201), (20, 30)])

@@ -49,6 +49,23 @@ def taps(size: int, target: int, scale: float | None = None) -> tuple[NDArray[np
     return index, weight
 
 
+@functools.lru_cache(maxsize=16)
+def windows(size: int, target: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """`taps` as neighbours: for each output sample the first input sample, and the weights `(target, taps)` from there.
+
+    Args:
+        size: The number of samples that go in.
+        target: The number of samples that come out.
+    """
+    index, weight = taps(size, target)
+    low = index.min(axis=1)
+    count = int((index.max(axis=1) - low).max()) + 1
+    first = np.minimum(low, size - count)
+    dense = np.zeros((target, count))
+    np.add.at(dense, (np.arange(target)[:, None], index - first[:, None]), weight)  # what is mirrored counts twice
+    return np.ascontiguousarray(first, np.int32), np.ascontiguousarray(dense, np.float32)
+
+
 def resize(x: NDArray[Float], height: int, width: int, *, scale: float | None = None) -> NDArray[Float]:
     """Resize a float image `(H, W, ...)` to `(height, width, ...)`; values may overshoot, nothing is rounded.
 

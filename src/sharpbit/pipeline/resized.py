@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from sharpbit.image import ImageData
-from sharpbit.image.resize import resize_rows
+from sharpbit.image.resize import resize_rows, windows
 from sharpbit.pipeline.chain import Chain
 from sharpbit.pipeline.samples import Array, Strip, rounded, to_float, to_samples
-from sharpbit.runtime import Tensor
+from sharpbit.runtime import Tensor, native
 
 BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
 
@@ -38,14 +39,26 @@ def _resized(
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
         if opaque:
-            colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
-            colour = rounded(colour, dtype, most)
+            colour = _colour(window, size, target, rows, dtype) if image.pixels.shape[2] == 3 else None
+            if colour is None:
+                colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
+                colour = rounded(colour, dtype, most)
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
             continue
         cover = resize_rows(lambda part: to_float(window(part)[1]), size, target, rows)
         covered = resize_rows(lambda part: _covered(*window(part)), size, target, rows)
         yield to_samples(covered[..., :-1] / covered[..., -1:], dtype), to_samples(cover, dtype)
     window.finish()
+
+
+def _colour(window: _Window, size: tuple[int, int], target: tuple[int, int], rows: slice, dtype: Any) -> Array | None:
+    """Some rows of RGB bytes by the native engine, a third of the time of numpy; None where there is none."""
+    if dtype != np.uint8:
+        return None
+    (first, weights), columns = windows(size[0], target[0]), windows(size[1], target[1])
+    first, weights = first[rows], weights[rows]
+    low, high = int(first.min()), int(first.max()) + weights.shape[1]
+    return native.resize(np.ascontiguousarray(window(slice(low, high))[0]), (first - low, weights), columns)
 
 
 class _Window:

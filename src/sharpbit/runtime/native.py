@@ -24,6 +24,8 @@ MAX_SIDE, MAX_THREADS = 65535, 256
 _DONE, _RUNNING, _ERROR_MEMORY = 0, 1, -3
 _SLICE = 50  # milliseconds after which Python may look at signals
 
+Weights = tuple[NDArray[np.int32], NDArray[np.float32]]
+
 _NAMES = {
     "amx-int8": "AMX",
     "avx512-vnni": "AVX-512 VNNI",
@@ -178,6 +180,26 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
     return float(_library().sb_peak(name, threads, seconds)) / 1e9
 
 
+def resize(pixels: Bytes, rows: Weights, columns: Weights) -> Bytes | None:
+    """Bring RGB pixels `(h, w, 3)` of contiguous rows to another size; None where there is no engine.
+
+    Args:
+        pixels: The pixels.
+        rows: For each row of the result the first of those that it is a sum of, and their weights in float32.
+        columns: The same of columns.
+    """
+    library = _load()
+    if isinstance(library, str) or not hasattr(library, "sb_resize"):
+        return None
+    out = np.empty((len(rows[0]), len(columns[0]), 3), np.uint8)
+    sums = [x for first, weight in (rows, columns) for x in (first.ctypes.data, weight.ctypes.data, weight.shape[1])]
+    places = pixels.ctypes.data, pixels.strides[0], *pixels.shape[:2], out.ctypes.data, *out.shape[:2]
+    state = library.sb_resize(*places, *sums)
+    if state != _DONE:
+        raise RuntimeError(f"the native engine answered {state}")
+    return out
+
+
 def open_native(
     path: str | os.PathLike[str], *, threads: int | None = None, device: str | None = None
 ) -> NativeRuntime:
@@ -246,6 +268,9 @@ def _load() -> ctypes.CDLL | str:
         "sb_free": (None, [pointer]),
         "sb_peak": (ctypes.c_double, [ctypes.c_char_p, int32, ctypes.c_double]),
     }
+    if hasattr(library, "sb_resize"):  # added without a change of what was there
+        sizes = [int32] * 2 + [pointer] * 2 + [int32] + [pointer] * 2 + [int32]
+        declarations["sb_resize"] = (int32, [pointer, ctypes.c_ssize_t, int32, int32, pointer, *sizes])
     for name, (result, arguments) in declarations.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
