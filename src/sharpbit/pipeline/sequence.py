@@ -174,6 +174,8 @@ def _differences(upscaler: Upscaler, before: ImageData, frame: ImageData, tolera
     if before.metadata.colour.is_linear != frame.metadata.colour.is_linear:
         return None
     same_alpha = frame.alpha is before.alpha or np.array_equal(frame.alpha, before.alpha)  # type: ignore[arg-type]
+    if same_alpha and frame.pixels is before.pixels:
+        return []
     blocks = _blocks(frame.pixels, before.pixels, tolerance)
     if same_alpha and not blocks.any():
         return []

@@ -137,6 +137,12 @@ def to_rgb(frame: VideoFrame, colour: Colour) -> Array:
     return np.rint(out * np.float32(65535), out=out).astype(np.uint16)
 
 
+def same(one: VideoFrame, other: VideoFrame) -> bool:
+    """Whether two frames of one video have the same samples; False also where only what lies behind rows differs."""
+    planes = zip(one.planes, other.planes, strict=True)
+    return all(np.array_equal(*(np.frombuffer(plane, np.uint8) for plane in pair)) for pair in planes)  # type: ignore[call-overload]
+
+
 def _mark(frame: VideoFrame, colour: Colour) -> None:
     """Say on a frame what is known of the whole video, so that swscale need not guess."""
     if colour.matrix != RGB:

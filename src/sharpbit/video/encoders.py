@@ -41,7 +41,7 @@ class Encoder:
 
 
 ENCODERS = {
-    "av1": Encoder("libsvtav1", "BSD-3-Clause-Clear, SVT-AV1", "crf", "25", {"preset": "8"}),
+    "av1": Encoder("libsvtav1", "BSD-3-Clause-Clear, SVT-AV1", "crf", "25", {"preset": "10"}),
     "vp9": Encoder(
         "libvpx-vp9",
         "BSD-3-Clause, libvpx",

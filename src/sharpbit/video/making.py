@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +19,15 @@ from sharpbit.pipeline.sequence import upscaled
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
 from sharpbit.system.progress import Progress
-from sharpbit.video.colour import Array, Painter, to_rgb
+from sharpbit.video.colour import Array, Painter, same, to_rgb
 from sharpbit.video.copying import Cut
 from sharpbit.video.opening import Source
 from sharpbit.video.parts import LENGTH, Parts
 from sharpbit.video.streaming import Y4m
 from sharpbit.video.writing import Moment, Segment, Track
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 ROOM = 4  # frames that wait between two threads
 
@@ -135,6 +139,7 @@ class Making:
         number, last = len(kept) - 1, max(kept, default=-1 << 62) + shift
         self.counts.kept = len(kept)
         progress(float(len(kept)))
+        before: tuple[VideoFrame, Array] | None = None
         for frame in source.frames(last * source.time_base if kept else self.cut.start):
             assert frame.pts is not None
             if frame.pts <= last:
@@ -149,8 +154,10 @@ class Making:
                 self.counts.kept += 1
                 progress(1.0)
                 continue
-            moment = Moment(frame.pts - shift, frame.duration)
-            if not decoded.put(Decoded(number, moment, to_rgb(frame, source.shape.colour))):
+            repeated = before is not None and same(frame, before[0])
+            pixels = before[1] if before is not None and repeated else to_rgb(frame, source.shape.colour)
+            before = frame, pixels
+            if not decoded.put(Decoded(number, Moment(frame.pts - shift, frame.duration), pixels)):
                 return
 
     def _upscaled(self, decoded: Handover[Decoded], name: str) -> Iterator[tuple[int, Made]]:

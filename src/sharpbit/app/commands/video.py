@@ -74,7 +74,7 @@ class _Option(options.ParamType):
     "encoder_options",
     multiple=True,
     type=_Option(),
-    help="An option of the encoder such as preset=6; several are allowed.  [default: preset=8 for av1]",
+    help="An option of the encoder such as preset=6; several are allowed.  [default: preset=10 for av1]",
 )
 @click.option(
     "--pix-fmt", "pixel_format", metavar="NAME", help="Pixel format such as yuv420p10le.  [default: as the source]"
