@@ -1,5 +1,7 @@
 """Videos: all streams kept, all frames right, exact times."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -113,6 +115,30 @@ def test_a_late_part_is_sought_and_right(tmp_path, monkeypatch, upscaler):
     for one, other in zip(frames, wanted, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(decoded) < 24 * 24
+
+
+MEMORY = """if True:
+    import sys, sharpbit
+    from sharpbit.video import making, parts
+    making.LENGTH = parts.LENGTH = 4
+    held, done = [], 0
+    def progress(frames):
+        global done
+        done += frames
+        held.append(int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20)
+    sharpbit.upscale_video(sys.argv[1], sys.argv[2], model="x2-clean-fast", progress=progress)
+    print(max(held[: len(held) // 3]), max(held))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how much memory a process holds is read from /proc")
+def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
+    """Segments are made short here: encoders leave memory behind, a hundred MB for twelve of them."""
+    source = clip(tmp_path / "a.mp4", 72, size=(180, 320))
+    command = [sys.executable, "-c", MEMORY, str(source), str(tmp_path / "b.mkv")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    early, most = map(int, done.stdout.split())
+    assert most < early + 60
 
 
 def test_a_part_with_its_sound(tmp_path):

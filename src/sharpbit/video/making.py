@@ -18,6 +18,7 @@ from sharpbit.pipeline.resized import sized
 from sharpbit.pipeline.sequence import upscaled
 from sharpbit.pipeline.strip_queue import Handover
 from sharpbit.pipeline.upscaler import Upscaler
+from sharpbit.system.memory import give_back
 from sharpbit.system.progress import Progress
 from sharpbit.video.colour import Array, Painter, same, to_rgb
 from sharpbit.video.copying import Cut
@@ -260,6 +261,8 @@ class _Writers:
                         frame = painter(making.painted(made))
                     write(segment.add(frame, made.moment))
                 write(segment.finish())
+            del segment, frame  # some hundred MB, in memory of threads that have ended
+            give_back()
 
         return encode
 
