@@ -37,6 +37,8 @@ ALLOWED = {
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
     "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},
     "report": {"_version", "verbs"},
+    "collection": BASE | {"image", "pipeline", "runtime", "verbs"},
+    "ray": {"collection"},
     "serve": BASE | {"_version", "image", "pipeline", "runtime", "zoo"},
 }
 CORE = {

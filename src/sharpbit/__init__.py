@@ -15,6 +15,7 @@ from sharpbit.errors import ResultWarning, SharpbitError
 _moved.install()
 
 if TYPE_CHECKING:
+    from sharpbit.collection.upscaling import upscale_collection as upscale_collection
     from sharpbit.model import Model as Model
     from sharpbit.model import build as build
     from sharpbit.model import load as load
@@ -46,6 +47,7 @@ _RUNNING = {
     "verify": "verbs.verify",
     "upscale_folder": "verbs.upscale_folder",
     "upscale_video": "verbs.video",
+    "upscale_collection": "collection.upscaling",
     "Upscaler": "pipeline.upscaler",
     "Size": "pipeline.size",
 }

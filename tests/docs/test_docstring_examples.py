@@ -13,6 +13,7 @@ MAIN = (
     "upscale",
     "upscale_folder",
     "upscale_video",
+    "upscale_collection",
     "Upscaler",
     "load",
     "quantize",

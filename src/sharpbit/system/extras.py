@@ -15,6 +15,8 @@ EXTRAS = {
     "tflite": ("ai-edge-litert",),
     "web": ("starlette", "uvicorn", "python-multipart"),
     "spandrel": ("spandrel", "torchvision"),
+    "batch": ("pyarrow", "fsspec"),
+    "ray": ("ray", "pyarrow", "fsspec"),
 }
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 

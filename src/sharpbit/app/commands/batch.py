@@ -1,0 +1,97 @@
+"""The command `sharpbit batch`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sharpbit.app import options
+
+
+@click.command(cls=options.FilesAndOptions)
+@click.argument("source", metavar="SOURCE")
+@click.argument("results", metavar="RESULTS")
+@options.SCALE
+@click.option(
+    "-n",
+    "--model",
+    metavar="MODEL",
+    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
+)
+@click.option(
+    "-f",
+    "--format",
+    metavar="EXT",
+    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
+)
+@click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
+@options.WIDTH
+@options.HEIGHT
+@click.option(
+    "--fit", type=options.Fit(), help="Largest width and height of the result, its aspect ratio kept.  [default: none]"
+)
+@click.option(
+    "--compression",
+    type=click.IntRange(0, 9),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Compression of PNG and TIFF, 0 to 9.",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    metavar="N",
+    help="Quality of JPEG, WebP and AVIF, 1 to 100.",
+)
+@click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
+@options.ENGINE
+@options.EXACT
+@click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 4096),
+    metavar="N",
+    help="Processes, or actors of Ray.  [default: as many as cores, by --threads]",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N", help="Threads of each worker."
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Ray cluster to work on, or local to start one here.  [default: processes of this machine]",
+)
+@click.option("--retry", is_flag=True, help="Try files again that failed in an earlier run.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="Refuse images with more pixels.  [default: 128 Mi]",
+)
+@click.option(
+    "--max-seconds", type=options.Number(0.1), metavar="N", help="Give up a file after this time.  [default: never]"
+)
+@click.option(
+    "--max-memory",
+    type=click.IntRange(128),
+    metavar="MIB",
+    help="Memory that a worker may hold.  [default: no limit]",
+)
+@options.JSON
+@click.option("--json-lines", is_flag=True, help="Print the row of each file as a line of JSON when it is known.")
+@options.QUIET
+def batch(**given: Any) -> None:
+    """Upscale a collection: all images and videos of the folder SOURCE into the folder RESULTS, its tree kept.
+
+    Folders may be addresses of object stores, such as s3://bucket/photos. RESULTS/manifest.parquet has a row for each
+    file. A run that was ended, by Ctrl-C or otherwise, goes on with the same command; a second run does nothing but for
+    what is new or was changed.
+    """
+    from sharpbit.app.collection import Given, run_batch
+
+    sys.exit(run_batch(Given(**given)))

@@ -1,0 +1,202 @@
+"""The manifest of a collection: a Parquet file with a row for each file, beside the results.
+
+While a run goes on, rows go to small files of their own (`.sharpbit/rows-*.parquet`); at the end of a run, or at the
+beginning of the next where one was killed, they become part of `manifest.parquet`, which is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sharpbit.collection.places import OWN, Item, Place
+from sharpbit.errors import UsageError
+from sharpbit.system.atomic import open_atomic
+from sharpbit.system.extras import loaded
+
+MANIFEST = "manifest.parquet"
+THERE = "its result was there before the manifest had it"  # a run was killed between the two
+ROWS, SECONDS = 1000, 10.0  # how many rows, or how long, until rows that are known are written
+
+Row = dict[str, Any]
+COLUMNS = {
+    "path": "string",
+    "sha256": "string",
+    "bytes": "int64",
+    "modified": "string",
+    "width": "int32",
+    "height": "int32",
+    "result": "string",
+    "result_bytes": "int64",
+    "result_width": "int32",
+    "result_height": "int32",
+    "model": "string",
+    "scale": "float64",
+    "status": "string",
+    "seconds": "float64",
+    "finished": "float64",
+    "note": "string",
+    "error": "string",
+}
+"""The columns and their types.
+
+Sizes are in pixels, times in seconds, `finished` since 1970; `status` is `done`, `failed` or `ignored`; `result` is the
+path inside of the folder of results.
+"""
+
+
+def row_of(item: Item, status: str, **facts: Any) -> Row:
+    """The row of a file, with what is known of it."""
+    row: Row = {
+        **dict.fromkeys(COLUMNS),
+        "result": "",
+        "note": "",
+        "error": "",
+        "seconds": 0.0,
+        "finished": time.time(),
+    }
+    return row | {"path": item.path, "bytes": item.bytes, "modified": item.modified, "status": status} | facts
+
+
+def row_of_other(item: Item) -> Row:
+    """The row of a file that is not to be upscaled: it is ignored, or cannot be taken."""
+    if item.error:
+        return row_of(item, "failed", error=item.error)
+    return row_of(item, "ignored", note=item.ignored or "")
+
+
+def schema() -> Any:
+    """The columns as pyarrow knows them."""
+    arrow = loaded("pyarrow", "a manifest", "batch")
+    return arrow.schema([(name, getattr(arrow, kind)()) for name, kind in COLUMNS.items()])
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the manifest has of a file.
+
+    Attributes:
+        status: `done`, `failed` or `ignored`.
+        bytes: Its size in bytes when that was found.
+        modified: What changes when the file does.
+        result: The path of the result inside of the folder of results; empty where there is none.
+        error: The reason of a failure.
+    """
+
+    status: str
+    bytes: int
+    modified: str
+    result: str
+    error: str
+
+    def holds(self, item: Item) -> bool:
+        """Whether the file is still the one that it was."""
+        return (self.bytes, self.modified) == (item.bytes, item.modified)
+
+
+class Manifest:
+    """The manifest in a folder of results.
+
+    Args:
+        results: The folder.
+    """
+
+    def __init__(self, results: Place) -> None:
+        self.results = results
+        self._arrow = loaded("pyarrow", "a manifest", "batch")
+        self._parquet = loaded("pyarrow.parquet", "a manifest", "batch")
+        self._rows: list[Row] = []
+        self._flushed, self._parts = time.monotonic(), 0
+
+    def known(self) -> dict[str, Known]:
+        """What earlier runs have recorded, by path; rows of a run that was killed are merged first.
+
+        Raises:
+            UsageError: the manifest cannot be read.
+        """
+        self.merge()
+        if not self.results.exists(MANIFEST):
+            return {}
+        columns = ["path", "status", "bytes", "modified", "result", "error"]
+        table = self._read(self.results.of(MANIFEST), columns)
+        values = [table.column(name).to_pylist() for name in columns]
+        return {path: Known(*rest) for path, *rest in zip(*values, strict=True)}
+
+    def add(self, row: Row) -> None:
+        """Record what became of a file; it is written within seconds."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS or time.monotonic() - self._flushed > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that are not written yet, to a file of their own."""
+        if self._rows:
+            self._parts += 1
+            name = f"{OWN}/rows-{time.time_ns()}-{os.getpid()}-{self._parts}.parquet"
+            self._write(name, self._arrow.Table.from_pylist(self._rows, schema()))
+            self._rows = []
+        self._flushed = time.monotonic()
+
+    def merge(self) -> None:
+        """Make the manifest hold every row that was written, of each path the last."""
+        self.flush()
+        parts = sorted(self._found())
+        if not parts:
+            return
+        tables = [self._read(self.results.of(MANIFEST))] if self.results.exists(MANIFEST) else []
+        whole = self._arrow.concat_tables([*tables, *(self._read(part) for part in parts)])
+        last = {path: number for number, path in enumerate(whole.column("path").to_pylist())}
+        self._write(MANIFEST, whole.take([last[path] for path in sorted(last)]), replace=True)
+        for part in parts:
+            self.results.fs.rm_file(part)
+
+    def settle(self, identity: Mapping[str, Any]) -> None:
+        """Keep what results of this folder are made with, or compare it with what they were made with before.
+
+        Raises:
+            UsageError: they were made otherwise.
+        """
+        path = f"{OWN}/settings.json"
+        if not self.results.exists(path):
+            self._publish(path, json.dumps(identity, indent=2).encode())
+            return
+        before = json.loads(self.results.fs.cat_file(self.results.of(path)))
+        for key, value in identity.items():
+            if before.get(key) != value:
+                raise UsageError(
+                    f"{self.results.url} holds results with {key} {before.get(key)}, and now it is {value}; give the"
+                    " same again, or another folder for the results"
+                )
+
+    def _found(self) -> Sequence[str]:
+        folder = self.results.of(OWN)
+        if not self.results.exists(OWN):
+            return ()
+        return [path for path in self.results.fs.ls(folder, detail=False) if Path(path).name.startswith("rows-")]
+
+    def _read(self, path: str, columns: list[str] | None = None) -> Any:
+        try:
+            with self.results.fs.open(path, "rb") as file:
+                return self._parquet.read_table(file, columns=columns, schema=None if columns else schema())
+        except (self._arrow.ArrowInvalid, KeyError) as error:
+            raise UsageError(
+                f"the manifest {path} cannot be read ({error}); move it away, and it is made again"
+            ) from None
+
+    def _write(self, path: str, table: Any, *, replace: bool = False) -> None:
+        data = io.BytesIO()
+        self._parquet.write_table(table, data, compression="zstd")
+        self._publish(path, data.getvalue(), replace=replace)
+
+    def _publish(self, path: str, data: bytes, *, replace: bool = False) -> None:
+        if self.results.is_local:
+            with open_atomic(Path(self.results.of(path)), overwrite=replace) as file:
+                file.write(data)
+        else:  # an object appears as a whole
+            self.results.fs.pipe_file(self.results.of(path), data)

@@ -1,0 +1,145 @@
+"""Folders of a collection: of this machine, or of an object store that fsspec knows, such as `s3://bucket/photos`."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sharpbit.errors import UsageError
+from sharpbit.image import is_image_name
+from sharpbit.pipeline.walk import HIDDEN, is_video_name, walk
+from sharpbit.system.extras import loaded
+
+_CHANGE = ("ETag", "LastModified", "mtime", "created")  # what file systems say of the last change, the best first
+OWN = ".sharpbit"  # the folder of a collection's results that holds what the manifest is made of
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of a collection.
+
+    Attributes:
+        path: Its path inside of the collection, with slashes.
+        bytes: Its size in bytes; -1 where nobody says.
+        modified: What changes when it does: the time of its last change, or the tag of an object.
+        ignored: The reason why it is neither an image nor a video, where it is none.
+        error: The reason why it cannot be taken, where it cannot.
+        replaces: Whether its result is there and was made of what the file was before.
+    """
+
+    path: str
+    bytes: int = -1
+    modified: str = ""
+    ignored: str | None = None
+    error: str | None = None
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder.
+
+    Attributes:
+        url: Its path or address, as it was given.
+        fs: The file system of fsspec that it lies in.
+        root: Its path in there.
+        is_local: Whether it is a folder of this machine.
+    """
+
+    url: str
+    fs: Any
+    root: str
+    is_local: bool
+
+    def of(self, path: str) -> str:
+        """The full path, in the file system, of a path inside of the folder."""
+        return posixpath.join(self.root, path)
+
+    def exists(self, path: str = "") -> bool:
+        """Whether there is something at a path inside of the folder."""
+        return os.path.lexists(self.of(path)) if self.is_local else bool(self.fs.exists(self.of(path)))
+
+
+def place(url: str | os.PathLike[str]) -> Place:
+    """Open a folder.
+
+    Raises:
+        MissingExtra: fsspec is not installed.
+        UsageError: fsspec does not know such an address, or lacks the package for it.
+    """
+    core = loaded("fsspec.core", "a collection", "batch")
+    text = os.fspath(url)
+    try:
+        fs, root = core.url_to_fs(text)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{text} is no folder that can be opened: {error}") from None
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    return Place(text, fs, root, "file" in protocols)
+
+
+def items(source: Place, results: Place) -> Iterator[Item]:
+    """Every file of a collection, folder by folder; what is none to upscale has the reason.
+
+    Args:
+        source: The folder of the collection.
+        results: The folder of the results, which is passed over where it lies inside of the first.
+    """
+    avoid = results.root.rstrip("/") if type(source.fs) is type(results.fs) else None
+    found = _local(source, avoid) if source.is_local else _remote(source, avoid)
+    names: set[str] = set()
+    folder = None
+    for item in found:
+        here, name = posixpath.split(item.path)
+        if here != folder:
+            folder, names = here, set()
+        names.add(name)
+        if item.ignored is None and item.error is None and PurePosixPath(name).stem in names:
+            twin = PurePosixPath(name).stem
+            if is_image_name(Path(twin)):
+                error = f"{item.path} may become the same file as the result of {twin} beside it; rename one of them"
+                item = Item(item.path, item.bytes, item.modified, error=error)
+        yield item
+
+
+def _local(source: Place, avoid: str | None) -> Iterator[Item]:
+    root = Path(source.root)
+    for entry in walk(source.root, follow_links=False):
+        if avoid is not None and f"{entry.name}/".startswith(f"{avoid}/"):
+            continue
+        path = Path(entry.name).relative_to(root).as_posix()
+        if entry.error is not None:
+            yield Item(path, error=str(entry.error))
+            continue
+        ignored = None if is_video_name(Path(entry.name)) else entry.ignored
+        try:
+            status = os.stat(entry.name)  # noqa: PTH116 - keeps the user's spelling
+        except OSError as error:
+            yield Item(path, ignored=ignored, error=None if ignored else f"{entry.name}: {error.strerror or error}")
+            continue
+        yield Item(path, status.st_size, str(status.st_mtime_ns), ignored)
+
+
+def _remote(source: Place, avoid: str | None) -> Iterator[Item]:
+    failed: list[Exception] = []
+    for folder, _, files in source.fs.walk(source.root, detail=True, on_error=failed.append):
+        if avoid is not None and f"{folder}/".startswith(f"{avoid}/"):
+            continue
+        for name in sorted(files):
+            facts = files[name]
+            path = posixpath.relpath(posixpath.join(folder, name), source.root)
+            size, changed = facts.get("size"), [str(facts[key]) for key in _CHANGE if facts.get(key)]
+            yield Item(path, -1 if size is None else int(size), "".join(changed[:1]), _reason_to_ignore(path))
+    for error in failed:
+        yield Item(str(getattr(error, "filename", "")), error=f"a folder of {source.url} cannot be listed: {error}")
+
+
+def _reason_to_ignore(path: str) -> str | None:
+    if any(part.startswith(".") for part in PurePosixPath(path).parts):
+        return HIDDEN
+    if is_video_name(Path(path)) or is_image_name(Path(path)):
+        return None
+    return f"it is no image by its name ({PurePosixPath(path).suffix.lower() or 'without ending'})"
