@@ -96,15 +96,18 @@ class Maker:
         size = self.tensors[number].size.times(factor) if factor else self.tensors[like].size
         return self._add(Bilinear(number, factor, like, **facts), self.tensors[number].zero, size)
 
-    def product(self, first: int, second: int, *, wide=False) -> int:
+    def product(self, first: int, second: int, *, wide=False, both=False) -> int:
         zero = self._zero(self.tensors[first].channels)
-        node = Product((first, second), self._gain(len(zero), 1 / 120 / self._parts(first)), zero, wide)
+        parts = self._parts(first) * (self._parts(second) if both else 1)
+        node = Product((first, second), self._gain(len(zero), 1 / 120 / parts), zero, wide, both)
         return self._add(node, zero, self.tensors[first].size)
 
-    def table(self, number: int) -> int:
+    def table(self, number: int, *, wide=False) -> int:
         channels = self.tensors[number].channels
         zero = self._zero(channels)
         values = self.rng.integers(0, 256, (channels, 256), np.uint8)
+        if wide:
+            values = self.rng.integers(0, 1 << 16, (channels, 258)).astype(np.uint16)
         return self._add(Table(number, values, zero), zero, self.tensors[number].size)
 
     def graph(self, scale: int) -> IntegerGraph:
@@ -219,6 +222,19 @@ def fine(seed=0, extreme=False):
     return make.graph(1)
 
 
+def smooth(seed=0, extreme=False):
+    """Tables and products in 16 bits, of tensors that have them and of others, with gates of one channel."""
+    make = Maker(seed, extreme=extreme)
+    x = make.conv(0, 18, wide=True)
+    y = make.table(x, wide=True)
+    y = make.product(x, y, wide=True, both=True)
+    gate = make.table(make.conv(y, 1, 1, both=True), wide=True)
+    y = make.product(make.product(y, gate, both=True), make.table(make.conv(y, 18, 1), wide=True), both=True)
+    y = make.table(make.sum((y, x), wide=True))
+    make.conv((y, make.table(0, wide=True)), 3, both=True, adds=(0,))
+    return make.graph(1)
+
+
 GRAPHS = {
     "plain": plain,
     "residual": residual,
@@ -228,4 +244,5 @@ GRAPHS = {
     "trunk": trunk,
     "coarse": coarse,
     "fine": fine,
+    "smooth": smooth,
 }

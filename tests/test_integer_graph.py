@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import integer_graphs
 from sharpbit.errors import ModelError
 from sharpbit.modelfile import Header
-from sharpbit.modelfile.integer_graph import SHUFFLE, Convolution, IntegerGraph, Rearrangement, Table
+from sharpbit.modelfile.integer_graph import SHUFFLE, Convolution, IntegerGraph, Product, Rearrangement, Table
 from sharpbit.modelfile.integer_graph_arithmetic import compute, first_bytes, run, tensors
 from sharpbit.modelfile.integer_graph_payload import from_payload, native_file, payload, read
 
@@ -72,6 +72,27 @@ def test_a_convolution_is_that_of_the_field():
     value += signed[0].permute(1, 2, 0).numpy() * node.terms[0].multiplier + node.zero
     result = compute(node, [image(8, 9), x], zeros)
     assert np.abs(result - np.clip(value, 0, 255)).max() < 0.501
+
+
+def test_a_table_in_16_bits_lies_between_its_entries():
+    entries = np.tanh(np.arange(-1, 257)[None] / 100 - 1) * 20000 + 32768
+    node = Table(0, entries.astype(np.uint16), np.zeros(1, np.uint8))
+    level = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    found = compute(node, [level], [np.zeros(1, np.uint8)]).astype(float)
+    wanted = np.tanh((level.astype(float) - 128) / 256 / 100 - 1) * 20000 + 32768
+    assert np.abs(found - wanted).max() < 2
+    narrow = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    assert np.array_equal(compute(node, [narrow], []).ravel(), node.values[0, 1:257])
+
+
+def test_a_product_reads_both_bytes_where_it_says_so():
+    zero = np.zeros(1, np.uint8)
+    first, second = np.full((1, 1, 1), 65535, np.uint16), np.full((1, 1, 1), 65280 - 1, np.uint16)
+    for both, parts in ((True, 256), (False, 1)):
+        node = Product((0, 1), np.float32([1 / 256 / 256 / parts]), zero, wide=True, both=both)
+        other = (65279 - 128) / 256 if both else 254
+        value = (65535 - 128) / 256 * other / 256
+        assert abs(float(compute(node, [first, second], [zero, zero])[0, 0, 0]) - 128 - 256 * value) <= 0.51
 
 
 def test_shuffles_are_those_of_the_field():

@@ -230,8 +230,10 @@ class Runner {
     const int begin = ring(t).columns.begin;
     AddedRow none[1];
     const uint8_t *const from = first.at(y, begin);
-    const bool wide = tensor(node.inputs[0]).wide;
-    graph_.isa->graph->multiply({from, wide ? from + first.pixel / 2 : nullptr, second.at(y, begin), static_cast<long>(first.pixel),
+    const uint8_t *const other = second.at(y, begin);
+    const bool wide = tensor(node.inputs[0]).wide, both = node.both && tensor(node.inputs[1]).wide;
+    graph_.isa->graph->multiply({from, wide ? from + first.pixel / 2 : nullptr, other,
+                                 both ? other + second.pixel / 2 : nullptr, static_cast<long>(first.pixel),
                                  static_cast<long>(second.pixel), tensor(node.inputs[0]).zero.data(),
                                  tensor(node.inputs[1]).zero.data(),
                                  tensor(node.inputs[1]).channels != tensor(t).channels, node.multiplier.data(),
@@ -243,6 +245,13 @@ class Runner {
     const uint8_t *from = ring(node.inputs[0]).at(y, span.begin);
     uint8_t *to = ring(t).at(y, span.begin);
     const size_t channels = size_t(tensor(t).channels), pixel = ring(t).pixel;
+    if (tensor(t).wide) {
+      const size_t in_pixel = ring(node.inputs[0]).pixel;
+      graph_.isa->graph->look_up({from, tensor(node.inputs[0]).wide ? from + in_pixel / 2 : nullptr, static_cast<long>(in_pixel),
+                                  node.between.data(), to, to + pixel / 2, static_cast<long>(pixel), span.size(),
+                                  static_cast<int32_t>(channels)});
+      return;
+    }
     for (int x = 0; x < span.size(); x++, from += ring(node.inputs[0]).pixel, to += pixel)
       for (size_t c = 0; c < channels; c++) put(to + c * element_, node.table[c * 256 + size_t(get(from + c * element_))]);
   }

@@ -54,12 +54,13 @@ struct Node {
   std::vector<Added> added;
   int kernel = 1, stride = 1, padding = 0, factor = 1, groups = 1;
   bool aligned = false;            // whether corners are, in bilinear upsampling
-  bool both = false;               // whether a convolution reads second bytes as well
+  bool both = false;               // whether a convolution, or a product of its second tensor, reads second bytes as well
   const int8_t *weight = nullptr;  // [outputs][inputs / groups][kernel][kernel] in the bytes that were read
   std::vector<int32_t> bias;
   std::vector<float> multiplier;   // of sums from 0 on, then of negative sums, then zero points (bits of int32)
   Buffer packed;
-  std::vector<uint8_t> table;      // 256 bytes for each channel
+  std::vector<uint8_t> table;      // 256 bytes for each channel; of a wide result:
+  std::vector<uint32_t> between;   // 257 for each: the entries at both ends, the first in the low half
 };
 
 struct Span {

@@ -94,8 +94,10 @@ class GraphReader {
     node.op = Op(op);
     node.both = code & kBoth;
     made.wide = code & kWide;
-    const bool widens = node.op == Op::convolution || node.op == Op::sum || node.op == Op::product || node.op == Op::bilinear;
-    if (op < 1 || op > uint32_t(Op::bilinear) || (made.wide && !widens) || ((stepped || node.both) && node.op != Op::convolution))
+    const bool convolves = node.op == Op::convolution, multiplies = node.op == Op::product;
+    const bool widens = convolves || multiplies || node.op == Op::sum || node.op == Op::table || node.op == Op::bilinear;
+    if (op < 1 || op > uint32_t(Op::bilinear) || (made.wide && !widens) || (stepped && !convolves) ||
+        (node.both && !convolves && !multiplies))
       refuse("is an operator " + std::to_string(code));
     switch (node.op) {
       case Op::convolution: read_convolution(node, made, stepped); break;
@@ -123,9 +125,15 @@ class GraphReader {
         node.inputs = {tensor()};
         made.channels = limited(kMaxChannels);
         start(node, made);
-        const size_t bytes = size_t(made.channels) * 256;
-        const uint8_t *values = reader_.take(bytes);
-        node.table.assign(values, values + bytes);
+        if (made.wide) {
+          const uint8_t *values = reader_.take(size_t(made.channels) * 258 * 2);
+          for (int c = 0; c < made.channels; c++, values += 2)
+            for (int k = 0; k < 257; k++, values += 2) node.between.push_back(Reader::number(values));
+        } else {
+          const size_t bytes = size_t(made.channels) * 256;
+          const uint8_t *values = reader_.take(bytes);
+          node.table.assign(values, values + bytes);
+        }
         read_zero(node, made);
         same_size(made, node.inputs[0], true);
         if (at(node.inputs[0]).channels != made.channels) refuse("has tables for other channels than it reads");

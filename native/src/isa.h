@@ -77,12 +77,22 @@ struct ConvolvedRow {
 };
 
 struct MultipliedRow {
-  const uint8_t *first, *first_fine, *second;  // `first_fine`: as in AddedRow
+  const uint8_t *first, *first_fine, *second, *second_fine;  // `first_fine` and `second_fine`: as in AddedRow
   long first_pixel, second_pixel;
   const int32_t *first_zero, *second_zero;
   bool one_channel;  // of the second
   const float *multiplier;
   ResultRow result;
+};
+
+// A table in 16 bits. `in_fine`: as in AddedRow.
+struct LookedUpRow {
+  const uint8_t *in, *in_fine;
+  long in_pixel;
+  const uint32_t *between;  // 257 numbers for each channel: see Node
+  uint8_t *out, *fine;
+  long pixel;
+  int32_t pixels, channels;  // not whole blocks
 };
 
 // Bilinear: every pixel lies between four, at `first` and `second` in two rows, whose weights are in parts of 256.
@@ -96,12 +106,13 @@ struct InterpolatedRow {
   int32_t pixels, channels;
 };
 
-// All but `convolve_any` and `interpolate` write nonsense to less than kMaxTile pixels behind the row.
+// All but `convolve_any`, `look_up` and `interpolate` write nonsense to less than kMaxTile pixels behind the row.
 struct GraphRows {
   void (*convolve[kCommonKernel / 2 + 1])(const ConvolvedRow &);  // of kernels of 1, 3 and 5
   void (*convolve_any)(const ConvolvedRow &);                     // of all other kernels, and with a stride
   void (*sum)(const ResultRow &);
   void (*multiply)(const MultipliedRow &);
+  void (*look_up)(const LookedUpRow &);
   void (*interpolate)(const InterpolatedRow &);
 };
 

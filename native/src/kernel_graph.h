@@ -186,7 +186,12 @@ static void multiply(const MultipliedRow &row) {
   const ResultRow &to = row.result;
   for (int32_t x = 0; x < to.pixels; x++) {
     const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
-    const int32_t one = byte_at(second, 0) - row.second_zero[0];
+    const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
+    const auto other_at = [&](long c) {
+      const int32_t level = byte_at(second, c) - row.second_zero[c];
+      return static_cast<float>(second_fine ? 256 * level + byte_at(second_fine, c) - 128 : level);
+    };
+    const float one = other_at(0);
     for (long c = 0; c < to.channels; c += kBlock) {
       float value[kBlock];
       int32_t level[kBlock];
@@ -196,10 +201,24 @@ static void multiply(const MultipliedRow &row) {
         for (int i = 0; i < kBlock; i++) level[i] = 256 * level[i] + byte_at(fine, c + i) - 128;
       }
       for (int i = 0; i < kBlock; i++) {
-        const int32_t other = row.one_channel ? one : byte_at(second, c + i) - row.second_zero[c + i];
-        value[i] = static_cast<float>(level[i] * other) * row.multiplier[c + i];
+        value[i] = static_cast<float>(level[i]) * (row.one_channel ? one : other_at(c + i));
+        value[i] *= row.multiplier[c + i];
       }
       finish(value, to, x, c);
+    }
+  }
+}
+
+static void look_up(const LookedUpRow &row) {
+  for (int32_t x = 0; x < row.pixels; x++) {
+    const uint8_t *const in = row.in + x * row.in_pixel, *const in_fine = row.in_fine ? row.in_fine + x * row.in_pixel : nullptr;
+    uint8_t *const out = row.out + x * row.pixel, *const fine = row.fine + x * row.pixel;
+    for (long c = 0; c < row.channels; c++) {
+      const int32_t place = 256 * byte_at(in, c) + (in_fine ? byte_at(in_fine, c) : 128) + 128, right = place & 255;
+      const uint32_t ends = row.between[257 * c + (place >> 8)];
+      const int32_t level = static_cast<int32_t>((ends & 0xffff) * uint32_t(256 - right) + (ends >> 16) * uint32_t(right) + 128) >> 8;
+      put_byte(out, c, level >> 8);
+      put_byte(fine, c, level & 255);
     }
   }
 }
@@ -230,4 +249,4 @@ static void interpolate(const InterpolatedRow &row) {
 }
 
 static const GraphRows kGraphRows = {
-    {convolve<1>, convolve<3>, convolve<5>}, convolve<0>, sum, multiply, interpolate};
+    {convolve<1>, convolve<3>, convolve<5>}, convolve<0>, sum, multiply, look_up, interpolate};

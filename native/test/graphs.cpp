@@ -43,7 +43,7 @@ static int check(const std::vector<Case> &cases) {
         std::fprintf(stderr, "not opened: %s\n", message);
         return 1;
       }
-      for (int threads = 1; threads <= 3; threads++) {
+      for (int threads = 1; threads <= 3; threads += 2) {
         Bytes out;
         wrong += run_to_end(opened, one.image, one.height, one.width, one.scale, threads, out) != SB_DONE ||
                  out != one.wanted;

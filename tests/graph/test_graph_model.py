@@ -172,3 +172,15 @@ def test_a_header_with_nodes_that_are_no_graph_is_refused():
     node = {"name": "conv_0", "op": "explode", "inputs": ["image"], "settings": {}}
     with pytest.raises(ModelError, match="explode"):
         models.build("graph", scale=2, nodes=(node,))
+
+
+def test_a_network_that_cannot_be_traced(capfd):
+    """One sentence, and nothing of what the exporter prints from C++."""
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return F.interpolate(torch.special.i0(x), scale_factor=2)
+
+    with pytest.raises(ModelError, match=r"^Net cannot be traced: .*aten::i0"):
+        of_module(Net())
+    assert capfd.readouterr().out == ""

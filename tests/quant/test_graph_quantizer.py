@@ -12,11 +12,14 @@ from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import EXPORTS
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile import integer_chain
-from sharpbit.modelfile.integer_graph import Convolution, Rearrangement, Sum, Table
+from sharpbit.modelfile.integer_graph import Convolution, Product, Rearrangement, Sum, Table
 from sharpbit.modelfile.integer_graph_arithmetic import operator, run
 from sharpbit.modelfile.integer_graph_payload import read
 from sharpbit.quant.graph import GraphSettings, quantize_graph
+from sharpbit.quant.graph.finer import with_finer
 from sharpbit.quant.graph.lowering import lowered
+from sharpbit.quant.graph.ranges import RULES, Rule, extremes, ranges_of
+from sharpbit.quant.graph.steps import Convolve
 
 
 class Residual(nn.Module):
@@ -146,13 +149,74 @@ def test_more_convolutions_read_both_bytes_under_a_higher_gate():
     assert psnr(high, net) > psnr(low, net) + 0.5
 
 
+class Uneven(nn.Module):
+    """A weight in each output that leaves the others few of 8 bits, with a slope behind it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.a, self.b = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 12, 3, padding=1)
+        with torch.no_grad():
+            self.b.weight[:, 0, 0, 0] *= 300
+
+    def forward(self, x):
+        return F.pixel_shuffle(F.leaky_relu(self.b(self.a(x)), 0.3), 2) * 0.05 + 0.5
+
+
+def test_weights_have_16_bits_where_8_are_too_few():
+    net = Uneven().eval()
+    noise = torch.randint(0, 256, (6, 3, 24, 24), generator=torch.Generator().manual_seed(4)).to(torch.uint8)
+    low, high = (quantize_graph(graph(net), 2, noise, GraphSettings(gate=gate)) for gate in (20, 56))
+    count = [sum(isinstance(node, Convolution) for node in made.nodes) for made in (low, high)]
+    assert count[0] == 3 < count[1]
+    assert psnr(low, net, noise) + 5 < psnr(high, net, noise) > 57
+
+
+def test_pairs_of_convolutions_are_the_network_in_float():
+    steps = lowered(graph(Residual().eval()))
+    image = images(1).float() / 255
+    found = ranges_of(steps, extremes(steps, images().float(), lambda *_: None), RULES[0])
+    convolutions = frozenset(k for k, step in enumerate(steps) if isinstance(step, Convolve))
+    both = frozenset([1, 2])
+    pairs, reading = with_finer(steps, found, both, convolutions)
+    assert [pairs[k].weight.shape for k in sorted(reading)] == [steps[k].weight.shape for k in sorted(both)]
+    assert sum(isinstance(step, Convolve) for step in pairs) == 2 * len(convolutions)
+    assert torch.allclose(values(pairs, image)[-1], values(steps, image)[-1], atol=1e-5)
+
+
+def values(steps, image):
+    with torch.no_grad():
+        found = [image]
+        for step in steps:
+            found.append(step.run(found))
+    return found
+
+
+def test_ranges_have_room_but_below_a_relu():
+    steps = lowered(graph(Residual().eval()))
+    seen = extremes(steps, images().float(), lambda *_: None)
+    plain, spare = (ranges_of(steps, seen, rule) for rule in (Rule(), Rule(spare=0.5)))
+    assert torch.allclose(spare[1].step, plain[1].step * 2, rtol=0.02)
+    relu = next(k for k, step in enumerate(steps) if isinstance(step, Convolve) and not step.below.any())
+    assert torch.allclose(spare[relu + 1].step, plain[relu + 1].step * 1.5, rtol=0.02)
+    assert not spare[relu + 1].zero.any()
+
+
+def test_a_gate_is_kept_in_16_bits():
+    """The function between two entries of its table, and the product with all bits."""
+    made = quantize_graph(graph(Dense().eval()), 2, images())
+    assert [node.wide for node in made.nodes if isinstance(node, Table)] == [True, True]
+    (product,) = (node for node in made.nodes if isinstance(node, Product))
+    assert product.both
+
+
 def test_what_is_added_has_16_bits():
     made = quantize_graph(graph(Residual().eval()), 2, images())
     assert [number for number, node in enumerate(made.nodes, 1) if getattr(node, "wide", False)] == [1]
 
 
-def psnr(made, net):
-    other = images(8)[6:]
+def psnr(made, net, other=None):
+    other = images(8)[6:] if other is None else other
     with torch.no_grad():
         wanted = net(other.float() / 255).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
     found = np.stack([run(made, image) for image in other.permute(0, 2, 3, 1).numpy()])

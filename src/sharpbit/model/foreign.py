@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import os
+import sys
 import tempfile
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +123,39 @@ def _traced(net: nn.Module, image: Tensor, name: str) -> bytes:
     """The network as an ONNX file: by the exporter that traces, in less than a second, or else by the newer one."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
+    reason = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             logger.setLevel(logging.CRITICAL)
-            with suppress(Exception):  # what it does not know, the other one perhaps does
+            try:
                 file = io.BytesIO()
-                torch.onnx.export(net, (image,), file, opset_version=OPSET, dynamo=False)  # type: ignore[arg-type]
+                with _quiet():
+                    torch.onnx.export(net, (image,), file, opset_version=OPSET, dynamo=False)  # type: ignore[arg-type]
                 return file.getvalue()
+            except Exception as error:  # what it does not know, the other one perhaps does
+                reason = str(error).partition("\n")[0][:200]
             program = torch.onnx.export(net, (image,), opset_version=OPSET, dynamo=True, verbose=False)
-    except Exception as error:  # the exporter's own types share no base class
-        raise ModelError(f"{name} cannot be traced: {str(error).splitlines()[0][:200]}") from None
+    except Exception:  # the exporter's own types share no base class, and its text is a page
+        raise ModelError(f"{name} cannot be traced: {reason}") from None
     finally:
         logger.setLevel(level)
     assert program is not None
     return bytes(program.model_proto.SerializeToString())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter that traces prints from C++ when it fails: all that it has seen of the network."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _model(graph: Graph, kind: str, name: str, source: str, white: Range) -> Model:

@@ -5,7 +5,8 @@ and multiplies it by the multiplier of its sign. What is added is rounded to flo
 the terms. A result is rounded half to even, then its zero point is added, and 0 to 255 is kept.
 
 Tensors in 16 bits are such bytes, times 256, and second bytes that hold what rounding left, from 128 on for nothing.
-What is added is read with both, convolutions may do so, and moves take both along; all else reads the first alone.
+What is added is read with both; convolutions, products and tables may do so, and moves take both along; all else reads
+the first alone.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def compute(node: Node, found: Sequence[Levels], zeros: Sequence[Bytes]) -> Leve
         return rounded(_added(nothing, node.terms, found, zeros), node.zero, node.wide)
     if isinstance(node, Product):
         one, other = node.inputs
-        both = _signed(found[one], zeros[one]) * _signed(first_bytes(found[other]), zeros[other])
-        return rounded(both.astype(np.float32) * node.multiplier, node.zero, node.wide)
+        second = _signed(found[other] if node.both else first_bytes(found[other]), zeros[other])
+        product = _signed(found[one], zeros[one]).astype(np.int64) * second
+        return rounded(product.astype(np.float32) * node.multiplier, node.zero, node.wide)
     if isinstance(node, Table):
-        return node.values[np.arange(len(node.values)), first_bytes(found[node.input])]
+        return _looked_up(node, found[node.input])
     if isinstance(node, Rearrangement):
         return _rearranged(node, found[node.input])
     x = first_bytes(found[node.input])
@@ -133,6 +135,18 @@ def _added(value: Floats, terms: Sequence[Term], found: Sequence[Levels], zeros:
         part = np.repeat(part, value.shape[2] // part.shape[2], 2)
         value = value + part * term.multiplier
     return value
+
+
+def _looked_up(node: Table, x: Levels) -> Levels:
+    channels = np.arange(len(node.values))
+    if not node.wide:
+        narrow: Bytes = node.values[channels, first_bytes(x)].astype(np.uint8)
+        return narrow
+    place = (x.astype(np.int32) - MIDDLE if x.dtype == np.uint16 else x.astype(np.int32) * FINE) + FINE
+    at, weight = place // FINE, place % FINE
+    low, high = (node.values[channels, at + k].astype(np.int32) for k in (0, 1))
+    between: NDArray[np.uint16] = ((low * (FINE - weight) + high * weight + MIDDLE) >> 8).astype(np.uint16)
+    return between
 
 
 def _rearranged(node: Rearrangement, x: Levels) -> Levels:

@@ -59,7 +59,9 @@ def made(node: Node, before: Sequence[Tensor], where: str) -> Tensor:
         _check_multipliers(node.multiplier, channels, where)
         if (read[0].channels, read[1].channels) not in ((channels, channels), (channels, 1)):
             raise ModelError(f"{where} multiplies {read[0].channels} channels by {read[1].channels} to {channels}")
-    elif isinstance(node, Table) and not read[0].channels == channels == len(node.values) == node.values.size // 256:
+    elif isinstance(node, Table) and not (
+        read[0].channels == channels and node.values.shape == (channels, 258 if node.wide else 256)
+    ):
         raise ModelError(f"{where} has tables of {node.values.shape} for {read[0].channels} channels")
     terms = node.terms if isinstance(node, Convolution | Sum) else ()
     if len(terms) > MAX_TENSORS:

@@ -105,30 +105,38 @@ class Product:
     Attributes:
         inputs: two numbers; the second tensor may have a single channel, which then counts for all.
         multiplier: `(channels,)` float32, from the product of bytes less their zero points to the result; the first
-            tensor counts in parts of 256 where it has 16 bits.
+            tensor counts in parts of 256 where it has 16 bits, and so does the second where both are read.
         zero: `(channels,)` uint8, zero points of the result.
         wide: whether the result is kept in 16 bits.
+        both: whether the second tensor, too, is read with 16 bits where it has them.
     """
 
     inputs: tuple[int, int]
     multiplier: Floats
     zero: Bytes
     wide: bool = False
+    both: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """Every byte replaced by another, such as by a sigmoid.
+    """Every byte replaced by another, such as by a sigmoid; in 16 bits, what lies between two entries is interpolated.
 
     Attributes:
         input: number of the tensor.
-        values: `(channels, 256)` uint8.
+        values: `(channels, 256)` uint8; or `(channels, 258)` uint16 for the bytes -1 to 256, where the tensor is read
+            with all its bits and the result is kept in 16.
         zero: `(channels,)` uint8, zero points of the result.
     """
 
     input: int
-    values: Bytes
+    values: Bytes | NDArray[np.uint16]
     zero: Bytes
+
+    @property
+    def wide(self) -> bool:
+        """Whether the result is kept in 16 bits."""
+        return self.values.dtype == np.uint16
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from sharpbit.modelfile.integer_graph_checks import MAX_CHANNELS, MAX_INPUTS, MA
 
 GRAPH = 1 << 16  # beside the scale in the first number: the payload of a chain has no such bit
 CONVOLUTION, SUM, SHUFFLE, UNSHUFFLE, NEAREST, PRODUCT, TABLE, LARGEST, BILINEAR = range(1, 10)
-WIDE = 256  # beside the code of a convolution, a sum, a product or an interpolation: its result is kept in 16 bits
+WIDE = 256  # beside the code of all but moves and the largest of a window: its result is kept in 16 bits
 STEPPED = 512  # beside the code of a convolution: with a stride and a padding
-BOTH = 1024  # beside the code of a convolution: it reads both bytes
+BOTH = 1024  # beside the code of a convolution or a product: it reads both bytes
 _MOVES = {SHUFFLE: ig.SHUFFLE, UNSHUFFLE: ig.UNSHUFFLE, NEAREST: ig.NEAREST}
 
 
@@ -131,9 +131,10 @@ def _stored(node: Node) -> list[bytes]:
         return [_numbers(SUM + WIDE * node.wide, len(node.zero)), _bytes(node.zero, "u1"), *_terms(node.terms)]
     if isinstance(node, Product):
         values = [_bytes(node.multiplier, "<f4"), _bytes(node.zero, "u1")]
-        return [_numbers(PRODUCT + WIDE * node.wide, *node.inputs, len(node.zero)), *values]
+        return [_numbers(PRODUCT + WIDE * node.wide + BOTH * node.both, *node.inputs, len(node.zero)), *values]
     if isinstance(node, Table):
-        return [_numbers(TABLE, node.input, len(node.zero)), _bytes(node.values, "u1"), _bytes(node.zero, "u1")]
+        values = [_bytes(node.values, "<u2" if node.wide else "u1"), _bytes(node.zero, "u1")]
+        return [_numbers(TABLE + WIDE * node.wide, node.input, len(node.zero)), *values]
     if isinstance(node, Largest):
         return [_numbers(LARGEST, node.input, node.side, node.stride, node.padding + 1)]
     if isinstance(node, Bilinear):
@@ -182,14 +183,15 @@ def _read(reader: _Reader) -> Node:
         channels = reader.limited(MAX_CHANNELS)
         zero = reader.bytes(channels)
         return Sum(_read_terms(reader, channels), zero, wide)
-    if code in (PRODUCT, PRODUCT + WIDE):
+    if code - flags == PRODUCT and not flags & ~(WIDE | BOTH):
         first, second = reader.numbers(2)
         channels = reader.limited(MAX_CHANNELS)
-        return Product((first, second), reader.floats(channels), reader.bytes(channels), wide)
-    if code == TABLE:
+        return Product((first, second), reader.floats(channels), reader.bytes(channels), wide, bool(flags & BOTH))
+    if code in (TABLE, TABLE + WIDE):
         (number,) = reader.numbers(1)
         channels = reader.limited(MAX_CHANNELS)
-        return Table(number, reader.bytes(channels * 256).reshape(channels, 256), reader.bytes(channels))
+        values = reader.array(channels * 258, "<u2") if wide else reader.bytes(channels * 256)
+        return Table(number, values.reshape(channels, -1), reader.bytes(channels))  # type: ignore[arg-type]
     if code == LARGEST:
         number, side, stride, padding = reader.numbers(4)
         return Largest(number, side, stride, padding - 1)

@@ -3,32 +3,36 @@
 Each channel of a tensor has a scale and a zero point, from images. Weights are rounded one after the other, each error
 made up by those that follow (GPTQ, Frantar et al., 2023), on the rounded inputs that a convolution really gets, and the
 bias makes up for the mean error that came before. What is added is rounded with the convolution that it is added to,
-and kept in 16 bits. The fewest convolutions that reach the gate read 16 bits (`sharpbit.quant.graph.widths`).
+and kept in 16 bits. Ranges are as wide as the gate needs (`sharpbit.quant.graph.ranges`), and the fewest convolutions
+that reach it read 16 bits or have weights of 16 bits (`sharpbit.quant.graph.widths`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
 
 import torch
 from torch import Tensor
 
 from sharpbit.graph import Graph
 from sharpbit.modelfile.integer_graph import IntegerGraph
+from sharpbit.quant.graph.finer import with_finer
+from sharpbit.quant.graph.images import chosen_of
 from sharpbit.quant.graph.lowering import lowered
-from sharpbit.quant.graph.ranges import last_readers, ranges_of, together
+from sharpbit.quant.graph.ranges import RULES, Extremes, Rule, clipped, extremes, last_readers, ranges_of, together
 from sharpbit.quant.graph.rounder import Rounder
 from sharpbit.quant.graph.steps import Step, read_by
 from sharpbit.quant.graph.widths import chosen, costs, widths_for
 from sharpbit.quant.lossless import check_images
 from sharpbit.quant.lossless.stage import TOP
-from sharpbit.quant.sloped import APART, GATE, HEADROOM
+from sharpbit.quant.sloped import GATE
 from sharpbit.system.progress import Phases
 
-IMAGES = 72  # that are looked at, at most
-MEASURED = 6  # that are kept apart to measure on, at most
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
-SHARES = (0.5, 0.2, 0.0)  # of the error that the gate allows, for rounding what convolutions read
+HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
+CLIPPED = 0.2  # of it, for values that are beyond what ranges hold
+SHARE, TRIES = 0.7, 4  # of it, for rounding at first; how often it is tried with less
 
 
 @dataclass(frozen=True)
@@ -73,40 +77,77 @@ def quantize_graph(
     progress = progress or (lambda word, done, total: None)
     steps = lowered(graph)
     generator = torch.Generator().manual_seed(settings.seed)
-    images = images[torch.randperm(len(images), generator=generator)[:IMAGES]].float()
-    apart = torch.arange(len(images)) % APART == APART - 1
-    measured, images = (images[apart][:MEASURED], images[~apart]) if bool(apart.any()) else (images[:MEASURED], images)
-    found = ranges_of(steps, images, progress)
-    cost = costs(steps, found, images[:LOOKED_AT, :, :SIDE, :SIDE], settings.seed)
-    few = images[: max(4, together(steps, images))]
+    shown = chosen_of(images, generator)
+    allowed = 10 ** (-(settings.gate + HEADROOM) / 10)
+    wanted = _float_results(steps, shown.measured)
+    seen = extremes(steps, torch.cat([shown.given, shown.drawn]), progress)
+    rule = _rule(steps, seen, shown.measured, wanted, allowed)
+    found = ranges_of(steps, seen, rule)
+    looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])
+    cost = costs(steps, found, looked_at[:, :, :SIDE, :SIDE], settings.seed)
     made: IntegerGraph | None = None
-    before: frozenset[int] | None = None
-    for share in SHARES:
-        both = chosen(steps, cost, share * 10 ** (-(settings.gate + HEADROOM) / 10))
-        if both == before:
-            continue
-        before = both
-        word = f"rounding, {len(both)} convolutions in 16 bits" if both else "rounding"
-        rounder = Rounder(steps, found, widths_for(steps, both), settings.compensate, generator)
-        made = rounder.rounded(few, scale, progress, word)
-        if _apart(steps, rounder, measured) >= settings.gate + HEADROOM:
+    share, before = SHARE, None
+    for _ in range(TRIES):
+        choice = chosen(steps, cost, share * allowed)
+        if choice == before:
             break
+        before = choice
+        pairs, both = with_finer(steps, found, choice.both, choice.finer)
+        own = found
+        if choice.finer:
+            own = ranges_of(pairs, extremes(pairs, torch.cat([shown.given, shown.drawn]), progress), rule)
+        few = torch.cat([shown.given[: max(3, together(pairs, shown.given))], shown.drawn[:1]])
+        word = f"rounding, {len(choice.both | choice.finer)} convolutions in 16 bits" if both else "rounding"
+        rounder = Rounder(pairs, own, widths_for(pairs, both), settings.compensate, generator)
+        made = rounder.rounded(few, scale, progress, word)
+        near = _apart(pairs, rounder, shown.measured, wanted)
+        if near >= settings.gate + HEADROOM:
+            break
+        share *= min(0.5, 0.8 * 10 ** ((near - settings.gate - HEADROOM) / 10))
     assert made is not None
     return made
 
 
-def _apart(steps: list[Step], rounder: Rounder, images: Tensor) -> float:
-    """How far the integers are from float on images, in dB, the mean of all images."""
-    last = last_readers(steps)
-    found = []
+def _rule(steps: list[Step], seen: Extremes, measured: Tensor, wanted: list[Tensor], allowed: float) -> Rule:
+    """The rule with the finest steps that leaves room for rounding where values end with ranges; or the nearest."""
+    best, nearest = RULES[0], 0.0
+    for rule in RULES:
+        found = ranges_of(steps, seen, rule)
+        errors = [
+            (real - (clipped(steps, found, image[None] / TOP) * TOP).clamp(0, TOP)).div(TOP).square().mean()
+            for image, real in zip(measured, wanted, strict=True)
+        ]
+        near = float(-10 * torch.log10(torch.stack(errors) + allowed * (1 - CLIPPED)).mean())
+        if near > nearest:
+            best, nearest = rule, near
+        if near >= -10 * log10(allowed):
+            break
+    return best
+
+
+def _float_results(steps: list[Step], images: Tensor) -> list[Tensor]:
+    """What the steps give in float, in levels of bytes."""
+    last, results = last_readers(steps), []
     for image in images:
-        real, whole = [image[None] / TOP], [image[None]]
+        real = [image[None] / TOP]
         for k, step in enumerate(steps):
             real.append(step.run(real))
+            for number in read_by(step):
+                if last[number] == k:
+                    real[number] = torch.zeros(0)
+        results.append((real[-1] * TOP).clamp(0, TOP))
+    return results
+
+
+def _apart(steps: list[Step], rounder: Rounder, images: Tensor, wanted: list[Tensor]) -> float:
+    """How far the integers are from float on images, in dB, the mean of all images."""
+    last, found = last_readers(steps), []
+    for image, real in zip(images, wanted, strict=True):
+        whole = [image[None]]
+        for k, step in enumerate(steps):
             whole.append(rounder.run(k, whole))
             for number in read_by(step):
                 if last[number] == k:
-                    real[number] = whole[number] = torch.zeros(0)
-        wanted = (real[-1] * TOP).round().clamp(0, TOP)
-        found.append(-10 * torch.log10(((wanted - whole[-1]) / TOP).square().mean().clamp(min=1e-10)))
+                    whole[number] = torch.zeros(0)
+        found.append(-10 * torch.log10(((real.round() - whole[-1]) / TOP).square().mean().clamp(min=1e-10)))
     return float(torch.stack(found).mean())

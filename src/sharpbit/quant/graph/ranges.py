@@ -1,8 +1,15 @@
-"""How bytes stand for the values of each tensor of a graph of steps, from what images give."""
+"""How bytes stand for the values of each tensor of a graph of steps, from what images give.
+
+Some networks run wild with a few images, above all with drawings: a gated one gives ten times what photos give. Where
+ranges leave that out, most images have finer steps; where they do not, these need 16 bits. So there are several rules.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 
 import torch
 from torch import Tensor
@@ -15,18 +22,45 @@ from sharpbit.quant.sloped.layer import Range, of_result, ranges
 from sharpbit.system.progress import Phases
 
 MEMORY = 96 << 20  # bytes of the largest tensor of all images
-WILD, ORDINARY = 4.0, 0.75
+ORDINARY = 0.75  # of all images
 
 
-def ranges_of(steps: list[Step], images: Tensor, progress: Phases) -> list[Range]:
-    """Of each tensor, the image first.
+@dataclass(frozen=True)
+class Rule:
+    """What ranges hold.
 
-    Args:
-        steps: The steps.
-        images: `(N, 3, h, w)` bytes in float32.
-        progress: Called with a word, what is done, and how much there is.
+    Attributes:
+        wild: At most so many times what most images give.
+        spare: So much more at either end, as a share of the range; not below 0 where a ReLU ends.
     """
-    low, high = _extremes(steps, torch.split(images / TOP, together(steps, images)), progress)
+
+    wild: float = inf
+    spare: float = 0.0
+
+
+RULES = (Rule(4.0), Rule(spare=0.1), Rule(spare=0.3), Rule(spare=1.0))  # the finest steps first
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """What each step makes of images.
+
+    Attributes:
+        low: How far each channel is below 0, `(images, channels)` of each step, 0 at least.
+        high: How far it is above 0.
+    """
+
+    low: Sequence[Tensor]
+    high: Sequence[Tensor]
+
+
+def ranges_of(steps: list[Step], seen: Extremes, rule: Rule) -> list[Range]:
+    """Of each tensor, the image first."""
+    low, high = [-_most(found, rule) for found in seen.low], [_most(found, rule) for found in seen.high]
+    for k, step in enumerate(steps):
+        spare = (high[k] - low[k]) * rule.spare
+        ends = isinstance(step, Convolve) and not step.plus and not step.below.any()
+        low[k], high[k] = low[k] if ends else low[k] - spare, high[k] + spare
     found = [Range(torch.full((3,), 1 / TOP, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))]
     shuffles = {step.tensor: step for step in steps if isinstance(step, Move) and step.kind == ig.SHUFFLE}
     for number, step in enumerate(steps):
@@ -62,11 +96,15 @@ def _moved(step: Move, read: Range) -> Range:
     return read if step.kind == ig.NEAREST else Range(read.step[::area], read.zero[::area])
 
 
-def _extremes(steps: list[Step], batches: tuple[Tensor, ...], progress: Phases) -> tuple[list[Tensor], list[Tensor]]:
-    """The smallest and the largest value of each channel of what each step makes, 0 at most and at least.
+def extremes(steps: list[Step], images: Tensor, progress: Phases) -> Extremes:
+    """The smallest and the largest value of each channel of what each step makes.
 
-    Where a network runs wild with a few images, these do not count: at most `WILD` times what most images have.
+    Args:
+        steps: The steps.
+        images: `(N, 3, h, w)` bytes in float32.
+        progress: Called with a word, what is done, and how much there is.
     """
+    batches = torch.split(images / TOP, together(steps, images))
     last = last_readers(steps)
     low: list[list[Tensor]] = [[] for _ in steps]
     high: list[list[Tensor]] = [[] for _ in steps]
@@ -80,14 +118,32 @@ def _extremes(steps: list[Step], batches: tuple[Tensor, ...], progress: Phases) 
                 if last[read] == k:
                     values[read] = torch.zeros(0)
         progress("measuring", number + 1, len(batches))
-    return [-_most(torch.cat(found)) for found in low], [_most(torch.cat(found)) for found in high]
+    return Extremes(*([_checked(torch.cat(found)) for found in side] for side in (low, high)))
 
 
-def _most(found: Tensor) -> Tensor:
-    """The largest of `(images, channels)`, 0 at least."""
+def _checked(found: Tensor) -> Tensor:
     if not bool(torch.isfinite(found).all()):
         raise QuantizeError("the network gives numbers that are not finite with these images")
-    return torch.minimum(found.amax(0), WILD * found.quantile(ORDINARY, 0)).clamp(min=0)
+    return found.clamp(min=0)
+
+
+def _most(found: Tensor, rule: Rule) -> Tensor:
+    """The largest of `(images, channels)`."""
+    most = found.amax(0)
+    return most if rule.wild == inf else torch.minimum(most, rule.wild * found.quantile(ORDINARY, 0))
+
+
+def clipped(steps: list[Step], found: list[Range], image: Tensor) -> Tensor:
+    """What the steps make of `(1, 3, h, w)` from 0 to 1 where values end with their ranges, but are not rounded."""
+    last, values = last_readers(steps), [image]
+    for k, step in enumerate(steps):
+        value, own = step.run(values), found[k + 1]
+        ends = [(edge * own.step).float()[:, None, None] for edge in (-own.zero - 0.5, TOP + 0.5 - own.zero)]
+        values.append(torch.maximum(torch.minimum(value, ends[1]), ends[0]))
+        for read in read_by(step):
+            if last[read] == k:
+                values[read] = torch.zeros(0)
+    return values[-1]
 
 
 def levels_of(steps: list[Step]) -> list[tuple[int, Fraction]]:

@@ -24,6 +24,7 @@ from sharpbit.modelfile.integer_graph import (
 )
 from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
 from sharpbit.modelfile.integer_layer import FINE, MIDDLE
+from sharpbit.quant.graph.finer import weight_steps
 from sharpbit.quant.graph.ranges import last_readers
 from sharpbit.quant.graph.steps import (
     Add,
@@ -39,14 +40,13 @@ from sharpbit.quant.graph.steps import (
 )
 from sharpbit.quant.graph.widths import Widths
 from sharpbit.quant.lossless.least_squares import places_of
-from sharpbit.quant.lossless.rounding import compensated, steps_of
+from sharpbit.quant.lossless.rounding import LIMIT, compensated
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
 from sharpbit.system.progress import Phases
 
 SAMPLES = 20000  # places that rounding looks at, at most
 WINDOWS = 24 << 20  # numbers of these at a time, at most
-ROOM = 0.9  # of the weights that the sum of a convolution has room for, before they are rounded
 
 
 class Rounder:
@@ -103,13 +103,18 @@ class Rounder:
                 return Bilinear(step.tensor, step.factor, step.like, step.aligned, wide)
             case Multiply():
                 both = self.range[step.first].step / self._parts(step.first) * self.range[step.second].step
-                return Product((step.first, step.second), _floats(both / after.step), zero, wide)
+                both = both / self._parts(step.second)
+                return Product((step.first, step.second), _floats(both / after.step), zero, wide, both=True)
             case Apply():
                 before = self.range[step.tensor]
-                values = (torch.arange(256, dtype=torch.float64) - before.zero[:, None]) * before.step[:, None]
+                entries = torch.arange(-1, 257) if wide else torch.arange(256)
+                values = (entries.double() - before.zero[:, None]) * before.step[:, None]
                 found = step.function(values.float()[None, :, None])[0, :, 0].double()
-                bytes_ = (found / after.step[:, None]).round() + after.zero[:, None]
-                return Table(step.tensor, bytes_.clamp(0, TOP).to(torch.uint8).numpy(), zero)
+                found = found / after.step[:, None] + after.zero[:, None]
+                if not wide:
+                    return Table(step.tensor, found.round().clamp(0, TOP).to(torch.uint8).numpy(), zero)
+                levels = (found * FINE).round() + MIDDLE
+                return Table(step.tensor, levels.clamp(0, FINE**2 - 1).numpy().astype(np.uint16), zero)
 
     def _terms(self, plus: list[Plus], after: Range) -> tuple[Term, ...]:
         steps = (self.range[one.tensor].step.repeat_interleave(one.repeat) / self._parts(one.tensor) for one in plus)
@@ -147,10 +152,10 @@ class Rounder:
             kernel = torch.cat([kernel, step.bias[rows, None] / TOP], 1) / after.step[rows, None]
             seen = _windows(read[:, columns], places, step)
             kernel[:, -1] += (wanted[:, rows] - seen @ kernel.T).mean(0) / TOP
-            size[rows] = _steps(kernel, largest)
+            size[rows] = weight_steps(kernel, largest) if step.grid is None else step.grid[rows] / after.step[rows]
             whole[rows] = kernel / size[rows, None]
-            whole[rows, :-1] = whole[rows, :-1].round()
-            if self.compensate:
+            whole[rows, :-1] = whole[rows, :-1].round().clamp(-LIMIT, LIMIT)
+            if self.compensate and step.grid is None:
                 whole[rows] = compensated(kernel, size[rows], seen.T @ seen / len(seen))
             taken = whole[rows, :-1].reshape(each, inputs, -1).sum(2)
             begins[rows] = taken @ zeros[columns]
@@ -199,13 +204,10 @@ class Rounder:
                 value = torch.where(total < 0, total * below, total * gain)
             case Product():
                 gain = torch.from_numpy(node.multiplier * self._parts(node.inputs[0]))[:, None, None]
-                value = whole[node.inputs[0]] * _first(whole[node.inputs[1]]) * gain
+                gain = gain * self._parts(node.inputs[1])
+                value = whole[node.inputs[0]] * whole[node.inputs[1]] * gain
             case Table():
-                before = self.range[node.input].zero[:, None, None]
-                index = (_first(whole[node.input]) + before).long()
-                table = torch.from_numpy(node.values).float()
-                channels = torch.arange(len(table))[:, None, None]
-                return table[channels, index] - zero
+                return _looked_up(node, whole[node.input] + self.range[node.input].zero.float()[:, None, None]) - zero
             case _:
                 value = torch.zeros(1)
         terms = node.terms if isinstance(node, Convolution | Sum) else ()
@@ -228,10 +230,16 @@ def _first(whole: Tensor) -> Tensor:
     return (whole + 0.5).floor()
 
 
-def _steps(kernel: Tensor, largest: int) -> Tensor:
-    """The step of each row's weights, such that their sum fits as well."""
-    step = steps_of(kernel)
-    return torch.maximum(step, kernel[:, :-1].abs().sum(1) / (ROOM * MAX_SUM / largest))
+def _looked_up(table: Table, byte: Tensor) -> Tensor:
+    """Bytes, with what a second byte holds as a fraction."""
+    values = torch.from_numpy(table.values.astype(np.int64))
+    channels = torch.arange(len(values))[:, None, None]
+    if not table.wide:
+        return values[channels, _first(byte).long()].float()
+    place = (byte * FINE).long() + FINE
+    at, weight = place // FINE, place % FINE
+    level = values[channels, at] * (FINE - weight) + values[channels, at + 1] * weight
+    return ((level + MIDDLE) // FINE - MIDDLE).float() / FINE
 
 
 def _windows(x: Tensor, places: tuple[Tensor, Tensor, Tensor], step: Convolve) -> Tensor:

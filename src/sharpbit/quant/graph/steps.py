@@ -44,6 +44,8 @@ class Convolve:
         plus: What is added after the slope.
         stride: Pixels between neighbouring windows.
         padding: Pixels around the tensors; None: as many as keep the size.
+        grid: `(outputs,)` float64: the steps of weights for bytes that are read, where these are given; all weights
+            are rounded to the nearest then.
     """
 
     inputs: list[int]
@@ -54,6 +56,7 @@ class Convolve:
     plus: list[Plus]
     stride: int = 1
     padding: int | None = None
+    grid: Tensor | None = None
 
     @property
     def around(self) -> int:
@@ -68,9 +71,13 @@ class Convolve:
 
     def run(self, values: list[Tensor], added: list[Tensor] | None = None) -> Tensor:
         """The result; `added` are the tensors that are added, where these have other values."""
-        out = F.prelu(self.sums(values), self.below.float())
+        return self.finished(self.sums(values), added or values)
+
+    def finished(self, sums: Tensor, added: list[Tensor]) -> Tensor:
+        """The result for these sums."""
+        out = F.prelu(sums, self.below.float())
         for plus in self.plus:
-            out = out + plus.of(added or values)
+            out = out + plus.of(added)
         return out
 
 

@@ -1,0 +1,107 @@
+"""Convolutions with weights of 16 bits: a second one, of what rounding leaves of their weights, is added to them.
+
+The second one reads bytes, and its result, which is small, has 16 bits. As engines know of nothing new, this works on
+every instruction set. It takes a convolution once more, and a table where there is a slope, which comes after the sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
+from sharpbit.modelfile.integer_layer import FINE
+from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Multiply, Plus, Step
+from sharpbit.quant.lossless.rounding import LIMIT, steps_of
+from sharpbit.quant.lossless.stage import TOP
+from sharpbit.quant.sloped.layer import Range
+
+ROOM = 0.9  # of the weights that the sum of a convolution has room for, before they are rounded
+
+
+def weight_steps(kernel: Tensor, largest: int) -> Tensor:
+    """The step of each row's weights, such that their sum fits as well where `largest` is what is read at most."""
+    return torch.maximum(steps_of(kernel), kernel[:, :-1].abs().sum(1) / (ROOM * MAX_SUM / largest))
+
+
+def with_finer(
+    steps: list[Step], found: list[Range], both: frozenset[int], finer: frozenset[int]
+) -> tuple[list[Step], frozenset[int]]:
+    """The steps with such pairs of convolutions.
+
+    Args:
+        steps: The steps.
+        found: The range of each tensor.
+        both: Convolutions that read both bytes.
+        finer: Convolutions whose weights have 16 bits.
+
+    Returns:
+        The steps, and the numbers that the convolutions of `both` have among them.
+    """
+    made: list[Step] = []
+    number, reading = [0], set()
+    for k, step in enumerate(steps):
+        step = _renumbered(step, number)
+        if k in finer and isinstance(step, Convolve):
+            made += _pair(step, [found[tensor] for tensor in _inputs(steps[k])], found[k + 1], k in both, len(made))
+            main = next(n for n in range(len(made) - 1, -1, -1) if isinstance(made[n], Convolve))
+        else:
+            made.append(step)
+            main = len(made) - 1
+        if k in both:
+            reading.add(main)
+        number.append(len(made))
+    return made, frozenset(reading)
+
+
+def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tensor:
+    """The steps of its weights in 8 bits, for bytes that are read."""
+    own = _own(step, read)
+    kernel = torch.cat([(step.weight * own).flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
+    return weight_steps(kernel, LARGEST_BOTH if both else FINE) * after.step
+
+
+def _own(step: Convolve, read: list[Range]) -> Tensor:
+    """The step of what each weight is multiplied by: `(outputs, inputs / groups, 1, 1)`."""
+    of_group = torch.cat([one.step for one in read]).reshape(step.groups, -1)
+    return of_group.repeat_interleave(len(step.bias) // step.groups, 0)[:, :, None, None]
+
+
+def _pair(step: Convolve, read: list[Range], after: Range, both: bool, count: int) -> list[Step]:
+    """Of a convolution that would be step `count`: that of the rest, the convolution, and what follows a slope."""
+    own, grid = _own(step, read), grid_of(step, read, after, both)
+    unit = grid[:, None, None, None] / own
+    first = (step.weight / unit).round().clamp(-LIMIT, LIMIT) * unit
+    left, nothing, one = step.weight - first, torch.zeros_like(step.bias), torch.ones_like(step.bias)
+    small = (left * own).flatten(1).abs().amax(1).clamp(min=1e-12) / LIMIT
+    rest = Convolve(step.inputs, left, nothing, one, step.groups, [], step.stride, step.padding, small)
+    added = Plus(count + 1, one)
+    if bool((step.below == 1).all()):
+        return [rest, replace(step, weight=first, plus=[added, *step.plus], grid=grid)]
+    slope = step.below.float()
+    plain = replace(step, weight=first, below=one, plus=[added], grid=grid)
+    sloped: list[Step] = [rest, plain, Apply(count + 2, lambda x: F.prelu(x, slope))]
+    return [*sloped, Add([Plus(count + 3, one), *step.plus])] if step.plus else sloped
+
+
+def _inputs(step: Step) -> list[int]:
+    return step.inputs if isinstance(step, Convolve) else []
+
+
+def _renumbered(step: Step, number: list[int]) -> Step:
+    """The step that reads tensors under their new numbers."""
+    match step:
+        case Convolve():
+            plus = [replace(one, tensor=number[one.tensor]) for one in step.plus]
+            return replace(step, inputs=[number[tensor] for tensor in step.inputs], plus=plus)
+        case Add():
+            return Add([replace(one, tensor=number[one.tensor]) for one in step.plus])
+        case Multiply():
+            return Multiply(number[step.first], number[step.second])
+        case Interpolate():
+            return replace(step, tensor=number[step.tensor], like=number[step.like])
+        case _:
+            return replace(step, tensor=number[step.tensor])
