@@ -32,7 +32,7 @@ from sharpbit.system.progress import Phases
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
 HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
 CLIPPED = 0.2  # of it, for values that are beyond what ranges hold
-SHARE, TRIES = 0.7, 4  # of it, for rounding at first; how often it is tried with less
+SHARES = (0.7, 0.2, 0.0)  # of it, for rounding: less is tried where that is not enough
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def quantize_graph(
     looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])
     cost = costs(steps, found, looked_at[:, :, :SIDE, :SIDE], settings.seed)
     made: IntegerGraph | None = None
-    share, before = SHARE, None
-    for _ in range(TRIES):
+    before = None
+    for share in SHARES:
         choice = chosen(steps, cost, share * allowed)
         if choice == before:
             break
@@ -100,10 +100,8 @@ def quantize_graph(
         word = f"rounding, {len(choice.both | choice.finer)} convolutions in 16 bits" if both else "rounding"
         rounder = Rounder(pairs, own, widths_for(pairs, both), settings.compensate, generator)
         made = rounder.rounded(few, scale, progress, word)
-        near = _apart(pairs, rounder, shown.measured, wanted)
-        if near >= settings.gate + HEADROOM:
+        if _apart(pairs, rounder, shown.measured, wanted) >= settings.gate + HEADROOM:
             break
-        share *= min(0.5, 0.8 * 10 ** ((near - settings.gate - HEADROOM) / 10))
     assert made is not None
     return made
 

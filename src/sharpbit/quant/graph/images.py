@@ -25,7 +25,7 @@ class Images:
     Attributes:
         given: What is rounded with.
         drawn: Drawings, which ranges must hold as well.
-        measured: Of both, kept apart.
+        measured: Images of both kinds that are kept apart.
     """
 
     given: Tensor

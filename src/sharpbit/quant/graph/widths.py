@@ -58,8 +58,8 @@ class Costs:
     """What rounding adds to the square error of the result from 0 to 1, `(images, steps)` float64.
 
     Attributes:
-        read: That of the inputs of each convolution, to bytes.
-        weights: That of its weights, to 8 bits.
+        read: What rounding the inputs of each convolution to bytes adds.
+        weights: What rounding its weights to 8 bits adds.
     """
 
     read: Tensor
