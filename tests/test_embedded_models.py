@@ -43,5 +43,5 @@ def test_the_readme_prints_the_headers():
 def test_every_float_model_is_read_back_also_where_the_exporter_left_out_a_bias_of_zeros():
     for name in (name for name in zoo.names() if name.endswith("-float")):
         model = sharpbit.load(zoo.path_of(name))
-        missing = set(model.net.state_dict()) - set(zoo.open_file(name).initializers)
+        missing = set(model.net.state_dict()) - set(zoo.open_file(name).onnx_graph.constants)
         assert all(name.endswith(".bias") and not model.net.state_dict()[name].any() for name in missing)

@@ -226,14 +226,12 @@ def _exported(path: ModelFile) -> tuple[Header, State]:
     if header.architecture == integer.ARCHITECTURE:
         net = of_integer_chain(integer.read(path)[0])
         return replace(header, config=asdict(net.config)), net.state_dict()
-    kinds = {1: np.float32, 6: np.int32, 7: np.int64}  # numbers of TensorProto.DataType
-    tensors = path.initializers
     try:
         arch = ARCHITECTURES[header.architecture]
         names = arch.build(arch.config(**header.config)).state_dict()
-        arrays = {
-            name: np.frombuffer(t.data, kinds[t.kind]).reshape(t.shape) for name, t in tensors.items() if name in names
-        }
+        arrays = {name: value for name, value in path.onnx_graph.constants.items() if name in names}
+        if kinds := {value.dtype.name for value in arrays.values()} - {"float32", "int32", "int64"}:
+            raise ValueError(f"tensors of {', '.join(sorted(kinds))}")
         for name, value in names.items():  # a bias of zeros is left out by the exporter
             if name.endswith(".bias") and name not in arrays and name.replace(".bias", ".weight") in arrays:
                 arrays[name] = np.zeros(value.shape, np.float32)

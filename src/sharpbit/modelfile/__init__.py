@@ -13,7 +13,6 @@ from pathlib import Path
 from sharpbit.modelfile.container import KEY, digest, split
 from sharpbit.modelfile.file import ModelFile
 from sharpbit.modelfile.header import FORMAT, PAIR, REFQSR, Header, Metric, several
-from sharpbit.modelfile.onnx import Initializer
 from sharpbit.modelfile.rewrite import native_start, with_header
 
 __all__ = [
@@ -21,11 +20,9 @@ __all__ = [
     "PAIR",
     "REFQSR",
     "Header",
-    "Initializer",
     "Metric",
     "ModelFile",
     "digest",
-    "initializers",
     "native",
     "operators",
     "read",
@@ -68,12 +65,3 @@ def operators(file: str | PathLike[str]) -> dict[str, int]:
         ModelError: It is not a complete ONNX file.
     """
     return ModelFile.of(file).operators
-
-
-def initializers(file: str | PathLike[str]) -> dict[str, Initializer]:
-    """The tensors of an ONNX file by name, those with raw data (GraphProto.initializer).
-
-    Raises:
-        ModelError: It is not a complete ONNX file.
-    """
-    return ModelFile.of(file).initializers

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sharpbit.errors import ModelError
-from sharpbit.modelfile import onnx, onnx_graph
+from sharpbit.modelfile import onnx_graph
 from sharpbit.modelfile.container import contents, digest, split
 from sharpbit.modelfile.header import Header
 
@@ -99,11 +99,6 @@ class ModelFile(os.PathLike[str]):
         return b"".join(self._parts[1])
 
     @cached_property
-    def initializers(self) -> dict[str, onnx.Initializer]:
-        """The tensors of an ONNX file by name."""
-        return onnx.initializers(self.data, str(self.path))
-
-    @cached_property
     def onnx_graph(self) -> onnx_graph.OnnxGraph:
         """The graph of an ONNX file."""
         return onnx_graph.parsed(self.data, self.path)
@@ -111,4 +106,4 @@ class ModelFile(os.PathLike[str]):
     @cached_property
     def operators(self) -> dict[str, int]:
         """How often each operator occurs in an ONNX file, most frequent first."""
-        return onnx.operators(self.data, str(self.path))
+        return onnx_graph.operators(self.data, str(self.path))

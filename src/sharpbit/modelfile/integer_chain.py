@@ -183,8 +183,8 @@ def read(file: str | PathLike[str]) -> tuple[IntegerChain, Header]:
 
 def _of_onnx(file: ModelFile, header: Header) -> IntegerChain:
     """The chain in the initializers of an ONNX file that `sharpbit export` wrote."""
-    path, tensors = file.path, file.initializers
-    kinds = {"weight": (3, "<i1"), "bias": (6, "<i4"), "multiplier": (1, "<f4")}  # numbers of TensorProto.DataType
+    path, tensors = file.path, file.onnx_graph.constants
+    kinds = {"weight": "int8", "bias": "int32", "multiplier": "float32"}
     depth = sum(name.endswith(".multiplier") for name in tensors)
     layers = []
     try:
@@ -192,11 +192,10 @@ def _of_onnx(file: ModelFile, header: Header) -> IntegerChain:
             raise ValueError(f"{depth} layers")
         for number in range(depth):
             values = {}
-            for key, (kind, code) in kinds.items():
-                tensor = tensors[f"layers.{number}.{key}"]
-                if tensor.kind != kind:
-                    raise ValueError(f"{key} of layer {number} is of the ONNX type {tensor.kind}")
-                values[key] = np.frombuffer(tensor.data, code).reshape(tensor.shape)
+            for key, kind in kinds.items():
+                values[key] = tensors[f"layers.{number}.{key}"]
+                if values[key].dtype.name != kind:
+                    raise ValueError(f"{key} of layer {number} is {values[key].dtype.name}")
             if values["weight"].ndim != 4 or not values["weight"].size or not values["bias"].size:
                 raise ValueError(f"layer {number} has weights of {values['weight'].shape}")
             layers.append(Layer(values["weight"], values["bias"], values["multiplier"]))
