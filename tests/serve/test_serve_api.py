@@ -266,7 +266,7 @@ def test_the_page_and_its_strict_policy(api):
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    for name in ("style.css", "page.js", "compare.js", "queue.js", "api.js", "icon.svg"):
+    for name in ("style.css", "page.js", "server.js", "compare.js", "queue.js", "api.js", "icon.svg"):
         answer = api.get(f"/{name}")
         assert answer.status_code == 200
         assert answer.headers["x-content-type-options"] == "nosniff"

@@ -3,115 +3,20 @@
 SHARPBIT_SCREENSHOTS=docs/images makes the images of docs/use/serve.md again.
 """
 
-import os
 import re
-import shutil
 import time
-from pathlib import Path
 
 import pytest
+from browsing import DEMO, TIMEOUT, accessible, add, done, drawn, shot, sync_api, until
 from serving import ROOT, picture, server
 
-sync_api = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DEMO = ROOT / "docs" / "images" / "demo.png"
-TIMEOUT = 60_000  # milliseconds, for machines that do much else
-if CHROMIUM is None and os.environ.get("CI") != "true":
-    pytest.skip("there is no chromium (apt-get install chromium)", allow_module_level=True)
 pytestmark = pytest.mark.slow  # a browser starts
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
 def address():
     with server() as (found, _):
         yield found
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Opens the page as another user each time; at the end nothing may have gone wrong in any of them."""
-    contexts, faults = [], []
-
-    def begin(at=address, **options):
-        context = browser.new_context(**options)
-        context.set_default_timeout(TIMEOUT)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: None if _own(request.url, at) else faults.append(request.url))
-        page.on("console", lambda message: _note(message, faults))
-        page.goto(at)
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert not faults
-
-
-def _own(url, address):
-    return url.startswith(
-        (address.partition("#")[0].rstrip("/") + "/", f"blob:{address.partition('#')[0].rstrip('/')}")
-    )
-
-
-def _note(message, faults):
-    expected = ("status of 4", "ERR_CONNECTION_REFUSED", "willReadFrequently")  # of tests of errors, and of `drawn`
-    if message.type in ("error", "warning") and not any(part in message.text for part in expected):
-        faults.append(message.text)
-
-
-def add(page, *images):
-    page.set_input_files("#files", list(images))
-
-
-def until(page, expression):
-    """Wait for a condition; what playwright has for it is against the policy of the page."""
-    deadline = time.monotonic() + TIMEOUT / 1000
-    while not page.evaluate(expression):
-        assert time.monotonic() < deadline, expression
-        page.wait_for_timeout(30)
-
-
-def done(page, name="demo.png"):
-    until(page, f"document.querySelector('#about:not([hidden]) #name')?.textContent === {name!r}")
-    until(page, "document.querySelector('sharpbit-compare').layers.every(layer => layer.whole)")
-
-
-def accessible(page):
-    found = axe.Axe().run(page)
-    assert found.violations_count == 0, [
-        (fault["id"], node["html"], node["failureSummary"])
-        for fault in found.response["violations"]
-        for node in fault["nodes"]
-    ]
-
-
-def shot(page, name, **options):
-    folder = os.environ.get("SHARPBIT_SCREENSHOTS")
-    if folder:
-        page.wait_for_timeout(300)
-        page.screenshot(path=Path(folder) / f"serve-{name}.png", **options)
-
-
-def drawn(page):
-    """What the comparison shows, as a short number."""
-    return page.evaluate("""async () => {
-        await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-        const canvas = document.querySelector('sharpbit-compare canvas');
-        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-        return data.reduce((sum, value, place) => (sum * 31 + value * (place % 7)) % 1000000007, 7);
-    }""")
 
 
 def test_from_the_first_tab_to_the_download_by_keyboard(visit, tmp_path):
@@ -133,7 +38,7 @@ def test_from_the_first_tab_to_the_download_by_keyboard(visit, tmp_path):
     sync_api.expect(panel).to_contain_text("x2-clean-balanced")
     sync_api.expect(panel).to_contain_text("312 × 208 → 624 × 416")
     accessible(page)
-    shot(page, "light")
+    shot(page, "serve-light")
 
     slider = page.get_by_role("slider", name="Divider between both sides")
     slider.focus()
@@ -242,7 +147,7 @@ def test_two_users_a_reload_in_the_midst_of_the_work_and_cancel(visit, tmp_path)
 
 def test_a_phone_in_the_dark(visit):
     page = visit(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2, has_touch=True)
-    shot(page, "empty")
+    shot(page, "serve-empty")
     add(page, DEMO)
     done(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -254,7 +159,7 @@ def test_a_phone_in_the_dark(visit):
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", background))) < 150
     accessible(page)
-    shot(page, "phone", full_page=True)
+    shot(page, "serve-phone", full_page=True)
 
 
 def test_dark_on_a_desk(visit):
@@ -263,7 +168,7 @@ def test_dark_on_a_desk(visit):
     done(page)
     page.get_by_role("radio", name="200 %").check()
     accessible(page)
-    shot(page, "dark")
+    shot(page, "serve-dark")
 
 
 def test_a_large_result_comes_in_parts(visit, tmp_path):

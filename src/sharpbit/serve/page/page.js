@@ -1,27 +1,24 @@
-/* The page: what is seen of the queue, and what its controls do. */
+/* The page: what is seen of a queue, and what its controls do. It knows nothing of where the work is done: `show` takes a
+queue that says so, which is that of a server (queue.js), or one of the visitor's own device (deployment/web/local.js). */
 
 import "./compare.js";
-import { Refused, ask, enter, json, tokenOfAddress } from "./api.js";
-import { Queue, dropped } from "./queue.js";
 
-const $ = (id) => document.getElementById(id);
-const queue = new Queue();
+export const $ = (id) => document.getElementById(id);
+let queue = null;
 const compare = $("compare");
 const IMAGE = /\.(png|apng|jpe?g|jpe|jfif|mpo|webp|tiff?|bmp|dib|gif|avifs?|jxl|hei[cf]s?|hif|jp2|j2k|jpf|jpx|p[bgpn]m|ico|psd|dds|sgi|qoi|tga)$/i;
 let chosen = null;
 let shown = null; // the job whose layers are shown
 let layers = null;
-let enters = null; // called when the page knows its server
-const begun = new Promise((resolve) => { enters = resolve; });
 
 const how = () => ({ model: $("model").value, scale: $("scale").value, format: $("format").value });
 const size = ({ width, height }) => `${width}\u00a0×\u00a0${height}`;
 const seconds = (value) => (value < 0.1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(value < 10 ? 2 : 0)} s`);
-const bytes = (value) => (value < 1e6 ? `${Math.round(value / 1000)} kB` : `${(value / 1e6).toFixed(1)} MB`);
-const make = (kind, name, text = "") => Object.assign(document.createElement(kind), { className: name, textContent: text });
+export const bytes = (value) => (value < 1e6 ? `${Math.round(value / 1000)} kB` : `${(value / 1e6).toFixed(1)} MB`);
+export const make = (kind, name, text = "") => Object.assign(document.createElement(kind), { className: name, textContent: text });
 
 function says(sentence) { $("says").textContent = sentence; }
-function alerts(sentence) {
+export function alerts(sentence) {
   $("alert").textContent = sentence;
   $("toast").hidden = !sentence;
 }
@@ -50,7 +47,7 @@ function frame(item) {
 }
 
 const STATES = {
-  waiting: () => "waits to be sent",
+  waiting: () => queue.waiting,
   sending: (item) => `sending, ${Math.round(item.progress * 100)} %`,
   queued: (item) => (item.job.place > 1 ? `number ${item.job.place} in the queue` : "next in the queue"),
   running: (item) => `upscaling, ${Math.round(item.progress * 100)} %`,
@@ -90,7 +87,7 @@ function drawFilm() {
   $("strip").hidden = !queue.items.length;
   $("count").textContent = `${done.length} of ${queue.items.length} done`;
   $("all").hidden = done.length < 2;
-  $("all").href = `/v1/results.zip?${done.map((item) => `id=${item.job.id}`).join("&")}`;
+  if (done.length > 1) queue.linkAll($("all"), done);
 }
 
 /* The image in the middle, and the panel beside it */
@@ -98,14 +95,6 @@ function drawFilm() {
 function choose(item) {
   chosen = item;
   draw();
-}
-
-function layer(job, name, label, { width, height }) {
-  const part = async (box) => {
-    const where = box ? `?left=${box.left}&top=${box.top}&width=${box.width}&height=${box.height}` : "";
-    return createImageBitmap(await (await ask(`/v1/jobs/${job.id}/view/${name}${where}`)).blob());
-  };
-  return { name: label, width, height, part };
 }
 
 function drawView() {
@@ -127,9 +116,9 @@ function drawView() {
   if (shown !== job.id) {
     shown = job.id;
     layers = {
-      before: layer(job, "before", "Before", job.size),
-      bicubic: layer(job, "bicubic", "Bicubic", job.result_size),
-      after: layer(job, "after", "After", job.result_size),
+      before: { name: "Before", ...job.size, part: queue.part(chosen, "before") },
+      bicubic: { name: "Bicubic", ...job.result_size, part: queue.part(chosen, "bicubic") },
+      after: { name: "After", ...job.result_size, part: queue.part(chosen, "after") },
     };
     drawLayers();
   }
@@ -163,7 +152,7 @@ function drawPanel() {
   $("name").textContent = chosen.name;
   $("facts").replaceChildren(...facts(job).flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
   $("notes").replaceChildren(...job.notes.map((note) => make("li", "", note)));
-  $("download").href = `/v1/jobs/${job.id}/result`;
+  queue.link($("download"), chosen);
   $("download").textContent = `Download ${job.result_name}`;
 }
 
@@ -177,9 +166,29 @@ function draw() {
 
 /* What comes in */
 
+/* All files of a drop, also those in folders, which are `deep`. */
+async function dropped(transfer) {
+  const files = [];
+  const enter = async (entry, deep) => {
+    if (entry.isFile) {
+      files.push({ deep, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!entries.length) return;
+      for (const inner of entries) await enter(inner, true);
+    }
+  };
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  for (const entry of entries) await enter(entry, false);
+  return files;
+}
+
 async function take(files) {
   if (!files.length) return;
-  await begun;
+  await queue.ready;
   const images = files.filter(({ deep, file }) => !deep || (IMAGE.test(file.name) && !file.name.startsWith("."))).map(({ file }) => file);
   const others = files.length - images.length;
   const first = queue.items.length;
@@ -230,7 +239,6 @@ function listen() {
   $("dismiss").addEventListener("click", () => alerts(""));
   window.addEventListener("beforeunload", (event) => { if (queue.unsent) event.preventDefault(); });
   queue.addEventListener("change", draw);
-  queue.addEventListener("locked", unlock);
   queue.addEventListener("lost", ({ detail }) => alerts(detail));
   queue.addEventListener("over", ({ detail: item }) => {
     if (item.state === "failed") alerts(item.error);
@@ -238,38 +246,8 @@ function listen() {
   });
 }
 
-/* The way in */
-
-async function unlock() {
-  if ($("door").open) return;
-  $("door").showModal();
+/* Begin to show a queue. */
+export function show(found) {
+  queue = found;
+  listen();
 }
-
-async function begin() {
-  try {
-    const token = tokenOfAddress();
-    if (token) await enter(token);
-    const { models } = await json("/v1/models");
-    $("model").append(...models.map(({ name }) => Object.assign(make("option", "", name), { value: name })));
-    await queue.begin();
-    enters();
-    const { limits } = queue;
-    $("takes").textContent = `or choose some, of up to ${bytes(limits.bytes)} and ${Math.round(limits.pixels / 1e6)} megapixels. Results are kept for ${Math.round(limits.keep / 60)} minutes.`;
-  } catch (refused) {
-    if (refused instanceof Refused && refused.status === 401) unlock();
-    else alerts(refused.message);
-  }
-}
-
-$("door-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  try {
-    await enter($("token").value.trim());
-    $("door").close();
-    await begin();
-  } catch (refused) {
-    alerts(refused.message);
-  }
-});
-listen();
-begin();

@@ -13,6 +13,8 @@ export class Queue extends EventTarget {
     this.items = []; // {key, name, state, progress, error, file, how, job, thumb}
     this.number = 0;
     this.limits = null;
+    this.waiting = "waits to be sent"; // what is said of images in that state
+    this.ready = new Promise((resolve) => { this.begun = resolve; });
   }
 
   /* Find the jobs of an earlier visit. */
@@ -22,6 +24,23 @@ export class Queue extends EventTarget {
     for (const job of jobs) this.items.push(this.item({ job }));
     this.tell();
     this.watch();
+    this.begun();
+  }
+
+  /* What gives parts of a layer of an image, as compare.js wants them. */
+  part(item, name) {
+    return async (box) => {
+      const where = box ? `?left=${box.left}&top=${box.top}&width=${box.width}&height=${box.height}` : "";
+      return createImageBitmap(await (await ask(`/v1/jobs/${item.job.id}/view/${name}${where}`)).blob());
+    };
+  }
+
+  link(element, item) {
+    element.href = `/v1/jobs/${item.job.id}/result`;
+  }
+
+  linkAll(element, items) {
+    element.href = `/v1/results.zip?${items.map((item) => `id=${item.job.id}`).join("&")}`;
   }
 
   add(files, how) {
@@ -134,24 +153,4 @@ export class Queue extends EventTarget {
   tell() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-/* All files of a drop, also those in folders, which are `deep`. */
-export async function dropped(transfer) {
-  const files = [];
-  const enter = async (entry, deep) => {
-    if (entry.isFile) {
-      files.push({ deep, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!entries.length) return;
-      for (const inner of entries) await enter(inner, true);
-    }
-  };
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  for (const entry of entries) await enter(entry, false);
-  return files;
 }
