@@ -124,7 +124,7 @@ def test_wrong_arguments_are_one_sentence(tmp_path):
     header = ModelFile(zoo.path_of("x2-clean-fast")).header
     sharpbit_file.write_bytes(modelfile.native(header, b"x" * 64)[1])
     for given, words in (
-        (["x2-clean-fast", "--to", "tape"], "there is no target 'tape'; known are c, cpp, onnx, docker"),
+        (["x2-clean-fast", "--to", "tape"], "there is no target 'tape'; known are c, cpp, onnx, web, docker"),
         (["nothing", "--to", "c"], "there is no model 'nothing'"),
         ([sharpbit_file, "--to", "onnx"], "--to c takes it as it is"),
     ):

@@ -27,7 +27,7 @@ def in_c(file: ModelFile, folder: Path) -> None:
     Raises:
         UsageError: the model is in float, or the engine's sources are not installed.
     """
-    header, data = _bytes(file)
+    header, data = integers(file)
     _engine(folder)
     _model(folder, data)
     for name in ("Makefile", "example.c"):
@@ -48,7 +48,7 @@ def in_cpp(file: ModelFile, folder: Path) -> None:
     shutil.copyfile(TEMPLATES / "cpp" / "sharpbit.hpp", folder / "include" / "sharpbit.hpp")
     makefile = (folder / "Makefile").read_text().replace("example: example.o", f"{COMPILED}example: example.o", 1)
     (folder / "Makefile").write_text(makefile)
-    header, data = _bytes(file)
+    header, data = integers(file)
     readme("cpp/README.md", folder / "README.md", header, len(data))
 
 
@@ -61,12 +61,12 @@ def container(file: ModelFile, folder: Path) -> None:
     in_c(file, folder)
     (folder / "README.md").rename(folder / "README.c.md")
     shutil.copyfile(TEMPLATES / "docker" / "Dockerfile.native", folder / "Dockerfile")
-    header, data = _bytes(file)
+    header, data = integers(file)
     values = {"tag": header.name.lower(), "base": "c", "paths": "IN.ppm OUT.ppm"}
     readme("docker/README.md", folder / "README.md", header, len(data), **values)
 
 
-def _bytes(file: ModelFile) -> tuple[Header, bytes]:
+def integers(file: ModelFile) -> tuple[Header, bytes]:
     """The model as a native file, and its header."""
     if not runs(file):
         raise UsageError(

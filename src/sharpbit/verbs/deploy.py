@@ -7,13 +7,14 @@ from pathlib import Path
 from sharpbit import deployment, zoo
 
 
-def deploy(model: str | Path, to: str, output: str | Path, *, overwrite: bool = False) -> list[Path]:
+def deploy(model: str | Path | None, to: str, output: str | Path, *, overwrite: bool = False) -> list[Path]:
     """Write a folder that works on its own: the model, what runs it, an example and a README.
 
     Args:
-        model: a model file (`.sharpbit` or `.onnx`), or an embedded name.
-        to: `c` or `cpp` (the native engine as sources, for a compiler alone), `onnx` (for ONNX Runtime alone), or
-            `docker` (a container file around one of these).
+        model: a model file (`.sharpbit` or `.onnx`), or an embedded name; None: for `web` all families and scales of
+            embedded models, of which the page chooses.
+        to: `c` or `cpp` (the native engine as sources, for a compiler alone), `onnx` (for ONNX Runtime alone), `docker`
+            (a container file around one of these), or `web` (a page that upscales on the visitor's own device).
         output: the folder to make; it appears complete or not at all.
         overwrite: replace a folder that is there; False by default.
 
@@ -31,4 +32,11 @@ def deploy(model: str | Path, to: str, output: str | Path, *, overwrite: bool = 
         >>> {"Makefile", "README.md", "example.c", "model.c"} < {path.name for path in files}
         True
     """
-    return deployment.write(zoo.open_file(str(model)), to, Path(output), overwrite=overwrite)
+    names = [
+        name
+        for scale in zoo.scales()
+        for family in zoo.families(scale)
+        if (name := zoo.for_scale(scale, False, family))
+    ]
+    file = [zoo.open_file(name) for name in names] if model is None else zoo.open_file(str(model))
+    return deployment.write(file, to, Path(output), overwrite=overwrite)
