@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from pathlib import Path
 COMPILER = "0.17.1"
 NATIVE = Path(__file__).parents[1] / "native"
 TARGET = NATIVE.parent / "src" / "sharpbit" / "deployment" / "web" / "engine.wasm"
-LEFT_OUT = {"api.cpp", "cpu.cpp", "isas.cpp", "pool.cpp"}  # threads, and the choice of an instruction set
+LEFT_OUT = {"api.cpp", "cpu.cpp", "isas.cpp", "pool.cpp", "resize.cpp"}  # threads, instruction sets, other sizes
 FLAGS = [
     *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=generic+simd128+bulk_memory", "-std=c++17"),
     *("-fexceptions", "-fno-rtti", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"),
@@ -35,10 +36,21 @@ def sources() -> list[Path]:
     return sorted([*(path for path in own if not path.name.startswith("isa_")), *(NATIVE / "wasm").glob("*.cpp")])
 
 
+def used() -> list[Path]:
+    """What is compiled, and the headers that it includes."""
+    found, left = set(sources()), sources()
+    while left:
+        names = re.findall(r'^#include "(.+)"', left.pop().read_text(), re.MULTILINE)
+        fresh = {path for name in names if (path := NATIVE / "src" / name).exists()} - found
+        found |= fresh
+        left += fresh
+    return sorted(found)
+
+
 def state() -> str:
     """A hash of all that the module depends on, without carriage returns."""
     digest = hashlib.sha256(f"{COMPILER} {FLAGS}".encode())
-    for path in [*sources(), *sorted((NATIVE / "src").glob("*.h"))]:
+    for path in used():
         digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
