@@ -32,7 +32,7 @@ ALLOWED = {
     "model": MAKING - {"data", "image"},
     "cost": {"arch", "errors", "quant", "twopass"},
     "verbs": RUNNING | MAKING | {"_version", "cost", "deployment", "export", "measure", "video"},
-    "deployment": BASE | {"measure", "modelfile"},
+    "deployment": BASE | {"export", "measure", "model", "modelfile"},
     "training": BASE | {"data", "measure", "model", "modelfile", "nn", "quant"},
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
     "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},

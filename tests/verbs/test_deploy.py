@@ -74,6 +74,27 @@ def test_the_folder_for_onnx_runtime_works_alone(tmp_path):
         assert np.array_equal(np.asarray(Image.open(folder / "out.png")), wanted)
 
 
+def test_the_folder_for_litert_works_alone(tmp_path):
+    """In float within one level, and the integers are those of the engine but for one level."""
+    pytest.importorskip("ai_edge_litert.interpreter", reason="the extra tflite is not installed")
+    folder = tmp_path / "phone"
+    sharpbit.deploy("x2-clean-balanced", "tflite", folder)
+    readme = (folder / "README.md").read_text()
+    assert "python upscale.py model_int8.tflite example.ppm upscaled.png" in readme and "{" not in readme
+    for kind, name in (("int8", "x2-clean-balanced"), ("float", "x2-clean-float")):
+        assert f"| `model_{kind}.tflite` |" in readme
+        in_order(folder, sys.executable, "-I", "upscale.py", f"model_{kind}.tflite", "example.ppm", "upscaled.png")
+        wanted = next(iter(open_engine(zoo.path_of(name), "onnx")([given(name)])))
+        if wanted.dtype != np.uint8:
+            wanted = np.rint(np.clip(wanted, 0, 1) * 255)
+        made = np.asarray(Image.open(folder / "upscaled.png")).astype(int)
+        assert np.abs(made - wanted).max() <= 1
+    files = sharpbit.deploy("x2-clean-fast", "tflite", tmp_path / "fast")
+    assert [path.name for path in files if path.suffix == ".tflite"] == ["model_int8.tflite"]
+    with pytest.raises(UsageError, match="--to tflite takes a model"):
+        sharpbit.deploy(None, "tflite", tmp_path / "none")
+
+
 def given(name):
     return image() if "float" not in name else image().astype(np.float32) / np.float32(255)
 
@@ -124,7 +145,7 @@ def test_wrong_arguments_are_one_sentence(tmp_path):
     header = ModelFile(zoo.path_of("x2-clean-fast")).header
     sharpbit_file.write_bytes(modelfile.native(header, b"x" * 64)[1])
     for given, words in (
-        (["x2-clean-fast", "--to", "tape"], "there is no target 'tape'; known are c, cpp, onnx, web, docker"),
+        (["x2-clean-fast", "--to", "tape"], "there is no target 'tape'; known are c, cpp, onnx, web, tflite, docker"),
         (["nothing", "--to", "c"], "there is no model 'nothing'"),
         ([sharpbit_file, "--to", "onnx"], "--to c takes it as it is"),
     ):

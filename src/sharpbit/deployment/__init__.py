@@ -7,25 +7,26 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sharpbit.deployment import native, onnx, web
+from sharpbit.deployment import native, onnx, tflite, web
 from sharpbit.errors import OutputExists, UsageError
 from sharpbit.modelfile import ModelFile
 
-Writer = Callable[[ModelFile, Path], None]
-TARGETS: Mapping[str, Writer] = {
+One = Callable[[ModelFile, Path], None]
+ONE: Mapping[str, One] = {
     "c": native.in_c,
     "cpp": native.in_cpp,
     "onnx": onnx.for_runtime,
-    "web": lambda file, folder: web.page([file], folder),
     "docker": lambda file, folder: (native.container if native.runs(file) else onnx.container)(file, folder),
 }
+SEVERAL: Mapping[str, Callable[[Sequence[ModelFile], Path], None]] = {"web": web.page, "tflite": tflite.for_phones}
+TARGETS = ("c", "cpp", "onnx", "web", "tflite", "docker")
 
 
-def write(model: ModelFile | Sequence[ModelFile], target: str, folder: Path, *, overwrite: bool = False) -> list[Path]:
+def write(models: Sequence[ModelFile], target: str, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the folder; it appears complete or not at all.
 
     Args:
-        model: The model file, with a header of ours; `web` takes several, too.
+        models: The model files, with a header of ours; only `web` and `tflite` take several.
         target: A name of `TARGETS`.
         folder: The folder to make.
         overwrite: Whether to replace a folder that is there; False by default.
@@ -39,7 +40,7 @@ def write(model: ModelFile | Sequence[ModelFile], target: str, folder: Path, *, 
     """
     if target not in TARGETS:
         raise UsageError(f"there is no target {target!r}; known are {', '.join(TARGETS)}")
-    if target != "web" and not isinstance(model, ModelFile):
+    if target in ONE and len(models) != 1:
         raise UsageError(f"--to {target} takes one model: a file, or a name that 'sharpbit models' lists")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not overwrite)):
         raise OutputExists(f"{folder} exists; choose another folder, or --overwrite replaces it")
@@ -47,10 +48,10 @@ def write(model: ModelFile | Sequence[ModelFile], target: str, folder: Path, *, 
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as made:
         inner = Path(made) / folder.name
         inner.mkdir()
-        if isinstance(model, ModelFile):
-            TARGETS[target](model, inner)
+        if target in ONE:
+            ONE[target](models[0], inner)
         else:
-            web.page(model, inner)
+            SEVERAL[target](models, inner)
         if folder.exists():
             shutil.rmtree(folder)
         inner.replace(folder)

@@ -11,10 +11,11 @@ def deploy(model: str | Path | None, to: str, output: str | Path, *, overwrite: 
     """Write a folder that works on its own: the model, what runs it, an example and a README.
 
     Args:
-        model: a model file (`.sharpbit` or `.onnx`), or an embedded name; None: for `web` all families and scales of
-            embedded models, of which the page chooses.
-        to: `c` or `cpp` (the native engine as sources, for a compiler alone), `onnx` (for ONNX Runtime alone), `docker`
-            (a container file around one of these), or `web` (a page that upscales on the visitor's own device).
+        model: a model file (`.sharpbit`, `.onnx`, for `tflite` also `.safetensors`), or an embedded name; None: for `web`
+            all families and scales of embedded models, of which the page chooses.
+        to: `c` or `cpp` (the native engine as sources, for a compiler alone), `onnx` (for ONNX Runtime alone),
+            `tflite` (for LiteRT alone), `docker` (a container file around one of these), or `web` (a page that upscales
+            on the visitor's own device).
         output: the folder to make; it appears complete or not at all.
         overwrite: replace a folder that is there; False by default.
 
@@ -32,11 +33,16 @@ def deploy(model: str | Path | None, to: str, output: str | Path, *, overwrite: 
         >>> {"Makefile", "README.md", "example.c", "model.c"} < {path.name for path in files}
         True
     """
-    names = [
-        name
-        for scale in zoo.scales()
-        for family in zoo.families(scale)
-        if (name := zoo.for_scale(scale, False, family))
-    ]
-    file = [zoo.open_file(name) for name in names] if model is None else zoo.open_file(str(model))
-    return deployment.write(file, to, Path(output), overwrite=overwrite)
+    return deployment.write([zoo.open_file(name) for name in _names(model, to)], to, Path(output), overwrite=overwrite)
+
+
+def _names(model: str | Path | None, to: str) -> list[str]:
+    """The files that go into a folder: embedded models bring those along that belong to them."""
+    if model is None:
+        found = (zoo.for_scale(scale, False, kind) for scale in zoo.scales() for kind in zoo.families(scale))
+        return [name for name in found if name] if to == "web" else []
+    name = str(model)
+    stem, _, size = name.rpartition("-")
+    other = f"{stem}-{zoo.DEEP if size == zoo.SIZE else zoo.SIZE}"
+    pair = to == "tflite" and {name, other} <= set(zoo.names()) and size in (zoo.SIZE, zoo.DEEP)
+    return [name, other] if pair else [name]
