@@ -1,11 +1,13 @@
 """Video against the network alone, in one run: decode, network and encode together, and what reuse saves.
 
-    python bench/video.py CLIP [--model x2-photo-fast] [--fit 1920x1080] [--seconds 2] [--ffmpeg]
+    python bench/video.py CLIP [--model x2-photo-fast] [--fit 1920x1080] [--seconds 8] [--threads 1]
 
-Each figure is the most of so many rounds, which take turns. `network` is the model on the decoded frames, one after the
-other, and nothing else; `video` is what the command does, and `without reuse` the same where no part of a frame is
-taken from the one before. `screen` is a recording that is drawn here: a page on which a small rectangle moves in every
-third frame.
+Each figure is the median of so many rounds, which take turns. `network` is the model on the decoded frames, one after
+the other, with the resizing to the size that was asked for, and nothing else; `video` is what the command does, and
+`without reuse` the same where no part of a frame is taken from the one before. `screen` is a recording that is drawn
+here: a page on which a small rectangle moves in every third frame. Beside frames a second stands the time of all cores
+that a frame takes, which says what a machine can reach whose cores all work: where another program runs, only that can
+be compared. With `--threads 1` the network has one core, and everything else the others.
 """
 
 from __future__ import annotations
@@ -13,16 +15,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import tempfile
 import time
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 
 import av
 import numpy as np
 
 import sharpbit
+from sharpbit.image import ImageData, Metadata
 from sharpbit.pipeline.resized import sized
 from sharpbit.pipeline.size import Size
 from sharpbit.runtime import AUTO, EngineOptions
@@ -35,54 +38,60 @@ from sharpbit.video.opening import Source
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", type=Path)
-    parser.add_argument("--model", default="x2-photo-fast")
-    parser.add_argument("--fit")
+    parser.add_argument("--model", default=None, help="By default what suits each.")
+    parser.add_argument("--fit", type=lambda text: tuple(int(side) for side in text.split("x")))
     parser.add_argument("--encoder", default="av1")
     parser.add_argument("--option", action="append", default=[])
-    parser.add_argument("--seconds", type=Fraction, default=Fraction(2))
     parser.add_argument("--start", type=Fraction, default=Fraction(8))
+    parser.add_argument("--seconds", type=Fraction, default=Fraction(8))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ffmpeg", action="store_true", help="Also ffmpeg -vf scale with lanczos and SVT-AV1.")
+    parser.add_argument("--threads", type=int)
     given = parser.parse_args()
-    fit = None if given.fit is None else tuple(int(side) for side in given.fit.split("x"))
-    options = dict(option.split("=") for option in given.option)
     with tempfile.TemporaryDirectory() as folder:
-        screen = drawn(Path(folder) / "screen.mkv")
-        films = {given.clip.name: (given.clip, given.start), "screen": (screen, Fraction(0))}
-        for name, (path, start) in films.items():
-            best = {
-                "network": 0.0,
-                "video": 0.0,
-                "without reuse": 0.0,
-                **({"ffmpeg lanczos": 0.0} if given.ffmpeg else {}),
-            }
-            reused = 0.0
-            for _ in range(given.rounds):
-                best["network"] = max(best["network"], alone(path, given.model, fit, start, given.seconds))
-                for key in ("without reuse", "video"):
-                    with nothing_reused() if key == "without reuse" else contextlib.nullcontext():
-                        report = sharpbit.upscale_video(
-                            path,
-                            Path(folder) / "out.mkv",
-                            model=given.model,
-                            fit=fit,
-                            encoder=given.encoder,
-                            options=options,
-                            start=start,
-                            end=start + given.seconds,
-                            overwrite=True,
-                        )
-                    best[key] = max(best[key], report.fps)
-                reused = report.reused
-                if given.ffmpeg:
-                    best["ffmpeg lanczos"] = max(best["ffmpeg lanczos"], lanczos(path, report, start, given, folder))
-            with Source(os.fspath(path), decode=False) as source:
-                rate = float(source.rate)
-            size = f"{report.size[1]}x{report.size[0]} -> {report.result_size[1]}x{report.result_size[0]}"
-            print(f"{name}: {size}, {rate:.3g} frames/s are real time, load {os.getloadavg()[0]:.1f}")
-            for key, value in best.items():
-                print(f"  {key:<16}{value:7.2f} frames/s  {value / best['network']:6.2f} of the network alone")
-            print(f"  reused {reused:.1%}")
+        screen = drawn(Path(folder) / "screen.mp4", int(24 * given.seconds))
+        for name, path, start in ((given.clip.name, given.clip, given.start), ("screen", screen, Fraction(0))):
+            compare(name, path, start, given, Path(folder) / "out.mkv")
+
+
+def compare(name: str, path: Path, start: Fraction, given: argparse.Namespace, output: Path) -> None:
+    """Print the figures of one video."""
+    measured: dict[str, list[tuple[float, float]]] = {"network": [], "video": [], "without reuse": []}
+    for _ in range(given.rounds):
+        measured["network"].append(alone(path, start, given))
+        for key in ("without reuse", "video"):
+            began, spent = time.perf_counter(), time.process_time()
+            with nothing_reused() if key == "without reuse" else contextlib.nullcontext():
+                report = sharpbit.upscale_video(
+                    path,
+                    output,
+                    model=given.model,
+                    fit=given.fit,
+                    encoder=given.encoder,
+                    options=dict(option.split("=") for option in given.option),
+                    start=start,
+                    end=start + given.seconds,
+                    threads=given.threads,
+                    overwrite=True,
+                )
+            frames = report.frames
+            measured[key].append(
+                (frames / (time.perf_counter() - began), 1000 * (time.process_time() - spent) / frames)
+            )
+    with Source(os.fspath(path), decode=False) as source:
+        rate = float(source.rate)
+    (height, width), (high, wide) = report.size, report.result_size
+    print(f"{name}: {width}x{height} -> {wide}x{high} by {'+'.join(report.models)}, {report.reused:.1%} reused")
+    print(
+        f"  {frames} frames, {rate:.3g} a second are real time; load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores"
+    )
+    network = [median(values) for values in zip(*measured["network"], strict=True)]
+    for key, values in measured.items():
+        fps, spent = (median(each) for each in zip(*values, strict=True))
+        print(
+            f"  {key:<14}{fps:7.2f} frames/s, {fps / network[0]:5.2f} of the network;"
+            f" {spent:6.1f} ms of the cores a frame, which allow {os.cpu_count() * 1000 / spent:6.1f} frames/s,"
+            f" {network[1] / spent:5.2f} of the network"
+        )
 
 
 @contextlib.contextmanager
@@ -95,74 +104,43 @@ def nothing_reused():
         Making._restart = own
 
 
-def alone(path: Path, model: str, fit: tuple[int, int] | None, start: Fraction, seconds: Fraction) -> float:
-    """Frames of a second that the network makes, with the resizing to the size that was asked for."""
-    size = Size(fit=None if fit is None else (fit[1], fit[0]))
+def alone(path: Path, start: Fraction, given: argparse.Namespace) -> tuple[float, float]:
+    """Frames of a second that the network makes, and the milliseconds of all cores that one takes."""
+    size = Size(fit=None if given.fit is None else given.fit[::-1])
     with Source(os.fspath(path)) as source:
-        nets = networks(source, model, size, EngineOptions(AUTO))
+        nets = networks(source, given.model, size, EngineOptions(AUTO, threads=given.threads))
         frames = []
         for frame in source.frames():
-            if start <= frame.pts * source.time_base < start + seconds:
+            if start <= frame.pts * source.time_base < start + given.seconds:
                 frames.append(to_rgb(frame, source.shape.colour))
             elif frames:
                 break
-    began = time.perf_counter()
-    for pixels in frames:
-        image = sharpbit.image.ImageData(pixels, None, sharpbit.image.Metadata(), (), "video", choice=nets.choice)
+    images = [ImageData(pixels, None, Metadata(), (), "video", choice=nets.choice) for pixels in frames]
+    nets.upscaler.whole(images[0])  # whatever is done once
+    began, spent = time.perf_counter(), time.process_time()
+    for image in images:
         made = nets.upscaler.whole(image)
         if nets.chain.resized:
             for _ in sized([(made, None)], image, nets.chain):
                 pass
-    return len(frames) / (time.perf_counter() - began)
+    return len(frames) / (time.perf_counter() - began), 1000 * (time.process_time() - spent) / len(frames)
 
 
-def lanczos(path: Path, report: object, start: Fraction, given: argparse.Namespace, folder: str) -> float:
-    """Frames of a second that FFmpeg makes with its best ordinary filter and the same encoder."""
-    height, width = report.result_size
-    output = str(Path(folder) / "ffmpeg.mkv")
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-y",
-        "-ss",
-        str(float(start)),
-        "-t",
-        str(float(given.seconds)),
-        "-i",
-        str(path),
-    ]
-    command += [
-        "-an",
-        "-vf",
-        f"scale={width}:{height}:flags=lanczos",
-        "-c:v",
-        "libsvtav1",
-        "-preset",
-        "8",
-        "-crf",
-        "25",
-    ]
-    began = time.perf_counter()
-    subprocess.run([*command, output], check=True, env={**os.environ, "SVT_LOG": "1"})
-    return report.frames / (time.perf_counter() - began)
-
-
-def drawn(path: Path, size: tuple[int, int] = (480, 848), frames: int = 96) -> Path:
-    """A recording of a screen."""
+def drawn(path: Path, frames: int, size: tuple[int, int] = (480, 848)) -> Path:
+    """A recording of a screen, without loss."""
     page = np.full((*size, 3), 245, np.uint8)
     random = np.random.default_rng(0)
     for line in range(20, size[0] - 30, 14):
         for word in range(20, size[1] - 60, 52):
             page[line : line + 8, word : word + random.integers(12, 46)] = random.integers(0, 90, 3)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=24)
-        stream.height, stream.width, stream.pix_fmt = *size, "bgr0"
+        stream = out.add_stream("libx264", rate=24, options={"qp": "0"})
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         for number in range(frames):
             here = page.copy()
             left = 20 + 4 * (number // 3)
             here[-24:-8, left : left + 40] = (200, 40, 40)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(here, "rgb24").reformat(format="bgr0")))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(here, "rgb24").reformat(format="yuv420p")))
         out.mux(stream.encode(None))
     return path
 
