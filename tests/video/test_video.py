@@ -84,6 +84,16 @@ def test_a_variable_frame_rate_keeps_its_times(tmp_path, ending):
     assert len(before) == 10
 
 
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.parametrize("encoder", ["h265", "h264", "av1"])
+def test_of_few_frames_none_is_lost(tmp_path, frames, encoder):
+    """Encoders look ahead and show frames in another order than they code them, also where there are hardly any."""
+    source = clip(tmp_path / "a.mp4", frames, audio=1)
+    sharpbit.upscale_video(source, tmp_path / "b.mp4", model=FAST, encoder=encoder)
+    assert frames_of(tmp_path / "b.mp4")[1] == frames_of(source)[1]
+    assert packets_of(tmp_path / "b.mp4") == packets_of(source)
+
+
 def test_parts_that_are_equal_are_reused_and_exactly_right(tmp_path, upscaler):
     source = clip(tmp_path / "a.mkv", 12, size=(96, 128), codec="ffv1", pix_fmt="bgr0", draw=screen)
     report = sharpbit.upscale_video(source, tmp_path / "b.mkv", model=FAST, encoder="ffv1")

@@ -76,6 +76,7 @@ def test_a_folder_of_videos(tmp_path):
             ["-o", "b.mp4", "--option", "preset=x"],
             "does not take 96x64 yuv420p with the op",
         ),
+        (lambda path: clip(path, 2, size=(8, 96)), ["-o", "b.mp4"], "takes no side of less than 32 pixels, and the"),
         (lambda path: clip(path, 2), ["-o", "b.mp4", "--start", "60"], "a.mp4 has no frame in the part"),
         (lambda path: clip(path, 2), ["-o", "b.mp4", "--start", "soon"], "'soon' is not a time in seconds"),
         (

@@ -29,6 +29,7 @@ class Encoder:
         options: Its other options by default.
         even: Whether sides have to be even where colours have half the resolution.
         lossless: Whether it keeps every pixel, and so gets RGB.
+        least: The smallest side that it takes, in pixels.
     """
 
     codec: str
@@ -38,10 +39,12 @@ class Encoder:
     options: Mapping[str, str] = field(default_factory=dict)
     even: bool = False
     lossless: bool = False
+    least: int = 1
 
 
+SVT_LEAST = 32  # SVT-AV1 waits for ever where one side has 24 pixels or less and the other more than 64
 ENCODERS = {
-    "av1": Encoder("libsvtav1", "BSD-3-Clause-Clear, SVT-AV1", "crf", "25", {"preset": "10"}),
+    "av1": Encoder("libsvtav1", "BSD-3-Clause-Clear, SVT-AV1", "crf", "25", {"preset": "10"}, least=SVT_LEAST),
     "vp9": Encoder(
         "libvpx-vp9",
         "BSD-3-Clause, libvpx",
@@ -139,6 +142,11 @@ def encoding_of(
     encoder = encoder_of(name)
     codec = av.Codec(encoder.codec, "w")
     known = [each.name for each in codec.video_formats or []]
+    if min(size) < encoder.least:
+        raise VideoError(
+            f"{encoder.codec} takes no side of less than {encoder.least} pixels, and the result has {size[1]}x{size[0]};"
+            " give another --encoder, such as vp9"
+        )
     odd = encoder.even and (size[0] % 2 or size[1] % 2)
     if format is not None and known and format not in known:
         raise UsageError(f"{encoder.codec} has no pixel format {format!r}; it has {', '.join(known)}")
