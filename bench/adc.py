@@ -20,7 +20,7 @@ from sharpbit.quant.core import METHODS, observing, quantizers
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.prefix_sums import grid_of
-from sharpbit.quant.recorded import quantize
+from sharpbit.quant.recorded import insert_quantizers
 
 GROUP = "layers.0.residual_group."
 SITES = {
@@ -71,7 +71,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     model = models.load(given.weights) if given.weights else models.build("craft", scale=4)
-    net = quantize(model, Plan.after_training(model.arch.rounding, 8, METHODS["minmax"].maps), "minmax").net
+    net = insert_quantizers(model, Plan.after_training(model.arch.rounding, 8, METHODS["minmax"].maps), "minmax").net
     found = dict(quantizers(net))
     tensors: dict[str, Tensor] = {}
 

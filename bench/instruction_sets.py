@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sharpbit import modelfile
-from sharpbit.app.bench import machine, markdown, told
+from sharpbit.app.bench import machine, markdown, report_phase
 from sharpbit.modelfile import Header
 from sharpbit.modelfile.integer_chain import IntegerChain, Layer, Slopes, read
 from sharpbit.runtime import Runtime
@@ -90,7 +90,7 @@ def main() -> None:
         for net in given.net.split(","):
             path = write(chain(*NETS[net], given.scale, sloped=net in SLOPED), Path(folder) / f"{net}.sharpbit")
             every = [Candidate(f"{net} x{given.scale} {name}", str(path), name, HERE) for name in sets]
-            rows += bench(every, [(height, width)], Rules(threads=given.threads, seconds=given.seconds), told)
+            rows += bench(every, [(height, width)], Rules(threads=given.threads, seconds=given.seconds), report_phase)
     text = f"{markdown(rows, machine(given.threads))}\n\n{least(rows)}"
     if given.output:
         given.output.write_text(f"{text}\n")
