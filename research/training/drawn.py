@@ -1,4 +1,4 @@
-"""Tiles that are drawn: flat fills, thin lines, edges of two tones and words, antialiased."""
+"""Tiles that are drawn: flat fills, thin lines, edges of two tones and words, antialiased; and cut photos."""
 
 from __future__ import annotations
 
@@ -76,3 +76,37 @@ def _shape(pen: ImageDraw.ImageDraw, fine: int, rng: np.random.Generator) -> Non
         pen.rectangle(corners, fill=ink if rng.random() < 0.5 else None, outline=colour(rng), width=thickness)
     else:
         pen.line(points, fill=ink, width=thickness, joint="curve")
+
+
+def leaves(photos: list[np.ndarray], side: int, rng: np.random.Generator) -> np.ndarray:
+    """A square tile of pieces of photos that lie on each other, `(side, side, 3)`: hard edges between real textures.
+
+    Source: Achddou et al., Synthetic images as a regularity prior for image restoration neural networks, 2021.
+    """
+    made = _piece(photos, side, rng)
+    for _ in range(int(rng.integers(15, 60))):
+        mask = Image.new("L", (side * FINE, side * FINE))
+        reach = side * FINE * float(np.exp(rng.uniform(np.log(0.02), np.log(0.35))))
+        middle, turn = rng.uniform(0, side * FINE, 2), rng.uniform(0, 2 * np.pi)
+        corners = int(rng.choice([2, 3, 4, 5, 40]))  # 40 for what is round, 2 for a stroke
+        angles = turn + np.arange(corners) * 2 * np.pi / corners
+        stretch = rng.uniform(0.3, 1, (1, 2)) if corners > 2 else np.ones((1, 2))
+        points = middle + stretch * reach * np.stack([np.cos(angles), np.sin(angles)], 1)
+        pen = ImageDraw.Draw(mask)
+        if corners == 2:
+            pen.line([tuple(point) for point in points], fill=255, width=int(FINE * rng.uniform(1, 10)))
+        else:
+            pen.polygon([tuple(point) for point in points], fill=255)
+        share = np.asarray(mask.resize((side, side), Image.Resampling.BOX), np.float32)[..., None] / 255
+        made = made * (1 - share) + _piece(photos, side, rng) * share
+    return np.rint(made).clip(0, 255).astype(np.uint8)
+
+
+def _piece(photos: list[np.ndarray], side: int, rng: np.random.Generator) -> np.ndarray:
+    """A part of a photo in other light, of the size of a tile."""
+    photo = photos[int(rng.integers(len(photos)))]
+    y, x = (int(rng.integers(max(1, length - side + 1))) for length in photo.shape[:2])
+    part = photo[y : y + side, x : x + side].astype(np.float32)
+    part = np.pad(part, [(0, side - part.shape[0]), (0, side - part.shape[1]), (0, 0)], "symmetric")
+    gain, wanted = rng.uniform(0.3, 1.1), (rng.uniform(10, 245) + rng.normal(0, 20, 3)).astype(np.float32)
+    return (part - part.mean((0, 1))) * np.float32(gain) + wanted

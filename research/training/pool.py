@@ -5,7 +5,7 @@
 Photos are cut into tiles of about 480 pixels, each of which is degraded in its own way. Every variant but the first is
 shrunk before by a random factor and has its colour channels and sides exchanged at random; with `--shrink 0.3 0.6` the
 first is shrunk, too, which makes the details of photos as fine as those of the benchmarks. `--drawn N` adds N drawn
-tiles (flat fills, thin lines, text), and `--folder` whole images of a folder, such as rendered vector art.
+tiles (flat fills, thin lines, text), `--leaves N` N tiles of pieces of the shrunk photos, and `--folder` whole images of a folder, such as rendered vector art.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from drawn import drawing
+from drawn import drawing, leaves
 from PIL import Image
 
 from sharpbit.data.degrade import KINDS, degraded
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(KINDS), default="photo")
     parser.add_argument("--variants", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=0)
+    parser.add_argument("--leaves", type=int, default=0)
     parser.add_argument("--shrink", type=float, nargs=2, default=(0.5, 1.0), help="factors by which variants shrink")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--files", action="store_true", help="also as PNG files, which `sharpbit train` reads")
@@ -89,6 +90,10 @@ def main() -> None:
                     yield from tiles(varied(image, number, rng, tuple(args.shrink), art=art), args.scale)
         for _ in range(args.drawn):
             yield drawing(SIDE // 2 // 12 * 12, rng)
+        paths = sorted(args.photos.glob("*.jpg")) if args.leaves else []
+        photos = [varied(Image.open(path).convert("RGB"), 1, rng, tuple(args.shrink), art=False) for path in paths]
+        for _ in range(args.leaves):
+            yield leaves(photos, SIDE // 12 * 12 * 3 // 4, rng)
 
     with (args.out / "small.bytes").open("wb") as low, (args.out / "large.bytes").open("wb") as high:
         for large in sources():

@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 PATCH, PATCHES = 32, 8  # the sample: at most 8 x 8 patches of 32 x 32 pixels
 FLAT_CELL, NOISE_CELL = 4, 8
-FLAT, PEAK, CONTRAST = 0.7, 0.3, 10.0  # more than these for `art`: one of the first two, and the last
+FLAT, PEAK, CONTRAST = 0.7, 0.25, 10.0  # more than these for `art`: one of the first two, and the last
 QUALITY, BLOCKS, NOISE, SHARP = 88, 1.24, 1.1, 0.24  # `photo` where one of them is passed
 
 
