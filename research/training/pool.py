@@ -5,7 +5,8 @@
 Photos are cut into tiles of about 480 pixels, each of which is degraded in its own way. Every variant but the first is
 shrunk before by a random factor and has its colour channels and sides exchanged at random; with `--shrink 0.3 0.6` the
 first is shrunk, too, which makes the details of photos as fine as those of the benchmarks. `--drawn N` adds N drawn
-tiles (flat fills, thin lines, text), `--leaves N` N tiles of pieces of the shrunk photos, and `--folder` whole images of a folder, such as rendered vector art.
+tiles (flat fills, thin lines, text), `--leaves N` N tiles of pieces of the shrunk photos, and `--folder` whole images
+of a folder, such as rendered vector art.
 """
 
 from __future__ import annotations
