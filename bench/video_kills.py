@@ -1,6 +1,6 @@
 """Kill `sharpbit video` at random moments, go on with the same command, and compare with a run that was let be.
 
-    python bench/video_kills.py CLIP [--kills 20] [--seed 0] [-- --model x2-photo-fast ...]
+    python bench/video_kills.py CLIP [--kills 20] [--seed 0] [--model x2-photo-fast]
 
 Each of the runs is a process of its own that gets SIGKILL at a moment between its start and the time that the whole
 run takes; the same command then has to finish, and the file has to be the same to the byte, with nothing beside it.
@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("options", nargs="*", help="Options of `sharpbit video`, after --.")
+    parser.add_argument("--model", default="auto")
     given = parser.parse_args()
     moments = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "sharpbit", "video", str(given.clip), *given.options, "-o"]
+        command = [sys.executable, "-m", "sharpbit", "video", str(given.clip), "-n", given.model, "-o"]
         whole = Path(folder) / "whole.mkv"
         began = time.perf_counter()
         subprocess.run([*command, str(whole)], check=True, capture_output=True)

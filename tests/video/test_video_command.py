@@ -79,6 +79,7 @@ def test_a_folder_of_videos(tmp_path):
         (lambda path: clip(path, 2, size=(8, 96)), ["-o", "b.mp4"], "takes no side of less than 32 pixels, and the"),
         (lambda path: clip(path, 2), ["-o", "b.mp4", "--start", "60"], "a.mp4 has no frame in the part"),
         (lambda path: clip(path, 2), ["-o", "b.mp4", "--start", "soon"], "'soon' is not a time in seconds"),
+        (lambda path: clip(path, 2), ["-o", "b.mp4", "--option", "sped=9"], "libsvtav1 has no option sped"),
         (
             lambda path: clip(path, 2),
             ["-o", "b.mp4", "--pix-fmt", "no"],
@@ -152,6 +153,25 @@ def test_a_pipe_of_y4m_goes_in_and_out(tmp_path):
     assert [frame.shape for frame in frames] == [(128, 192, 3)] * 4
     assert times == sorted(set(times))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("data", [b"", b"not a video at all" * 99, bytes(5000)])
+def test_standard_input_that_is_no_y4m(tmp_path, data):
+    command = [sys.executable, "-m", "sharpbit", "video", "-", "-o", str(tmp_path / "b.mkv")]
+    done = subprocess.run(command, input=data, capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr == b"sharpbit: standard input is no y4m\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_leaves_is_no_mistake(tmp_path):
+    source = clip(tmp_path / "a.mkv", 24)
+    command = [sys.executable, "-m", "sharpbit", "video", str(source), "-o", "-", *FAST]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.read(9) == b"YUV4MPEG2"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_a_preview_shows_before_beside_after(tmp_path):

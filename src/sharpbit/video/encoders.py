@@ -112,7 +112,7 @@ def _there(encoder: Encoder) -> Encoder:
     if kind != "video":
         known = ", ".join(f"{name} ({each.codec})" for name, each in ENCODERS.items())
         raise UsageError(f"there is no video encoder {encoder.codec!r} here; give one of {known}, or another of FFmpeg")
-    os.environ.setdefault("SVT_LOG", "1")  # errors only; it prints past all of Python
+    os.environ.setdefault("SVT_LOG", "0")  # it prints past all of Python; errors are told here
     return encoder
 
 
@@ -144,8 +144,8 @@ def encoding_of(
     known = [each.name for each in codec.video_formats or []]
     if min(size) < encoder.least:
         raise VideoError(
-            f"{encoder.codec} takes no side of less than {encoder.least} pixels, and the result has {size[1]}x{size[0]};"
-            " give another --encoder, such as vp9"
+            f"{encoder.codec} takes no side of less than {encoder.least} pixels, and the result has"
+            f" {size[1]}x{size[0]}; give another --encoder, such as vp9"
         )
     odd = encoder.even and (size[0] % 2 or size[1] % 2)
     if format is not None and known and format not in known:

@@ -173,11 +173,11 @@ class Source:
             if self.path == STREAM:
                 return av.open(sys.stdin.buffer, format="yuv4mpegpipe")  # type: ignore[no-any-return]
             return av.open(self.path, metadata_errors="replace")  # type: ignore[no-any-return]
-        except (av.error.InvalidDataError, av.error.EOFError, UnicodeDecodeError):
-            what = "no y4m" if self.path == STREAM else "no video that can be read, or is damaged at its beginning"
-            raise VideoError(f"{self.name} is {what}") from None
         except OSError as error:
             raise VideoError(f"{self.name} cannot be read: {error.strerror or error}") from None
+        except (av.error.FFmpegError, UnicodeDecodeError):
+            what = "no y4m" if self.path == STREAM else "no video that can be read, or is damaged at its beginning"
+            raise VideoError(f"{self.name} is {what}") from None
 
     def _stream(self) -> VideoStream:
         if any(word in self.container.format.name for word in STILLS):

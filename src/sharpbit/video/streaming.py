@@ -29,7 +29,7 @@ class Y4m:
 
     def __enter__(self) -> Y4m:
         av: Any = loaded("av", "sharpbit video", "video")
-        self._packet = av.Packet
+        self._packet, self._errors = av.Packet, av.error.FFmpegError
         options = {"strict": "-1"}  # more than 8 bits are an addition to the format, which all that read it know
         self._container = av.open(sys.stdout.buffer, "w", format="yuv4mpegpipe", container_options=options)
         self._stream = self._track.add_to(self._container)
@@ -37,7 +37,7 @@ class Y4m:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        with contextlib.suppress(OSError) if reason[0] else contextlib.nullcontext():
+        with contextlib.suppress(OSError, self._errors) if reason[0] else contextlib.nullcontext():
             self._container.close()
             sys.stdout.buffer.flush()
 

@@ -96,6 +96,9 @@ def opened(context: VideoCodecContext, track: Track) -> None:
             f"{encoder.encoder.codec} does not take {track.width}x{track.height} {encoder.format} with the options"
             f" {options or 'none'}: {getattr(error, 'strerror', None) or error}"
         ) from None
+    if context.options:  # those that nobody took
+        unknown = ", ".join(sorted(context.options))
+        raise VideoError(f"{track.encoding.encoder.codec} has no option {unknown}; see FFmpeg's documentation of it")
 
 
 @dataclass(frozen=True)
