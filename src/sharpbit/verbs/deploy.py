@@ -11,8 +11,8 @@ def deploy(model: str | Path | None, to: str, output: str | Path, *, overwrite: 
     """Write a folder that works on its own: the model, what runs it, an example and a README.
 
     Args:
-        model: a model file (`.sharpbit`, `.onnx`, for `tflite` also `.safetensors`), or an embedded name; None: for `web`
-            all families and scales of embedded models, of which the page chooses.
+        model: a model file (`.sharpbit`, `.onnx`, for `tflite` also `.safetensors`), or an embedded name; None: for
+            `web` all families and scales of embedded models, of which the page chooses.
         to: `c` or `cpp` (the native engine as sources, for a compiler alone), `onnx` (for ONNX Runtime alone),
             `tflite` (for LiteRT alone), `docker` (a container file around one of these), or `web` (a page that upscales
             on the visitor's own device).
