@@ -138,7 +138,7 @@ function facts(job) {
   rows.push(["File", bytes(job.bytes)]);
   rows.push(["Time", seconds(spent.decode + spent.network + spent.encode)]);
   rows.push(["Network alone", seconds(spent.network)]);
-  if (engine) rows.push(["Engine", [engine.engine, engine.precision, engine.instruction_set.replace(" ", "\u00a0")].filter(Boolean).join(", ")]);
+  if (engine) rows.push(["Engine", [engine.engine, engine.precision, engine.instruction_set.replaceAll(" ", "\u00a0").replaceAll("-", "\u2011")].filter(Boolean).join(", ")]);
   return rows;
 }
 
