@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sharpbit.errors import UsageError, VideoError
-from sharpbit.system.extras import loaded
+from sharpbit.video import libav
 from sharpbit.video.colour import BT709, FULL, LIMITED, RGB, Colour, colour_shift
 
 if TYPE_CHECKING:
@@ -102,12 +102,10 @@ def encoder_of(name: str) -> Encoder:
 
 
 def _there(encoder: Encoder) -> Encoder:
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     try:
         kind = av.Codec(encoder.codec, "w").type
-    except av.error.FFmpegError:
-        kind = ""
-    except ValueError:  # what PyAV raises for a codec that is not compiled in
+    except (av.error.FFmpegError, ValueError):
         kind = ""
     if kind != "video":
         known = ", ".join(f"{name} ({each.codec})" for name, each in ENCODERS.items())
@@ -138,7 +136,7 @@ def encoding_of(
     Raises:
         UsageError: No such encoder or pixel format, or it has no quality.
     """
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     encoder = encoder_of(name)
     codec = av.Codec(encoder.codec, "w")
     known = [each.name for each in codec.video_formats or []]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sharpbit.errors import VideoError
 from sharpbit.system.atomic import open_atomic
-from sharpbit.system.extras import loaded
-from sharpbit.video import copying
+from sharpbit.video import copying, libav
 from sharpbit.video.copying import Cut
 from sharpbit.video.opening import Source
 from sharpbit.video.parts import Parts
@@ -34,7 +33,7 @@ def check_format(output: Path) -> None:
     Raises:
         VideoError: There is none.
     """
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     _format(av, output)
 
 
@@ -44,7 +43,7 @@ def check_track(output: Path, track: Track) -> None:
     Raises:
         VideoError: One of both is so.
     """
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     form = _format(av, output)
     if track.encoding.encoder.codec not in HOLDS.get(form, (track.encoding.encoder.codec,)):
         raise VideoError(track.misfit(form))
@@ -80,7 +79,7 @@ def join(source_path: str, output: Path, track: Track, parts: Parts, cut: Cut, *
         VideoError: The format cannot hold the video.
         OutputExists: `output` exists, and `overwrite` is false.
     """
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     with open_atomic(output, overwrite=overwrite) as file:
         container = av.open(file, "w", format=_format(av, output), buffer_size=BUFFER)
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharpbit.errors import VideoError
-from sharpbit.system.extras import loaded
+from sharpbit.video import libav
 from sharpbit.video.colour import Colour, colour_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ STREAM = "-"  # standard input or output, as y4m
 INDEXED = ("mp4", "matroska")
 MARGIN = 10  # seconds before a time from which on frames are decoded, so that none lacks what it is made of
 STILLS = ("image2", "_pipe")  # in the names of libav's formats for images
-LIVE = "sharpbit video"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Source:
     def __init__(self, path: str, *, decode: bool = True) -> None:
         self.path = path
         self.name = "standard input" if path == STREAM else path
-        self.av: Any = loaded("av", LIVE, "video")
+        self.av = libav()
         self.container: InputContainer = self._open()
         self.damaged: list[float] = []
         self._end = 0.0

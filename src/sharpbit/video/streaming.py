@@ -6,9 +6,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from sharpbit.system.extras import loaded
+from sharpbit.video import libav
 from sharpbit.video.writing import Coded, Track, opened
 
 RAW = "rawvideo"
@@ -28,7 +27,7 @@ class Y4m:
         self._count = 0
 
     def __enter__(self) -> Y4m:
-        av: Any = loaded("av", "sharpbit video", "video")
+        av = libav()
         self._packet, self._errors = av.Packet, av.error.FFmpegError
         options = {"strict": "-1"}  # more than 8 bits are an addition to the format, which all that read it know
         self._container = av.open(sys.stdout.buffer, "w", format="yuv4mpegpipe", container_options=options)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sharpbit.errors import VideoError
-from sharpbit.system.extras import loaded
+from sharpbit.video import libav
 from sharpbit.video.encoders import Encoding
 from sharpbit.video.hdr import with_hdr
 
@@ -86,7 +86,7 @@ def opened(context: VideoCodecContext, track: Track) -> None:
     Raises:
         VideoError: It does not take this video, or one of its options.
     """
-    av: Any = loaded("av", "sharpbit video", "video")
+    av = libav()
     try:
         context.open(strict=False)
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -137,7 +137,7 @@ class Segment:
     """
 
     def __init__(self, track: Track) -> None:
-        self._av: Any = loaded("av", "sharpbit video", "video")
+        self._av = libav()
         self._track, self._durations = track, dict[int, int]()
         self._context = self._av.CodecContext.create(track.encoding.encoder.codec, "w")
         track.set_up(self._context)
