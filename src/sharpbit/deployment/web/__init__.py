@@ -43,20 +43,20 @@ def page(files: Sequence[ModelFile], folder: Path) -> None:
     """
     headers, models = zip(*(_model(file) for file in files), strict=True)
     names = [header.name for header in headers]
-    parts = {"engine": _text((HERE / "engine.wasm").read_bytes()), "models": models, "words": WORDS, "notes": []}
+    parts = {"engine": _text((HERE / "engine.wasm").read_bytes()), "models": models, "words": WORDS}
     style, compare = (LOOK / "style.css").read_text(), (LOOK / "compare.js").read_text()
     script = "\n".join(
         _bare(path) for path in (LOOK / "page.js", *(HERE / f"{n}.js" for n in ("crc32", "zip", "pool", "local")))
     )
     values = {
         "policy": policy(style, compare, script),
-        "title": "sharpbit",
         "icon": _text((LOOK / "icon.svg").read_bytes()),
         "style": style,
         "parts": json.dumps(parts),
         "worker": worker(),
         "compare": compare,
         "page": script,
+        "notices": (HERE / "NOTICES.txt").read_text(encoding="utf-8"),
     }
     template = (HERE / "index.html").read_text()
     text = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], template)

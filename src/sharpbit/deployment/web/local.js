@@ -95,7 +95,7 @@ class Local extends EventTarget {
     item.result = blob;
     item.address = URL.createObjectURL(blob);
     item.job = {
-      id: item.key, model: item.how.model, why: image.chosen?.why, models: [model.name], notes: given.notes,
+      id: item.key, model: item.how.model, why: image.chosen?.why, models: [model.name], notes: [],
       engines: [{ engine: "sharpbit in WebAssembly", precision: "int8", instruction_set: `${this.pool.count} threads` }],
       size: { width, height }, result_size: size, bytes: blob.size, seconds: { decode, network, encode }, result_name: resultName(item, scale, kind),
     };
