@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from sharpbit.pipeline.chain import Chain
 from sharpbit.pipeline.samples import Array, Strip, rounded, to_float, to_samples
 from sharpbit.runtime import Tensor, native
 
-BAND = 64  # rows that are resized at a time, so that what lies between stays in the cache
+BAND = 64  # rows that numpy resizes at a time, so that what lies between stays in the cache
+AT_ONCE = 1 << 21  # pixels of the result that the engine makes at a time
 
 
 def sized(strips: Iterable[Strip], image: ImageData, chain: Chain) -> Iterator[Strip]:
@@ -32,15 +32,18 @@ def _resized(
     """`strips` of an image of `size`, brought to another size by bicubic. Alpha weighs the colours."""
     window = _Window(iter(strips))
     target = (height, width)
-    band = max(8, BAND * height // max(height, size[0]) // 8 * 8)
-    dtype = image.pixels.dtype
+    dtype, channels = image.pixels.dtype, image.pixels.shape[2]
     most = np.iinfo(dtype).max if dtype.kind == "u" else 1
     opaque = image.alpha is None or bool((image.alpha == most).all())  # then nothing weighs, nothing rounds
+    engine = opaque and channels == 3 and dtype == np.uint8 and native.can_resize()
+    band = AT_ONCE // width if engine else BAND * height // max(height, size[0])
+    band = max(8, band // 8 * 8)
     for top in range(0, height, band):
         rows = slice(top, min(height, top + band))
         if opaque:
-            colour = _colour(window, size, target, rows, dtype) if image.pixels.shape[2] == 3 else None
-            if colour is None:
+            if engine:
+                colour = _by_engine(window, size, target, rows)
+            else:
                 colour = resize_rows(lambda part: window(part)[0].astype(np.float32), size, target, rows)
                 colour = rounded(colour, dtype, most)
             yield colour, None if image.alpha is None else np.full(colour.shape[:2], most, dtype)
@@ -51,10 +54,8 @@ def _resized(
     window.finish()
 
 
-def _colour(window: _Window, size: tuple[int, int], target: tuple[int, int], rows: slice, dtype: Any) -> Array | None:
-    """Some rows of RGB bytes by the native engine, a third of the time of numpy; None where there is none."""
-    if dtype != np.uint8:
-        return None
+def _by_engine(window: _Window, size: tuple[int, int], target: tuple[int, int], rows: slice) -> Array:
+    """Some rows of RGB bytes by the native engine, in a third of the time of numpy."""
     (first, weights), columns = windows(size[0], target[0]), windows(size[1], target[1])
     first, weights = first[rows], weights[rows]
     low, high = int(first.min()), int(first.max()) + weights.shape[1]

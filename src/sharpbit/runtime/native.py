@@ -180,21 +180,23 @@ def peak(threads: int = 1, seconds: float = 0.5, instruction_set: str | None = N
     return float(_library().sb_peak(name, threads, seconds)) / 1e9
 
 
-def resize(pixels: Bytes, rows: Weights, columns: Weights) -> Bytes | None:
-    """Bring RGB pixels `(h, w, 3)` of contiguous rows to another size; None where there is no engine.
+def can_resize() -> bool:
+    """Whether the engine is there and resizes."""
+    return hasattr(_load(), "sb_resize")
+
+
+def resize(pixels: Bytes, rows: Weights, columns: Weights) -> Bytes:
+    """Bring RGB pixels `(h, w, 3)` of contiguous rows to another size; where `can_resize`.
 
     Args:
         pixels: The pixels.
         rows: For each row of the result the first of those that it is a sum of, and their weights in float32.
         columns: The same of columns.
     """
-    library = _load()
-    if isinstance(library, str) or not hasattr(library, "sb_resize"):
-        return None
     out = np.empty((len(rows[0]), len(columns[0]), 3), np.uint8)
     sums = [x for first, weight in (rows, columns) for x in (first.ctypes.data, weight.ctypes.data, weight.shape[1])]
     places = pixels.ctypes.data, pixels.strides[0], *pixels.shape[:2], out.ctypes.data, *out.shape[:2]
-    state = library.sb_resize(*places, *sums)
+    state = _library().sb_resize(*places, *sums)
     if state != _DONE:
         raise RuntimeError(f"the native engine answered {state}")
     return out

@@ -187,7 +187,8 @@ class Making:
         pixels = made.pixels
         if self.chain.resized:
             whole = replace(self.chain, scales=(self.chain.scale,))  # all networks in one, which made the pixels
-            pixels = np.concatenate([rows for rows, _ in sized([(pixels, None)], made.image, whole)])
+            strips = [rows for rows, _ in sized([(pixels, None)], made.image, whole)]
+            pixels = strips[0] if len(strips) == 1 else np.concatenate(strips)
         if self.compare:
             from sharpbit.video.preview import side_by_side
 
