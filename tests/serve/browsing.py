@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from serving import ROOT
 
@@ -73,3 +74,9 @@ def drawn(page):
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         return data.reduce((sum, value, place) => (sum * 31 + value * (place % 7)) % 1000000007, 7);
     }""")
+
+
+def sums(*shape, seed=0):
+    """Smooth noise, as images have."""
+    values = np.random.default_rng(seed).normal(0, 9, shape).cumsum(0).cumsum(1)
+    return np.uint8(np.abs(values) % 256)

@@ -3,27 +3,21 @@
 SHARPBIT_SCREENSHOTS=docs/images makes the images of docs/use/web.md again.
 """
 
-import base64
 import io
 import re
 import zipfile
 
 import numpy as np
 import pytest
-from browsing import DEMO, TIMEOUT, accessible, add, done, drawn, shot, sync_api, until
+from browsing import DEMO, TIMEOUT, accessible, add, done, drawn, shot, sums, sync_api, until
 from PIL import Image
 from serving import ROOT, picture
 
 import integer_graphs
 import sharpbit
-from sharpbit import zoo
-from sharpbit.deployment import web
 from sharpbit.errors import UsageError
-from sharpbit.image import ImageData, Metadata, compression
-from sharpbit.image.resize import resize
 from sharpbit.modelfile import Header
 from sharpbit.modelfile.integer_graph_payload import native_file
-from sharpbit.pipeline import choose
 from sharpbit.runtime import native
 
 pytestmark = [
@@ -54,12 +48,6 @@ def numbers(image):
 def saved(path, pixels, **options):
     Image.fromarray(pixels).save(path, **options)
     return path
-
-
-def sums(*shape, seed=0):
-    """Smooth noise, as images have."""
-    values = np.random.default_rng(seed).normal(0, 9, shape).cumsum(0).cumsum(1)
-    return np.uint8(np.abs(values) % 256)
 
 
 def test_by_keyboard_from_a_disk_it_gives_exactly_what_python_gives(visit):
@@ -205,67 +193,6 @@ def test_nothing_else_runs_and_nothing_is_sent(browser, address):
     page.close()
     assert tried[0] is None
     assert {"caught", "connect-src", "img-src", "script-src-elem", "style-src-elem"} == set(tried[1])
-
-
-def test_the_choice_of_a_model_and_bicubic_are_those_of_python(browser, tmp_path):
-    page = browser.new_page()
-    source = "\n".join((web.HERE / f"{name}.js").read_text() for name in ("choose", "worker"))
-    page.evaluate(
-        f"window.made = new Function({source!r} + '; return {{compression, choice, measured, sampled, bicubic}}')()"
-    )
-    found = set()
-    for number, image in enumerate(images()):
-        out = io.BytesIO()
-        quality = (None, 60, 85, 95)[number % 4]
-        Image.fromarray(image).save(
-            out, *(["PNG"] if quality is None else ["JPEG"]), **({"quality": quality} if quality else {})
-        )
-        opened = Image.open(io.BytesIO(out.getvalue()))
-        pixels = np.asarray(opened.convert("RGB"))
-        rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
-        measures, (family, why) = page.evaluate(
-            """([pixels, width, height, file]) => {
-                const bytes = (text) => Uint8ClampedArray.from(atob(text), (letter) => letter.charCodeAt(0));
-                const image = {pixels: bytes(pixels), width, height}, lossy = made.compression(bytes(file));
-                const {family, why} = made.choice(image, lossy, ["art", "clean", "photo"]);
-                return [made.measured(made.sampled(image.pixels, width, height)), [family, why]];
-            }""",
-            [text(rgba), pixels.shape[1], pixels.shape[0], text(out.getvalue()[:5000])],
-        )
-        data = ImageData(pixels, None, Metadata(), (), opened.format, compression=compression.compression_of(opened))
-        for name, value in vars(choose.measured(choose.sample(data))).items():
-            assert measures[name] == pytest.approx(value, rel=1e-3, abs=2e-3), name
-        chosen = choose.choose(data, zoo.families(2))
-        assert (family, why) == (chosen.family, chosen.why)
-        found.add(why)
-    assert len(found) >= 5, found
-    small = sums(20, 24, 3)
-    rgba = np.dstack([small, np.full(small.shape[:2], 255, np.uint8)])
-    made = page.evaluate(
-        "([pixels]) => [...made.bicubic(pixels, {width: 24, height: 20, halo: 4}, 3)]", [rgba.ravel().tolist()]
-    )
-    wanted = np.clip(np.rint(resize(small.astype(np.float64), 60, 72)), 0, 255)[12:-12, 12:-12]
-    assert np.abs(np.reshape(made, wanted.shape) - wanted).max() <= 1
-    page.close()
-
-
-def text(data):
-    return base64.b64encode(bytes(data)).decode()
-
-
-def images():
-    """Photos, noise, drawings and tiny ones."""
-    demo = np.asarray(Image.open(DEMO).convert("RGB"))
-    flat = np.full((90, 120, 3), 240, np.uint8)
-    flat[20:60, 30:90] = (200, 30, 40)
-    flat[40:44, ::5] = 0
-    yield from (demo, demo, demo, demo[:100, :77], flat, flat, flat)
-    yield np.asarray(Image.fromarray(demo).resize((150, 100)).resize((312, 208)))
-    yield np.random.default_rng(1).integers(0, 256, (50, 60, 3), np.uint8)
-    yield demo[:5, :9]
-    yield demo[:9, :20]
-    yield sums(40, 200, 3)
-    yield np.asarray(Image.fromarray(demo).resize((624, 416), Image.Resampling.BICUBIC))
 
 
 def test_what_is_in_float_or_sees_too_much_is_refused(tmp_path):
