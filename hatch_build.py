@@ -33,6 +33,8 @@ class NativeBuildHook(BuildHookInterface):
         """Build unless the library is newer than its sources; what is built stays in the source tree, git-ignored."""
         if self.target_name != "wheel":
             return
+        if os.environ.get("SHARPBIT_PLATFORM") == "any":  # a wheel that runs everywhere, on ONNX Runtime
+            return
         root = Path(self.root)
         if version == "standard":  # what `sharpbit deploy` writes beside a model
             for name in ("native/src", "native/include", "LICENSE"):
@@ -75,7 +77,8 @@ def build(source: Path, folder: Path, library: Path) -> None:
 
 def _state(source: Path) -> str:
     """What the library depends on: all sources, and the compiler that was asked for."""
-    digest = hashlib.sha256(os.environ.get("CXX", "").encode())
+    asked = (os.environ.get("CXX", ""), os.environ.get("CMAKE_TOOLCHAIN_FILE", ""))
+    digest = hashlib.sha256("\0".join(asked).encode())
     for path in sorted(path for part in (".", "include", "src") for path in (source / part).iterdir()):
         if path.is_file():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -102,7 +105,12 @@ def _reason(error: Exception) -> str:
 
 
 def _platform() -> str:
-    """The platform tag: that of the interpreter, but on macOS as old as CMakeLists.txt and the processor allow."""
+    """The platform tag: that of the interpreter, but on macOS as old as CMakeLists.txt and the processor allow.
+
+    `SHARPBIT_PLATFORM` names another one, for which a toolchain file of CMake compiles (see scripts/build_wheels.py).
+    """
+    if named := os.environ.get("SHARPBIT_PLATFORM"):
+        return named
     if sys.platform == "darwin":
         machine = os.uname().machine
         return f"macosx_{'11_0' if machine == 'arm64' else '10_15'}_{machine}"

@@ -50,9 +50,10 @@ def rows(results):
 
 
 def stamps(results):
-    return {
-        path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file() and ".sharpbit" not in str(path)
-    }
+    """When each visible file was written: claims and what a manifest is made of are hidden."""
+    files = [path for path in results.rglob("*") if path.is_file()]
+    seen = [path for path in files if not any(part.startswith(".") for part in path.relative_to(results).parts)]
+    return {path: path.stat().st_mtime_ns for path in seen}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -107,7 +106,8 @@ def _one_by_one(suspects: deque[tuple[Item, int]], settings: Settings) -> Iterat
 def _pool(settings: Settings, workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")  # a fork would take the locks of our threads with it
     number = context.Value("i", 0)
-    pool = ProcessPoolExecutor(workers, context, _begin, (settings, number, os.getpid()))
+    workers = min(workers, 61) if os.name == "nt" else workers  # as many handles can be waited for there
+    pool = ProcessPoolExecutor(workers, context, _begin, (settings, number))
     try:
         yield pool
         pool.shutdown()
@@ -118,11 +118,11 @@ def _pool(settings: Settings, workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
 
 
-def _begin(settings: Settings, number: Any, parent: int) -> None:
+def _begin(settings: Settings, number: Any) -> None:
     """Prepare a process: its cores, its models, and what ends it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
-    threading.Thread(target=_watch, args=(parent, settings.max_memory), daemon=True).start()
+    threading.Thread(target=_watch, args=(settings.max_memory,), daemon=True).start()
     with number.get_lock():
         mine = number.value
         number.value += 1
@@ -136,11 +136,13 @@ def _begin(settings: Settings, number: Any, parent: int) -> None:
         _worker = error
 
 
-def _watch(parent: int, most: int | None) -> None:
+def _watch(most: int | None) -> None:
     """End when the process that started this one is gone, or when this one holds more than `most` MiB of memory."""
     page = os.sysconf("SC_PAGE_SIZE") if most else 1
-    while os.getppid() == parent:
-        time.sleep(_LOOK if most else 1.0)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    while parent.is_alive():
+        parent.join(_LOOK if most else None)
         if most and int(_MEMORY.read_text("ascii").split()[1]) * page > most << 20:
             break
     os._exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
 import tempfile
@@ -128,6 +127,17 @@ def listening(host: str, port: int) -> socket.socket:
         raise UsageError(f"the server cannot listen on {host}:{port}: {reason}; choose another --port") from None
 
 
+def _allow_files() -> None:
+    """Let this process have many files and connections open at a time, where the system limits them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def run(settings: Settings, bound: socket.socket, ready: Callable[[], object]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
@@ -137,9 +147,7 @@ def run(settings: Settings, bound: socket.socket, ready: Callable[[], object]) -
         ready: Called when it answers.
     """
     tempfile.tempdir = stored.folder()  # of uploads, while they come
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    _allow_files()
     config = uvicorn.Config(
         application(settings),
         http=PatientProtocol,
