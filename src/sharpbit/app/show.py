@@ -84,12 +84,12 @@ def doctor_report(as_json: bool) -> str:
     }
     if as_json:
         return dump(facts)
-    lines = [f"{key:<18}{_flat(value)}" for key, value in facts.items() if key not in ("engines", "extras")]
-    lines += [f"{'engine ' + name:<18}{value}" for name, value in facts["engines"].items()]
+    lines = [f"{key:<22}{_flat(value)}" for key, value in facts.items() if key not in ("engines", "extras")]
+    lines += [f"{'engine ' + name:<22}{value}" for name, value in facts["engines"].items()]
     for extra, found in facts["extras"].items():
         missing = [name for name, number in found.items() if number is None]
         state = f"missing {', '.join(missing)}; run: pip install 'sharpbit[{extra}]'" if missing else _flat(found)
-        lines.append(f"{'extra ' + extra:<18}{state}")
+        lines.append(f"{'extra ' + extra:<22}{state}")
     return "\n".join(lines)
 
 
