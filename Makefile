@@ -7,6 +7,7 @@
 #   make docs   the documentation as a site, in build/site
 #   make wheel  a wheel with the native engine, in dist/
 #   make native builds the engine again after a change of native/ (installing builds it as well)
+#   make wasm   builds the engine for browsers again after that, the same to the bit everywhere, with a compiler from PyPI
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ WITHOUT_TORCH := image/test_image_read.py image/test_image_write.py pipeline/tes
   twopass/test_roles.py app/test_read_once.py verbs/test_upscale_folder.py verbs/test_upscale_verb.py
 SOURCES := pyproject.toml constraints.txt hatch_build.py native/CMakeLists.txt $(wildcard native/src/* native/include/*)
 
-.PHONY: demo test fast floors lint docs bench wheel native clean
+.PHONY: demo test fast floors lint docs bench wheel native wasm clean
 
 demo: $(VENV)/core
 	@mkdir -p build
@@ -51,6 +52,10 @@ wheel: | $(BIN)/python
 
 native: $(VENV)/core
 	$(PIP) install --no-deps --editable .
+
+wasm: $(VENV)/dev
+	$(PIP) install ziglang==$$(sed -n 's/^COMPILER = "\(.*\)"/\1/p' scripts/build_wasm.py)
+	$(BIN)/python scripts/build_wasm.py
 
 $(VENV)/core: $(SOURCES) | $(BIN)/python
 	$(PIP) install --constraint constraints.txt --editable .

@@ -1,7 +1,6 @@
 """Builds the engine as a module of WebAssembly for `sharpbit deploy --to web`: the same bytes on every machine.
 
-    pip install ziglang==0.17.1
-    python scripts/build_wasm.py
+    make wasm
 
 The compiler is Zig's clang with its libc++, pinned; it takes a minute the first time, as it builds that library.
 """

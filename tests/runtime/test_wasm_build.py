@@ -16,7 +16,7 @@ build = script("build_wasm", "scripts")
 def test_it_is_not_older_than_its_sources():
     about = json.loads(build.TARGET.with_suffix(".json").read_text())
     assert about["sha256"] == hashlib.sha256(build.TARGET.read_bytes()).hexdigest()
-    assert about["sources"] == build.state(), "native/ has changed: python scripts/build_wasm.py makes the module again"
+    assert about["sources"] == build.state(), "native/ has changed: make wasm builds the module again"
     assert build.TARGET.stat().st_size < 200_000
 
 
