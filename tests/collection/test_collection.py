@@ -346,6 +346,34 @@ def test_a_step_for_data_of_ones_own():
     assert [image.shape for image in step({"image": mixed})["image"]] == [(40, 60, 3), (20, 60, 3)]
 
 
+def test_what_a_store_raises_is_one_sentence(monkeypatch):
+    class EndpointError(Exception):
+        """As packages of stores have them, derived from nothing that is known here."""
+
+    def unreachable(*given, **named):
+        raise EndpointError("no route to host")
+
+    store = place("memory://photos")
+    for name in ("isdir", "exists", "cat_file", "pipe_file", "walk"):
+        monkeypatch.setattr(type(store.fs), name, unreachable)
+    for work in (
+        store.is_folder,
+        lambda: store.exists("a"),
+        lambda: store.read("a"),
+        lambda: store.write("a", b""),
+        lambda: list(items(store, place("memory://upscaled"))),
+    ):
+        with pytest.raises(UsageError, match="memory://photos cannot be reached: no route to host"):
+            work()
+
+
+def test_errors_name_the_file_of_the_store():
+    store = place("memory://photos")
+    store.fs.pipe_file(store.of("deep/broken.png"), b"\x89PNG\r\n\x1a\n and nothing more")
+    row = Worker(Settings("memory://photos", "memory://upscaled", scale=2)).make(Item("deep/broken.png"))
+    assert row["error"].startswith("broken.png is damaged")
+
+
 def test_an_item_that_cannot_be_taken_has_a_row():
     worker = Worker(Settings("memory://photos", "memory://upscaled", scale=2))
     row = worker.make(Item("gone.png"))

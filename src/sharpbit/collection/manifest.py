@@ -10,14 +10,13 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sharpbit.collection.places import OWN, Item, Place
 from sharpbit.errors import UsageError
-from sharpbit.system.atomic import open_atomic
 from sharpbit.system.extras import loaded
 
 MANIFEST = "manifest.parquet"
@@ -146,7 +145,7 @@ class Manifest:
     def merge(self) -> None:
         """Make the manifest hold every row that was written, of each path the last."""
         self.flush()
-        parts = sorted(self._found())
+        parts = sorted(path for path in self.results.files(OWN) if Path(path).name.startswith("rows-"))
         if not parts:
             return
         tables = [self._read(self.results.of(MANIFEST))] if self.results.exists(MANIFEST) else []
@@ -164,21 +163,15 @@ class Manifest:
         """
         path = f"{OWN}/settings.json"
         if not self.results.exists(path):
-            self._publish(path, json.dumps(identity, indent=2).encode())
+            self.results.write(path, json.dumps(identity, indent=2).encode())
             return
-        before = json.loads(self.results.fs.cat_file(self.results.of(path)))
+        before = json.loads(self.results.read(path))
         for key, value in identity.items():
             if before.get(key) != value:
                 raise UsageError(
                     f"{self.results.url} holds results with {key} {before.get(key)}, and now it is {value}; give the"
                     " same again, or another folder for the results"
                 )
-
-    def _found(self) -> Sequence[str]:
-        folder = self.results.of(OWN)
-        if not self.results.exists(OWN):
-            return ()
-        return [path for path in self.results.fs.ls(folder, detail=False) if Path(path).name.startswith("rows-")]
 
     def _read(self, path: str, columns: list[str] | None = None) -> Any:
         try:
@@ -192,11 +185,4 @@ class Manifest:
     def _write(self, path: str, table: Any, *, replace: bool = False) -> None:
         data = io.BytesIO()
         self._parquet.write_table(table, data, compression="zstd")
-        self._publish(path, data.getvalue(), replace=replace)
-
-    def _publish(self, path: str, data: bytes, *, replace: bool = False) -> None:
-        if self.results.is_local:
-            with open_atomic(Path(self.results.of(path)), overwrite=replace) as file:
-                file.write(data)
-        else:  # an object appears as a whole
-            self.results.fs.pipe_file(self.results.of(path), data)
+        self.results.write(path, data.getvalue(), replace=replace)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sharpbit.errors import UsageError
+from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.image import is_image_name
 from sharpbit.pipeline.walk import HIDDEN, is_video_name, walk
+from sharpbit.system.atomic import open_atomic
 from sharpbit.system.extras import loaded
 
 _CHANGE = ("ETag", "LastModified", "mtime", "created")  # what file systems say of the last change, the best first
@@ -59,9 +61,52 @@ class Place:
         """The full path, in the file system, of a path inside of the folder."""
         return posixpath.join(self.root, path)
 
-    def exists(self, path: str = "") -> bool:
+    def name_of(self, path: str) -> str:
+        """The path or address of a path inside of the folder, for people."""
+        return self.of(path) if self.is_local else str(self.fs.unstrip_protocol(self.of(path)))
+
+    def exists(self, path: str) -> bool:
         """Whether there is something at a path inside of the folder."""
-        return os.path.lexists(self.of(path)) if self.is_local else bool(self.fs.exists(self.of(path)))
+        if self.is_local:
+            return os.path.lexists(self.of(path))
+        with self.reached():
+            return bool(self.fs.exists(self.of(path)))
+
+    def is_folder(self) -> bool:
+        """Whether it is there."""
+        if self.is_local:
+            return Path(self.root).is_dir()
+        with self.reached():
+            return bool(self.fs.isdir(self.root))
+
+    def files(self, path: str = "") -> list[str]:
+        """The full paths of all files below a path inside of the folder."""
+        with self.reached():
+            return list(self.fs.find(self.of(path))) if self.exists(path) else []
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file, by its path inside of the folder."""
+        with self.reached():
+            return bytes(self.fs.cat_file(self.of(path)))
+
+    def write(self, path: str, data: bytes, *, replace: bool = False) -> None:
+        """Write a file, by its path inside of the folder; it appears as a whole."""
+        if self.is_local:
+            with open_atomic(Path(self.of(path)), overwrite=replace) as file:
+                file.write(data)
+            return
+        with self.reached():
+            self.fs.pipe_file(self.of(path), data)
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Turn what a store raises, of classes of its own, into one sentence."""
+        try:
+            yield
+        except (OSError, SharpbitError):
+            raise
+        except Exception as error:
+            raise UsageError(f"{self.url} cannot be reached: {error}") from None
 
 
 def place(url: str | os.PathLike[str]) -> Place:
@@ -125,7 +170,14 @@ def _local(source: Place, avoid: str | None) -> Iterator[Item]:
 
 def _remote(source: Place, avoid: str | None) -> Iterator[Item]:
     failed: list[Exception] = []
-    for folder, _, files in source.fs.walk(source.root, detail=True, on_error=failed.append):
+    with source.reached():
+        folders = iter(source.fs.walk(source.root, detail=True, on_error=failed.append))
+    while True:
+        with source.reached():
+            entry = next(folders, None)
+        if entry is None:
+            break
+        folder, _, files = entry
         if avoid is not None and f"{folder}/".startswith(f"{avoid}/"):
             continue
         for name in sorted(files):

@@ -160,13 +160,13 @@ def upscale_collection(
         finally:
             manifest.merge()
     return CollectionReport(
-        ledger.done, ledger.before, ledger.failed, ledger.ignored, time.monotonic() - started, made.of(MANIFEST)
+        ledger.done, ledger.before, ledger.failed, ledger.ignored, time.monotonic() - started, made.name_of(MANIFEST)
     )
 
 
 def _check(source: Place, settings: Settings) -> None:
     """Raise before long work what every process would."""
-    if not (source.fs.isdir(source.root) if not source.is_local else Path(source.root).is_dir()):
+    if not source.is_folder():
         raise UsageError(f"there is no folder {source.url!r} to take images from")
     if settings.source == settings.results:
         raise UsageError(f"{source.url} would hold the results of its own images; give another folder")
@@ -179,7 +179,7 @@ def _results(results: Place, known: dict[str, Known]) -> Callable[[str], bool]:
     """Whether a result is there; of an object store one listing is asked for, and not every object."""
     if results.is_local or not known:
         return results.exists
-    found = {results.fs._strip_protocol(path) for path in results.fs.find(results.root)}
+    found = set(results.files())
     return lambda path: results.of(path) in found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import re
 import signal
 import tempfile
 import threading
@@ -142,6 +143,8 @@ class Worker:
             row = row_of(item, "failed", error=f"{item.path}: {str(error) or type(error).__name__}")
         if row["status"] == "failed":
             gc.collect()  # what an error holds of a large image would be lacking for the next
+        if row["error"] and self._is_remote:  # it speaks of the file as it lies here for a moment
+            row["error"] = re.sub(rf"{re.escape(tempfile.gettempdir())}/sharpbit-\w+/(result/)?", "", row["error"])
         return row | {"seconds": round(time.monotonic() - started, 4)}
 
     def _made(self, item: Item) -> Row:
