@@ -117,6 +117,42 @@ QUIET = click.option("--quiet", is_flag=True, help="Hide progress.")
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
 
 
+FORMAT = click.option(
+    "-f",
+    "--format",
+    metavar="EXT",
+    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
+)
+COMPRESSION = click.option(
+    "--compression",
+    type=click.IntRange(0, 9),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Compression of PNG and TIFF, 0 to 9.",
+)
+QUALITY = click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    show_default=True,
+    metavar="N",
+    help="Quality of JPEG, WebP and AVIF, 1 to 100.",
+)
+MAX_PIXELS = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="Refuse images with more pixels.  [default: 128 Mi]",
+)
+STRIP = click.option(
+    "--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays)."
+)
+ENSEMBLE = click.option(
+    "-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower."
+)
+
+
 class Size(ParamType):
     """`heads=6` to ("heads", 6); the value is JSON, or else text."""
 

@@ -20,35 +20,16 @@ from sharpbit.app import options
     metavar="MODEL",
     help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
 )
-@click.option(
-    "-f",
-    "--format",
-    metavar="EXT",
-    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
-)
-@click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
+@options.FORMAT
+@options.ENSEMBLE
 @options.WIDTH
 @options.HEIGHT
 @click.option(
     "--fit", type=options.Fit(), help="Largest width and height of the result, its aspect ratio kept.  [default: none]"
 )
-@click.option(
-    "--compression",
-    type=click.IntRange(0, 9),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="Compression of PNG and TIFF, 0 to 9.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=95,
-    show_default=True,
-    metavar="N",
-    help="Quality of JPEG, WebP and AVIF, 1 to 100.",
-)
-@click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
+@options.COMPRESSION
+@options.QUALITY
+@options.STRIP
 @options.ENGINE
 @options.EXACT
 @click.option(
@@ -67,12 +48,7 @@ from sharpbit.app import options
     help="Ray cluster to work on, or local to start one here.  [default: processes of this machine]",
 )
 @click.option("--retry", is_flag=True, help="Try files again that failed in an earlier run.")
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="Refuse images with more pixels.  [default: 128 Mi]",
-)
+@options.MAX_PIXELS
 @click.option(
     "--max-seconds", type=options.Number(0.1), metavar="N", help="Give up a file after this time.  [default: never]"
 )

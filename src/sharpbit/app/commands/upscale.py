@@ -52,19 +52,14 @@ class _Jobs(options.ParamType):
     metavar="MODEL",
     help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
 )
-@click.option(
-    "-f",
-    "--format",
-    metavar="EXT",
-    help="Format: png, jpg, webp, tif, bmp, gif or avif.  [default: jpg and webp stay, else png]",
-)
+@options.FORMAT
 @click.option(
     "-j",
     "--jobs",
     type=_Jobs(),
     help="Threads that read ahead, run the engine, and compress.  [default: chosen by cores]",
 )
-@click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
+@options.ENSEMBLE
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each image.")
 @options.WIDTH
 @options.HEIGHT
@@ -82,39 +77,20 @@ class _Jobs(options.ParamType):
 @options.EXACT
 @options.DEVICE
 @options.RANGE
-@click.option("--strip-metadata", is_flag=True, help="Write no EXIF, XMP or resolution (the colour profile stays).")
+@options.STRIP
 @click.option(
     "--name-template",
     metavar="TEXT",
     help="Names of results, of {stem} {ext} {model} {scale}.  [default: {stem}_x{scale}, in another folder {stem}]",
 )
-@click.option(
-    "--compression",
-    type=click.IntRange(0, 9),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="Compression of PNG and TIFF, 0 to 9.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    default=95,
-    show_default=True,
-    metavar="N",
-    help="Quality of JPEG, WebP and AVIF, 1 to 100.",
-)
+@options.COMPRESSION
+@options.QUALITY
 @click.option(
     "--subsampling",
     type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),  # as in sharpbit.image, which would import numpy
     help="Resolution of the colours of JPEG, 4:4:4 being full.  [default: full from quality 90 on, else 4:2:0]",
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="Refuse images with more pixels.  [default: 128 Mi]",
-)
+@options.MAX_PIXELS
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def upscale(**given: Any) -> None:
     """Upscale images, folders of images (with their tree), or - for standard input.

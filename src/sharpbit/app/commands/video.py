@@ -90,7 +90,7 @@ class _Option(options.ParamType):
     metavar="LEVELS",
     help="Levels of 255 by which what counts as unchanged may differ; 0 reuses what is equal alone.",
 )
-@click.option("-x", "--ensemble", is_flag=True, help="Average eight orientations (self-ensemble), 8 times slower.")
+@options.ENSEMBLE
 @click.option(
     "-t",
     "--tile-size",
