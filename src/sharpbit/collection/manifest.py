@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sharpbit.collection.places import OWN, Item, Place
+from sharpbit.collection.places import OWN, Item, Place, recordable
 from sharpbit.errors import UsageError
 from sharpbit.system.extras import loaded
 
@@ -24,6 +24,7 @@ THERE = "its result was there before the manifest had it"  # a run was killed be
 ROWS, SECONDS = 1000, 10.0  # how many rows, or how long, until rows that are known are written
 
 Row = dict[str, Any]
+NEEDED = ("path", "status", "bytes", "modified", "result")  # without which nothing is known of a file
 COLUMNS = {
     "path": "string",
     "sha256": "string",
@@ -60,7 +61,8 @@ def row_of(item: Item, status: str, **facts: Any) -> Row:
         "seconds": 0.0,
         "finished": time.time(),
     }
-    return row | {"path": item.path, "bytes": item.bytes, "modified": item.modified, "status": status} | facts
+    row |= {"path": item.path, "bytes": item.bytes, "modified": item.modified, "status": status} | facts
+    return row | {key: recordable(row[key] or "") for key in ("error", "note")}
 
 
 def row_of_other(item: Item) -> Row:
@@ -165,21 +167,38 @@ class Manifest:
         if not self.results.exists(path):
             self.results.write(path, json.dumps(identity, indent=2).encode())
             return
-        before = json.loads(self.results.read(path))
+        try:
+            before = {**json.loads(self.results.read(path))}
+        except (ValueError, TypeError):
+            name = self.results.name_of(path)
+            raise UsageError(
+                f"{name} is damaged, which keeps what results were made with; remove it if that was as now"
+            ) from None
         for key, value in identity.items():
-            if before.get(key) != value:
+            if before.get(key, value) != value:  # what this version has and the one before had not is new
+                old, new = ("not given" if each is None else each for each in (before[key], value))
                 raise UsageError(
-                    f"{self.results.url} holds results with {key} {before.get(key)}, and now it is {value}; give the"
-                    " same again, or another folder for the results"
+                    f"{self.results.url} holds results with {key} {old}, and now it is {new}; give the same again, or"
+                    " another folder for the results"
                 )
 
     def _read(self, path: str, columns: list[str] | None = None) -> Any:
+        """The columns that this version knows; those that the file has not are empty."""
+        kinds = schema() if columns is None else self._arrow.schema([schema().field(name) for name in columns])
         try:
             with self.results.fs.open(path, "rb") as file:
-                return self._parquet.read_table(file, columns=columns, schema=None if columns else schema())
-        except (self._arrow.ArrowInvalid, KeyError) as error:
+                opened = self._parquet.ParquetFile(file)
+                names = set(opened.schema_arrow.names)
+                if lost := [name for name in NEEDED if name not in names]:
+                    raise ValueError(f"it has no column {lost[0]}")
+                table = opened.read([name for name in kinds.names if name in names])
+            for field in kinds:
+                if field.name not in names:
+                    table = table.append_column(field, self._arrow.nulls(len(table), field.type))
+            return table.select(kinds.names).cast(kinds)
+        except (self._arrow.ArrowException, ValueError, OSError) as error:
             raise UsageError(
-                f"the manifest {path} cannot be read ({error}); move it away, and it is made again"
+                f"the manifest {path} cannot be read ({str(error).rstrip('.')}); move it away, and it is made again"
             ) from None
 
     def _write(self, path: str, table: Any, *, replace: bool = False) -> None:

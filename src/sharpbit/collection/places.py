@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.image import is_image_name
-from sharpbit.pipeline.walk import HIDDEN, is_video_name, walk
+from sharpbit.pipeline.walk import FOLLOW, HIDDEN, is_video_name, walk
 from sharpbit.system.atomic import open_atomic
 from sharpbit.system.extras import loaded
 
@@ -118,12 +119,19 @@ def place(url: str | os.PathLike[str]) -> Place:
     """
     core = loaded("fsspec.core", "a collection", "batch")
     text = os.fspath(url)
+    if not text:
+        raise UsageError("the name of a folder is empty; '.' is the folder that you are in")
     try:
         fs, root = core.url_to_fs(text)
     except (ImportError, ValueError) as error:
         raise UsageError(f"{text} is no folder that can be opened: {error}") from None
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     return Place(text, fs, root, "file" in protocols)
+
+
+def recordable(text: str) -> str:
+    """The text as a manifest can hold it: bytes of file names that are not UTF-8 stand as codes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def items(source: Place, results: Place) -> Iterator[Item]:
@@ -144,7 +152,7 @@ def items(source: Place, results: Place) -> Iterator[Item]:
         names.add(name)
         if item.ignored is None and item.error is None and PurePosixPath(name).stem in names:
             twin = PurePosixPath(name).stem
-            if is_image_name(Path(twin)):
+            if is_image_name(Path(twin)) or is_video_name(Path(twin)):
                 error = f"{item.path} may become the same file as the result of {twin} beside it; rename one of them"
                 item = Item(item.path, item.bytes, item.modified, error=error)
         yield item
@@ -152,20 +160,28 @@ def items(source: Place, results: Place) -> Iterator[Item]:
 
 def _local(source: Place, avoid: str | None) -> Iterator[Item]:
     root = Path(source.root)
+    avoided = None if avoid is None else Path(os.path.realpath(avoid))
+    real = Path(os.path.realpath(root))
     for entry in walk(source.root, follow_links=False):
-        if avoid is not None and f"{entry.name}/".startswith(f"{avoid}/"):
+        inside = Path(entry.name).relative_to(root)
+        if avoided is not None and (real / inside).is_relative_to(avoided):
             continue
-        path = Path(entry.name).relative_to(root).as_posix()
+        path = recordable(inside.as_posix())
         if entry.error is not None:
             yield Item(path, error=str(entry.error))
             continue
-        ignored = None if is_video_name(Path(entry.name)) else entry.ignored
+        video, ignored = is_video_name(inside), entry.ignored
         try:
             status = os.stat(entry.name)  # noqa: PTH116 - keeps the user's spelling
         except OSError as error:
-            yield Item(path, ignored=ignored, error=None if ignored else f"{entry.name}: {error.strerror or error}")
+            reason = f"{entry.name}: {error.strerror or error}"
+            yield Item(path, ignored=None if video else ignored, error=reason if video or not ignored else None)
             continue
-        yield Item(path, status.st_size, str(status.st_mtime_ns), ignored)
+        if video:  # a walk leaves them to another command
+            ignored = None if stat.S_ISREG(status.st_mode) else "it is no file"
+        wrong = None if ignored or path == inside.as_posix() else f"{path}: the name is not in UTF-8; rename it"
+        ignored = None if ignored is None else ignored.removesuffix(FOLLOW)
+        yield Item(path, status.st_size, str(status.st_mtime_ns), ignored, wrong)
 
 
 def _remote(source: Place, avoid: str | None) -> Iterator[Item]:

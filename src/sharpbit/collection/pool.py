@@ -52,7 +52,7 @@ def in_processes(items: Iterable[Item], settings: Settings, workers: int) -> Ite
 
 def _run(coming: Iterator[Item], settings: Settings, workers: int, suspects: deque[tuple[Item, int]]) -> Iterator[Row]:
     """Work until there is nothing left, or a process has ended; then what was under way is suspected."""
-    with _pool(settings, workers) as pool:
+    with _pool(settings, workers) as (pool, begun):
         under_way: dict[Future[Row], Item] = {}
         more = True
         while more or under_way:
@@ -62,14 +62,20 @@ def _run(coming: Iterator[Item], settings: Settings, workers: int, suspects: deq
                     if item is None:
                         more = False
                         break
-                    suspects.append((item, 0))  # until it is known that its process lives
-                    under_way[pool.submit(_make, item)] = suspects.pop()[0]
+                    suspects.append((item, 0))  # a pool that has broken takes nothing more
+                    future = _submit(pool, item)
+                    under_way[future] = suspects.pop()[0]
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for each in done:
                     row = each.result()
                     del under_way[each]
                     yield row
             except BrokenProcessPool:
+                if not begun.value:
+                    raise UsageError(
+                        "the processes end before they begin; where a script calls this, the call must stand below"
+                        " 'if __name__ == \"__main__\":'"
+                    ) from None
                 yield from _finished(under_way, suspects)
                 return
 
@@ -85,11 +91,11 @@ def _finished(under_way: dict[Future[Row], Item], suspects: deque[tuple[Item, in
 
 def _one_by_one(suspects: deque[tuple[Item, int]], settings: Settings) -> Iterator[Row]:
     """Work on what was under way when a process ended, one file after another, until a process ends again."""
-    with _pool(settings, 1) as pool:
+    with _pool(settings, 1) as (pool, _):
         while suspects:
             item, lost = suspects.popleft()
             try:
-                yield pool.submit(_make, item).result()
+                yield _submit(pool, item).result()
             except BrokenProcessPool:
                 if lost + 1 < TRIES:
                     suspects.append((item, lost + 1))
@@ -102,14 +108,26 @@ def _one_by_one(suspects: deque[tuple[Item, int]], settings: Settings) -> Iterat
                 return
 
 
+def _submit(pool: ProcessPoolExecutor, item: Item) -> Future[Row]:
+    """Give a file to the pool; a process that starts for it does not hear Ctrl-C, not even before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(_make, item)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_make, item)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
-def _pool(settings: Settings, workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(settings: Settings, workers: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
+    """Processes, and the number of those that have begun."""
     context = multiprocessing.get_context("spawn")  # a fork would take the locks of our threads with it
     number = context.Value("i", 0)
     workers = min(workers, 61) if os.name == "nt" else workers  # as many handles can be waited for there
     pool = ProcessPoolExecutor(workers, context, _begin, (settings, number))
     try:
-        yield pool
+        yield pool, number
         pool.shutdown()
     except BaseException:  # a signal: results appear complete or not at all, so that nobody need wait for them
         for process in list((pool._processes or {}).values()):
@@ -122,10 +140,10 @@ def _begin(settings: Settings, number: Any) -> None:
     """Prepare a process: its cores, its models, and what ends it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
-    threading.Thread(target=_watch, args=(settings.max_memory,), daemon=True).start()
     with number.get_lock():
         mine = number.value
         number.value += 1
+    threading.Thread(target=_watch, args=(settings.max_memory,), daemon=True).start()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         first = mine * settings.threads

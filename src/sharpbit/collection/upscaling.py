@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sharpbit import zoo
 from sharpbit.collection.manifest import MANIFEST, THERE, Known, Manifest, Row, row_of, row_of_other
 from sharpbit.collection.places import OWN, Item, Place, items, place
 from sharpbit.collection.worker import Settings
 from sharpbit.errors import UsageError
 from sharpbit.image import MAX_PIXELS
-from sharpbit.pipeline.arguments import at_least_one, pair
-from sharpbit.pipeline.claims import Claims
+from sharpbit.pipeline.arguments import at_least_one, number, pair
+from sharpbit.pipeline.claims import BEAT, PATIENCE, Claims, claim_of
 from sharpbit.pipeline.format import suffix_of
 from sharpbit.runtime import AUTO, available_cpus
 from sharpbit.system.progress import Progress
@@ -116,12 +119,14 @@ def upscale_collection(
         >>> report.failed
         0
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)  # a process of our own reads the script that calls this: whoever started it says so
     started = time.monotonic()
     taken, made = place(source), place(results)
     settings = Settings(
         os.path.abspath(taken.root) if taken.is_local else taken.url,  # noqa: PTH100
         os.path.abspath(made.root) if made.is_local else made.url,  # noqa: PTH100
-        None if model is None else os.fspath(model),
+        _model(model),
         scale,
         width,
         height,
@@ -135,16 +140,14 @@ def upscale_collection(
         exact,
         at_least_one("threads", threads) or 1,
         at_least_one("max_pixels", max_pixels) or MAX_PIXELS,
-        max_seconds,
+        number("max_seconds", max_seconds),
         at_least_one("max_memory", max_memory),
     )
     _check(taken, settings)
     count = at_least_one("workers", workers) or max(1, available_cpus() // settings.threads)
     with Claims() as claims:
         if made.is_local:
-            lock = Path(made.of(OWN)) / "run"
-            if not claims.take(lock):
-                raise UsageError(f"another run works on {made.url}; wait for it, or give another folder")
+            _claim(made, claims)
         manifest = Manifest(made)
         known = manifest.known()
         manifest.settle(settings.identity())
@@ -164,11 +167,39 @@ def upscale_collection(
     )
 
 
+def _model(model: str | os.PathLike[str] | None) -> str | None:
+    """A name of an embedded model as it is, and the path of a file so that every process finds it."""
+    text = None if model is None else os.fspath(model)
+    if text is None or text == AUTO:
+        return None
+    return os.path.abspath(text) if text not in zoo.names() and Path(text).is_file() else text  # noqa: PTH100
+
+
+def _claim(results: Place, claims: Claims) -> None:
+    """Keep other runs from the folder; the claim of one that was killed on another machine is waited out."""
+    lock = Path(results.of(OWN)) / "run"
+    end, touched = time.monotonic() + PATIENCE + BEAT, _touched(lock)
+    while not claims.take(lock):
+        if time.monotonic() > end or _touched(lock) != touched:
+            raise UsageError(f"another run works on {results.url}; wait for it, or give another folder")
+        time.sleep(BEAT / 4)
+
+
+def _touched(lock: Path) -> int:
+    try:
+        return claim_of(lock).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _check(source: Place, settings: Settings) -> None:
     """Raise before long work what every process would."""
     if not source.is_folder():
         raise UsageError(f"there is no folder {source.url!r} to take images from")
-    if settings.source == settings.results:
+    if settings.max_seconds is not None and settings.max_seconds <= 0:
+        raise UsageError(f"max_seconds is a number of seconds above 0, not {settings.max_seconds:g}")
+    results = Path(settings.results)
+    if settings.source == settings.results or (source.is_local and results.exists() and results.samefile(source.root)):
         raise UsageError(f"{source.url} would hold the results of its own images; give another folder")
     if settings.format is not None:
         suffix_of(settings.format)
@@ -184,9 +215,10 @@ def _results(results: Place, known: dict[str, Known]) -> Callable[[str], bool]:
 
 
 def _marked(item: Item, known: dict[str, Known]) -> Item:
-    """The file, marked where its result is of what it was before."""
+    """The file, marked where its result, if there is one, is of what it was before."""
     row = known.get(item.path)
-    return replace(item, replaces=row is not None and row.status == "done" and not row.holds(item))
+    old = row is not None and (row.status == "failed" or (row.status == "done" and not row.holds(item)))
+    return replace(item, replaces=old)
 
 
 def _work(todo: list[Item], settings: Settings, count: int, ray: str | None) -> Iterator[Row]:

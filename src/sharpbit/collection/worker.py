@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sharpbit import zoo
 from sharpbit.collection.manifest import THERE, Row, row_of
 from sharpbit.collection.places import Item, place
 from sharpbit.errors import SharpbitError, UsageError
@@ -84,8 +85,11 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """What decides the results, and must be the same in every run to one folder."""
         others = ("source", "results", "threads", "max_pixels", "max_seconds", "max_memory", "engine")
-        return {key: value for key, value in asdict(self).items() if key not in others} | {
-            "fit": None if self.fit is None else list(self.fit)
+        known = {key: value for key, value in asdict(self).items() if key not in others}
+        file = None if self.model is None or self.model in zoo.names() else zoo.path_of(self.model)
+        return known | {
+            "fit": None if self.fit is None else list(self.fit),
+            "model_sha256": None if file is None else hashlib.sha256(file.read_bytes()).hexdigest(),
         }
 
     def size(self) -> Size:

@@ -12,6 +12,7 @@ from sharpbit.image import is_image_name
 
 STREAM = "-"  # standard input or output
 HIDDEN = "it is hidden"
+FOLLOW = "; --follow-links enters it"  # what the commands that have this option add
 VIDEOS = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".wmv"),
     *(".flv", ".ogv", ".3gp", ".y4m", ".mxf"),
@@ -92,7 +93,7 @@ def _link(entry: os.DirEntry[str], follow_links: bool, entered: set[tuple[int, i
     if not entry.is_symlink():
         return None
     if not follow_links:
-        return "it is a link to a folder; --follow-links enters it"
+        return f"it is a link to a folder{FOLLOW}"
     try:
         status = entry.stat()
     except OSError:
