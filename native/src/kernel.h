@@ -107,7 +107,29 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
   }
   for (int ky = 0; ky < 3; ky++) weights = products<3, P, N>(sums, rows[ky] + first * G * 4, G * 4, G, weights);
   if constexpr (KIND == kWide) {
+    // Often only the first of several blocks has wide channels: all others become bytes in registers.
+    constexpr int R = kBlock / Simd::lanes;
+    const int left = (wide->in_blocks > wide->out_blocks ? wide->in_blocks : wide->out_blocks) * kBlock - channel;
+    if (!wide->added && left <= 0) {
+      Simd::template store<P, N, true>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
+      return;
+    }
     typename Simd::Sum kept[P * N];
+    if constexpr (B > 1) {
+      if (!wide->added && left <= kBlock) {
+        typename Simd::Sum others[P][N - R];
+        SB_UNROLL for (int p = 0; p < P; p++) {
+          SB_UNROLL for (int n = 0; n < R; n++) kept[p * R + n] = sums[p][n];
+          SB_UNROLL for (int n = R; n < N; n++) others[p][n - R] = sums[p][n];
+        }
+        constexpr long block = kBlock * (Simd::activation == Activation::s16 ? 2 : 1);
+        Simd::template store<P, N - R, true>(others, multiplier + kBlock, out + first * out_pixel + block, out_pixel,
+                                             outputs);
+        finish_wide(kept, P, R, rows[1] + (first + 1) * G * 4, G * 4, first, channel, multiplier,
+                    out + first * out_pixel, out_pixel, outputs, *wide);
+        return;
+      }
+    }
     SB_UNROLL for (int p = 0; p < P; p++) {
       SB_UNROLL for (int n = 0; n < N; n++) kept[p * N + n] = sums[p][n];
     }
