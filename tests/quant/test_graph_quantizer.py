@@ -93,7 +93,6 @@ def test_a_function_and_its_product_are_one_table():
     ("layer", "said"),
     [
         (nn.Conv2d(3, 3, 11, padding=5), "conv of 11x11"),
-        (nn.Conv2d(3, 3, (1, 3), padding=(0, 1)), "conv of 1x3"),
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1)), "mean"),
     ],
 )
@@ -108,6 +107,16 @@ def test_what_has_no_form_in_integers(layer, said):
 
     with pytest.raises(QuantizeError, match=rf"{said}.* has no form in integers yet"):
         lowered(graph(Net().eval()))
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [((1, 3), 1), ((5, 1), 1), ((1, 3), 2)])
+def test_kernels_that_are_not_square(kernel, dilation):
+    conv = nn.Conv2d(3, 12, kernel, padding=tuple(k // 2 * dilation for k in kernel), dilation=dilation)
+    net = nn.Sequential(conv, nn.PixelShuffle(2)).eval()
+    image = images(1).float() / 255
+    with torch.no_grad():
+        wanted = net(image)
+    assert torch.allclose(values(lowered(graph(net)), image)[-1], wanted, atol=1e-5)
 
 
 class Loud(Residual):

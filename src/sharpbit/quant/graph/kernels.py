@@ -1,4 +1,4 @@
-"""Kernels in another form: transposed convolutions as plain ones, and dilated ones with zeros."""
+"""Kernels in another form: transposed convolutions as plain ones; dilated ones, and such as 1x3, with zeros."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def phases_of(weight: Tensor, factor: int, padding: int, groups: int) -> tuple[Tensor, int]:
@@ -36,6 +37,17 @@ def phases_of(weight: Tensor, factor: int, padding: int, groups: int) -> tuple[T
                 for j, right in columns:
                     plain[:, :, row, column, :, reach + down, reach + right] = own[..., i, j]
     return plain.reshape(groups * each * factor**2, inputs // groups, width, width), reach
+
+
+def square(weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> tuple[Tensor, Sequence[int]]:
+    """A kernel such as 1x3 with zeros around it, and its padding, where it keeps the size; else what is given."""
+    height, width = weight.shape[2:]
+    side = max(height, width)
+    same = height % 2 == width % 2 == 1 and tuple(padding) == (height // 2, width // 2) and {*stride} == {1}
+    if height == width or not same:
+        return weight, padding
+    down, right = (side - height) // 2, (side - width) // 2
+    return F.pad(weight, (right, right, down, down)), (side // 2, side // 2)
 
 
 def spread(weight: Tensor, dilation: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from sharpbit.graph import Graph, Node
 from sharpbit.modelfile.integer_graph import NEAREST, SHUFFLE, UNSHUFFLE
 from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL
 from sharpbit.quant.graph.building import Building, Value
-from sharpbit.quant.graph.kernels import phases_of, spread
+from sharpbit.quant.graph.kernels import phases_of, spread, square
 from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Multiply, Plus, Pool, Step
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -57,8 +57,8 @@ class _Lowering(Building):
 
     def _conv(self, node: Node, given: Value) -> Value:
         weight, groups = self._numbers(node, "weight"), node["groups"]
-        weight = spread(weight, node["dilation"])
-        side, stride, padding = self._window(node, weight.shape[2:])
+        weight, around = square(spread(weight, node["dilation"]), node["stride"], node["padding"])
+        side, stride, padding = self._window(node, weight.shape[2:], around)
         if groups > 1:
             inputs = [self._tensor(given)]
         else:
@@ -68,9 +68,9 @@ class _Lowering(Building):
         steps = (1, None) if (stride, 2 * padding + 1) == (1, side) else (stride, padding)
         return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, [], *steps))
 
-    def _window(self, node: Node, kernel: Sequence[int]) -> tuple[int, int, int]:
+    def _window(self, node: Node, kernel: Sequence[int], around: Sequence[int] = ()) -> tuple[int, int, int]:
         """Side, stride and padding of a window that is the same both ways."""
-        settings = [{*kernel}, {*node["stride"]}, {*node["padding"]}]
+        settings = [{*kernel}, {*node["stride"]}, {*(around or node["padding"])}]
         side, stride, padding = (max(found) for found in settings)
         if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
             what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
