@@ -249,7 +249,7 @@ class Runner {
       const size_t in_pixel = ring(node.inputs[0]).pixel;
       graph_.isa->graph->look_up({from, tensor(node.inputs[0]).wide ? from + in_pixel / 2 : nullptr, static_cast<long>(in_pixel),
                                   node.between.data(), to, to + pixel / 2, static_cast<long>(pixel), span.size(),
-                                  static_cast<int32_t>(channels)});
+                                  static_cast<int32_t>(tensor(t).zero.size())});
       return;
     }
     for (int x = 0; x < span.size(); x++, from += ring(node.inputs[0]).pixel, to += pixel)

@@ -129,6 +129,7 @@ class GraphReader {
           const uint8_t *values = reader_.take(size_t(made.channels) * 258 * 2);
           for (int c = 0; c < made.channels; c++, values += 2)
             for (int k = 0; k < 257; k++, values += 2) node.between.push_back(Reader::number(values));
+          node.between.resize(made.zero.size() * 257, 0);  // of channels that fill the last block
         } else {
           const size_t bytes = size_t(made.channels) * 256;
           const uint8_t *values = reader_.take(bytes);

@@ -92,7 +92,7 @@ struct LookedUpRow {
   const uint32_t *between;  // 257 numbers for each channel: see Node
   uint8_t *out, *fine;
   long pixel;
-  int32_t pixels, channels;  // not whole blocks
+  int32_t pixels, channels;  // whole blocks
 };
 
 // Bilinear: every pixel lies between four, at `first` and `second` in two rows, whose weights are in parts of 256.

@@ -107,15 +107,16 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
   }
   for (int ky = 0; ky < 3; ky++) weights = products<3, P, N>(sums, rows[ky] + first * G * 4, G * 4, G, weights);
   if constexpr (KIND == kWide) {
-    // Often only the first of several blocks has wide channels: all others become bytes in registers.
-    constexpr int R = kBlock / Simd::lanes;
-    const int left = (wide->in_blocks > wide->out_blocks ? wide->in_blocks : wide->out_blocks) * kBlock - channel;
-    if (!wide->added && left <= 0) {
-      Simd::template store<P, N, true>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
-      return;
-    }
     typename Simd::Sum kept[P * N];
-    if constexpr (B > 1) {
+    if constexpr (B > 1 && Simd::lanes == 8) {
+      // Often only the first of several blocks has wide channels: all others become bytes in registers. Where
+      // registers are larger that is worth nothing, and it is a tenth of the code.
+      constexpr int R = kBlock / Simd::lanes;
+      const int left = (wide->in_blocks > wide->out_blocks ? wide->in_blocks : wide->out_blocks) * kBlock - channel;
+      if (!wide->added && left <= 0) {
+        Simd::template store<P, N, true>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
+        return;
+      }
       if (!wide->added && left <= kBlock) {
         typename Simd::Sum others[P][N - R];
         SB_UNROLL for (int p = 0; p < P; p++) {

@@ -25,44 +25,83 @@ static SB_INLINE void put_byte(uint8_t *row, long channel, int32_t value) {
 
 constexpr long kElement = Simd::activation == Activation::s16 ? 2 : 1;
 
+// W activations of a pixel as bytes, and back. What follows works on arrays of its own: compilers make vectors of that, as
+// they need not ask whether what is written is what is read.
+template <int W>
+static SB_INLINE void bytes_at(int32_t (&level)[W], const uint8_t *row, long channel) {
+  for (int i = 0; i < W; i++) level[i] = byte_at(row, channel + i);
+}
+
+template <int W>
+static SB_INLINE void put_bytes(uint8_t *row, long channel, const int32_t (&level)[W]) {
+  for (int i = 0; i < W; i++) put_byte(row, channel + i, level[i]);
+}
+
+// Bytes less their zero points, and in parts of 256 with second bytes, if there are any.
+template <int W>
+static SB_INLINE void levels_at(int32_t (&level)[W], const uint8_t *row, const uint8_t *fine, long channel,
+                                const int32_t *zero) {
+  bytes_at(level, row, channel);
+  for (int i = 0; i < W; i++) level[i] -= zero[i];
+  if (!fine) return;
+  int32_t second[W];
+  bytes_at(second, fine, channel);
+  for (int i = 0; i < W; i++) level[i] = 256 * level[i] + second[i] - 128;
+}
+
+// In two loops: compilers make branches of both ends in one.
+template <int W>
+static SB_INLINE void clip(float (&value)[W], float most) {
+  for (int i = 0; i < W; i++) value[i] = value[i] < -most ? -most : value[i];
+  for (int i = 0; i < W; i++) value[i] = value[i] > most ? most : value[i];
+}
+
 // Adds the terms to W values of one pixel, the first of which is channel `c`, and makes them bytes.
 template <int W>
-static SB_INLINE void finish(float (&value)[W], const ResultRow &to, long x, long c) {
+static SB_INLINE void finish_here(float (&value)[W], const ResultRow &to, long x, long c) {
   constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds half to even, as no fractions are left there
   for (int32_t t = 0; t < to.added_count; t++) {
     const AddedRow &added = to.added[t];
-    const uint8_t *const from = added.row + x * added.pixel + c * kElement;
     const float *const multiplier = added.multiplier + c;
-    const int32_t *const zero = added.zero + c;
-    if (added.fine) {
-      const uint8_t *const fine = added.fine + x * added.pixel + c * kElement;
-      for (int i = 0; i < W; i++)
-        value[i] += static_cast<float>(256 * (byte_at(from, i) - zero[i]) + byte_at(fine, i) - 128) * multiplier[i];
-    } else {
-      for (int i = 0; i < W; i++) value[i] += static_cast<float>(byte_at(from, i) - zero[i]) * multiplier[i];
-    }
+    int32_t level[W];
+    levels_at(level, added.row + x * added.pixel, added.fine ? added.fine + x * added.pixel : nullptr, c, added.zero + c);
+    for (int i = 0; i < W; i++) value[i] += static_cast<float>(level[i]) * multiplier[i];
   }
-  uint8_t *const out = to.out + x * to.pixel + c * kElement;
-  const int32_t *const zero = to.zero + c;
+  uint8_t *const out = to.out + x * to.pixel;
+  int32_t zero[W], byte[W];
+  for (int i = 0; i < W; i++) zero[i] = to.zero[c + i];
   if (!to.fine) {
+    clip(value, 255.0f);
     for (int i = 0; i < W; i++) {
-      const float low = value[i] < -255.0f ? -255.0f : value[i], kept = low > 255.0f ? 255.0f : low;
-      const int32_t level = static_cast<int32_t>((kept + magic) - magic) + zero[i];
-      put_byte(out, i, level < 0 ? 0 : level > 255 ? 255 : level);
+      const int32_t level = static_cast<int32_t>((value[i] + magic) - magic) + zero[i];
+      byte[i] = level < 0 ? 0 : level > 255 ? 255 : level;
     }
+    put_bytes(out, c, byte);
     return;
   }
   // Far beyond a byte both results are at their ends, so values may be clipped there.
-  uint8_t *const fine = to.fine + x * to.pixel + c * kElement;
+  int32_t second[W];
+  clip(value, 512.0f);
   for (int i = 0; i < W; i++) {
-    const float low = value[i] < -512.0f ? -512.0f : value[i], kept = low > 512.0f ? 512.0f : low;
-    const int32_t level = static_cast<int32_t>((kept + magic) - magic) + zero[i];
-    const int32_t byte = level < 0 ? 0 : level > 255 ? 255 : level;
-    const float left = (kept - static_cast<float>(byte - zero[i])) * 256.0f;
+    const int32_t level = static_cast<int32_t>((value[i] + magic) - magic) + zero[i];
+    byte[i] = level < 0 ? 0 : level > 255 ? 255 : level;
+    const float left = (value[i] - static_cast<float>(byte[i] - zero[i])) * 256.0f;
     const int32_t steps = static_cast<int32_t>((left + magic) - magic) + 128;
-    put_byte(out, i, byte);
-    put_byte(fine, i, steps < 0 ? 0 : steps > 255 ? 255 : steps);
+    second[i] = steps < 0 ? 0 : steps > 255 ? 255 : steps;
   }
+  put_bytes(out, c, byte);
+  put_bytes(to.fine + x * to.pixel, c, second);
+}
+
+static void finish_block(float (&value)[kBlock], const ResultRow &to, long x, long c) { finish_here(value, to, x, c); }
+
+// The same; where registers are small, one function for all blocks: less code.
+template <int W>
+static SB_INLINE void finish(float (&value)[W], const ResultRow &to, long x, long c) {
+  if constexpr (W == kBlock && Simd::lanes < 8)
+    finish_block(value, to, x, c);
+  else
+    finish_here(value, to, x, c);
 }
 
 // As `products`, of kernels of any size whose pixels lie `stride` apart, in one function for all: less code.
@@ -174,38 +213,50 @@ static void convolve(const ConvolvedRow &row) {
   }
 }
 
+// Several blocks at once where registers are large: what is done to few numbers waits for one another.
+constexpr int kTogether = Simd::lanes >= 8 ? 3 * kBlock : kBlock;
+
+template <int W>
+static SB_INLINE void sum_of(const ResultRow &to, long x, long c) {
+  float value[W] = {};
+  finish(value, to, x, c);
+}
+
 static void sum(const ResultRow &to) {
-  for (int32_t x = 0; x < to.pixels; x++)
-    for (long c = 0; c < to.channels; c += kBlock) {
-      float value[kBlock] = {};
-      finish(value, to, x, c);
-    }
+  for (int32_t x = 0; x < to.pixels; x++) {
+    long c = 0;
+    if constexpr (kTogether > kBlock)
+      for (; c + kTogether <= to.channels; c += kTogether) sum_of<kTogether>(to, x, c);
+    for (; c < to.channels; c += kBlock) sum_of<kBlock>(to, x, c);
+  }
+}
+
+template <int W>
+static SB_INLINE void product_of(const MultipliedRow &row, long x, long c) {
+  const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
+  const uint8_t *const first_fine = row.first_fine ? row.first_fine + x * row.first_pixel : nullptr;
+  const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
+  float value[W];
+  int32_t level[W], other[W];
+  levels_at(level, first, first_fine, c, row.first_zero + c);
+  if (row.one_channel) {
+    int32_t one[1];
+    levels_at(one, second, second_fine, 0, row.second_zero);
+    for (int i = 0; i < W; i++) other[i] = one[0];
+  } else {
+    levels_at(other, second, second_fine, c, row.second_zero + c);
+  }
+  for (int i = 0; i < W; i++)
+    value[i] = static_cast<float>(level[i]) * static_cast<float>(other[i]) * row.multiplier[c + i];
+  finish(value, row.result, x, c);
 }
 
 static void multiply(const MultipliedRow &row) {
-  const ResultRow &to = row.result;
-  for (int32_t x = 0; x < to.pixels; x++) {
-    const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
-    const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
-    const auto other_at = [&](long c) {
-      const int32_t level = byte_at(second, c) - row.second_zero[c];
-      return static_cast<float>(second_fine ? 256 * level + byte_at(second_fine, c) - 128 : level);
-    };
-    const float one = other_at(0);
-    for (long c = 0; c < to.channels; c += kBlock) {
-      float value[kBlock];
-      int32_t level[kBlock];
-      for (int i = 0; i < kBlock; i++) level[i] = byte_at(first, c + i) - row.first_zero[c + i];
-      if (row.first_fine) {
-        const uint8_t *const fine = row.first_fine + x * row.first_pixel;
-        for (int i = 0; i < kBlock; i++) level[i] = 256 * level[i] + byte_at(fine, c + i) - 128;
-      }
-      for (int i = 0; i < kBlock; i++) {
-        value[i] = static_cast<float>(level[i]) * (row.one_channel ? one : other_at(c + i));
-        value[i] *= row.multiplier[c + i];
-      }
-      finish(value, to, x, c);
-    }
+  for (int32_t x = 0; x < row.result.pixels; x++) {
+    long c = 0;
+    if constexpr (kTogether > kBlock)
+      for (; c + kTogether <= row.result.channels; c += kTogether) product_of<kTogether>(row, x, c);
+    for (; c < row.result.channels; c += kBlock) product_of<kBlock>(row, x, c);
   }
 }
 
@@ -213,12 +264,21 @@ static void look_up(const LookedUpRow &row) {
   for (int32_t x = 0; x < row.pixels; x++) {
     const uint8_t *const in = row.in + x * row.in_pixel, *const in_fine = row.in_fine ? row.in_fine + x * row.in_pixel : nullptr;
     uint8_t *const out = row.out + x * row.pixel, *const fine = row.fine + x * row.pixel;
-    for (long c = 0; c < row.channels; c++) {
-      const int32_t place = 256 * byte_at(in, c) + (in_fine ? byte_at(in_fine, c) : 128) + 128, right = place & 255;
-      const uint32_t ends = row.between[257 * c + (place >> 8)];
-      const int32_t level = static_cast<int32_t>((ends & 0xffff) * uint32_t(256 - right) + (ends >> 16) * uint32_t(right) + 128) >> 8;
-      put_byte(out, c, level >> 8);
-      put_byte(fine, c, level & 255);
+    for (long c = 0; c < row.channels; c += kBlock) {
+      static const int32_t nothing[kBlock] = {};
+      int32_t level[kBlock], place[kBlock], byte[kBlock];
+      uint32_t ends[kBlock];
+      levels_at(level, in, in_fine, c, nothing);
+      for (int i = 0; i < kBlock; i++) place[i] = (in_fine ? level[i] : 256 * level[i]) + 256;
+      for (int i = 0; i < kBlock; i++) ends[i] = row.between[257 * (c + i) + (place[i] >> 8)];
+      for (int i = 0; i < kBlock; i++) {
+        const uint32_t right = uint32_t(place[i]) & 255;
+        level[i] = int32_t((ends[i] & 0xffff) * (256 - right) + (ends[i] >> 16) * right + 128) >> 8;
+        byte[i] = level[i] >> 8;
+      }
+      put_bytes(out, c, byte);
+      for (int i = 0; i < kBlock; i++) level[i] &= 255;
+      put_bytes(fine, c, level);
     }
   }
 }

@@ -21,7 +21,7 @@ from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Move, 
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
 
-LEFT = 0.5  # of what rounding weights costs, where others make up for it
+LEFT = 0.2  # of what rounding weights costs, where others make up for it
 
 
 @dataclass(frozen=True)
