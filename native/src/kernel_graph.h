@@ -93,7 +93,9 @@ static SB_INLINE void finish_here(float (&value)[W], const ResultRow &to, long x
   put_bytes(to.fine + x * to.pixel, c, second);
 }
 
-static void finish_block(float (&value)[kBlock], const ResultRow &to, long x, long c) { finish_here(value, to, x, c); }
+[[maybe_unused]] static void finish_block(float (&value)[kBlock], const ResultRow &to, long x, long c) {
+  finish_here(value, to, x, c);
+}
 
 // The same; where registers are small, one function for all blocks: less code.
 template <int W>
