@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sharpbit.collection import pool, upscaling
+from sharpbit.collection import cluster, pool, upscaling
 from sharpbit.collection.manifest import Known, Manifest, row_of, row_of_other
 from sharpbit.collection.places import Item, items, place
 from sharpbit.collection.worker import Settings
@@ -93,6 +93,22 @@ def test_damaged_settings_are_one_sentence(tmp_path, damaged):
     path.write_bytes(damaged.encode("utf-8", "surrogateescape"))
     with pytest.raises(UsageError, match=r"settings\.json is damaged"):
         manifest.settle(identity)
+
+
+def test_a_run_that_made_nothing_settles_nothing(tmp_path):
+    manifest = Manifest(place(tmp_path))
+    for scale in (2, 3):
+        manifest.settle(Settings("a", "b", scale=scale).identity())
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UsageError, match="with scale 3, and now it is not given"):
+        manifest.settle(Settings("a", "b").identity())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own modules
+def test_an_address_that_is_no_cluster_is_one_sentence():
+    pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
+    with pytest.raises(UsageError, match="there is no Ray cluster at 'nonsense'"):
+        list(cluster.on_ray([Item("a.png")], Settings("a", "b"), "nonsense", 1))
 
 
 def test_another_model_under_the_same_name_is_another_setting(tmp_path, monkeypatch):

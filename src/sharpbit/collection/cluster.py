@@ -32,7 +32,10 @@ def on_ray(items: Sequence[Item], settings: Settings, address: str, workers: int
     started = not ray.is_initialized()
     if started:
         cores = {"num_cpus": workers * settings.threads} if address == LOCAL else {}
-        ray.init(address, log_to_driver=False, logging_level="error", **cores)
+        try:
+            ray.init(address, log_to_driver=False, logging_level="error", **cores)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"there is no Ray cluster at {address!r}: {' '.join(str(error).split())}") from None
     try:
         context = data.DataContext.get_current()
         context.enable_progress_bars = False

@@ -174,13 +174,16 @@ class Manifest:
             raise UsageError(
                 f"{name} is damaged, which keeps what results were made with; remove it if that was as now"
             ) from None
-        for key, value in identity.items():
-            if before.get(key, value) != value:  # what this version has and the one before had not is new
-                old, new = ("not given" if each is None else each for each in (before[key], value))
-                raise UsageError(
-                    f"{self.results.url} holds results with {key} {old}, and now it is {new}; give the same again, or"
-                    " another folder for the results"
-                )
+        # What this version has and the one before had not is new, and nobody could give it.
+        other = [key for key, value in identity.items() if before.get(key, value) != value]
+        if other and all(file.startswith(self.results.of(f"{OWN}/")) for file in self.results.files()):
+            self.results.write(path, json.dumps(identity, indent=2).encode(), replace=True)  # nothing was made so
+        elif other:
+            old, new = ("not given" if each.get(other[0]) is None else each[other[0]] for each in (before, identity))
+            raise UsageError(
+                f"{self.results.url} holds results with {other[0]} {old}, and now it is {new}; give the same again, or"
+                " another folder for the results"
+            )
 
     def _read(self, path: str, columns: list[str] | None = None) -> Any:
         """The columns that this version knows; those that the file has not are empty."""
