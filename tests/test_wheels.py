@@ -84,6 +84,7 @@ def test_tags_and_contents(wheels):
         names = zipfile.ZipFile(named(wheels, part)).namelist()
         assert ("sharpbit/runtime/libsharpbit.so" in names) == has
         assert any(name.endswith("licenses/THIRD_PARTY_NOTICES.md") for name in names)
+        assert any(name.startswith("sharpbit/deployment/engine/src/") for name in names)  # for `sharpbit deploy`
         assert "-py3-none-" in named(wheels, part).name
         assert part == "any" or "-manylinux_2_" in named(wheels, part).name
     assert [path for path in wheels if path.name.endswith(".tar.gz")]
