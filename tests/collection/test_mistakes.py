@@ -165,7 +165,7 @@ def test_a_script_without_a_guard_is_told(tmp_path):
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1  # of the script itself; its processes end without a word
-    assert "must stand below 'if __name__ == \"__main__\":'" in done.stderr
+    assert "below 'if __name__ == \"__main__\":'" in done.stderr
 
 
 def test_a_run_that_was_killed_on_another_machine_is_waited_out(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def _run(coming: Iterator[Item], settings: Settings, workers: int, suspects: deq
             except BrokenProcessPool:
                 if not begun.value:
                     raise UsageError(
-                        "the processes end before they begin; where a script calls this, the call must stand below"
+                        "the processes end before they begin; the call must stand in the file of a script, below"
                         " 'if __name__ == \"__main__\":'"
                     ) from None
                 yield from _finished(under_way, suspects)

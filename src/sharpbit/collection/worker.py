@@ -144,7 +144,8 @@ class Worker:
         except SharpbitError as error:
             row = row_of(item, "failed", error=str(error))
         except Exception as error:  # of one file, by a decoder or a file system: the others go on
-            row = row_of(item, "failed", error=f"{item.path}: {str(error) or type(error).__name__}")
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            row = row_of(item, "failed", error=f"{item.path}: {reason}")
         if row["status"] == "failed":
             gc.collect()  # what an error holds of a large image would be lacking for the next
         if row["error"] and self._is_remote:  # it speaks of the file as it lies here for a moment
