@@ -243,6 +243,7 @@ def test_limits_of_time_and_memory(tmp_path):
     slow = sharpbit.upscale_collection(tmp_path / "a", tmp_path / "slow", max_seconds=0.15, **how)
     assert (slow.done, slow.failed) == (1, 1)
     assert "given up after 0.15 s" in rows(tmp_path / "slow")["large.png"]["error"]
+    assert rows(tmp_path / "slow")["large.png"]["result_width"] is None
     assert not (tmp_path / "slow/large.png").exists()
 
 

@@ -166,7 +166,7 @@ class Worker:
             make = self._video if is_video_name(source) else self._image
             row = {"sha256": sha256, "result": result, **make(source, target, item.replaces)}
             if row["status"] != "done":
-                row["result"] = ""
+                row |= {"result": "", "result_width": None, "result_height": None, "scale": None}
             else:
                 row["result_bytes"] = target.stat().st_size
                 if not self._results.is_local:
