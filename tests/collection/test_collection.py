@@ -132,6 +132,31 @@ def test_what_failed_is_tried_again_when_it_changed_or_when_asked(made, tmp_path
     assert (last.done, last.failed) == (1, 0)
 
 
+def test_a_result_that_is_not_of_this_collection_is_never_replaced(tmp_path):
+    image(tmp_path / "source/a.png", 1)
+    sharpbit.upscale(tmp_path / "source/a.png", tmp_path / "out/a.png", model="x2-art-fast")
+    theirs = (tmp_path / "out/a.png").read_bytes()
+    for retry in (False, True, True):
+        how = {"model": "x2-clean-fast", "workers": 1, "retry": retry}
+        report = sharpbit.upscale_collection(tmp_path / "source", tmp_path / "out", **how)
+        assert (report.done, report.failed) == (0, 1)
+        assert "was made by x2-art-fast" in rows(tmp_path / "out")["a.png"]["error"]
+        assert (tmp_path / "out/a.png").read_bytes() == theirs
+
+
+def test_a_stale_result_is_replaced_when_the_file_is_whole_again(tmp_path):
+    image(tmp_path / "source/a.png", 1)
+    how = {"scale": 2, "workers": 1}
+    assert sharpbit.upscale_collection(tmp_path / "source", tmp_path / "out", **how).done == 1
+    (tmp_path / "source/a.png").write_bytes(b"broken")
+    assert sharpbit.upscale_collection(tmp_path / "source", tmp_path / "out", **how).failed == 1
+    assert rows(tmp_path / "out")["a.png"]["result"] == "a.png"
+    image(tmp_path / "source/a.png", 2)
+    before = (tmp_path / "out/a.png").read_bytes()
+    assert sharpbit.upscale_collection(tmp_path / "source", tmp_path / "out", **how).done == 1
+    assert (tmp_path / "out/a.png").read_bytes() != before
+
+
 def test_other_settings_and_a_run_beside_it_are_refused(made, tmp_path):
     source, results = copied(made, tmp_path)
     with pytest.raises(UsageError, match="holds results with scale 2, and now it is 3"):

@@ -129,8 +129,8 @@ def test_what_failed_after_it_was_done_replaces_its_old_result():
         ("failed", "1", True),
         ("ignored", "1", False),
     ):
-        known = {"a.png": Known(status, 5, modified, "", "")}
-        assert upscaling._marked(item, known).replaces is old
+        known = {"a.png": Known(status, 5, modified, "a.png", "")}
+        assert upscaling._marked(item, known).replaces == ("a.png" if old else "")
     assert not upscaling._marked(item, {}).replaces
 
 

@@ -40,7 +40,7 @@ def on_ray(items: Sequence[Item], settings: Settings, address: str, workers: int
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
         size = max(1, min(BLOCK, len(items) // (workers * 8)))
-        kinds = {"path": arrow.string(), "bytes": arrow.int64(), "modified": arrow.string(), "replaces": arrow.bool_()}
+        kinds = {"path": arrow.string(), "bytes": arrow.int64(), "modified": arrow.string(), "replaces": arrow.string()}
         columns = arrow.schema(list(kinds.items()))
         blocks = [
             arrow.Table.from_pylist([{key: getattr(item, key) for key in kinds} for item in part], columns)

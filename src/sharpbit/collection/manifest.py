@@ -47,15 +47,15 @@ COLUMNS = {
 """The columns and their types.
 
 Sizes are in pixels, times in seconds, `finished` since 1970; `status` is `done`, `failed` or `ignored`; `result` is the
-path inside of the folder of results.
+path inside of the folder of results, of a file that failed that of an older result of it.
 """
 
 
 def row_of(item: Item, status: str, **facts: Any) -> Row:
-    """The row of a file, with what is known of it."""
+    """The row of a file, with what is known of it; of one that failed, a result of what it was before stays named."""
     row: Row = {
         **dict.fromkeys(COLUMNS),
-        "result": "",
+        "result": item.replaces if status == "failed" else "",
         "note": "",
         "error": "",
         "seconds": 0.0,

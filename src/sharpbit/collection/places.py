@@ -31,7 +31,7 @@ class Item:
         modified: What changes when it does: the time of its last change, or the tag of an object.
         ignored: The reason why it is neither an image nor a video, where it is none.
         error: The reason why it cannot be taken, where it cannot.
-        replaces: Whether its result is there and was made of what the file was before.
+        replaces: The path of a result that was made of what the file was before, to be replaced; empty where none is.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Item:
     modified: str = ""
     ignored: str | None = None
     error: str | None = None
-    replaces: bool = False
+    replaces: str = ""
 
 
 @dataclass(frozen=True)

@@ -215,10 +215,10 @@ def _results(results: Place, known: dict[str, Known]) -> Callable[[str], bool]:
 
 
 def _marked(item: Item, known: dict[str, Known]) -> Item:
-    """The file, marked where its result, if there is one, is of what it was before."""
+    """The file, with the result that is of what it was before, if there is one."""
     row = known.get(item.path)
     old = row is not None and (row.status == "failed" or (row.status == "done" and not row.holds(item)))
-    return replace(item, replaces=old)
+    return replace(item, replaces=row.result) if row is not None and old else item
 
 
 def _work(todo: list[Item], settings: Settings, count: int, ray: str | None) -> Iterator[Row]:

@@ -158,19 +158,19 @@ class Worker:
             with source.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             result = self._name_of(item.path, source)
-            if not (self._results.is_local or item.replaces) and self._results.exists(result):
+            old = item.replaces == result
+            if not (self._results.is_local or old) and self._results.exists(result):
                 return {"sha256": sha256, "status": "done", "result": result, "note": THERE}
             target = Path(folder) / "result" / Path(result).name
             if self._results.is_local:
                 target = Path(self._results.of(result))
             make = self._video if is_video_name(source) else self._image
-            row = {"sha256": sha256, "result": result, **make(source, target, item.replaces)}
+            row = {"sha256": sha256, "result": result, **make(source, target, old)}
             if row["status"] != "done":
-                row |= {"result": "", "result_width": None, "result_height": None, "scale": None}
-            else:
-                row["result_bytes"] = target.stat().st_size
-                if not self._results.is_local:
-                    again(lambda: self._results.fs.put_file(str(target), self._results.of(result)))
+                return {key: value for key, value in row.items() if not (key == "scale" or key.startswith("result"))}
+            row["result_bytes"] = target.stat().st_size
+            if not self._results.is_local:
+                again(lambda: self._results.fs.put_file(str(target), self._results.of(result)))
             return row
 
     @property
