@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sharpbit.errors import VideoError
+from sharpbit.system import priority
 from sharpbit.video import libav
 from sharpbit.video.encoders import Encoding
 from sharpbit.video.hdr import with_hdr
@@ -88,7 +89,8 @@ def opened(context: VideoCodecContext, track: Track) -> None:
     """
     av = libav()
     try:
-        context.open(strict=False)
+        with priority.kept():
+            context.open(strict=False)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         encoder = track.encoding
         options = " ".join(f"{key}={value}" for key, value in encoder.options.items())
