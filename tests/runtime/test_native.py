@@ -347,10 +347,7 @@ def test_control_c_ends_it(threads):
     runtime.run(image)  # minutes
     """
     )
-    for _ in range(3):
-        status, _, error, worked = run_script(code, send=signal.SIGINT)
-        if status:
-            break  # 0: nothing was sent before the end; Linux 6.18 once left both cores to the busy threads for an hour
+    status, _, error, worked = run_script(code, send=signal.SIGINT)
     assert error.strip().endswith("KeyboardInterrupt")
     assert status == -signal.SIGINT
     assert worked < 10
