@@ -37,7 +37,7 @@ ALLOWED = {
     "export": BASE | {"arch", "model", "modelfile", "quant", "twopass"},
     "recipe": RUNNING | MAKING | {"export", "measure", "training", "verbs"},
     "report": {"_version", "verbs"},
-    "collection": BASE | {"image", "pipeline", "runtime", "verbs"},
+    "collection": BASE | {"image", "pipeline", "runtime", "verbs", "zoo"},
     "ray": {"collection"},
     "serve": BASE | {"_version", "image", "pipeline", "runtime", "zoo"},
 }

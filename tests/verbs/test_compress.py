@@ -30,9 +30,12 @@ SIZE = (24, 32)
 
 
 class Unseen(nn.Module):
-    """A network that no catalog has: its own width, depth, activation and skips."""
+    """A network that no catalog has: its own width, depth, activation and skips.
 
-    def __init__(self, width=9, depth=3):
+    Tables take 516 bytes for each channel: with few channels its integers would be larger than its floats.
+    """
+
+    def __init__(self, width=25, depth=3):
         super().__init__()
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
