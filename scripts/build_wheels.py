@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PROCESSORS = ("x86_64", "aarch64")
 ANY = "any"
 COMPILERS = ("gcc", "zig")
+ZIG = """#!/bin/sh
+# zig names processors with -mcpu alone.
+for argument do
+  shift
+  case "$argument" in -march=armv8.2-a+dotprod) argument=-mcpu=generic+v8_2a+dotprod ;; esac
+  set -- "$@" "$argument"
+done
+exec "{python}" -m ziglang c++ -target {processor}-linux-gnu.2.17 "$@"
+"""
 
 
 def main() -> None:
@@ -72,9 +81,7 @@ def toolchain_of(processor: str, compiler: str, folder: Path) -> str:
     """A toolchain file of CMake."""
     if compiler == "zig":
         path = folder / f"{processor}-c++"
-        path.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" -m ziglang c++ -target {processor}-linux-gnu.2.17 "$@"\n', "utf-8"
-        )
+        path.write_text(ZIG.format(python=sys.executable, processor=processor), "utf-8")
         path.chmod(0o755)
     else:
         path = Path("g++" if os.uname().machine == processor else f"{processor}-linux-gnu-g++")
