@@ -117,6 +117,12 @@ QUIET = click.option("--quiet", is_flag=True, help="Hide progress.")
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
 
 
+MODEL = click.option(
+    "-n",
+    "--model",
+    metavar="MODEL",
+    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
+)
 FORMAT = click.option(
     "-f",
     "--format",

@@ -124,7 +124,7 @@ class Manifest:
         self.merge()
         if not self.results.exists(MANIFEST):
             return {}
-        columns = ["path", "status", "bytes", "modified", "result", "error"]
+        columns = [*NEEDED, "error"]  # in the order of `Known`
         table = self._read(self.results.of(MANIFEST), columns)
         values = [table.column(name).to_pylist() for name in columns]
         return {path: Known(*rest) for path, *rest in zip(*values, strict=True)}

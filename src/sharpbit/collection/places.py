@@ -13,7 +13,7 @@ from typing import Any
 
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.image import is_image_name
-from sharpbit.pipeline.walk import FOLLOW, HIDDEN, is_video_name, walk
+from sharpbit.pipeline.walk import FOLLOW, HIDDEN, is_video_name, no_image, walk
 from sharpbit.system.atomic import open_atomic
 from sharpbit.system.extras import loaded
 
@@ -208,6 +208,4 @@ def _remote(source: Place, avoid: str | None) -> Iterator[Item]:
 def _reason_to_ignore(path: str) -> str | None:
     if any(part.startswith(".") for part in PurePosixPath(path).parts):
         return HIDDEN
-    if is_video_name(Path(path)) or is_image_name(Path(path)):
-        return None
-    return f"it is no image by its name ({PurePosixPath(path).suffix.lower() or 'without ending'})"
+    return None if is_video_name(Path(path)) else no_image(Path(path))

@@ -107,11 +107,16 @@ def _reason_to_ignore(entry: os.DirEntry[str]) -> str | None:
         return HIDDEN
     if is_video_name(name):
         return "it is a video, which 'sharpbit video' upscales"
-    if not is_image_name(name):
-        return f"it is no image by its name ({name.suffix.lower() or 'without ending'})"
+    if (reason := no_image(name)) is not None:
+        return reason
     if os.path.exists(entry.path) and not os.path.isfile(entry.path):  # noqa: PTH110, PTH113
         return "it is neither a file nor a folder"  # a pipe that nobody writes to would be waited for
     return None
+
+
+def no_image(path: Path) -> str | None:
+    """The reason why a file is no image by its name, if it is none."""
+    return None if is_image_name(path) else f"it is no image by its name ({path.suffix.lower() or 'without ending'})"
 
 
 def is_video_name(path: Path) -> bool:

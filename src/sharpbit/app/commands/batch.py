@@ -14,12 +14,7 @@ from sharpbit.app import options
 @click.argument("source", metavar="SOURCE")
 @click.argument("results", metavar="RESULTS")
 @options.SCALE
-@click.option(
-    "-n",
-    "--model",
-    metavar="MODEL",
-    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
-)
+@options.MODEL
 @options.FORMAT
 @options.ENSEMBLE
 @options.WIDTH

@@ -46,12 +46,7 @@ class _Jobs(options.ParamType):
     metavar="PIXELS",
     help="Side of tiles in LR pixels; 0 chooses.",
 )
-@click.option(
-    "-n",
-    "--model",
-    metavar="MODEL",
-    help="An embedded model or the path of a model file; auto takes the one that suits each image.  [default: auto]",
-)
+@options.MODEL
 @options.FORMAT
 @click.option(
     "-j",
