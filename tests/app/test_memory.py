@@ -10,7 +10,8 @@ from PIL import Image
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
 WIDTH, HEIGHT = 200, 8000
-RESULT = 4 * WIDTH * 4 * HEIGHT * 3  # bytes of the upscaled image, 77 MB
+SHORT = 2000  # rows after which the strips that are worked on at a time have their full height
+GROWTH = 4 * WIDTH * 4 * (HEIGHT - SHORT) * 3  # bytes that the tall result has more than the short one, 58 MB
 
 
 def peak(source, target, *flags):
@@ -30,9 +31,9 @@ def test_the_result_is_never_held_whole(tmp_path, flags, ending):
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH] / 20
     tall = (120 + 100 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], -1)).astype(np.uint8)
     Image.fromarray(tall).save(tmp_path / "tall.png", compress_level=1)
-    Image.fromarray(tall[:600]).save(tmp_path / "short.png", compress_level=1)
+    Image.fromarray(tall[:SHORT]).save(tmp_path / "short.png", compress_level=1)
     short = peak(tmp_path / "short.png", tmp_path / f"short2.{ending}", *flags)
     large = peak(tmp_path / "tall.png", tmp_path / f"tall2.{ending}", *flags)
     with Image.open(tmp_path / f"tall2.{ending}") as image:
         assert image.height > 3.9 * HEIGHT
-    assert large - short < 0.6 * RESULT
+    assert large - short < 0.5 * GROWTH
