@@ -17,7 +17,7 @@ from PIL import Image
 
 import sharpbit
 from sharpbit.app.cli import app
-from sharpbit.collection.manifest import COLUMNS, Manifest
+from sharpbit.collection.manifest import COLUMNS, Manifest, row_of
 from sharpbit.collection.places import Item, items, place
 from sharpbit.collection.worker import Settings, Worker
 from sharpbit.errors import UsageError
@@ -391,6 +391,25 @@ def test_what_a_store_raises_is_one_sentence(monkeypatch):
     ):
         with pytest.raises(UsageError, match="memory://photos cannot be reached: no route to host"):
             work()
+
+
+def test_a_store_that_fails_while_its_manifest_is_merged_is_one_sentence(monkeypatch):
+    class EndpointError(Exception):
+        """As packages of stores have them, derived from nothing that is known here."""
+
+    def unreachable(*given, **named):
+        raise EndpointError("no route to host")
+
+    store = place("memory://upscaled-once")
+    manifest = Manifest(store)
+    for name in ("rm_file", "open"):
+        manifest.add(row_of(Item("a.png"), "done", result="a.png"))
+        manifest.flush()
+        with monkeypatch.context() as broken:
+            broken.setattr(type(store.fs), name, unreachable)
+            with pytest.raises(UsageError, match="memory://upscaled-once cannot be reached: no route to host"):
+                manifest.known()
+    assert list(manifest.known()) == ["a.png"]
 
 
 def test_errors_name_the_file_of_the_store():

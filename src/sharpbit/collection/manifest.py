@@ -155,7 +155,7 @@ class Manifest:
         last = {path: number for number, path in enumerate(whole.column("path").to_pylist())}
         self._write(MANIFEST, whole.take([last[path] for path in sorted(last)]), replace=True)
         for part in parts:
-            self.results.fs.rm_file(part)
+            self.results.remove(part)
 
     def settle(self, identity: Mapping[str, Any]) -> None:
         """Keep what results of this folder are made with, or compare it with what they were made with before.
@@ -188,21 +188,22 @@ class Manifest:
     def _read(self, path: str, columns: list[str] | None = None) -> Any:
         """The columns that this version knows; those that the file has not are empty."""
         kinds = schema() if columns is None else self._arrow.schema([schema().field(name) for name in columns])
-        try:
-            with self.results.fs.open(path, "rb") as file:
-                opened = self._parquet.ParquetFile(file)
-                names = set(opened.schema_arrow.names)
-                if lost := [name for name in NEEDED if name not in names]:
-                    raise ValueError(f"it has no column {lost[0]}")
-                table = opened.read([name for name in kinds.names if name in names])
-            for field in kinds:
-                if field.name not in names:
-                    table = table.append_column(field, self._arrow.nulls(len(table), field.type))
-            return table.select(kinds.names).cast(kinds)
-        except (self._arrow.ArrowException, ValueError, OSError) as error:
-            raise UsageError(
-                f"the manifest {path} cannot be read ({str(error).rstrip('.')}); move it away, and it is made again"
-            ) from None
+        with self.results.reached():
+            try:
+                with self.results.fs.open(path, "rb") as file:
+                    opened = self._parquet.ParquetFile(file)
+                    names = set(opened.schema_arrow.names)
+                    if lost := [name for name in NEEDED if name not in names]:
+                        raise ValueError(f"it has no column {lost[0]}")
+                    table = opened.read([name for name in kinds.names if name in names])
+                for field in kinds:
+                    if field.name not in names:
+                        table = table.append_column(field, self._arrow.nulls(len(table), field.type))
+                return table.select(kinds.names).cast(kinds)
+            except (self._arrow.ArrowException, ValueError, OSError) as error:
+                raise UsageError(
+                    f"the manifest {path} cannot be read ({str(error).rstrip('.')}); move it away, and it is made again"
+                ) from None
 
     def _write(self, path: str, table: Any, *, replace: bool = False) -> None:
         data = io.BytesIO()

@@ -99,6 +99,11 @@ class Place:
         with self.reached():
             self.fs.pipe_file(self.of(path), data)
 
+    def remove(self, path: str) -> None:
+        """Remove a file, by its full path."""
+        with self.reached():
+            self.fs.rm_file(path)
+
     @contextmanager
     def reached(self) -> Iterator[None]:
         """Turn what a store raises, of classes of its own, into one sentence."""
