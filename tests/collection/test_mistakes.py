@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -109,6 +111,19 @@ def test_an_address_that_is_no_cluster_is_one_sentence():
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     with pytest.raises(UsageError, match="there is no Ray cluster at 'nonsense'"):
         list(cluster.on_ray([Item("a.png")], Settings("a", "b"), "nonsense", 1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own modules
+def test_an_address_where_nobody_listens_is_one_sentence_at_once():
+    ray = pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        begun = time.monotonic()
+        with pytest.raises(UsageError, match=f"there is no Ray cluster at '{address}': .*refused"):
+            list(cluster.on_ray([Item("a.png")], Settings("a", "b"), address, 1))
+    assert time.monotonic() - begun < 10  # Ray alone warns and waits for twenty seconds or more
+    assert not ray.is_initialized()
 
 
 def test_another_model_under_the_same_name_is_another_setting(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from sharpbit.errors import UsageError
 from sharpbit.system.extras import loaded
 
 LOCAL = "local"
+ANSWER = 10.0  # seconds until a machine that does not answer is taken for one that is not there
 BLOCK = 100  # files of one task at most: what is looked at again where an actor dies
 
 
@@ -33,6 +36,7 @@ def on_ray(items: Sequence[Item], settings: Settings, address: str, workers: int
     if started:
         cores = {"num_cpus": workers * settings.threads} if address == LOCAL else {}
         try:
+            _answers(address)
             ray.init(address, log_to_driver=False, logging_level="error", **cores)
         except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(f"there is no Ray cluster at {address!r}: {' '.join(str(error).split())}") from None
@@ -59,6 +63,12 @@ def on_ray(items: Sequence[Item], settings: Settings, address: str, workers: int
     finally:
         if started:
             ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT; Ray itself waits for minutes."""
+    if found := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):
+        socket.create_connection((found[1], int(found[2])), ANSWER).close()
 
 
 class Actor:
