@@ -85,7 +85,7 @@ def alone(xmp: bytes, notes: list[str]) -> bytes | None:
         for prefix in set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(namespace) + rb"[\"']", edited)):
             less = _without(edited, re.escape(prefix) + rb":[\w.-]+")
             gone += [what] * (less != edited)
-            edited = re.sub(rb"\s+xmlns:" + re.escape(prefix) + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", less)
+            edited = _without_attributes(less, rb"xmlns:" + re.escape(prefix))
     for name, what in _LOOSE.items():
         less = _without(edited, rb"[\w.-]+:" + name)
         gone += [what] * (less != edited)
@@ -104,7 +104,12 @@ def _without(xmp: bytes, name: bytes) -> bytes:
     xmp = re.sub(
         rb"<(" + name + rb")(?=[\s/>])(?:[^>\"']|\"[^\"]*\"|'[^']*')*?(?:/>|>.*?</\1\s*>)", b"", xmp, flags=re.S
     )
-    return re.sub(rb"\s+" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+    return _without_attributes(xmp, name)
+
+
+def _without_attributes(xmp: bytes, name: bytes) -> bytes:
+    # Packets end with kilobytes of spaces to write into: each run is looked at once, not from each space of it.
+    return re.sub(rb"(?<!\s)\s+" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
 
 
 def _is_whole(xmp: bytes) -> bool:
