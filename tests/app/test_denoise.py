@@ -70,7 +70,8 @@ def test_the_commands(tmp_path):
 
     export = run("export", source, "--format", "onnx", "-o", tmp_path / "half.onnx", *given)
     assert export.exit_code == 0, export.output
-    assert ModelFile.of(tmp_path / "half.onnx").verified.history[-1]["verb"] == "mix"
+    written = ModelFile.of(tmp_path / "half.onnx").verified.history
+    assert [entry["verb"] for entry in written] == ["mix", "receipt"]
     photos = put_photos(tmp_path / "photos", 3, 140, 130)
     quantized = run("quantize", source, "--calibrate", photos, "--method", "sloped", "-o", out, *given)
     assert quantized.exit_code == 0, quantized.output

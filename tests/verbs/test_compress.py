@@ -163,7 +163,7 @@ def test_a_target_that_cannot_be_met_says_what_came_nearest_and_a_looser_one_goe
     assert not found.tried.exists()
     assert ModelFile(again.path).header.history[-1]["by"] == "compress"
     model = sharpbit.load(again.path)
-    assert model.history[-1].by == "compress"
+    assert "receipt" not in [entry.verb for entry in model.history]
     written = sharpbit.save(model, tmp_path / "anew.safetensors")
     assert "receipt" not in [entry["verb"] for entry in written.history], "it belongs to the file that was measured"
     assert all(claim.holds is not False for claim in sharpbit.verify(again.path, [photos]))

@@ -14,6 +14,7 @@ from sharpbit.errors import UsageError
 from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
 from sharpbit.reparam.receipt import EquivalenceReceipt, receipt
 from sharpbit.system.atomic import check_target
+from sharpbit.verbs.compression.receipts import add_receipt
 
 
 def convert(
@@ -35,6 +36,8 @@ def convert(
     proof = receipt(before.net, after.net, before.scale)
     proof.check()
     writers[path.suffix.lower()](after, path, overwrite=overwrite)
+    did = {"form": form, "layers": proof.layers, "parameters": proof.parameters, "differs": proof.double}
+    add_receipt(path, "reparameterize", zoo.path_of(source), did=did)
     return dump({"file": target, "form": form, **asdict(proof)}) if as_json else f"{target}\n{_lines(proof)}"
 
 

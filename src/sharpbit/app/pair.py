@@ -14,12 +14,14 @@ from sharpbit import zoo
 from sharpbit.app import dump
 from sharpbit.errors import UsageError
 from sharpbit.export import _pair
+from sharpbit.image.folder import in_folder, spread_over
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target
 from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import SMALLEST
 from sharpbit.twopass.clustering import check_shared
 from sharpbit.verbs import pair as pairing
+from sharpbit.verbs.compression.receipts import add_receipt, sha256_of
 from sharpbit.verbs.pair import COUNT, MAX_DROP, Outlook
 
 BAR = "calibrating: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
@@ -72,6 +74,9 @@ def run_pair(given: PairOptions) -> str:
         click.echo(f"note: {words}; allow more with --max-drop, or take a better network", err=True)
     entry = {"patch": given.patch, "shared": given.shared, **how}
     header = _pair.write(parts[0], parts[1], entry, target, overwrite=given.overwrite)
+    images = [] if given.calibrate is None else spread_over(in_folder(given.calibrate), given.count or COUNT)
+    did = {"small": {"name": paths[1].name, "sha256": sha256_of(paths[1])}, "detail": entry["detail"]}
+    add_receipt(target, "pair", paths[0], did=did, calibrated_on=images)
     facts = {
         "file": given.output,
         "name": header.name,

@@ -13,15 +13,17 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.data.calibration import AT_DETAIL, Cut
+from sharpbit.data.calibration import AT_DETAIL, Cut, read_of
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
+from sharpbit.image.folder import in_folder
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
+from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.gain import gain
 from sharpbit.verbs.qat import for_engines
 from sharpbit.verbs.quantize import GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
@@ -111,6 +113,9 @@ def run_quantize(
         with open_atomic(Path(report), overwrite=overwrite) as file:
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
+    did = {"method": method, "bits": receipt.bits, "crops": receipt.crops, "of_images": receipt.images}
+    images = read_of(in_folder(calibrate), cut)
+    add_receipt(path, "quantize", zoo.path_of(model), did=did, calibrated_on=images)
     notes = _of_engine(path)
     given = dict(overrides or {})
     runs = path.suffix.lower() in RUN and set(given) <= {"range"}  # other networks than that of the file do not
@@ -153,6 +158,7 @@ def run_export(
     check_target(path, overwrite=overwrite)
     found = models.load(source, **(overrides or {}))
     header = EXPORTS[form](found if form == AUTHORS else for_engines(found), path, overwrite=overwrite)
+    add_receipt(path, "export", source)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 

@@ -12,11 +12,13 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
-from sharpbit.data.calibration import Cut
+from sharpbit.data.calibration import Cut, read_of
 from sharpbit.errors import UsageError
+from sharpbit.image.folder import in_folder
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.system.atomic import check_target
 from sharpbit.system.progress import shown
+from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.refine import RefinementReceipt, refine_with_receipt
 from sharpbit.verbs.refine import freeze as frozen
 
@@ -59,6 +61,8 @@ def run_refine(
             progress=shown(bar),
         )
     models.save(after, path, overwrite=overwrite)
+    did, images = {"steps": receipt.steps, "teacher": Path(teacher).name}, read_of(in_folder(calibrate), Cut(**cut))
+    add_receipt(path, "refine", zoo.path_of(model), did=did, calibrated_on=images)
     return dump({"file": output, **asdict(receipt)}) if as_json else "\n".join([output, *_lines(receipt)])
 
 
@@ -70,6 +74,7 @@ def run_freeze(model: str, output: str, *, overwrite: bool, as_json: bool) -> st
     """
     path = _target(output, overwrite=overwrite)
     header = models.save(frozen(models.load(zoo.path_of(model))), path, overwrite=overwrite)
+    add_receipt(path, "freeze", zoo.path_of(model))
     facts = {"file": output, "precision": header.precision, "sha256": header.sha256}
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 

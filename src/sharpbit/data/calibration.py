@@ -81,7 +81,7 @@ def from_paths(
         cut: how crops are taken, see `from_images`.
         progress: called with the name of the phase, how many files were read, and how many there are.
     """
-    chosen = paths[: cut.count] if cut.place == "prepared" else spread_over(paths, cut.count)
+    chosen = read_of(paths, cut)
 
     def images() -> Iterable[np.ndarray]:
         for number, path in enumerate(chosen, 1):
@@ -90,6 +90,11 @@ def from_paths(
                 progress("reading", number, len(chosen))
 
     return _crops(images(), len(chosen), scale, cut, source)
+
+
+def read_of(paths: Sequence[Path], cut: Cut = AT_DETAIL) -> list[Path]:
+    """Those of these image files that crops are cut from: all, or where there are more files than crops, some."""
+    return list(paths[: cut.count]) if cut.place == "prepared" else spread_over(paths, cut.count)
 
 
 def from_images(images: Sequence[np.ndarray], scale: int, cut: Cut = AT_DETAIL) -> tuple[Tensor, int]:

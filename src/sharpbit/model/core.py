@@ -18,7 +18,7 @@ from sharpbit.arch.plain import of_chain
 from sharpbit.errors import ModelError, ReparameterizeError, UsageError
 from sharpbit.modelfile import Header
 from sharpbit.modelfile import integer_chain as integer
-from sharpbit.modelfile.history import Carry, Receipt, Reparameterize, Verb, read_all
+from sharpbit.modelfile.history import Carry, Reparameterize, Verb, read_all
 from sharpbit.nn import State, receptive_field
 from sharpbit.quant import order
 from sharpbit.quant.freeze import weights
@@ -64,10 +64,7 @@ class Model:
         return weights(self.net) or sum(value.numel() for value in self.net.buffers())
 
     def header(self) -> Header:
-        """What a file of this model says of it (without the sha256, which the file's writer adds).
-
-        A receipt belongs to the file that it was measured on, and is left out.
-        """
+        """What a file of this model says of it (without the sha256, which the file's writer adds)."""
         values = {"name": f"{self.arch.name}-x{self.scale}", **self.about}
         return Header(
             architecture=self.arch.name,
@@ -75,7 +72,7 @@ class Model:
             scale=self.scale,
             receptive_field=receptive_field(self.net, self.scale),
             parameters=self.parameters,
-            history=tuple(entry.table() for entry in self.history if not isinstance(entry, Receipt)),
+            history=tuple(entry.table() for entry in self.history),
             **values,
         )
 

@@ -142,8 +142,12 @@ def read(table: Mapping[str, Any] | Verb, source: str = "this model") -> Verb:
 
 
 def read_all(history: Iterable[Mapping[str, Any] | Verb], source: str = "this model") -> tuple[Verb, ...]:
-    """The verbs of a history, oldest first. See `read`."""
-    return tuple(read(entry, source) for entry in history)
+    """The verbs of a history, oldest first, without receipts: these belong to the file and not to what it holds.
+
+    See `read` for errors.
+    """
+    verbs = (read(entry, source) for entry in history)
+    return tuple(verb for verb in verbs if not isinstance(verb, Receipt))
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,13 @@ class Receipt(Verb, verb="receipt"):
     steps: tuple[Mapping[str, Any], ...] = ()
     chosen: str = ""
     versions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> tuple[Mapping[str, Any], ...]:
+        """The step whose network this is, behind those that led to it where each step is made of the one before it."""
+        if self.by == "compress":  # whose steps are tries, one beside the other
+            return tuple(step for step in self.steps if step.get("step") == self.chosen)
+        return self.steps
 
 
 def _fields(kind: Any) -> tuple[Field[Any], ...]:

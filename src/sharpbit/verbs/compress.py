@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import nn
 
-from sharpbit._version import __version__
 from sharpbit.data import calibration
 from sharpbit.errors import ModelError, SharpbitError, UsageError
 from sharpbit.model import Model
 from sharpbit.model.foreign import of_module
-from sharpbit.modelfile import Header, ModelFile, with_header
 from sharpbit.modelfile.history import Receipt
 from sharpbit.quant import order
-from sharpbit.system.atomic import check_target, open_atomic
-from sharpbit.system.extras import versions
+from sharpbit.system.atomic import check_target
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.compression import images as data_of
 from sharpbit.verbs.compression.images import Images
 from sharpbit.verbs.compression.measuring import Reference, measured, times
+from sharpbit.verbs.compression.receipts import all_versions, write_receipt
 from sharpbit.verbs.compression.state import State, remove
 from sharpbit.verbs.compression.targets import Targets, distance, sentence
 from sharpbit.verbs.compression.ways import FLOAT, Way, Ways, sensitivities
@@ -34,7 +31,6 @@ from sharpbit.verbs.quantize import QuantizationSettings
 
 SUFFIXES = (".sharpbit", ".onnx")
 CUT = calibration.AT_DETAIL
-PACKAGES = ("numpy", "torch", "onnx", "onnxruntime", "openvino")
 NEAR = 1.05  # of two files whose times are that near, the smaller one is taken
 
 Row = dict[str, Any]
@@ -144,7 +140,7 @@ def compress(
         targets=targets.table(),
         steps=tuple(rows),
         chosen=chosen["step"],
-        versions={"sharpbit": __version__, "python": platform.python_version(), **_versions()},
+        versions=all_versions(),
     )
     if chosen["misses"]:
         why = f"no way meets the targets; {chosen['step']} comes nearest: it {sentence(chosen['misses'])}"
@@ -267,18 +263,6 @@ class _Run:
         return rows, min((row for row in meeting if row["ms"] <= NEAR * fastest), key=lambda row: row["bytes"])
 
 
-def write_receipt(made: Path, path: Path, receipt: Receipt, *, overwrite: bool = False) -> Header:
-    """Write the file `made` to `path`, with the receipt as the last entry of its history."""
-    file = ModelFile(made)
-    header = file.verified
-    assert header is not None
-    header = replace(header, history=(*header.history, receipt.table()))
-    content = with_header(file, header)
-    with open_atomic(path, overwrite=overwrite) as out:
-        out.write(content)
-    return header
-
-
 def _checked(path: Path, overwrite: bool) -> Path:
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"the result can be {' or '.join(SUFFIXES)}, or have no ending, not {path.name!r}")
@@ -297,11 +281,7 @@ def _weights(model: Model) -> str:
 
 
 def _key(*parts: Any) -> dict[str, Any]:
-    return {"parts": parts, "versions": _versions(), "sharpbit": __version__}
-
-
-def _versions() -> dict[str, str]:
-    return {name: version for name, version in versions(PACKAGES).items() if version is not None}
+    return {"parts": parts, "versions": all_versions()}
 
 
 def _reason(rows: Sequence[Row], chosen: Row) -> str:

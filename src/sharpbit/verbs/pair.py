@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharpbit.errors import UsageError
-from sharpbit.image import is_image_name, read
+from sharpbit.image import read
+from sharpbit.image.folder import in_folder, spread_over
 from sharpbit.image.resize import shrink
 from sharpbit.measure.psnr import luma
 from sharpbit.measure.upscaling import Pixels, Upscale, by
@@ -110,7 +111,7 @@ def measured(
         UsageError: no such folder, no images in it, or none that is large enough.
         ImageError: an image cannot be read.
     """
-    paths = _chosen(folder, count)
+    paths = spread_over(in_folder(folder), count)
     found = []
     for path in paths:
         photo = _middle(read(path).rgb8(), large.scale)
@@ -205,15 +206,6 @@ def _photo(
         small=small,
         compared=truth[inner, inner].size,
     )
-
-
-def _chosen(folder: Path, count: int) -> list[Path]:
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}; give one with ordinary images to calibrate on")
-    paths = sorted(path for path in folder.rglob("*") if is_image_name(path))
-    if not paths:
-        raise UsageError(f"{folder} holds no images to calibrate on; give a folder of PNG or JPEG files")
-    return [paths[k * len(paths) // count] for k in range(count)] if len(paths) > count else paths
 
 
 def _middle(image: Pixels, scale: int) -> Pixels:

@@ -15,11 +15,12 @@ from sharpbit.measure.flatness import flatness
 from sharpbit.measure.probe import apart, probe
 from sharpbit.measure.upscaling import Upscale, by
 from sharpbit.modelfile import ModelFile
-from sharpbit.modelfile.history import Receipt, read
+from sharpbit.modelfile.history import Receipt
 from sharpbit.runtime import EngineOptions, Runtime, open_engine
 from sharpbit.system.progress import Progress
 from sharpbit.verbs.compression.images import HELD_OUT, matching
 from sharpbit.verbs.compression.measuring import LEVELS, exact, lost
+from sharpbit.verbs.compression.receipts import last_receipt
 
 FLOATS = 1  # grey levels by which processors may differ where an engine computes in floats
 ROUNDED = 2  # the same of engines that choose instructions, with other rounding, for 8 bits
@@ -54,7 +55,7 @@ def verify(
     """Run the claims of a model file again, as far as what is given allows.
 
     Args:
-        model: a file that has a receipt, as `compress` writes one; or its embedded name.
+        model: a file that has a receipt, as the commands write one that make model files; or its embedded name.
         data: folders of the images that it was measured on: sets of test images, or the calibration folder.
         source: the float network that it was made from; then what was lost against it is measured again too.
         threads: threads of the engine; None, the default, takes every core that the process may use.
@@ -86,12 +87,12 @@ def receipt_of(file: ModelFile) -> Receipt:
     Raises:
         UsageError: it has none.
     """
-    header = file.verified
-    entries = () if header is None else header.history
-    table = entries[-1] if entries else {}  # one that stands before others is of a file that went into this one
-    found = read(table, file.name) if table.get("verb") == Receipt.verb else None
-    if not isinstance(found, Receipt):
-        raise UsageError(f"{file.name} has no receipt to verify; 'sharpbit compress' writes files that have one")
+    found = None if file.verified is None else last_receipt(file)
+    if found is None:
+        raise UsageError(
+            f"{file.name} has no receipt to verify; the commands that make model files, such as 'sharpbit compress' and"
+            " export, write one"
+        )
     return found
 
 
@@ -107,9 +108,12 @@ def _claims(
     assert header is not None
     yield Claim("header and payload", "their sha256", f"sha256 {header.sha256[:12]} and that of the header", True)
     upscale = by(runtime)
-    row = next((dict(step) for step in receipt.steps if step.get("step") == receipt.chosen), None)
+    row = next((dict(step) for step in reversed(receipt.steps) if step.get("step") == receipt.chosen), None)
     if row is None:
         yield Claim("chosen step", receipt.chosen or "none", "no such step in the receipt", False)
+        return
+    if "error" in row:
+        yield Claim("what its engine makes", "nothing", f"not run: {row['error']}", None)
         return
     payload = len(file.payload)
     yield Claim("bytes of the payload", f"{row.get('bytes')}", f"{payload}", row.get("bytes") == payload)
@@ -118,10 +122,11 @@ def _claims(
     yield Claim("precision", str(row.get("precision")), runtime.precision, row.get("precision") == runtime.precision)
     table = probe(upscale, exact=exact(runtime))
     yield _probed(dict(row.get("probe") or {}), table, runtime)
-    steady = flatness(upscale, levels=LEVELS).border
-    room = 0 if exact(runtime) else FLOATS
-    agrees = isinstance(row.get("flatness"), int) and abs(row["flatness"] - steady) <= room
-    yield Claim("constant colours", f"{row.get('flatness')} of 255", f"{steady} of 255", agrees)
+    if "flatness" in row:
+        steady = flatness(upscale, levels=LEVELS).border
+        room = 0 if exact(runtime) else FLOATS
+        agrees = isinstance(row["flatness"], int) and abs(row["flatness"] - steady) <= room
+        yield Claim("constant colours", f"{row['flatness']} of 255", f"{steady} of 255", agrees)
     yield from _totals(receipt, row)
     yield from _quality(receipt, row, runtime, upscale, data, source, progress)
 
@@ -164,6 +169,10 @@ def _quality(
     progress: Progress | None,
 ) -> Iterator[Claim]:
     tables = [dict(table) for table in receipt.calibrated.get("measured_on", ())]
+    if data and not row.get("psnr"):
+        raise UsageError(
+            "the receipt claims no PSNR of this file, so there is nothing to measure on images; leave them out"
+        )
     sets = _matched(tables, data)
     origin = (
         None if source is None else by(open_engine(zoo.path_of(str(source)), EngineOptions(threads=runtime.threads)))
@@ -172,10 +181,10 @@ def _quality(
     for table in tables:
         name = str(table.get("set"))
         stated = dict(row.get("psnr") or {}).get(name)
-        words = "none" if stated is None else f"{stated:.3f} dB"
         item = sets.get(name)
+        if item is None and stated is not None:
+            yield Claim(f"PSNR on {name}", f"{stated:.3f} dB", "not run again; give its folder with --data", None)
         if item is None:
-            yield Claim(f"PSNR on {name}", words, "not run again; give its folder with --data", None)
             continue
         for title, value, run, same in (
             (f"PSNR on {name}", stated, upscale, exact(runtime)),

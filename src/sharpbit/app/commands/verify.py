@@ -28,7 +28,8 @@ def verify(**given: Any) -> None:
     """Run the claims of the receipt in FILE again, and exit with 1 if one fails.
 
     Without images these are the hashes, what the network makes of a test image, constant colours, size and precision.
-    With the images that the file was measured on, PSNR is measured again. 'sharpbit compress' writes such files.
+    With the images that the file was measured on, PSNR is measured again. All commands that make model files write
+    receipts; only that of 'sharpbit compress' claims PSNR.
     """
     from sharpbit.app.verify import run_verify
 

@@ -123,21 +123,28 @@ def measured(
     runtime = opened(path, threads)
     upscale = by(runtime)
     return Measured(
-        engine=runtime.engine,
-        precision=runtime.precision,
-        instruction_set=runtime.instruction_set,
+        **identity(file, runtime, upscale),
         threads=runtime.threads,
-        bytes=len(file.payload),
-        payload="" if file.header is None else file.header.sha256,
         psnr={name: round(value, DIGITS) for name, value in psnr.items()},
         drop={name: round(lost(before[name], value), DIGITS) for name, value in psnr.items()},
         against_float=None if reference is None else round(_against(wanted, results), DIGITS),
         flatness=flatness(upscale, levels=LEVELS).border,
-        probe=probe(upscale, exact=exact(runtime)),
         size=size,
         ms=times({"": path}, size, threads)[""],
         memory_mib=memory(path, size, threads),
     )
+
+
+def identity(file: ModelFile, runtime: Runtime, upscale: Upscale) -> dict[str, Any]:
+    """What a file is, and what its engine makes of the test image: fields of `Measured` that need no other images."""
+    return {
+        "engine": runtime.engine,
+        "precision": runtime.precision,
+        "instruction_set": runtime.instruction_set,
+        "bytes": len(file.payload),
+        "payload": "" if file.header is None else file.header.sha256,
+        "probe": probe(upscale, exact=exact(runtime)),
+    }
 
 
 def exact(runtime: Runtime) -> bool:
