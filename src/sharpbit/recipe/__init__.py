@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sharpbit.recipe.checking import (
 from sharpbit.recipe.limits import PSNR, SETTINGS
 from sharpbit.recipe.runner import SHARED, VERBS, Result, Runner
 from sharpbit.recipe.schema import Expected, FakeQuantize, Form, Recipe, RefQSR, Start, Step
+from sharpbit.recipe.validation import EVERY, Validation
 from sharpbit.system import parallel
 
 __all__ = ["Expected", "FakeQuantize", "Form", "Recipe", "RefQSR", "Start", "Step", "read", "run"]
@@ -72,6 +74,8 @@ def run(
     overwrite: bool = False,
     quiet: bool = False,
     weights: str | Path | None = None,
+    validate: Sequence[str | Path] = (),
+    validate_every: int = EVERY,
 ) -> list[Result]:
     """Carry out a recipe; going on from a checkpoint where there is one.
 
@@ -85,6 +89,9 @@ def run(
         overwrite: whether results of an earlier run are replaced; default: false.
         quiet: whether progress is hidden; default: false.
         weights: folder below which published weights lie, for recipes that begin with some; default: none.
+        validate: folders of test images, on which the averaged weights are measured while they are trained; the PSNR in
+            dB goes into `log.jsonl`. The result is the same with and without; default: none.
+        validate_every: number of training steps from one such measurement to the next; default: 5000.
 
     Returns:
         For each step that was carried out its verb, its file or folder, and facts. Where `torchrun` has started several
@@ -101,9 +108,13 @@ def run(
         raise UsageError(f"there is no folder {data}; give one of training images with --data")
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", device):
         raise UsageError(f"--device {device} is not known; give cpu, cuda or cuda:N")
+    if validate_every < 1:
+        raise UsageError(f"--validate-every is a number of steps, at least 1, and not {validate_every}")
     results: list[Result] = []
     with parallel.joined(device) as own:
-        runner = Runner(recipe, folder, data, own, stop_after, overwrite, quiet or not parallel.first(), weights)
+        hidden = quiet or not parallel.first()
+        validation = Validation.on(validate, validate_every, own)
+        runner = Runner(recipe, folder, data, own, stop_after, overwrite, hidden, weights, validation)
         model = runner.start()
         for step in recipe.step:
             if step.verb not in SHARED and not parallel.first():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sharpbit.quant.refqsr.clustblock import ClustBlock
 from sharpbit.recipe import after_training
 from sharpbit.recipe.checking import checked, possible
 from sharpbit.recipe.schema import Export, FakeQuantize, Recipe, RefQSR, Reparameterize
+from sharpbit.recipe.validation import Validation
 from sharpbit.reparam.receipt import receipt
 from sharpbit.system import parallel
 from sharpbit.training import Training, train
@@ -48,6 +50,7 @@ class Runner:
         overwrite: whether an exported file of an earlier run is replaced.
         quiet: whether progress is hidden.
         weights: folder below which published weights lie; None where none was given.
+        validation: what is measured while training; None measures nothing.
     """
 
     recipe: Recipe
@@ -58,6 +61,7 @@ class Runner:
     overwrite: bool
     quiet: bool
     weights: str | Path | None = None
+    validation: Validation | None = None
 
     def start(self) -> Model:
         """The network that the recipe begins with: random weights, or those of another recipe where they fit."""
@@ -223,6 +227,7 @@ class Runner:
                 device=self.device,
                 stop_after=self.stop_after,
                 quiet=self.quiet,
+                **self._validating(),
             )
         if parallel.first():
             model = replace(model, about={**model.about, "data": _read(pairs)})
@@ -234,6 +239,13 @@ class Runner:
         path = self.folder / (f"trained{before + 1}.safetensors" if before else "trained.safetensors")
         self.save(model, path)
         return model, ("train", path, {"steps": done})
+
+    def _validating(self) -> dict[str, Any]:
+        """What a training is told about measuring on the way."""
+        if self.validation is None:
+            return {}
+        measured = partial(self.validation.measured, path=self.folder / "validated.safetensors")
+        return {"validate": measured, "validate_every": self.validation.every}
 
     def carry(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Turn an integer chain into the float network that keeps constant images constant."""

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
@@ -50,6 +51,8 @@ def train(
     checkpoint_seconds: float = 60.0,
     stop_after: int | None = None,
     quiet: bool = False,
+    validate: Callable[[Model], Mapping[str, float]] | None = None,
+    validate_every: int = 5000,
 ) -> Model:
     """Train a copy of `model` and return it with the averaged weights.
 
@@ -65,6 +68,10 @@ def train(
         checkpoint_seconds: time between checkpoints.
         stop_after: stop, with a checkpoint, after this many steps of this call.
         quiet: show no progress bar.
+        validate: function of the model with the averaged weights so far, whose numbers (PSNR in dB by the name of a
+            set) go into `log.jsonl` and behind the progress bar; by default nothing is measured. The weights at the
+            end are the same with and without it.
+        validate_every: number of steps from one call of `validate` to the next; the last step is always one.
 
     Started by `torchrun` (see `sharpbit.system.parallel`), each process computes its part of every batch and the first
     one writes; the result is that of one process, but for rounding.
@@ -142,14 +149,23 @@ def train(
                 parallel.average([mean])
                 _log(out if first else None, step + 1, float(mean) / counted, how.rate_at(step), bar)
                 mean, counted = torch.zeros((), device=device), 0
+            if validate and first and ((step + 1) % validate_every == 0 or step + 1 == end):
+                found = dict(validate(_averaged(model, ema, how, step + 1)))
+                bar.set_postfix(found)
+                _write(out, {"step": step + 1, "psnr": found})
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
                 write_checkpoint(out, step + 1, how, net, ema, optimizer)
                 saved = time.monotonic()
-    entry = Train(end, {key: value for key, value in asdict(how).items() if key != "steps"})
-    ema = ema.to("cpu", memory_format=torch.contiguous_format)
-    if isinstance(ema, Constrained):
-        ema.settle()
-    return replace(model, net=ema.eval(), history=(*model.history, entry))
+    return _averaged(model, ema, how, end)
+
+
+def _averaged(model: Model, ema: nn.Module, how: Training, steps: int) -> Model:
+    """The model with a copy of the averaged weights after that many steps."""
+    net = copy.deepcopy(ema).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if isinstance(net, Constrained):
+        net.settle()
+    entry = Train(steps, {key: value for key, value in asdict(how).items() if key != "steps"})
+    return replace(model, net=net.eval(), history=(*model.history, entry))
 
 
 def _method(model: Model) -> Method | None:
@@ -239,8 +255,12 @@ def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) 
     bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
     if not math.isfinite(loss):
         raise ModelError(f"the loss is {loss} at step {step}; lower the learning rate (rate = {rate:.2g})")
+    _write(out, {"step": step, "loss": round(loss, 7), "rate": rate})
+
+
+def _write(out: Path | None, line: Mapping[str, Any]) -> None:
+    """Add a line to the log."""
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        line = {"step": step, "loss": round(loss, 7), "rate": rate, "time": round(time.time(), 1)}
         with (out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({**line, "time": round(time.time(), 1)}) + "\n")

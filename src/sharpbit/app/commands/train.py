@@ -21,6 +21,20 @@ from sharpbit.app import options
     metavar="STEPS",
     help="Stop with a checkpoint after STEPS steps of training.  [default: never]",
 )
+@click.option(
+    "--validate",
+    multiple=True,
+    metavar="FOLDER",
+    help="Measure on this set of test images while training, into log.jsonl; may be repeated.  [default: nothing]",
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(1),
+    default=5000,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps from one such measurement to the next.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the exported file of an earlier run.")
 @options.JSON
 @options.QUIET
