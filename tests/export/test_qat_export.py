@@ -47,18 +47,19 @@ def test_fixed_widths_run_in_integers(tmp_path, bits):
     assert (one != other).mean() <= LEVELS[bits]
 
 
-def adaptive(method):
+def adaptive(arch, method):
     """A network whose grids depend on the image, with numbers that let images differ; not trained."""
     torch.manual_seed(5)
-    float_ = models.build("srresnet", scale=2, blocks=1, width=8)
+    width = {"srresnet": 8, "elan": 15}[arch]
+    float_ = models.build(arch, scale=2, blocks=1, width=width)
     shown = [torch.rand(4, 3, 16, 16) * scale for scale in (0.2, 0.5, 1)]
     if method == "ddtb":
-        plan = placement("srresnet", 4, 4, width=8, options={"gate": 8, "share": 1.0})
+        plan = placement(arch, 4, 4, width=width, options={"gate": 8, "share": 1.0})
         model = fake_quantize(float_, plan, "ddtb", shown)
         assert len(ddtb.choose(model.net)) == 2
         trained = [part.wide.weight for part in model.net.modules() if isinstance(part, ddtb.Gate)]
     else:
-        plan = placement("srresnet", (4, 6, 8), 8, width=8)
+        plan = placement(arch, (4, 6, 8), 8, width=width)
         model = fake_quantize(float_, plan, "cadyq", shown)
         trained = [part.linear.weight for part in model.net.modules() if isinstance(part, cadyq.BitSelector)]
     for weight in trained:
@@ -70,10 +71,13 @@ def adaptive(method):
 
 
 @pytest.mark.slow  # the exporter alone takes longer
-@pytest.mark.parametrize("method", ["ddtb", "cadyq", "cabm"])
-def test_what_depends_on_the_image_runs_on_engines(tmp_path, method):
-    """Gates, selectors and tables are part of the file: each image of a batch gets its own grids."""
-    model, path = adaptive(method), tmp_path / "m.safetensors"
+@pytest.mark.parametrize(
+    ("arch", "method"),
+    [("srresnet", "ddtb"), ("srresnet", "cadyq"), ("srresnet", "cabm"), ("elan", "cadyq")],
+)
+def test_what_depends_on_the_image_runs_on_engines(tmp_path, arch, method):
+    """Gates, selectors and tables are part of the file: each image of a batch, and each window, gets its own grids."""
+    model, path = adaptive(arch, method), tmp_path / "m.safetensors"
     models.save(model, path)
     done = CliRunner().invoke(app, ["export", str(path), "-o", str(tmp_path / "m.onnx")])
     assert done.exit_code == 0, done.output
