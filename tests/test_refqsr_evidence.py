@@ -47,7 +47,7 @@ def test_rows_of_carn_m_differ_in_what_they_say_alone(bench):
     for name, own in found.items():
         assert own.start == first.start
         two = own.step[0].verb == "refqsr"
-        other = {"batch": 4 if two else 8} | ({"steps": 30} if name.endswith("short") else {})
+        other = {"batch": 4 if two else 8} | ({"steps": 15} if name.endswith("short") else {})
         assert own.step[1].settings == first.step[1].settings | other
         if two:
             assert name.startswith(f"RefQSR {own.step[0].settings['high']}-{own.step[0].settings['low']}")
