@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from sharpbit.modelfile.integer_graph import (
     NEAREST,
+    REFLECT,
+    REPLICATE,
     SHUFFLE,
     UNSHUFFLE,
+    ZERO,
     Bilinear,
     Convolution,
     IntegerGraph,
     Largest,
+    Mean,
     Node,
+    Pad,
     Product,
     Rearrangement,
     Size,
@@ -49,7 +56,9 @@ class Maker:
 
     def _parts(self, number: int) -> int:
         node = self.nodes[number - 1] if number else None
-        return self._parts(node.input) if isinstance(node, Rearrangement) else 256 if getattr(node, "wide", 0) else 1
+        return (
+            self._parts(node.input) if isinstance(node, Rearrangement | Pad) else 256 if getattr(node, "wide", 0) else 1
+        )
 
     def terms(self, numbers: tuple[int, ...], channels: int) -> tuple[Term, ...]:
         gains = [0.6 * self.rng.choice([-1, 1]) / self._parts(k) for k in numbers]
@@ -91,6 +100,15 @@ class Maker:
     def largest(self, number: int, side: int, stride: int, padding: int = 0) -> int:
         node = Largest(number, side, stride, padding)
         return self._add(node, self.tensors[number].zero, self.tensors[number].size.windows(*node.window))
+
+    def mean(self, number: int, *, wide=False) -> int:
+        zero = self._zero(self.tensors[number].channels)
+        node = Mean(number, self._gain(len(zero), 1 / 65536), zero, wide)
+        return self._add(node, zero, Size(Fraction(0), 1))
+
+    def pad(self, number: int, before: int, after: int, mode: str) -> int:
+        size = self.tensors[number].size.padded(before + after)
+        return self._add(Pad(number, before, after, mode), self.tensors[number].zero, size)
 
     def bilinear(self, number: int, factor: int = 0, like: int = 0, **facts) -> int:
         size = self.tensors[number].size.times(factor) if factor else self.tensors[like].size
@@ -235,6 +253,34 @@ def smooth(seed=0, extreme=False):
     return make.graph(1)
 
 
+def edges(seed=0, extreme=False):
+    """Pixels around tensors of one and of two bytes, in every mode, more than there are, and fewer."""
+    make = Maker(seed, extreme=extreme)
+    x = make.conv(make.pad(0, 3, 1, REFLECT), 18, 5, padding=0, wide=True)
+    y = make.conv(make.pad(x, 2, 2, REPLICATE), 34, 5, padding=0, both=True)
+    y = make.conv(make.pad(y, 9, 8, ZERO), 12, 2, padding=0)
+    y = make.pad(make.conv(make.pad(y, 20, 0, REFLECT), 18, padding=0), -26, -8, ZERO)
+    x = make.sum((y, make.pad(x, -1, 1, REFLECT)), wide=True)
+    x = make.conv(make.pad(x, 1, 0, ZERO), 12, adds=(make.pad(0, 0, 1, REPLICATE),), equal=4, wide=True)
+    make.pad(make.move(SHUFFLE, x, 2), -2, 0, REPLICATE)
+    return make.graph(2)
+
+
+def attentive(seed=0, extreme=False):
+    """Means of all pixels, of one and of two bytes, with what is done to one pixel, spread by products and sums."""
+    make = Maker(seed, extreme=extreme)
+    x = make.conv(0, 19, wide=True)
+    gate = make.table(make.conv(make.conv(make.mean(x, wide=True), 5, 1), 19, both=True), wide=True)
+    x = make.product(x, gate, wide=True, both=True)
+    y = make.conv(x, 19, adds=(make.mean(x),))
+    y = make.sum((x, y, make.mean(make.largest(y, 3, 2, 1), wide=True)), wide=True)
+    one = make.conv(make.mean(y), 1, 1, wide=True)
+    y = make.product(y, make.sum((one, make.mean(make.conv(y, 1, 1)))))
+    x = make.conv((x, y), 12, adds=(make.conv(make.mean(0), 4, 1, wide=True),), equal=4)
+    make.move(SHUFFLE, x, 2)
+    return make.graph(2)
+
+
 GRAPHS = {
     "plain": plain,
     "residual": residual,
@@ -245,4 +291,6 @@ GRAPHS = {
     "coarse": coarse,
     "fine": fine,
     "smooth": smooth,
+    "edges": edges,
+    "attentive": attentive,
 }

@@ -39,6 +39,8 @@ def test_results_say_something(name):
     graph, picture = GRAPHS[name](), image(29, 31)
     assert run(graph, picture).shape == (29 * graph.scale, 31 * graph.scale, 3)
     for found in tensors(graph, picture)[1:]:
+        if found.shape[:2] == (1, 1):
+            continue
         level = first_bytes(found)
         assert len(np.unique(level)) > 20
         assert np.mean((level > 0) & (level < 255)) > 0.4

@@ -11,9 +11,12 @@
 
 namespace sharpbit {
 
+constexpr uint32_t kMaxChannels = 512;   // of a tensor
 constexpr int kMargin = kMaxKernel / 2;  // pixels beside a row that kernels read, at most
 
-enum class Op : uint8_t { convolution = 1, sum, shuffle, unshuffle, nearest, product, table, largest, bilinear };
+enum class Op : uint8_t { convolution = 1, sum, shuffle, unshuffle, nearest, product, table, largest, bilinear, pad, mean };
+
+enum class Edge : uint8_t { zero = 1, replicate, reflect };  // what is put around a tensor
 
 // A side as a function of that of the image: `root` times up / down, plus `offset`. Root 0 is the image, and root k the
 // side that `Graph::roots[k - 1]` divides, rounded down.
@@ -26,6 +29,8 @@ struct Size {
   }
 };
 
+constexpr Size kOnePixel{0, 0, 1, 1};
+
 struct Root {
   Size size;
   int divisor = 1;
@@ -35,7 +40,7 @@ struct Root {
 struct Tensor {
   int channels = 0;
   Size size;
-  double level = 1;            // its side for a side of the image of 1, about
+  double level = 1;            // its side for a side of the image of 1, about; 0 of a single pixel
   std::vector<int32_t> zero;   // zero points
   bool wide = false;           // whether second bytes of a pixel follow the first ones
   int shuffled = 0;            // factor of the shuffle in whose order the channels are kept; 0: in order
@@ -53,6 +58,8 @@ struct Node {
   std::vector<int> inputs;
   std::vector<Added> added;
   int kernel = 1, stride = 1, padding = 0, factor = 1, groups = 1;
+  int before = 0;                  // pixels that are put above and on the left; negative: taken away
+  Edge edge = Edge::zero;
   bool aligned = false;            // whether corners are, in bilinear upsampling
   bool both = false;               // whether a convolution, or a product of its second tensor, reads second bytes as well
   const int8_t *weight = nullptr;  // [outputs][inputs / groups][kernel][kernel] in the bytes that were read
@@ -71,6 +78,7 @@ struct Span {
 struct Graph : Network {
   int scale = 0, common = 1, least = 1, reaches = 0;  // sides are filled up to a multiple of `common`, `least` at least
   bool anywhere = true;                               // whether parts of an image may begin at any multiple
+  bool whole = false;                                 // whether each pixel depends on all of the image
   size_t column = 0;
   std::vector<Root> roots;
   std::vector<Tensor> tensors;  // the image, then what each node makes
@@ -78,12 +86,14 @@ struct Graph : Network {
   const Isa *isa = nullptr;
 
   const Node &maker(int tensor) const { return nodes[size_t(tensor) - 1]; }
+  bool single(int tensor) const { return tensors[size_t(tensor)].size == kOnePixel; }
   int last() const { return static_cast<int>(nodes.size()); }
   int filled(int side) const { return std::max((side + common - 1) / common * common, least); }
 
   int enlarges() const override { return scale; }
   int halo() const override { return reaches; }
   size_t column_bytes() const override { return column; }
+  bool divides() const override { return !whole; }
   size_t scratch_bytes(const ImageData &image, const Region &region) const override;
   void run(const ImageData &image, const Region &region, uint8_t *scratch,
            const std::atomic<bool> &cancel) const override;
@@ -110,14 +120,26 @@ bool fits(const Graph &graph, int side);
 // the rows or columns of all tensors.
 std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vector<int> &sides);
 
-// Rows of each tensor that must be kept at a time.
-std::vector<int> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides);
+// Rows of a tensor that must be kept at a time, and when the first one is made and the last one read: a number of rows of
+// any tensor that were made before.
+struct Kept {
+  int rows = 1;
+  size_t made = 0, read = 0;
+};
+std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides);
 
 // Between which pixels of `from` a pixel of `to` lies, and how far from the first, in parts of 256.
 struct Place {
   int first, second, weight;
 };
 Place place_of(int pixel, int from, int to, bool aligned);
+
+// The pixel of a tensor that a pixel of a padded one is, where it has `side`; beyond 0 to side - 1: there is none.
+inline int padded_place(const Node &node, int pixel, int side) {
+  int place = pixel - node.before;
+  if (node.edge == Edge::reflect) place = place < 0 ? -place : place >= side ? 2 * (side - 1) - place : place;
+  return node.edge == Edge::zero ? place : std::clamp(place, 0, side - 1);
+}
 
 // What rows of a tensor from begin to end read of its inputs: calls `read(tensor, begin, end)`.
 template <typename Read>
@@ -133,10 +155,28 @@ void reads(const Graph &graph, int tensor, int begin, int end, const std::vector
            place_of(end - 1, from, to, node.aligned).second + 1);
       return;
     }
+    case Op::pad: {
+      const int side = sides[size_t(node.inputs[0])];
+      int first = side - 1, last = 0;
+      for (int pixel = begin; pixel < end; pixel++) {
+        const int place = std::clamp(padded_place(node, pixel, side), 0, side - 1);
+        first = std::min(first, place);
+        last = std::max(last, place);
+      }
+      read(node.inputs[0], first, last + 1);
+      return;
+    }
+    case Op::mean: read(node.inputs[0], 0, sides[size_t(node.inputs[0])]); return;
     default:
-      for (const int input : node.inputs)
+      for (const int input : node.inputs) {
+        if (node.op == Op::product && graph.single(input)) {
+          read(input, 0, 1);
+          continue;
+        }
         read(input, begin * node.stride - node.padding, (end - 1) * node.stride - node.padding + node.kernel);
-      for (const Added &added : node.added) read(added.tensor, begin, end);
+      }
+      for (const Added &added : node.added)
+        graph.single(added.tensor) ? read(added.tensor, 0, 1) : read(added.tensor, begin, end);
   }
 }
 

@@ -136,10 +136,10 @@ void pack(Graph &graph, const Isa &isa) {
     throw ModelError("the integer graph sees " + std::to_string(graph.reaches) + " pixels around each; 2047 are possible");
   // As in the middle of an image that is high enough for all rows to be in work.
   const std::vector<int> sides = sides_of(graph, graph.filled(2 * graph.reaches + 8 * graph.common));
-  const std::vector<int> rows = kept_rows(graph, needed(graph, 0, sides[0], sides), sides);
+  const std::vector<Kept> rows = kept_rows(graph, needed(graph, 0, sides[0], sides), sides);
   for (int t = 0; t <= graph.last(); t++) {
     const Tensor &tensor = graph.tensors[size_t(t)];
-    graph.column += static_cast<size_t>(double(pixel_bytes(graph, t)) * rows[size_t(t)] * tensor.level) + 1;
+    graph.column += static_cast<size_t>(double(pixel_bytes(graph, t)) * rows[size_t(t)].rows * tensor.level) + 1;
   }
 }
 

@@ -12,8 +12,8 @@ namespace {
 constexpr uint32_t kGraph = 1 << 16;  // beside the scale
 // Beside an operator: kept in 16 bits; with a stride and a padding; reads second bytes as well.
 constexpr uint32_t kWide = 256, kStepped = 512, kBoth = 1024;
-constexpr uint32_t kMaxNodes = 1024, kMaxChannels = 512, kMaxInputs = 2048, kMaxTensors = 64, kMaxScale = 16;
-constexpr uint32_t kMaxFactor = 8, kMaxStride = 8;
+constexpr uint32_t kMaxNodes = 1024, kMaxInputs = 2048, kMaxTensors = 64, kMaxScale = 16;
+constexpr uint32_t kMaxFactor = 8, kMaxStride = 8, kMaxPad = 64;
 constexpr int64_t kMaxOffset = 1 << 16;
 constexpr size_t kMaxRoots = 16;
 constexpr int kMaxLeast = 256;
@@ -70,8 +70,9 @@ class GraphReader {
   }
   const Tensor &at(int number) const { return graph_.tensors[size_t(number)]; }
 
-  void same_size(Tensor &made, int input, bool first) {
+  void same_size(Tensor &made, int input, bool first, bool spreads = false) {
     const Tensor &read = at(input);
+    if (!first && spreads && graph_.single(input)) return;
     if (!first && !(read.size == made.size)) refuse("reads tensors of different sizes");
     made.size = read.size;
     made.level = read.level;
@@ -81,7 +82,8 @@ class GraphReader {
     if (made.channels > int(kMaxChannels)) refuse("makes " + std::to_string(made.channels) + " channels");
     const int64_t common = std::lcm(int64_t{graph_.common}, made.size.down);
     const double most = kMaxScale * 1.0001;  // levels are rounded
-    if (made.level > most || made.level * most < 1 || common > kMaxMultiple || std::llabs(made.size.offset) > kMaxOffset ||
+    const bool sized = made.size == kOnePixel || (made.level <= most && made.level * most >= 1);
+    if (!sized || common > kMaxMultiple || std::llabs(made.size.offset) > kMaxOffset ||
         graph_.roots.size() > kMaxRoots)
       refuse("makes a tensor of a size that is not possible");
     graph_.common = static_cast<int>(common);
@@ -95,14 +97,28 @@ class GraphReader {
     node.both = code & kBoth;
     made.wide = code & kWide;
     const bool convolves = node.op == Op::convolution, multiplies = node.op == Op::product;
-    const bool widens = convolves || multiplies || node.op == Op::sum || node.op == Op::table || node.op == Op::bilinear;
-    if (op < 1 || op > uint32_t(Op::bilinear) || (made.wide && !widens) || (stepped && !convolves) ||
+    const bool widens = convolves || multiplies || node.op == Op::sum || node.op == Op::table ||
+                        node.op == Op::bilinear || node.op == Op::mean;
+    if (op < 1 || op > uint32_t(Op::mean) || (made.wide && !widens) || (stepped && !convolves) ||
         (node.both && !convolves && !multiplies))
       refuse("is an operator " + std::to_string(code));
     switch (node.op) {
       case Op::convolution: read_convolution(node, made, stepped); break;
       case Op::largest: read_largest(node, made); break;
       case Op::bilinear: read_bilinear(node, made); break;
+      case Op::pad: read_pad(node, made); break;
+      case Op::mean:
+        node.inputs = {tensor()};
+        made.channels = limited(kMaxChannels);
+        start(node, made);
+        read_floats(node.multiplier, 0, made.channels);
+        read_zero(node, made);
+        if (at(node.inputs[0]).channels != made.channels) refuse("is a mean of other channels than it reads");
+        made.size = kOnePixel;
+        made.level = 0;
+        graph_.anywhere = false;
+        graph_.whole = true;
+        break;
       case Op::sum:
         made.channels = limited(kMaxChannels);
         start(node, made);
@@ -116,7 +132,7 @@ class GraphReader {
         start(node, made);
         read_floats(node.multiplier, 0, made.channels);
         read_zero(node, made);
-        for (const int input : node.inputs) same_size(made, input, input == node.inputs[0]);
+        for (const int input : node.inputs) same_size(made, input, input == node.inputs[0], true);
         if (at(node.inputs[0]).channels != made.channels ||
             (at(node.inputs[1]).channels != made.channels && at(node.inputs[1]).channels != 1))
           refuse("multiplies tensors of other channels than it makes");
@@ -180,7 +196,7 @@ class GraphReader {
       added.tensor = tensor();
       added.multiplier.assign(made.zero.size(), 0.0f);
       read_floats(added.multiplier, 0, made.channels);
-      same_size(made, added.tensor, i == 0 && !sized);
+      same_size(made, added.tensor, i == 0 && !sized, true);
       const int channels = at(added.tensor).channels;
       if (made.channels % channels) refuse("adds " + std::to_string(channels) + " channels to others");
       if (channels != made.channels)
@@ -237,6 +253,15 @@ class GraphReader {
       made.level = model.level;
     }
     if (!node.factor || node.aligned) graph_.anywhere = false;
+  }
+
+  void read_pad(Node &node, Tensor &made) {
+    node.inputs = {tensor()};
+    const auto pixels = [&] { return limited(2 * kMaxPad + 1) - int(kMaxPad) - 1; };
+    node.before = pixels();
+    made = at(node.inputs[0]);
+    made.size.offset += node.before + pixels();
+    node.edge = Edge(limited(uint32_t(Edge::reflect)));
   }
 
   static void times(Tensor &made, int factor) {

@@ -40,13 +40,20 @@ std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vect
   return spans;
 }
 
-std::vector<int> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides) {
-  std::vector<int> kept(rows.size(), 1);
+std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides) {
+  std::vector<Kept> kept(rows.size());
+  std::vector<bool> seen(rows.size(), false);
+  size_t time = 0;
   Schedule schedule(graph, rows, sides);
   schedule.until(graph.last(), rows.back().end, [&](int tensor, int y) {
+    time++;
+    if (!seen[size_t(tensor)]) kept[size_t(tensor)].made = time;
+    seen[size_t(tensor)] = true;
+    kept[size_t(tensor)].read = time;
     if (tensor > 0)
       reads(graph, tensor, y, y + 1, sides, [&](int input, int first, int) {
-        int &most = kept[size_t(input)];
+        kept[size_t(input)].read = time;
+        int &most = kept[size_t(input)].rows;
         most = std::max(most, schedule.next(input) - std::max(first, rows[size_t(input)].begin));
       });
     return true;

@@ -35,6 +35,8 @@ class Network {
   virtual int halo() const = 0;             // pixels around a region that its result depends on
   virtual size_t column_bytes() const = 0;  // memory that a column of the image takes while rows are in work
 
+  virtual bool divides() const { return true; }  // whether parts of an image may be regions
+
   // Memory that `run` needs for a region.
   virtual size_t scratch_bytes(const ImageData &image, const Region &region) const = 0;
   // Upscales a region, with what it needs of the image around it; looks at `cancel` once a row.

@@ -33,6 +33,7 @@ Region Plan::region(const ImageData &image, int index) const {
 }
 
 Plan make_plan(const Network &network, const ImageData &image, int threads) {
+  if (!network.divides()) return {};
   const int width = strip_width(network), least = (image.width + width - 1) / width;
   Plan best;
   double cost = 0;

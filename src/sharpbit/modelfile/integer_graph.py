@@ -16,14 +16,19 @@ from sharpbit.errors import ModelError
 from sharpbit.modelfile.integer_graph_checks import MAX_SCALE, made
 from sharpbit.modelfile.integer_graph_nodes import (
     NEAREST,
+    REFLECT,
+    REPLICATE,
     SHUFFLE,
     UNSHUFFLE,
+    ZERO,
     Bilinear,
     Bytes,
     Convolution,
     Floats,
     Largest,
+    Mean,
     Node,
+    Pad,
     Product,
     Rearrangement,
     Sum,
@@ -39,15 +44,20 @@ __all__ = [
     "MAX_NODES",
     "MAX_SCALE",
     "NEAREST",
+    "REFLECT",
+    "REPLICATE",
     "SHUFFLE",
     "UNSHUFFLE",
+    "ZERO",
     "Bilinear",
     "Bytes",
     "Convolution",
     "Floats",
     "IntegerGraph",
     "Largest",
+    "Mean",
     "Node",
+    "Pad",
     "Product",
     "Rearrangement",
     "Size",
@@ -121,6 +131,7 @@ class IntegerGraph:
         return not any(
             (isinstance(node, Convolution | Largest) and node.stride > 1)
             or (isinstance(node, Bilinear) and (node.aligned or not node.factor))
+            or isinstance(node, Mean)
             for node in self.nodes
         )
 
@@ -158,6 +169,8 @@ def _reads(node: Node, low: int, high: int) -> list[tuple[int, tuple[int, int]]]
     match node:
         case Rearrangement(kind=kind, factor=f):
             return [(node.input, (low * f, high * f) if kind == UNSHUFFLE else (low // f, -(-high // f)))]
+        case Pad(before=before):
+            return [(node.input, (low - before, high - before))]
         case Bilinear(factor=f):
             return [(node.input, ((2 * low + 1 - f) // (2 * f), (2 * high - 1 - f) // (2 * f) + 2))]
         case Convolution() | Largest():

@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from sharpbit.modelfile.integer_graph import (
     NEAREST,
     SHUFFLE,
+    ZERO,
     Bilinear,
     Bytes,
     Convolution,
     Floats,
     IntegerGraph,
     Largest,
+    Mean,
     Node,
+    Pad,
     Product,
     Rearrangement,
     Sum,
@@ -66,10 +69,14 @@ def compute(node: Node, found: Sequence[Levels], zeros: Sequence[Bytes]) -> Leve
         second = _signed(found[other] if node.both else first_bytes(found[other]), zeros[other])
         product = _signed(found[one], zeros[one]).astype(np.int64) * second
         return rounded(product.astype(np.float32) * node.multiplier, node.zero, node.wide)
+    if isinstance(node, Mean):
+        return rounded(_mean(found[node.input], zeros[node.input]) * node.multiplier, node.zero, node.wide)
     if isinstance(node, Table):
         return _looked_up(node, found[node.input])
     if isinstance(node, Rearrangement):
         return _rearranged(node, found[node.input])
+    if isinstance(node, Pad):
+        return _padded(node, found[node.input], zeros[node.input])
     x = first_bytes(found[node.input])
     if isinstance(node, Largest):
         return _largest(node, x)
@@ -137,6 +144,14 @@ def _added(value: Floats, terms: Sequence[Term], found: Sequence[Levels], zeros:
     return value
 
 
+def _mean(x: Levels, zero: Bytes) -> Floats:
+    """The mean of all pixels in parts of 65536 of a byte, rounded to the nearest, a half up: below 2**24, so exact."""
+    signed, pixels = _signed(x, zero).astype(np.int64), x.shape[0] * x.shape[1]
+    parts = FINE if x.dtype == np.uint16 else FINE * FINE
+    mean: Floats = ((2 * parts * signed.sum((0, 1), keepdims=True) + pixels) // (2 * pixels)).astype(np.float32)
+    return mean
+
+
 def _looked_up(node: Table, x: Levels) -> Levels:
     channels = np.arange(len(node.values))
     if not node.wide:
@@ -158,6 +173,17 @@ def _rearranged(node: Rearrangement, x: Levels) -> Levels:
         return pieces.reshape(height * f, width * f, channels // f**2)
     pieces = x.reshape(height // f, f, width // f, f, channels).transpose(0, 2, 4, 1, 3)
     return pieces.reshape(height // f, width // f, channels * f**2)
+
+
+def _padded(node: Pad, x: Levels, zero: Bytes) -> Levels:
+    rows, columns = (node.places(side) for side in x.shape[:2])
+    padded: Levels = x[rows.clip(0, x.shape[0] - 1)][:, columns.clip(0, x.shape[1] - 1)]
+    if node.mode == ZERO:
+        outside = (rows < 0) | (rows >= x.shape[0])
+        padded[outside] = padded[:, (columns < 0) | (columns >= x.shape[1])] = (
+            zero.astype(x.dtype) * FINE + MIDDLE if x.dtype == np.uint16 else zero
+        )
+    return padded
 
 
 def _largest(node: Largest, x: Bytes) -> Bytes:

@@ -10,13 +10,18 @@ import numpy as np
 from sharpbit.errors import ModelError
 from sharpbit.modelfile.integer_graph_nodes import (
     NEAREST,
+    REFLECT,
+    REPLICATE,
     SHUFFLE,
     UNSHUFFLE,
+    ZERO,
     Bilinear,
     Convolution,
     Floats,
     Largest,
+    Mean,
     Node,
+    Pad,
     Product,
     Rearrangement,
     Sum,
@@ -31,6 +36,7 @@ MAX_INPUTS = 2048  # channels of all tensors that a convolution reads
 MAX_TENSORS = 64  # that a convolution reads, or that are added
 MAX_KERNEL, MAX_FACTOR = 9, 8  # of strides as well
 MAX_OFFSET, MAX_ROOTS = 1 << 16, 16
+MAX_PAD = 64  # pixels that are put around a tensor, or taken away
 MAX_SUM = (1 << 31) - 1  # that no sum of a convolution may pass, at 256 for every byte
 LARGEST_BOTH = 66048  # for both bytes, with room for how engines keep them
 MAX_SCALE = 16
@@ -41,14 +47,15 @@ def made(node: Node, before: Sequence[Tensor], where: str) -> Tensor:
     """The tensor that a node makes; raises ModelError unless every engine can make it exactly."""
     if not all(0 <= number < len(before) for number in sources(node)):
         raise ModelError(f"{where} reads tensors {sources(node)}; there are 0 to {len(before) - 1}")
-    if isinstance(node, Rearrangement | Bilinear | Largest):
+    if isinstance(node, Rearrangement | Bilinear | Largest | Pad):
         tensor = _moved(node, before, where)
         _check_size(tensor.size, where)
         return tensor
     read = [before[number] for number in sources(node)]
     if isinstance(node, Convolution):
         read = [before[number] for number in node.inputs]
-    if len({tensor.size for tensor in read}) != 1:
+    unlike = [tensor for tensor in read[1:] if tensor.size != read[0].size and not tensor.size.single]
+    if not read or unlike or (isinstance(node, Convolution) and len({tensor.size for tensor in read}) > 1):
         raise ModelError(f"{where} reads tensors of different sizes, or none")
     zero, channels = node.zero, len(node.zero)
     if zero.shape != (channels,) or not 1 <= channels <= MAX_CHANNELS:
@@ -59,6 +66,11 @@ def made(node: Node, before: Sequence[Tensor], where: str) -> Tensor:
         _check_multipliers(node.multiplier, channels, where)
         if (read[0].channels, read[1].channels) not in ((channels, channels), (channels, 1)):
             raise ModelError(f"{where} multiplies {read[0].channels} channels by {read[1].channels} to {channels}")
+    elif isinstance(node, Mean):
+        _check_multipliers(node.multiplier, channels, where)
+        if read[0].channels != channels:
+            raise ModelError(f"{where} is a mean of {read[0].channels} channels to {channels}")
+        return Tensor(zero, Size(Fraction(0), 1))
     elif isinstance(node, Table) and not (
         read[0].channels == channels and node.values.shape == (channels, 258 if node.wide else 256)
     ):
@@ -71,18 +83,23 @@ def made(node: Node, before: Sequence[Tensor], where: str) -> Tensor:
         if channels % before[term.tensor].channels:
             raise ModelError(f"{where} adds {before[term.tensor].channels} channels to {channels}")
     size = read[0].size.windows(*node.window) if isinstance(node, Convolution) else read[0].size
-    if any(before[term.tensor].size != size for term in terms):
+    if any(before[term.tensor].size != size and not before[term.tensor].size.single for term in terms):
         raise ModelError(f"{where} reads tensors of different sizes")
     _check_size(size, where)
     return Tensor(zero, size)
 
 
-def _moved(node: Rearrangement | Bilinear | Largest, before: Sequence[Tensor], where: str) -> Tensor:
+def _moved(node: Rearrangement | Bilinear | Largest | Pad, before: Sequence[Tensor], where: str) -> Tensor:
     read = before[node.input]
     match node:
         case Largest():
             _check_window(node.window, where)
             return Tensor(read.zero, read.size.windows(*node.window))
+        case Pad():
+            sides = node.before, node.after
+            if max(map(abs, sides)) > MAX_PAD or node.mode not in (ZERO, REPLICATE, REFLECT):
+                raise ModelError(f"{where} pads by {sides} in the mode {node.mode}; at most {MAX_PAD} are possible")
+            return Tensor(read.zero, read.size.padded(sum(sides)))
         case Bilinear(factor=factor):
             if not 0 <= factor <= MAX_FACTOR:
                 raise ModelError(f"{where} interpolates by {factor}; 1 to {MAX_FACTOR} is possible")
@@ -107,7 +124,7 @@ def _moved(node: Rearrangement | Bilinear | Largest, before: Sequence[Tensor], w
 
 def _check_size(size: Size, where: str) -> None:
     small = abs(size.offset) <= MAX_OFFSET and len(size.roots) <= MAX_ROOTS
-    if not (small and Fraction(1, MAX_SCALE) <= size.level <= MAX_SCALE):
+    if not (small and (size.single or Fraction(1, MAX_SCALE) <= size.level <= MAX_SCALE)):
         raise ModelError(f"{where} makes a tensor of {float(size.level):g} times the size of the image")
 
 

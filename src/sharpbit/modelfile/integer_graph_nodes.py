@@ -13,6 +13,7 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 SHUFFLE, UNSHUFFLE, NEAREST = "shuffle", "unshuffle", "nearest"
+ZERO, REPLICATE, REFLECT = "constant", "replicate", "reflect"  # what lies around a tensor, in PyTorch's words
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Product:
     """Two tensors multiplied, such as features and their gate.
 
     Attributes:
-        inputs: two numbers; the second tensor may have a single channel, which then counts for all.
+        inputs: two numbers; the second tensor may have a single channel, or a single pixel (`Mean`), which then counts
+            for all.
         multiplier: `(channels,)` float32, from the product of bytes less their zero points to the result; the first
             tensor counts in parts of 256 where it has 16 bits, and so does the second where both are read.
         zero: `(channels,)` uint8, zero points of the result.
@@ -180,7 +182,49 @@ class Bilinear:
     wide: bool = False
 
 
-Node = Convolution | Sum | Rearrangement | Product | Table | Largest | Bilinear
+@dataclass(frozen=True)
+class Pad:
+    """A tensor with more pixels around it, or fewer; second bytes move along.
+
+    Attributes:
+        input: number of the tensor.
+        before: pixels above and on the left, -64 to 64; negative: so many are taken away.
+        after: pixels below and on the right.
+        mode: what these are: `ZERO`, `REPLICATE` (the nearest pixel) or `REFLECT` (mirrored at the outermost pixel,
+            and at most as far as the last one).
+    """
+
+    input: int
+    before: int
+    after: int
+    mode: str = ZERO
+
+    def places(self, side: int) -> NDArray[np.int64]:
+        """The row of the tensor that each row is, where it has `side`; beyond 0 to `side` - 1 for zero points."""
+        place = np.arange(-self.before, side + self.after)
+        if self.mode == REFLECT:
+            place = np.where(place >= side, 2 * (side - 1) - place, np.abs(place))
+        return place if self.mode == ZERO else place.clip(0, side - 1)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of all pixels of each channel: a tensor of one pixel, which sums and products spread over others.
+
+    Attributes:
+        input: number of the tensor, which is read with all its bits.
+        multiplier: `(channels,)` float32, from the mean in parts of 65536 of a byte to the result.
+        zero: `(channels,)` uint8, zero points of the result.
+        wide: whether the result is kept in 16 bits.
+    """
+
+    input: int
+    multiplier: Floats
+    zero: Bytes
+    wide: bool = False
+
+
+Node = Convolution | Sum | Rearrangement | Product | Table | Largest | Bilinear | Pad | Mean
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,24 @@ from sharpbit.modelfile.integer_graph import (
     Convolution,
     IntegerGraph,
     Largest,
+    Mean,
     Node,
+    Pad,
     Product,
     Rearrangement,
     Sum,
     Table,
     Term,
 )
-from sharpbit.modelfile.integer_graph_checks import MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL, MAX_TENSORS
+from sharpbit.modelfile.integer_graph_checks import MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL, MAX_PAD, MAX_TENSORS
 
 GRAPH = 1 << 16  # beside the scale in the first number: the payload of a chain has no such bit
-CONVOLUTION, SUM, SHUFFLE, UNSHUFFLE, NEAREST, PRODUCT, TABLE, LARGEST, BILINEAR = range(1, 10)
+CONVOLUTION, SUM, SHUFFLE, UNSHUFFLE, NEAREST, PRODUCT, TABLE, LARGEST, BILINEAR, PAD, MEAN = range(1, 12)
 WIDE = 256  # beside the code of all but moves and the largest of a window: its result is kept in 16 bits
 STEPPED = 512  # beside the code of a convolution: with a stride and a padding
 BOTH = 1024  # beside the code of a convolution or a product: it reads both bytes
 _MOVES = {SHUFFLE: ig.SHUFFLE, UNSHUFFLE: ig.UNSHUFFLE, NEAREST: ig.NEAREST}
+_MODES = {1: ig.ZERO, 2: ig.REPLICATE, 3: ig.REFLECT}
 
 
 def payload(graph: IntegerGraph) -> bytes:
@@ -140,6 +143,12 @@ def _stored(node: Node) -> list[bytes]:
     if isinstance(node, Bilinear):
         code = BILINEAR + WIDE * node.wide
         return [_numbers(code, node.input, node.like, node.factor + 1, node.aligned + 1)]
+    if isinstance(node, Pad):
+        mode = next(code for code, mode in _MODES.items() if mode == node.mode)
+        return [_numbers(PAD, node.input, *(pixels + MAX_PAD + 1 for pixels in (node.before, node.after)), mode)]
+    if isinstance(node, Mean):
+        values = [_bytes(node.multiplier, "<f4"), _bytes(node.zero, "u1")]
+        return [_numbers(MEAN + WIDE * node.wide, node.input, len(node.zero)), *values]
     code = next(code for code, kind in _MOVES.items() if kind == node.kind)
     return [_numbers(code, node.input, node.factor)]
 
@@ -200,6 +209,13 @@ def _read(reader: _Reader) -> Node:
         if aligned not in (1, 2):
             raise ValueError(f"corners of {aligned}")
         return Bilinear(number, factor - 1, like, aligned == 2, wide)
+    if code in (MEAN, MEAN + WIDE):
+        (number,) = reader.numbers(1)
+        channels = reader.limited(MAX_CHANNELS)
+        return Mean(number, reader.floats(channels), reader.bytes(channels), wide)
+    if code == PAD:
+        number, before, after, mode = reader.numbers(4)
+        return Pad(number, before - MAX_PAD - 1, after - MAX_PAD - 1, _MODES.get(mode, f"{mode}"))
     raise ValueError(f"an operator {code}")
 
 

@@ -30,6 +30,11 @@ class Size:
         return self.of(side) > 0 and (self.root is None or self.root[0].of(side) >= 0)
 
     @property
+    def single(self) -> bool:
+        """Whether that is one pixel of any image."""
+        return self == Size(Fraction(0), 1)
+
+    @property
     def level(self) -> Fraction:
         """The side for a side of the image of 1, about."""
         return self.factor * (1 if self.root is None else self.root[0].level / self.root[1])
@@ -43,6 +48,10 @@ class Size:
         """Of a tensor that is so many times as large."""
         return Size(self.factor * factor, self.offset * factor, self.root)
 
+    def padded(self, pixels: int) -> Size:
+        """Of a tensor with so many pixels more."""
+        return Size(self.factor, self.offset + pixels, self.root)
+
     def over(self, factor: int) -> Size | None:
         """Of a tensor whose pixels are unshuffled; None where the side may be no multiple."""
         if self.root is not None or self.offset % factor:
@@ -51,7 +60,7 @@ class Size:
 
     def windows(self, side: int, stride: int, padding: int) -> Size:
         """How many windows of a side, `stride` pixels apart, a tensor has with `padding` pixels around it."""
-        last = Size(self.factor, self.offset + 2 * padding - side, self.root)
+        last = self.padded(2 * padding - side)
         if stride == 1:
-            return Size(last.factor, last.offset + 1, last.root)
+            return last.padded(1)
         return Size(Fraction(1), 1, (last, stride))
