@@ -93,7 +93,7 @@ def test_a_function_and_its_product_are_one_table():
     ("layer", "said"),
     [
         (nn.Conv2d(3, 3, 11, padding=5), "conv of 11x11"),
-        (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1)), "mean"),
+        (nn.Conv2d(3, 3, 5, padding=6, dilation=3), "conv of 13x13"),
     ],
 )
 def test_what_has_no_form_in_integers(layer, said):

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from sharpbit.arch import Architecture
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph import IMAGE, Graph, Node, check
+from sharpbit.graph.colours import LUMA
 from sharpbit.graph.geometry import geometry
 from sharpbit.nn import State
 
 CHANNELS = {"Y": 1, "RGB": 3, "RGBA": 4}
-LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sharpbit.arch.graph import Network, graph_of
 from sharpbit.errors import ModelError, QuantizeError
 from sharpbit.graph import Graph
+from sharpbit.graph.colours import of_rgb
 from sharpbit.model import Model
 from sharpbit.model.foreign import of_module
 from sharpbit.modelfile.integer_graph import Bytes, IntegerGraph
@@ -59,7 +60,7 @@ def can_be_graph(model: Model) -> bool:
 def _graph(model: Model) -> Graph:
     net = model.net if isinstance(model.net, Network) else of_module(model.net, scale=model.scale, white=1.0).net
     assert isinstance(net, Network)
-    return graph_of(net)
+    return of_rgb(graph_of(net), model.scale)
 
 
 def _runner(graph: IntegerGraph) -> Callable[[Bytes], Bytes] | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from sharpbit.errors import QuantizeError
 from sharpbit.graph import IMAGE, Graph, Node
 from sharpbit.modelfile.integer_graph import SHUFFLE, UNSHUFFLE
-from sharpbit.quant.graph.steps import Add, Convolve, Move, Plus, Step
+from sharpbit.quant.graph.steps import Add, Average, Convolve, Move, Plus, Step, read_by
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Building:
         self.graph, self.users = graph, graph.users()
         self.steps: list[Step] = []
         self.channels = [graph.channels]
+        self.single = [False]  # whether each tensor has one pixel, whatever the image
         self.values = {IMAGE: Value([(0, [*range(graph.channels)])])}
 
     def _refusal(self, node: Node, why: str = "") -> QuantizeError:
@@ -51,7 +52,20 @@ class Building:
     def _emit(self, step: Step, channels: int) -> int:
         self.steps.append(step)
         self.channels.append(channels)
+        self.single.append(isinstance(step, Average) or self._all_single(step))
         return len(self.steps)
+
+    def _all_single(self, step: Step) -> bool:
+        """Whether a step reads tensors of one pixel alone."""
+        return all(self.single[number] for number in read_by(step))
+
+    def _one_pixel(self, value: Value) -> bool:
+        """Whether a value has one pixel, whatever the image."""
+        if value.parts:
+            return all(self.single[number] for number, _ in value.parts)
+        if value.move:
+            return self._one_pixel(value.move[1])
+        return self._all_single(value.conv or Add(value.plus))
 
     def _whole(self, number: int) -> Value:
         return Value([(number, [*range(self.channels[number])])])

@@ -1,4 +1,4 @@
-"""Kernels in another form: transposed convolutions as plain ones; dilated ones, and such as 1x3, with zeros."""
+"""Kernels in another form: transposed convolutions and bicubic as plain ones; dilated ones, and 1x3, with zeros."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def phases_of(weight: Tensor, factor: int, padding: int, groups: int) -> tuple[T
                 for j, right in columns:
                     plain[:, :, row, column, :, reach + down, reach + right] = own[..., i, j]
     return plain.reshape(groups * each * factor**2, inputs // groups, width, width), reach
+
+
+CUBIC_REACH = 2  # pixels on either side that bicubic upscaling by a whole factor sees
+_CUBIC = -0.75  # of the cubic curve of PyTorch, OpenCV and ONNX
+
+
+def cubic_phases(factor: int) -> Tensor:
+    """The kernels of bicubic upscaling, `(factor**2, 1, 5, 5)` float64, in the order of a pixel shuffle."""
+    side = torch.arange(-CUBIC_REACH, CUBIC_REACH + 1, dtype=torch.float64)
+    places = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
+    apart = (places[:, None] - side).abs()
+    near = (_CUBIC + 2) * apart**3 - (_CUBIC + 3) * apart**2 + 1
+    far = _CUBIC * (apart**3 - 5 * apart**2 + 8 * apart - 4)
+    rows = torch.where(apart <= 1, near, torch.where(apart < 2, far, 0.0))
+    return torch.einsum("ai,bj->abij", rows, rows).reshape(-1, 1, *side.shape * 2)
 
 
 def square(weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> tuple[Tensor, Sequence[int]]:

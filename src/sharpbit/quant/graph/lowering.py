@@ -11,14 +11,15 @@ from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
 from sharpbit.graph import Graph, Node
-from sharpbit.modelfile.integer_graph import NEAREST, SHUFFLE, UNSHUFFLE
-from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL
+from sharpbit.modelfile.integer_graph import NEAREST, REPLICATE, SHUFFLE, UNSHUFFLE, ZERO
+from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL, MAX_PAD
 from sharpbit.quant.graph.building import Building, Value
-from sharpbit.quant.graph.kernels import phases_of, spread, square
-from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Multiply, Plus, Pool, Step
+from sharpbit.quant.graph.kernels import CUBIC_REACH, cubic_phases, phases_of, spread, square
+from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Plus, Pool, Step
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "abs", "erf", "sin", "cos")},
+    "sqrt": lambda x: x.clamp(min=0).sqrt(),
     **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish")},
 }
 
@@ -43,8 +44,17 @@ class _Lowering(Building):
                 value = self._single(value)
             self.values[node.name] = value
         number = self.values[graph.output].parts[0][0]
-        if number != len(self.steps):  # nothing follows that would have to be made
+        if number != len(self.steps) or not self._rounds(number):
             self._emit(Add([Plus(number, torch.ones(self.channels[number], dtype=torch.float64))]), 3)
+
+    def _rounds(self, number: int) -> bool:
+        """Whether a tensor is made in any range that is asked for, perhaps before a pixel shuffle."""
+        if number == 0:
+            return False
+        step = self.steps[number - 1]
+        if isinstance(step, Move) and step.kind == SHUFFLE and step.tensor == number - 1:
+            step = self.steps[number - 2]
+        return isinstance(step, Convolve | Add | Multiply | Apply)
 
     def _lower(self, node: Node) -> Value:
         given = [self.values[name] for name in node.inputs]
@@ -78,19 +88,47 @@ class _Lowering(Building):
         return side, stride, padding
 
     def _deconv(self, node: Node, given: Value) -> Value:
-        """A convolution for each place between pixels, and a pixel shuffle."""
+        """A convolution for each place between pixels, a pixel shuffle, and what that gives too much cut off."""
         (side, _), (factor, _), (padding, _) = node["kernel"], node["stride"], node["padding"]
         plain = all(len({*node[key]}) == 1 for key in ("kernel", "stride", "padding", "more", "dilation"))
-        whole = side - 2 * padding + node["more"][0] == factor
-        if not plain or not whole or node["dilation"][0] != 1 or factor < 2 or factor > MAX_FACTOR:
+        if not plain or node["dilation"][0] != 1 or factor < 2 or factor > MAX_FACTOR:
             raise self._refusal(node, f" of {side}x{side}, stride {factor}, padding {padding}")
         weight, groups = self._numbers(node, "weight"), node["groups"]
-        phases, reach = phases_of(weight, factor, padding, groups)
+        centre = (side - factor + 1) // 2  # the padding with which phases see as far on both sides
+        phases, reach = phases_of(weight, factor, centre, groups)
         if 2 * reach + 1 > MAX_KERNEL:
             raise self._refusal(node, f" of {side}x{side}, stride {factor}")
         bias = self._numbers(node, "bias").repeat_interleave(factor**2)
+        above = centre - padding  # rows of the result before those of the centred one, and behind them
+        below = side - 2 * padding + node["more"][0] - factor - above
+        around = [max(0, -(-rows // factor)) for rows in (above, below)]
+        if any(around):
+            given = self._padded(node, given, around[:1] * 2 + around[1:] * 2, ZERO)
         conv = Convolve([self._tensor(given)], phases, bias, torch.ones_like(bias), groups, [])
-        return Value(move=(SHUFFLE, Value(conv=conv), factor))
+        shuffled = Value(move=(SHUFFLE, Value(conv=conv), factor))
+        cut = [rows - factor * pixels for rows, pixels in zip((above, below), around, strict=True)]
+        return self._padded(node, shuffled, cut[:1] * 2 + cut[1:] * 2, ZERO) if any(cut) else shuffled
+
+    def _pad(self, node: Node, given: Value) -> Value:
+        return self._padded(node, given, node["sides"], node["mode"])
+
+    def _crop(self, node: Node, given: Value) -> Value:
+        return self._padded(node, given, [-side for side in node["sides"]], ZERO)
+
+    def _padded(self, node: Node, given: Value, sides: Sequence[int], mode: str) -> Value:
+        top, left, bottom, right = sides
+        if (top, bottom) != (left, right) or max(map(abs, sides)) > MAX_PAD:
+            raise self._refusal(node, f" of {top}, {left}, {bottom} and {right} pixels")
+        return self._each(given, lambda number: Pad(number, top, bottom, mode))
+
+    def _mean(self, node: Node, given: Value) -> Value:
+        return self._each(given, Average)
+
+    def _each(self, given: Value, step: Callable[[int], Step]) -> Value:
+        """A step that does the same to each channel, of each tensor that has a part of the value."""
+        parts = self._made(given).parts
+        made = {k: self._emit(step(k), self.channels[k]) for k in dict.fromkeys(k for k, _ in parts)}
+        return Value([(made[number], channels) for number, channels in parts])
 
     def _maxpool(self, node: Node, given: Value) -> Value:
         number = self._tensor(given)
@@ -156,7 +194,8 @@ class _Lowering(Building):
         return self._whole(self._emit(Apply(number, function), self.channels[number]))
 
     def _add(self, node: Node, a: Value, b: Value) -> Value:
-        if b.conv and not a.conv:
+        one = self._one_pixel(a), self._one_pixel(b)
+        if (b.conv and not a.conv and one[0] == one[1]) or one == (True, False):
             a, b = b, a
         if a.move and b.move and a.move[0] != b.move[0]:
             found = self._inside(a, b) or self._inside(b, a)
@@ -190,13 +229,15 @@ class _Lowering(Building):
 
     def _mul(self, node: Node, a: Value, b: Value) -> Value:
         first, second = self._tensor(a), self._tensor(b)
+        if self.single[first]:
+            first, second = second, first
         for one, other in ((first, second), (second, first)):  # such as SiLU
             step = self.steps[-1] if other == len(self.steps) and other else None
             if isinstance(step, Apply) and step.tensor == one and self._last_use(node, other):
-                self.steps.pop()
-                self.channels.pop()
+                for made in (self.steps, self.channels, self.single):
+                    made.pop()
                 return self._applied(self._whole(one), _gated(step.function))
-        if self.channels[first] < self.channels[second]:
+        if self.channels[first] < self.channels[second] and self.single[first] == self.single[second]:
             first, second = second, first
         if self.channels[second] not in (1, self.channels[first]):
             raise self._refusal(node, " of unlike channels")
@@ -237,9 +278,21 @@ class _Lowering(Building):
             times, other = (0, self._tensor(like[0])) if like else (int(factor.pop()), 0)
             step = Interpolate(number, times, other, bool(node["aligned"]))
             return self._whole(self._emit(step, self.channels[number]))
+        if node["mode"] == "bicubic" and whole and not like and not node["aligned"]:
+            return self._bicubic(given, int(factor.pop()))
         if like or node["mode"] != "nearest" or not whole:
             raise self._refusal(node, f" {node['mode']}")
         return Value(move=(NEAREST, given, int(factor.pop())))
+
+    def _bicubic(self, given: Value, factor: int) -> Value:
+        """A convolution of each channel, of an image whose edges are repeated, and a pixel shuffle."""
+        number = self._tensor(given)
+        channels = self.channels[number]
+        padded = self._emit(Pad(number, CUBIC_REACH, CUBIC_REACH, REPLICATE), channels)
+        weight = cubic_phases(factor).repeat(channels, 1, 1, 1)
+        bias = torch.zeros(len(weight), dtype=torch.float64)
+        conv = Convolve([padded], weight, bias, bias + 1, channels, [], 1, 0)
+        return Value(move=(SHUFFLE, Value(conv=conv), factor))
 
 
 def _gated(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from sharpbit.errors import QuantizeError
 from sharpbit.modelfile import integer_graph as ig
-from sharpbit.quant.graph.steps import Add, Convolve, Interpolate, Move, Pool, Step, read_by
+from sharpbit.quant.graph.steps import Add, Average, Convolve, Interpolate, Move, Pad, Pool, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range, of_result, ranges
 from sharpbit.system.progress import Phases
 
 MEMORY = 96 << 20  # bytes of the largest tensor of all images
+ONE_PIXEL = Fraction(1, 1000)  # about how large the side of one pixel is for a side of the image of 1
 ORDINARY = 0.75  # of all images
 
 
@@ -67,7 +68,7 @@ def ranges_of(steps: list[Step], seen: Extremes, rule: Rule) -> list[Range]:
         shuffle = shuffles.get(number + 1)
         if isinstance(step, Move):
             found.append(_moved(step, found[step.tensor]))
-        elif isinstance(step, Pool | Interpolate):
+        elif isinstance(step, Pool | Pad | Interpolate):
             found.append(found[step.tensor])
         elif step is steps[-1] or (shuffle is steps[-1] and number + 2 == len(steps)):
             found.append(of_result(len(low[number])))
@@ -163,6 +164,8 @@ def levels_of(steps: list[Step]) -> list[tuple[int, Fraction]]:
             case Move():
                 level = level * step.factor
                 channels = channels // step.factor**2 if step.kind == ig.SHUFFLE else channels
+            case Average():
+                level = ONE_PIXEL
             case Add():
                 channels = len(step.plus[0].factor)
             case _:

@@ -16,6 +16,7 @@ from sharpbit.modelfile.integer_graph import (
     Convolution,
     IntegerGraph,
     Largest,
+    Mean,
     Product,
     Rearrangement,
     Sum,
@@ -29,10 +30,12 @@ from sharpbit.quant.graph.ranges import last_readers
 from sharpbit.quant.graph.steps import (
     Add,
     Apply,
+    Average,
     Convolve,
     Interpolate,
     Move,
     Multiply,
+    Pad,
     Plus,
     Pool,
     Step,
@@ -46,6 +49,7 @@ from sharpbit.quant.sloped.layer import Range
 from sharpbit.system.progress import Phases
 
 SAMPLES = 20000  # places that rounding looks at, at most
+MEAN_PARTS = FINE**2  # of a byte in which means count
 WINDOWS = 24 << 20  # numbers of these at a time, at most
 
 
@@ -99,8 +103,13 @@ class Rounder:
                 return Rearrangement(step.kind, step.tensor, step.factor)
             case Pool():
                 return Largest(step.tensor, step.side, step.stride, step.padding)
+            case Pad():
+                return step.node
             case Interpolate():
                 return Bilinear(step.tensor, step.factor, step.like, step.aligned, wide)
+            case Average():
+                own = self.range[step.tensor].step / MEAN_PARTS
+                return Mean(step.tensor, _floats(own / after.step), zero, wide)
             case Multiply():
                 both = self.range[step.first].step / self._parts(step.first) * self.range[step.second].step
                 both = both / self._parts(step.second)
@@ -180,7 +189,7 @@ class Rounder:
     def run(self, k: int, whole: list[Tensor]) -> Tensor:
         """What the integers make of tensors at a step."""
         step, node, after = self.steps[k], self.nodes[k], self.range[k + 1]
-        if isinstance(step, Move):
+        if isinstance(step, Move | Pad):
             return step.run(whole)
         if isinstance(step, Pool | Interpolate):
             first = [*whole]
@@ -206,6 +215,9 @@ class Rounder:
                 gain = torch.from_numpy(node.multiplier * self._parts(node.inputs[0]))[:, None, None]
                 gain = gain * self._parts(node.inputs[1])
                 value = whole[node.inputs[0]] * whole[node.inputs[1]] * gain
+            case Mean():
+                gain = torch.from_numpy(node.multiplier * MEAN_PARTS)[:, None, None]
+                value = whole[node.input].mean((2, 3), keepdim=True) * gain
             case Table():
                 return _looked_up(node, whole[node.input] + self.range[node.input].zero.float()[:, None, None]) - zero
             case _:

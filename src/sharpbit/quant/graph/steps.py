@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sharpbit.modelfile import integer_graph as ig
+
 
 @dataclass(frozen=True)
 class Plus:
@@ -89,7 +91,10 @@ class Add:
 
     def run(self, values: list[Tensor]) -> Tensor:
         """The result."""
-        return torch.stack([plus.of(values) for plus in self.plus]).sum(0)
+        total = self.plus[0].of(values)
+        for plus in self.plus[1:]:
+            total = total + plus.of(values)
+        return total
 
 
 @dataclass
@@ -125,6 +130,29 @@ class Pool:
 
 
 @dataclass
+class Pad:
+    """More pixels around a tensor, or fewer; see `sharpbit.modelfile.integer_graph.Pad`."""
+
+    tensor: int
+    before: int
+    after: int
+    mode: str
+
+    @property
+    def node(self) -> ig.Pad:
+        """The same in an integer graph."""
+        return ig.Pad(self.tensor, self.before, self.after, self.mode)
+
+    def run(self, values: list[Tensor]) -> Tensor:
+        """The result."""
+        x = values[self.tensor]
+        if self.mode == ig.ZERO:
+            return F.pad(x, (self.before, self.after) * 2)
+        rows, columns = (torch.from_numpy(self.node.places(side)) for side in x.shape[2:])
+        return x[:, :, rows[:, None], columns]
+
+
+@dataclass
 class Interpolate:
     """Bilinear interpolation by a factor, or to the size of a tensor where that is 0."""
 
@@ -141,8 +169,19 @@ class Interpolate:
 
 
 @dataclass
+class Average:
+    """The mean of all pixels of each channel, one pixel."""
+
+    tensor: int
+
+    def run(self, values: list[Tensor]) -> Tensor:
+        """The result."""
+        return values[self.tensor].mean((2, 3), keepdim=True)
+
+
+@dataclass
 class Multiply:
-    """Two tensors multiplied; the second may have one channel."""
+    """Two tensors multiplied; the second may have one channel, or one pixel."""
 
     first: int
     second: int
@@ -164,7 +203,7 @@ class Apply:
         return self.function(values[self.tensor])
 
 
-Step = Convolve | Add | Move | Pool | Interpolate | Multiply | Apply
+Step = Convolve | Add | Move | Pool | Pad | Interpolate | Average | Multiply | Apply
 
 
 def read_by(step: Step) -> list[int]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sharpbit.quant.graph.finer import grid_of
 from sharpbit.quant.graph.ranges import levels_of
-from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Move, Multiply, Step, read_by
+from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
 
@@ -44,12 +44,12 @@ def widths_for(steps: list[Step], both: frozenset[int]) -> Widths:
     wide |= {number for k in both for number in read_by(steps[k])}
     for number in range(len(steps), 0, -1):  # what is moved or looked up has what it is made from
         step = steps[number - 1]
-        if number in wide and isinstance(step, Move | Apply):
+        if number in wide and isinstance(step, Move | Pad | Apply):
             wide.add(step.tensor)
     kept = {0: False}
     for number, step in enumerate(steps, 1):
-        can = isinstance(step, Convolve | Add | Multiply | Interpolate | Apply)
-        kept[number] = kept[step.tensor] if isinstance(step, Move) else number in wide and can
+        can = isinstance(step, Convolve | Add | Average | Multiply | Interpolate | Apply)
+        kept[number] = kept[step.tensor] if isinstance(step, Move | Pad) else number in wide and can
     return Widths(frozenset(number for number, is_wide in kept.items() if is_wide), both)
 
 
