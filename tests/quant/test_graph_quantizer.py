@@ -178,6 +178,7 @@ def test_weights_have_16_bits_where_8_are_too_few():
     low, high = (quantize_graph(graph(net), 2, noise, GraphSettings(gate=gate)) for gate in (20, 56))
     count = [sum(isinstance(node, Convolution) for node in made.nodes) for made in (low, high)]
     assert count[0] == 3 < count[1]
+    assert (low.pairs, high.pairs) == (0, count[1] - 3)
     assert psnr(low, net, noise) + 5 < psnr(high, net, noise) > 57
 
 

@@ -142,6 +142,20 @@ class IntegerGraph:
         return float(sum(n.weight.size * t.size.level**2 for n, t in made if isinstance(n, Convolution)))
 
     @property
+    def pairs(self) -> int:
+        """Convolutions that have what rounding left of the weights of the one behind them, to which they are added."""
+        behind = enumerate(zip(self.nodes, self.nodes[1:], strict=False), 1)
+        return sum(
+            isinstance(rest, Convolution)
+            and isinstance(main, Convolution)
+            and main.inputs == rest.inputs
+            and main.weight.shape == rest.weight.shape
+            and bool(main.terms)
+            and main.terms[0].tensor == number
+            for number, (rest, main) in behind
+        )
+
+    @property
     def parameters(self) -> int:
         """Weights and biases."""
         return sum(n.weight.size + n.bias.size for n in self.nodes if isinstance(n, Convolution))

@@ -65,12 +65,13 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
             f" for {receipt.gate:g} dB"
         )
     if receipt.both:
-        count, total = receipt.both
+        count, total, pairs = receipt.both
+        counted = f" ({pairs} of these are second parts of others, whose weights have 16 bits)" if pairs else ""
         lines["in 16 bits"] = (
-            f"what is added, and what {count} of {total} convolutions read, which takes them twice the time, for"
-            f" {receipt.gate:g} dB"
+            f"what is added, and what {count} of {total} convolutions{counted} read, which takes them twice the"
+            f" time, for {receipt.gate:g} dB"
             if count
-            else f"what is added; no convolution of {total} has to read them, for {receipt.gate:g} dB"
+            else f"what is added; no convolution of {total}{counted} has to read them, for {receipt.gate:g} dB"
         )
     if receipt.method in ("sloped", "graph") and receipt.psnr < receipt.gate:
         lines["warning"] = (

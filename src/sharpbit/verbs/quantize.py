@@ -143,11 +143,11 @@ def quantize(
 
 
 def _reading_both(net: nn.Module) -> tuple[int, ...]:
-    """Convolutions of an integer graph that read 16 bits, and all of them."""
+    """Convolutions of an integer graph that read 16 bits, all of them, and those that are second parts of others."""
     if not isinstance(net, IntegerGraphNetwork):
         return ()
     convolutions = [node for node in net.graph.nodes if isinstance(node, Convolution)]
-    return sum(node.both for node in convolutions), len(convolutions)
+    return sum(node.both for node in convolutions), len(convolutions), net.graph.pairs
 
 
 def _described(net: nn.Module) -> Model:
