@@ -1,8 +1,10 @@
 """`--denoise`: two networks of one shape mixed into one, as it is known of general-x4v3 and its twin."""
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from noise_images import put_photos
 from sharpbit import model as models
@@ -82,3 +84,35 @@ def test_the_commands(tmp_path):
     )
     assert (refused.exit_code, "in integers" in refused.output) == (2, True), refused.output
     assert run("export", source, "--format", "onnx", "--denoise", "nan").exit_code == 2
+
+
+def test_upscale_mixes_when_it_opens_the_weights(tmp_path):
+    put(tmp_path / "net-x2.pth", 1)
+    put(tmp_path / "net-wdn-x2.pth", 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 22, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    given = [
+        "upscale",
+        tmp_path / "a.png",
+        "-n",
+        tmp_path / "net-x2.pth",
+        "-o",
+        tmp_path / "b.png",
+        "--denoise",
+        "0.25",
+    ]
+    done = CliRunner().invoke(app, [str(one) for one in given])
+    assert done.exit_code == 0, done.output
+    with torch.no_grad():
+        net = models.load(tmp_path / "net-x2.pth", denoise=0.25).net
+        wanted = net(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0).clamp(0, 1) * 255
+    inside = slice(10, -10)  # images are mirrored around their edges
+    found = np.array(Image.open(tmp_path / "b.png"))[inside, inside]
+    assert np.abs(found - wanted.numpy()[inside, inside]).max() < 0.51
+
+
+def test_upscale_mixes_no_file_for_engines(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    done = CliRunner().invoke(app, ["upscale", str(tmp_path / "a.png"), "--denoise", "0.5"])
+    assert done.exit_code == 2
+    assert "none of these; 'sharpbit export WEIGHTS --denoise SHARE'" in done.output

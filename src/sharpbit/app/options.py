@@ -236,6 +236,12 @@ RANGE = click.option(
     metavar="WHITE",
     help="White of an ONNX file of others: 1, 255, or 1:255 for image and result.  [default: found by trial]",
 )
+DENOISE = click.option(
+    "--denoise",
+    type=Number(0, 1),
+    metavar="SHARE",
+    help="Mix MODEL with its twin that keeps noise: 0 is the twin, 1 is MODEL.  [default: MODEL alone]",
+)
 _OVERRIDES = (
     RANGE,
     click.option(
@@ -249,12 +255,7 @@ _OVERRIDES = (
         type=Size(),
         help="A size of published weights (.pth), such as scale=2; several are allowed.  [default: what weights tell]",
     ),
-    click.option(
-        "--denoise",
-        type=Number(0, 1),
-        metavar="SHARE",
-        help="Mix MODEL with its twin that keeps noise: 0 is the twin, 1 is MODEL.  [default: MODEL alone]",
-    ),
+    DENOISE,
     click.option(
         "--twin", metavar="FILE", help="Twin for --denoise.  [default: the file beside MODEL with wdn in its name]"
     ),

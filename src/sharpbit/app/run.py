@@ -57,6 +57,7 @@ class Upscale:
     exact: bool
     device: str | None
     white: str | None
+    denoise: float | None
     strip_metadata: bool
     name_template: str | None
     compression: int
@@ -127,6 +128,7 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
         device=given.device,
         exact=given.exact,
         white=given.white,
+        denoise=given.denoise,
     )
     todo = jobs(
         [*given.inputs, *given.more_inputs],

@@ -24,6 +24,8 @@ class ModelFile(os.PathLike[str]):
     Attributes:
         white: What means white in the image and in the result, as somebody states of a file without a header; None
             where nobody does.
+        denoise: The share of its weights, from 0 to 1, in a mixture with the twin that lies beside it; None mixes
+            nothing.
 
     Examples:
         >>> from sharpbit import zoo
@@ -35,6 +37,7 @@ class ModelFile(os.PathLike[str]):
         self.path = Path(path)
         self.embedded = embedded
         self.white: tuple[float, float] | None = None
+        self.denoise: float | None = None
 
     @classmethod
     def of(cls, file: str | os.PathLike[str]) -> ModelFile:

@@ -47,6 +47,8 @@ class Upscaler:
         exact: Whether only engines run that give what float32 gives; False by default.
         white: What means white in an ONNX file of somebody else: 1, 255, or `(1, 255)` for the image and for the
             result; None finds it by trial.
+        denoise: The share of a float network, from 0 to 1, in a mixture with its twin, the file beside it with `wdn` in
+            its name; None, the default, mixes nothing.
 
     Raises:
         UsageError: no such model, engine or device, a scale that the model does not have.
@@ -75,11 +77,12 @@ class Upscaler:
         device: str | None = None,
         exact: bool = False,
         white: str | float | tuple[float, float] | None = None,
+        denoise: float | None = None,
     ) -> None:
         self.size = size or Size()
         self.ensemble = ensemble
         tile, threads = whole_number("tile", tile), whole_number("threads", threads)
-        self.options = EngineOptions(engine, device, threads, tile, None if white is None else stated(white))
+        self.options = EngineOptions(engine, device, threads, tile, None if white is None else stated(white), denoise)
         self._model = None if model in (None, AUTO) else os.fspath(model)
         self._engines = Engines(self.options, exact=exact)
         if tile is not None and tile < 8:

@@ -166,6 +166,7 @@ class EngineOptions:
         threads: The threads of the engine; None takes every core that the process may use.
         tile: The side of tiles in pixels of the input image, without the halo; None chooses.
         white: What means white in the image and in the result of a file without a header; None tries.
+        denoise: The share of a network, from 0 to 1, in a mixture with its twin; None mixes nothing.
     """
 
     engine: str = AUTO
@@ -173,6 +174,7 @@ class EngineOptions:
     threads: int | None = None
     tile: int | None = None
     white: tuple[float, float] | None = None
+    denoise: float | None = None
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -210,6 +212,13 @@ def open_engine(
     file, engine = ModelFile.of(path), options.engine
     if options.white is not None:
         file.white = options.white
+    if options.denoise is not None:
+        if file.suffix not in WEIGHTS:
+            raise UsageError(
+                f"--denoise mixes float weights ({' '.join(WEIGHTS)}) when a network is opened, and {file.name} is"
+                " none of these; 'sharpbit export WEIGHTS --denoise SHARE' makes such a file of a mixture"
+            )
+        file.denoise = options.denoise
     if engine == AUTO:
         return _fastest(file, options)
     if engine in ENGINES and (reason := _cannot(engine, file)):

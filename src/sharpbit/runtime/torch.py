@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from sharpbit import modelfile
 from sharpbit.errors import MissingExtra, UsageError
+from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import Samples, TileCost, available_cpus, checked_device
 from sharpbit.runtime._twopass import Chosen, TwoPassRuntime
 from sharpbit.system.extras import loaded
@@ -70,7 +71,8 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        self.path, self.model = Path(path), load(path, **(overrides or {}))
+        given = {"denoise": path.denoise if isinstance(path, ModelFile) else None, **(overrides or {})}
+        self.path, self.model = Path(path), load(path, **given)
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2

@@ -72,6 +72,7 @@ class _Jobs(options.ParamType):
 @options.EXACT
 @options.DEVICE
 @options.RANGE
+@options.DENOISE
 @options.STRIP
 @click.option(
     "--name-template",
