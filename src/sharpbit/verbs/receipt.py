@@ -46,8 +46,8 @@ class QuantizationReceipt:
             none); empty for the method `lossless`.
         bitops: bit operations for an image of 640x360, all layers counted; None for the method `lossless`.
         wide: number of channels of each layer but the last that are kept in 16 bits; empty where there are none.
-        both: number of convolutions of an integer graph that read 16 bits, of all, and of those that are second parts of
-            others, whose weights have 16 bits; empty for other files.
+        both: number of convolutions of an integer graph that read 16 bits, of all, and of second parts
+            among these, which give others weights of 16 bits; empty for other files.
         gate: mean dB from float that 16 bits are for.
     """
 
