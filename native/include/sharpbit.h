@@ -1,9 +1,10 @@
-/* The integer engine of sharpbit: chains of 3x3 convolutions and graphs of operators on bytes, exact to the last bit.
+/* The integer engine of sharpbit: chains of 3x3 convolutions, graphs of operators on bytes, and pairs of them, exact to the
+ * last bit.
  *
  * `sb_open` takes the bytes of a `.sharpbit` file as it is, or of its payload alone (docs/format.md), which
- * src/sharpbit/modelfile/integer_chain.py and integer_graph.py define. Nothing in them is trusted; the hashes in the
- * header of a file are not compared ('sharpbit verify' does that). All functions are safe to call from several threads; one chain
- * may run several jobs at a time.
+ * src/sharpbit/modelfile/integer_chain.py, integer_graph.py and integer_pair.py define. Nothing in them is trusted; the
+ * hashes in the header of a file are not compared ('sharpbit verify' does that). All functions are safe to call from
+ * several threads; one chain may run several jobs at a time.
  */
 #ifndef SHARPBIT_H
 #define SHARPBIT_H
@@ -42,13 +43,16 @@ SB_API int32_t sb_abi(void);
 /* The names of the instruction sets that can run here, fastest first, separated by spaces; "c" is always the last. */
 SB_API const char *sb_instruction_sets(void);
 
-/* Read a chain or a graph and pack its weights for one instruction set (NULL: the fastest). Writes a sentence to `message` on
+/* Read a chain, a graph or a pair and pack its weights for one instruction set (NULL: the fastest). Writes a sentence to `message` on
  * failure. */
 SB_API int32_t sb_open(const uint8_t *data, size_t size, const char *instruction_set, sb_chain **chain, char *message,
                        size_t message_size);
 
 /* So many times larger are the sides of the result. */
 SB_API int32_t sb_scale(const sb_chain *chain);
+
+/* Of a pair, the share of the pixels so far that its small network upscaled; 0 of all others. */
+SB_API double sb_small_share(const sb_chain *chain);
 
 /* Free a chain. Its jobs must have been freed before. */
 SB_API void sb_close(sb_chain *chain);

@@ -93,6 +93,8 @@ void sb_close(sb_chain *chain) { delete chain; }
 
 int32_t sb_scale(const sb_chain *chain) { return chain ? chain->network->enlarges() : SB_ERROR_MODEL; }
 
+double sb_small_share(const sb_chain *chain) { return chain ? chain->network->small_share() : 0; }
+
 int32_t sb_start(sb_chain *chain, const uint8_t *in, ptrdiff_t in_stride, uint8_t *out, ptrdiff_t out_stride,
                  int32_t height, int32_t width, int32_t threads, sb_job **job) {
   if (!job) return SB_ERROR_SIZE;

@@ -94,6 +94,7 @@ struct Graph : Network {
   int halo() const override { return reaches; }
   size_t column_bytes() const override { return column; }
   bool divides() const override { return !whole; }
+  bool begins_anywhere() const override { return anywhere && !whole && common == 1; }
   size_t scratch_bytes(const ImageData &image, const Region &region) const override;
   void run(const ImageData &image, const Region &region, uint8_t *scratch,
            const std::atomic<bool> &cancel) const override;

@@ -4,6 +4,7 @@
 
 #include "chain.h"
 #include "graph.h"
+#include "pair.h"
 #include "reader.h"
 
 namespace sharpbit {
@@ -30,8 +31,7 @@ void skip_header(const uint8_t *&data, size_t &size) {
 
 }  // namespace
 
-std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Isa &isa) {
-  skip_header(data, size);
+std::unique_ptr<Network> read_one(const uint8_t *data, size_t size, const Isa &isa) {
   if (is_graph(data, size)) {
     auto graph = std::make_unique<Graph>(read_graph(data, size));
     pack(*graph, isa);
@@ -40,6 +40,12 @@ std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Is
   auto chain = std::make_unique<Chain>(read_chain(data, size));
   pack(*chain, isa);
   return chain;
+}
+
+std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Isa &isa) {
+  skip_header(data, size);
+  if (is_pair(data, size)) return read_pair(data, size, isa);
+  return read_one(data, size, isa);
 }
 
 }  // namespace sharpbit

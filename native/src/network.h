@@ -1,4 +1,4 @@
-// What runs an image: a chain or a graph that has been read, checked and packed for one instruction set.
+// What runs an image: a chain, a graph or a pair that has been read, checked and packed for one instruction set.
 #pragma once
 
 #include <atomic>
@@ -34,6 +34,9 @@ class Network {
   virtual int enlarges() const = 0;         // so many times
   virtual int halo() const = 0;             // pixels around a region that its result depends on
   virtual size_t column_bytes() const = 0;  // memory that a column of the image takes while rows are in work
+  virtual bool begins_anywhere() const { return true; }  // whether the result is the same wherever an image begins
+  virtual int uneven() const { return 1; }               // so many times slower are parts of an image than others
+  virtual double small_share() const { return 0; }       // of all pixels so far, that of a pair's small network
 
   virtual bool divides() const { return true; }  // whether parts of an image may be regions
 
@@ -44,7 +47,10 @@ class Network {
                    const std::atomic<bool> &cancel) const = 0;
 };
 
-// Reads a payload of either kind, or a whole native file. Throws ModelError.
+// Reads a payload of a chain or a graph. Throws ModelError.
+std::unique_ptr<Network> read_one(const uint8_t *data, size_t size, const Isa &isa);
+
+// Reads a payload of any kind, or a whole native file. Throws ModelError.
 std::unique_ptr<Network> read_network(const uint8_t *data, size_t size, const Isa &isa);
 
 }  // namespace sharpbit

@@ -46,6 +46,9 @@ Plan make_plan(const Network &network, const ImageData &image, int threads) {
       if (cost == 0 || now < cost) best = {bands, strips}, cost = now;
     }
   }
+  // Where parts may take long, smaller ones, so that no thread waits for the last.
+  const int most = image.height / std::max(4 * network.halo(), 1);
+  if (threads > 1) best.bands = std::max(best.bands, std::min(best.bands * network.uneven(), most));
   return best;
 }
 

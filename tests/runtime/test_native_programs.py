@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import integer_graphs
+import native_pairs
 from sharpbit.modelfile import integer_graph_arithmetic as arithmetic
 from sharpbit.modelfile.integer_graph_payload import payload
 
@@ -39,7 +40,7 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
-    """Files of native/test/graphs.cpp: a payload, an image and its result each.
+    """Files of native/test/graphs.cpp: a payload, an image and its result each; the last is a pair.
 
     All operators, once: every other graph has extreme numbers, sizes are odd and even, and smaller than a tile and
     larger. Many more numbers are in test_native_graph.py, without sanitizers.
@@ -54,7 +55,13 @@ def graphs(tmp_path_factory):
             sizes = struct.pack("<5I", graph.scale, *image.shape[:2], len(data), 0)
             path.write_bytes(sizes + data + image.tobytes() + result.tobytes())
             paths.append(path)
-    return paths
+    path = tmp_path_factory.mktemp("graphs") / "pair"
+    pair, image, result = native_pairs.case()
+    data = pair.payload()
+    path.write_bytes(
+        struct.pack("<5I", pair.scale, *image.shape[:2], len(data), 0) + data + image.tobytes() + result.tobytes()
+    )
+    return [*paths, path]
 
 
 def test_graphs_under_sanitizers(graphs):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sharpbit.app import aligned, dump, flat
+from sharpbit.modelfile.history import Receipt
 from sharpbit.verbs.inspect import Inspection
 
 SHOWN = 4  # uncounted tensors that are named
@@ -45,11 +46,17 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     lines += [
         ("found", INDENT.join(facts.notes)),
         ("operators", flat(facts.operators)),
-        *(("history", flat(entry)) for entry in facts.history),
+        *(("history", flat(entry)) for entry in facts.history if entry["verb"] != Receipt.verb),
+        ("receipt", _receipt(facts)),
         *(("metric", f"{m['name']} {m['value']:g} on {m['data']} ({m['protocol']})") for m in facts.metrics),
         *(("data", facts.data), ("licence", facts.licence), ("precision", facts.precision)),
     ]
     return "\n".join(f"{key:<{WIDTH}}{value}" for key, value in lines if value)
+
+
+def _receipt(facts: Inspection) -> str:
+    last = facts.history[-1] if facts.history else {"verb": ""}
+    return f"of {last['by']}; 'sharpbit verify' runs its claims again" if last["verb"] == Receipt.verb else ""
 
 
 def _sizes(config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -32,11 +32,6 @@ class Part:
     header: Header
     proto: onnx.ModelProto
 
-    def described(self) -> dict[str, Any]:
-        """The facts of it that the header of the pair holds."""
-        keys = ("name", "architecture", "config", "parameters", "precision", "licence", "data", "sha256")
-        return {key: getattr(self.header, key) for key in keys}
-
 
 def part(path: Path) -> Part:
     """A file that can be one of a pair.
@@ -62,15 +57,15 @@ def part(path: Path) -> Part:
     return Part(header, proto)
 
 
-def check(large: Part, small: Part) -> None:
+def check(large: Header, small: Header) -> None:
     """See whether the two fit together.
 
     Raises:
         UsageError: they upscale by different factors.
     """
-    if large.header.scale != small.header.scale:
+    if large.scale != small.scale:
         raise UsageError(
-            f"{large.header.name} upscales {large.header.scale} times and {small.header.name} {small.header.scale};"
+            f"{large.name} upscales {large.scale} times and {small.name} {small.scale};"
             " a pair takes two networks of one scale"
         )
 
@@ -89,8 +84,10 @@ def write(large: Part, small: Part, entry: Mapping[str, Any], path: Path, *, ove
         UsageError: two networks that do not fit together.
         OutputExists: `path` exists and `overwrite` is false.
     """
-    check(large, small)
-    return save(graph(large.proto, small.proto), _header(large, small, entry), path, overwrite=overwrite)
+    check(large.header, small.header)
+    return save(
+        graph(large.proto, small.proto), header_of(large.header, small.header, entry), path, overwrite=overwrite
+    )
 
 
 def graph(large: onnx.ModelProto, small: onnx.ModelProto) -> onnx.ModelProto:
@@ -154,13 +151,13 @@ def _in_floats(proto: onnx.ModelProto) -> onnx.ModelProto:
     return helper.make_model(whole, opset_imports=proto.opset_import, ir_version=proto.ir_version)
 
 
-def _header(large: Part, small: Part, entry: Mapping[str, Any]) -> Header:
-    first, second = large.header, small.header
+def header_of(first: Header, second: Header, entry: Mapping[str, Any]) -> Header:
+    """The header of a pair of a large and a small network, with `entry` in its history; all else is of the first."""
     pair = {
         "verb": modelfile.PAIR,
         **entry,
-        "costly": large.described(),  # the keys of older files stay; its history is that of the pair
-        "cheap": {**small.described(), "history": list(second.history)},
+        "costly": _described(first),  # the keys of older files stay; its history is that of the pair
+        "cheap": {**_described(second), "history": list(second.history)},
     }
     data = "; ".join(f"{role}: {one.data or 'not told'}" for role, one in (("costly", first), ("cheap", second)))
     return Header(
@@ -175,6 +172,12 @@ def _header(large: Part, small: Part, entry: Mapping[str, Any]) -> Header:
         data=data if first.data or second.data else "",
         licence=_licence(first.licence, second.licence),
     )
+
+
+def _described(header: Header) -> dict[str, Any]:
+    """What the header of a pair says of one of its networks."""
+    keys = ("name", "architecture", "config", "parameters", "precision", "licence", "data", "sha256")
+    return {key: getattr(header, key) for key in keys}
 
 
 def _licence(*licences: str) -> str:

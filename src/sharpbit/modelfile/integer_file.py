@@ -1,14 +1,15 @@
-"""Files that hold a network in integers: a chain, or a graph."""
+"""Files that hold a network in integers: a chain, a graph, or a pair of them."""
 
 from __future__ import annotations
 
 from os import PathLike
 
-from sharpbit.modelfile import Header, ModelFile, integer_chain, integer_graph, integer_graph_payload
+from sharpbit.modelfile import Header, ModelFile, integer_chain, integer_graph, integer_graph_payload, integer_pair
 from sharpbit.modelfile.integer_chain import IntegerChain
 from sharpbit.modelfile.integer_graph import IntegerGraph
+from sharpbit.modelfile.integer_pair import IntegerPair
 
-IntegerNetwork = IntegerChain | IntegerGraph
+IntegerNetwork = IntegerChain | IntegerGraph | IntegerPair
 
 
 def read(file: str | PathLike[str]) -> tuple[IntegerNetwork, Header]:
@@ -19,6 +20,8 @@ def read(file: str | PathLike[str]) -> tuple[IntegerNetwork, Header]:
     """
     file = ModelFile.of(file)
     header = None if file.suffix != ".sharpbit" else file.header
+    if header is not None and header.architecture == integer_pair.ARCHITECTURE:
+        return integer_pair.read(file)
     if header is not None and header.architecture == integer_graph.ARCHITECTURE:
         return integer_graph_payload.read(file)
     return integer_chain.read(file)
@@ -26,11 +29,11 @@ def read(file: str | PathLike[str]) -> tuple[IntegerNetwork, Header]:
 
 def payload(network: IntegerNetwork) -> bytes:
     """The network in the native format: what the engine reads."""
-    return integer_graph_payload.payload(network) if isinstance(network, IntegerGraph) else network.payload()
+    return network.payload() if isinstance(network, IntegerPair) else integer_pair.single_payload(network)
 
 
 def halo(network: IntegerNetwork) -> int | None:
     """Input pixels around a tile that its result depends on; None where tiles may not begin anywhere."""
     if isinstance(network, IntegerChain):
         return len(network.layers)
-    return network.halo if network.multiple == 1 else None
+    return network.halo if isinstance(network, IntegerGraph) and network.multiple == 1 else None

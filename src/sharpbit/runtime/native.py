@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 import weakref
 from collections.abc import Iterable, Iterator
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +14,11 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import integer_file as integer
 from sharpbit.modelfile.integer_chain import Bytes
 from sharpbit.modelfile.integer_file import IntegerNetwork
+from sharpbit.modelfile.integer_pair import IntegerPair
 from sharpbit.runtime import available_cpus, checked_device
+from sharpbit.runtime._native_library import load as _load
+from sharpbit.system.progress import Progress
 
-ABI = 2  # SB_ABI of native/include/sharpbit.h, as are the numbers below
 MAX_SIDE, MAX_THREADS = 65535, 256
 _DONE, _RUNNING, _ERROR_MEMORY = 0, 1, -3
 _SLICE = 50  # milliseconds after which Python may look at signals
@@ -37,7 +36,7 @@ _NAMES = {
 
 
 class NativeRuntime:
-    """A chain or a graph in integers in our own engine. See `sharpbit.runtime.Runtime`.
+    """A chain, a graph or a pair in integers in our own engine. See `sharpbit.runtime.Runtime`.
 
     Args:
         network: what to run.
@@ -49,6 +48,8 @@ class NativeRuntime:
         UsageError: the engine is not available, or has no such instruction set, or the threads are too many.
         ModelError: the engine refuses the network.
     """
+
+    cuts_itself: bool  # of a pair alone, see `sharpbit.runtime.SelfCutting`
 
     def __init__(
         self,
@@ -69,29 +70,42 @@ class NativeRuntime:
         self.instruction_set = _NAMES[instruction_set or names[0]]
         self.scale = network.scale
         reach = integer.halo(network)
+        self._pair = isinstance(network, IntegerPair)
+        if self._pair:  # its grid begins in the first pixel of an image, so it gets images whole
+            self.cuts_itself, reach = True, None
         self.halo = reach if halo is None or reach is None else halo
         self.tile: int | None = None
         self.multiple = 1
-        self.wide = True
+        self.wide = not self._pair
         self.precision = "int8"
         self.samples = np.uint8
         self.device = "cpu"
-        self.notes: tuple[str, ...] = ()
         self._library = library
         self._chain = _opened(library, integer.payload(network), instruction_set)
         weakref.finalize(self, library.sb_close, self._chain)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of a pair, which share of the pixels so far its small network upscaled."""
+        if not self._pair:
+            return ()
+        return (f"{self._library.sb_small_share(self._chain):.3f} of the pixels through the small network",)
 
     def __call__(self, tiles: Iterable[Bytes]) -> Iterator[Bytes]:
         """`(h, w, 3)` bytes each in; `(h * scale, w * scale, 3)` bytes each out, in order."""
         for tile in tiles:
             yield self.run(tile)
 
-    def run(self, image: Bytes, out: Bytes | None = None) -> Bytes:
+    def run(
+        self, image: Bytes, out: Bytes | None = None, *, side: int | None = None, progress: Progress | None = None
+    ) -> Bytes:
         """Upscale one image; may be called from several threads at once.
 
         Args:
             image: `(h, w, 3)` uint8, sides up to 65535. Rows may lie apart from each other.
             out: `(h * scale, w * scale, 3)` uint8 to write into, with contiguous rows; None: a new array.
+            side: nothing, as the file of a pair says how it is cut.
+            progress: called with 1 at the end.
 
         Raises:
             UsageError: an image or an `out` that cannot work.
@@ -114,6 +128,8 @@ class NativeRuntime:
         if not _rows(image):
             image = np.ascontiguousarray(image)
         self._run(image, out)
+        if progress:
+            progress(1.0)
         return out
 
     def _run(self, image: Bytes, out: Bytes) -> None:
@@ -220,63 +236,6 @@ def _rows(array: NDArray[np.uint8]) -> bool:
     height, width = array.shape[:2]
     pixels = array.strides[2] == 1 and (array.strides[1] == 3 or width == 1)
     return pixels and (array.strides[0] >= 3 * width or height == 1)
-
-
-def _path() -> Path | str:
-    """The library, or why there is none."""
-    named = os.environ.get("SHARPBIT_NATIVE")
-    if named == "0":
-        return "the native engine is switched off (SHARPBIT_NATIVE=0)"
-    if named:
-        return Path(named)
-    name = {"darwin": "libsharpbit.dylib", "win32": "sharpbit.dll"}.get(sys.platform, "libsharpbit.so")
-    path = Path(__file__).with_name(name)
-    if not path.exists():
-        return (
-            "this sharpbit was installed without its native engine; install a wheel, or a C++ compiler and CMake and"
-            " then sharpbit again"
-        )
-    return path
-
-
-@cache
-def _load() -> ctypes.CDLL | str:
-    """The library, or why it cannot be used."""
-    path = _path()
-    if isinstance(path, str):
-        return path
-    try:
-        library = ctypes.CDLL(os.fspath(path))
-        library.sb_abi.restype = ctypes.c_int32
-        abi = int(library.sb_abi())
-    except (OSError, AttributeError) as error:
-        return f"the native engine {path} cannot be loaded ({error}); install sharpbit again"
-    if abi != ABI:
-        return f"the native engine {path} is of another version of sharpbit ({abi}, not {ABI}); install sharpbit again"
-    pointer, int32 = ctypes.c_void_p, ctypes.c_int32
-    declarations = {
-        "sb_instruction_sets": (ctypes.c_char_p, []),
-        "sb_open": (
-            int32,
-            [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, pointer, ctypes.c_char_p, ctypes.c_size_t],
-        ),
-        "sb_close": (None, [pointer]),
-        "sb_start": (
-            int32,
-            [pointer, pointer, ctypes.c_ssize_t, pointer, ctypes.c_ssize_t, int32, int32, int32, pointer],
-        ),
-        "sb_wait": (int32, [pointer, int32]),
-        "sb_cancel": (None, [pointer]),
-        "sb_free": (None, [pointer]),
-        "sb_peak": (ctypes.c_double, [ctypes.c_char_p, int32, ctypes.c_double]),
-    }
-    if hasattr(library, "sb_resize"):  # added without a change of what was there
-        sizes = [int32] * 2 + [pointer] * 2 + [int32] + [pointer] * 2 + [int32]
-        declarations["sb_resize"] = (int32, [pointer, ctypes.c_ssize_t, int32, int32, pointer, *sizes])
-    for name, (result, arguments) in declarations.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 def _library() -> ctypes.CDLL:

@@ -17,6 +17,9 @@ from sharpbit.twopass.patches import Patch, merge
 
 Network = Callable[[NDArray[Any]], NDArray[Any]]
 
+NEIGHBOURS = 2  # of a tile for the small network that have as little detail, of four
+LEVEL = 256 * 3**2  # of a contrast, for a mean square of 1 grey level
+
 
 @dataclass(frozen=True)
 class Split:
@@ -54,6 +57,44 @@ def detail(patch: NDArray[np.uint8]) -> float:
     differences = [np.abs(np.diff(total, axis=axis)) for axis in (0, 1)]
     pairs = sum(one.size for one in differences)
     return float(sum(int(one.sum()) for one in differences) / (3 * pairs)) if pairs else 0.0
+
+
+def contrasts(image: NDArray[np.uint8], tile: int) -> NDArray[np.float64]:
+    """The detail of each tile of an image, as the native engine judges it: `(rows, columns)`.
+
+    It is that of the tile, or of the neighbour with the second least where that is more: single tiles cost more than
+    they save. Detail is 256 times the mean square of the differences of pixels that lie beside or above each other in
+    the tile, each the sum of its R, G and B; 0 where there are no neighbours. `levels` has it in grey levels.
+
+    Args:
+        image: `(h, w, 3)` uint8.
+        tile: side of a tile; the last of a row or column may be smaller.
+    """
+    total = image.sum(2, dtype=np.int64)
+    sums, pairs = (np.zeros([-(-side // tile) for side in total.shape], np.int64) for _ in range(2))
+    for axis in (0, 1):
+        squares = np.diff(total, axis=axis) ** 2
+        inside = np.arange(1, total.shape[axis]) % tile != 0  # both pixels lie in one tile
+        squares, ones = (np.compress(inside, values, axis) for values in (squares, np.ones_like(squares)))
+        places = [np.arange(side) // tile for side in total.shape]
+        places[axis] = places[axis][1:][inside]
+        for values, into in ((squares, sums), (ones, pairs)):
+            np.add.at(into, np.ix_(*places), values)
+    own = 256 * sums / np.maximum(pairs, 1)
+    around = np.pad(own, 1)  # outside of the image is no detail
+    sides = [around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]]
+    found: NDArray[np.float64] = np.maximum(own, np.sort(sides, 0)[NEIGHBOURS - 1])
+    return found
+
+
+def levels(contrast: float) -> float:
+    """A contrast in grey levels: the root of the mean square."""
+    return float(np.sqrt(contrast / LEVEL))
+
+
+def contrast(levels: float) -> int:
+    """The whole contrast nearest to a root of the mean square in grey levels; 0 of what is below 0."""
+    return round(LEVEL * max(levels, 0) ** 2)
 
 
 def split(image: NDArray[np.uint8], threshold: float, patch: int = PATCH, shared: int = SHARED) -> Split:

@@ -20,7 +20,7 @@ from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph.values import stated
 from sharpbit.model import Model, described, load
 from sharpbit.model.foreign import of_module, of_onnx
-from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_payload
+from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_payload, integer_pair
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.integer_graph_arithmetic import operator
 from sharpbit.nn import receptive_field
@@ -94,10 +94,8 @@ def inspect(
             raise UsageError(f"{path} has a header that says everything; leave {', '.join(overrides)} out")
         facts["operators"] = file.operators
         opened = _foreign(file, overrides or {}, facts) if header is None else described(header)
-    elif (
-        path.suffix.lower() == ".sharpbit" and (told := file.header) and told.architecture == integer_graph.ARCHITECTURE
-    ):
-        return Inspection(**facts, **_said(told), **_of_graph(file, output_size))
+    elif path.suffix.lower() == ".sharpbit" and (told := file.header) and told.architecture in _WHOLE_NUMBERS:
+        return Inspection(**facts, **_said(told), **_WHOLE_NUMBERS[told.architecture](file, output_size))
     else:
         opened = load(file, **(overrides or {}))
         if path.suffix.lower() in (".safetensors", ".sharpbit"):
@@ -149,6 +147,30 @@ def _of_graph(file: ModelFile, output_size: tuple[int, int] | None) -> dict[str,
         "receptive_field": header.receptive_field,
         "operators": dict(Counter(operator(node) for node in graph.nodes).most_common()),
     }
+
+
+def _of_pair(file: ModelFile, output_size: tuple[int, int] | None) -> dict[str, Any]:
+    """The facts of an integer pair: those of the large network, and the small one beside it."""
+    pair, header = integer_pair.read(file)
+    entry = modelfile.several(header.history)
+    if entry is None:
+        raise ModelError(f"{file}: its header does not tell of what the pair was made; get it again")
+    size, output = _sizes(pair.scale, output_size)
+    small = {key: entry["cheap"][key] for key in ("name", "architecture", "config", "parameters")}
+    return {
+        "architecture": header.architecture,
+        "config": header.config,
+        "scale": pair.scale,
+        "parameters": entry["costly"]["parameters"],
+        "macs": round(pair.large.macs * size[0] * size[1]),
+        "input_size": size,
+        "output_size": output,
+        "receptive_field": header.receptive_field,
+        "small": {**small, "macs": round(pair.small.macs * size[0] * size[1])},
+    }
+
+
+_WHOLE_NUMBERS = {integer_graph.ARCHITECTURE: _of_graph, integer_pair.ARCHITECTURE: _of_pair}
 
 
 def _sizes(scale: int, output_size: tuple[int, int] | None) -> tuple[tuple[int, int], tuple[int, int]]:

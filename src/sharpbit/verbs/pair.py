@@ -23,7 +23,7 @@ from sharpbit.measure.upscaling import Pixels, Upscale, by
 from sharpbit.runtime import Runtime
 from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import pieces
-from sharpbit.twopass.detail import detail
+from sharpbit.twopass.detail import contrasts, detail
 from sharpbit.twopass.patches import merge
 
 COUNT = 12  # photos that are enough
@@ -93,6 +93,7 @@ def measured(
     patch: int,
     shared: int,
     *,
+    tiled: bool = False,
     count: int = COUNT,
     progress: Progress | None = None,
 ) -> list[Photo]:
@@ -104,6 +105,7 @@ def measured(
         folder: a folder of ordinary images.
         patch: side of patches in LR pixels.
         shared: pixels that neighbours have in common.
+        tiled: whether patches are tiles of the native engine, each as it is in the whole image; False by default.
         count: photos at most, spread evenly over the folder; those too small for one patch do not count.
         progress: called with the share of the work that is done since the last call.
 
@@ -117,7 +119,10 @@ def measured(
         photo = _middle(read(path).rgb8(), large.scale)
         if min(photo.shape[:2]) >= patch * large.scale:
             report = _part_of(progress, len(paths))
-            found.append(_photo((by(large), by(small)), photo, large.scale, patch, shared, report))
+            if tiled:
+                found.append(_tiled((by(large), by(small)), photo, large.scale, patch, report))
+            else:
+                found.append(_photo((by(large), by(small)), photo, large.scale, patch, shared, report))
         elif progress:
             progress(1 / len(paths))
     if not found:
@@ -206,6 +211,25 @@ def _photo(
         small=small,
         compared=truth[inner, inner].size,
     )
+
+
+def _tiled(networks: tuple[Upscale, Upscale], hr: Pixels, scale: int, tile: int, report: Progress) -> Photo:
+    lr = shrink(hr, scale)
+    truth, inner = luma(hr), slice(scale, -scale)
+    found = contrasts(lr, tile)
+    ends = [np.arange(0, side * scale, tile * scale) for side in lr.shape[:2]]
+
+    def summed(values: Floats) -> Floats:
+        return np.add.reduceat(np.add.reduceat(values, ends[0], 0), ends[1], 1).ravel()
+
+    errors = []
+    for upscale in networks:
+        squares = np.zeros_like(truth)  # without a border, as PSNR is measured
+        squares[inner, inner] = ((luma(upscale(lr)) - truth) ** 2)[inner, inner]
+        errors.append(summed(squares))
+        report(1 / len(networks))
+    pixels = summed(np.full(truth.shape, scale**-2))
+    return Photo(found.ravel(), pixels, errors[0], errors[1], truth[inner, inner].size)
 
 
 def _middle(image: Pixels, scale: int) -> Pixels:

@@ -10,9 +10,11 @@ from sharpbit.app import options
 
 
 @click.command()
-@click.argument("large", metavar="LARGE.onnx")
-@click.argument("small", metavar="SMALL.onnx")
-@click.option("-o", "--output", required=True, metavar="FILE.onnx", help="Path of the result (required).")
+@click.argument("large", metavar="LARGE")
+@click.argument("small", metavar="SMALL")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="Path of the result: .onnx or .sharpbit (required)."
+)
 @click.option("--calibrate", metavar="FOLDER", help="Images on which --max-drop is kept.  [default: none]")
 @click.option(
     "--max-drop", type=click.FloatRange(0), metavar="DB", help="Largest loss of PSNR there in dB.  [default: 0.05]"
@@ -27,32 +29,32 @@ from sharpbit.app import options
 @click.option(
     "--patch",
     type=click.IntRange(1),
-    default=48,
-    show_default=True,
     metavar="PIXELS",
-    help="Side of a patch in LR pixels.",
+    help="Side of a patch in LR pixels.  [default: 48, of .sharpbit 32]",
 )
 @click.option(
     "--shared",
     type=click.IntRange(0),
-    default=6,
-    show_default=True,
     metavar="PIXELS",
-    help="LR pixels that neighbouring patches share.",
+    help="LR pixels that neighbouring patches share, of .onnx.  [default: 6]",
 )
 @options.THREADS
-@click.option("--overwrite", is_flag=True, help="Replace FILE.onnx if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @options.JSON
 @options.QUIET
-def pair(**given: Any) -> None:
+def pair(output: str, patch: int | None, shared: int | None, **given: Any) -> None:
     """Make one file of two networks of the same scale: patches with little detail go through the small one.
 
     LARGE and SMALL are files from 'sharpbit export', or embedded names. The file needs less time than LARGE, and
-    loses what --max-drop allows; how much of both is measured and printed.
+    loses what --max-drop allows; how much of both is measured and printed. A .sharpbit file is for the native engine
+    and takes networks in integers: each patch is as in the whole image, without seams.
     """
     from sharpbit.system.extras import need
 
     need("train", "making a pair", "onnx")
-    from sharpbit.app.pair import PairOptions, run_pair
+    from sharpbit.app.pair import PATCH, SHARED, TILE, PairOptions, run_pair
 
-    click.echo(run_pair(PairOptions(**given)))
+    tiled = output.lower().endswith(".sharpbit")
+    patch = (TILE if tiled else PATCH) if patch is None else patch
+    shared = (0 if tiled else SHARED) if shared is None else shared
+    click.echo(run_pair(PairOptions(output=output, patch=patch, shared=shared, **given)))
