@@ -39,6 +39,26 @@ def phases_of(weight: Tensor, factor: int, padding: int, groups: int) -> tuple[T
     return plain.reshape(groups * each * factor**2, inputs // groups, width, width), reach
 
 
+def centred(side: int, factor: int, padding: int, more: int) -> tuple[int, list[int], list[int]]:
+    """A transposed convolution as one whose phases see as far on both sides.
+
+    Args:
+        side: That of its kernel.
+        factor: Its stride.
+        padding: Its padding.
+        more: Rows that are added behind its result (`output_padding`).
+
+    Returns:
+        The padding of the other one, and pixels above, on the left, below and on the right: zeros around what it reads,
+        and of its result; negative ones are taken away.
+    """
+    centre = (side - factor + 1) // 2
+    above = centre - padding
+    rows = [above, above, *[side - 2 * padding + more - factor - above] * 2]
+    around = [max(0, -(-count // factor)) for count in rows]
+    return centre, around, [count - factor * pixels for count, pixels in zip(rows, around, strict=True)]
+
+
 CUBIC_REACH = 2  # pixels on either side that bicubic upscaling by a whole factor sees
 _CUBIC = -0.75  # of the cubic curve of PyTorch, OpenCV and ONNX
 

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from sharpbit.errors import QuantizeError
 from sharpbit.graph import Graph, Node
+from sharpbit.graph.geometry import chosen
 from sharpbit.modelfile.integer_graph import NEAREST, REPLICATE, SHUFFLE, UNSHUFFLE, ZERO
 from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL, MAX_PAD
 from sharpbit.quant.graph.building import Building, Value
-from sharpbit.quant.graph.kernels import CUBIC_REACH, cubic_phases, phases_of, spread, square
+from sharpbit.quant.graph.kernels import CUBIC_REACH, centred, cubic_phases, phases_of, spread, square
 from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Plus, Pool, Step
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -84,7 +85,7 @@ class _Lowering(Building):
         side, stride, padding = (max(found) for found in settings)
         if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
             what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
-            raise self._refusal(node, what)
+            raise self._refusal(node, f"{what}, where {MAX_KERNEL}x{MAX_KERNEL} is the most")
         return side, stride, padding
 
     def _deconv(self, node: Node, given: Value) -> Value:
@@ -94,20 +95,16 @@ class _Lowering(Building):
         if not plain or node["dilation"][0] != 1 or factor < 2 or factor > MAX_FACTOR:
             raise self._refusal(node, f" of {side}x{side}, stride {factor}, padding {padding}")
         weight, groups = self._numbers(node, "weight"), node["groups"]
-        centre = (side - factor + 1) // 2  # the padding with which phases see as far on both sides
+        centre, around, cut = centred(side, factor, padding, node["more"][0])
         phases, reach = phases_of(weight, factor, centre, groups)
         if 2 * reach + 1 > MAX_KERNEL:
             raise self._refusal(node, f" of {side}x{side}, stride {factor}")
         bias = self._numbers(node, "bias").repeat_interleave(factor**2)
-        above = centre - padding  # rows of the result before those of the centred one, and behind them
-        below = side - 2 * padding + node["more"][0] - factor - above
-        around = [max(0, -(-rows // factor)) for rows in (above, below)]
         if any(around):
-            given = self._padded(node, given, around[:1] * 2 + around[1:] * 2, ZERO)
+            given = self._padded(node, given, around, ZERO)
         conv = Convolve([self._tensor(given)], phases, bias, torch.ones_like(bias), groups, [])
         shuffled = Value(move=(SHUFFLE, Value(conv=conv), factor))
-        cut = [rows - factor * pixels for rows, pixels in zip((above, below), around, strict=True)]
-        return self._padded(node, shuffled, cut[:1] * 2 + cut[1:] * 2, ZERO) if any(cut) else shuffled
+        return self._padded(node, shuffled, cut, ZERO) if any(cut) else shuffled
 
     def _pad(self, node: Node, given: Value) -> Value:
         return self._padded(node, given, node["sides"], node["mode"])
@@ -201,6 +198,8 @@ class _Lowering(Building):
             found = self._inside(a, b) or self._inside(b, a)
             if found:
                 return found
+        if a.move and b.move and a.move[0] == b.move[0] == SHUFFLE and a.move[2] == b.move[2]:
+            return Value(move=(SHUFFLE, self._add(node, a.move[1], b.move[1]), a.move[2]))
         if a.conv:
             plus = self._plus(b)
             if len(plus[0].factor) == len(a.conv.bias):
@@ -236,7 +235,7 @@ class _Lowering(Building):
             if isinstance(step, Apply) and step.tensor == one and self._last_use(node, other):
                 for made in (self.steps, self.channels, self.single):
                     made.pop()
-                return self._applied(self._whole(one), _gated(step.function))
+                return self._applied(self._whole(one), step.gated)
         if self.channels[first] < self.channels[second] and self.single[first] == self.single[second]:
             first, second = second, first
         if self.channels[second] not in (1, self.channels[first]):
@@ -252,9 +251,14 @@ class _Lowering(Building):
         return Value([part for value in given for part in self._made(value).parts])
 
     def _select(self, node: Node, given: Value) -> Value:
+        inner = given.move[1].conv if given.move and given.move[0] == SHUFFLE else None
+        if given.move and inner and inner.groups == 1 and not inner.plus:  # such as one channel for three colours
+            area = given.move[2] ** 2
+            rows = [k * area + place for k in chosen(node, len(inner.bias) // area) for place in range(area)]
+            kept = replace(inner, weight=inner.weight[rows], bias=inner.bias[rows], below=inner.below[rows])
+            return Value(move=(SHUFFLE, Value(conv=kept), given.move[2]))
         pairs = [(number, channel) for number, channels in self._made(given).parts for channel in channels]
-        index = node.settings.get("index")
-        taken = [pairs[k] for k in index] if index else pairs[node["start"] : node["stop"] : node["step"]]
+        taken = [pairs[k] for k in chosen(node, len(pairs))]
         parts: list[tuple[int, list[int]]] = []
         for number, channel in taken:
             if not parts or parts[-1][0] != number:
@@ -293,7 +297,3 @@ class _Lowering(Building):
         bias = torch.zeros(len(weight), dtype=torch.float64)
         conv = Convolve([padded], weight, bias, bias + 1, channels, [], 1, 0)
         return Value(move=(SHUFFLE, Value(conv=conv), factor))
-
-
-def _gated(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda x: x * function(x)

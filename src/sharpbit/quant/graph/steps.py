@@ -202,6 +202,10 @@ class Apply:
         """The result."""
         return self.function(values[self.tensor])
 
+    def gated(self, x: Tensor) -> Tensor:
+        """What the function gives, times what it is a function of, such as SiLU of a sigmoid."""
+        return x * self.function(x)
+
 
 Step = Convolve | Add | Move | Pool | Pad | Interpolate | Average | Multiply | Apply
 
