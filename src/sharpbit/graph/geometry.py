@@ -165,6 +165,8 @@ def _seen(graph: Graph, span: Span, sides: Mapping[str, int], axis: int) -> Span
 def _taps(graph: Graph, node: Node, axis: int) -> Span:
     """The first and the last row of a kernel in which something is."""
     weight = graph.weights.get(f"{node.name}.weight") if node.op == "conv" else None
+    if weight is not None and weight[0, 0].take((0, -1), axis).any(1 - axis).all():  # as nearly always: no more to see
+        return 0, weight.shape[2 + axis] - 1
     rows = np.flatnonzero(weight.any((0, 1, 3 - axis))) if weight is not None else np.empty(0)
     return (int(rows[0]), int(rows[-1])) if len(rows) else (0, node.settings.get("kernel", (1, 1))[axis] - 1)
 

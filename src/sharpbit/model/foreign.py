@@ -167,7 +167,8 @@ def _model(graph: Graph, kind: str, name: str, source: str, white: Range) -> Mod
     side = trial_side(graph, sizes.multiple)
     found = _whites(bare, source, sizes.scale, kind, white, side)
     both = found.image, found.result
-    net = of_graph(network(graph, sizes.cut, both), sizes.scale, sizes.multiple)
+    same = both == (1.0, 1.0)
+    net = bare if same else of_graph(network(graph, sizes.cut, both), sizes.scale, sizes.multiple)
     if found.doubt:
         warnings.warn(found.doubt, ResultWarning, stacklevel=4)
     return Model(ARCHITECTURES["graph"], net.config, net, about={"name": name})
