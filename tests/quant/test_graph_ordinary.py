@@ -1,4 +1,4 @@
-"""What ordinary networks have beside convolutions becomes integers: attention, edges, bicubic, brightness alone."""
+"""What ordinary networks have becomes integers: attention, edges, bicubic, U-Nets, brightness alone."""
 
 import numpy as np
 import pytest
@@ -48,6 +48,23 @@ class Edges(nn.Module):
         return F.pixel_shuffle(y, 2) + F.interpolate(x, scale_factor=2, mode="bicubic")
 
 
+class Steps(nn.Module):
+    """A U-Net: kernels of 2, 3 and 4 with a stride, a mean of four pixels, and all the way up again."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 4, stride=2, padding=1)
+        self.c, self.d = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2), nn.Conv2d(8, 8, 2, stride=2)
+        self.e, self.f = nn.ConvTranspose2d(8, 8, 4, stride=4), nn.ConvTranspose2d(8, 8, 2, stride=2)
+        self.g = nn.Conv2d(8, 12, 3, padding=1)
+
+    def forward(self, x):
+        first = F.relu(self.a(x))
+        second = F.relu(self.b(first))
+        y = self.e(F.leaky_relu(self.d(self.c(second)), 0.1)) + F.interpolate(F.avg_pool2d(second, 2), scale_factor=2)
+        return F.pixel_shuffle(self.g(self.f(y + second) + first), 2)
+
+
 class Grey(nn.Module):
     """A network of brightness alone."""
 
@@ -79,6 +96,7 @@ NETS = {
     "attention": Attention,
     "edges": Edges,
     "grey": Grey,
+    "steps": Steps,
     "opaque": lambda: Grey(4),
     "bilinear": lambda: Last(nn.Upsample(scale_factor=2, mode="bilinear")),
     "cut": lambda: Last(nn.ConvTranspose2d(3, 3, 6, stride=2, padding=2)),
@@ -107,7 +125,7 @@ def as_rgb(model):
 @pytest.mark.parametrize("name", NETS)
 def test_steps_are_the_network(name):
     model = seen(name)
-    image = images(8)[6:7, :, :23, :19].float() / 255
+    image = images(8)[6:7, :, : 23 // model.config.multiple * model.config.multiple, :].float() / 255
     values = [image]
     with torch.no_grad():
         for step in lowered(as_rgb(model)):

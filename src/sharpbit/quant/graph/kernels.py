@@ -59,6 +59,28 @@ def centred(side: int, factor: int, padding: int, more: int) -> tuple[int, list[
     return centre, around, [count - factor * pixels for count, pixels in zip(rows, around, strict=True)]
 
 
+def unshuffled(weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The kernel of a convolution with a stride for a tensor whose pixels are unshuffled by it.
+
+    Args:
+        weight: `(outputs, inputs / groups, k, k)`.
+        stride: Its stride, by which the sides of the tensor can be divided.
+        padding: Its padding.
+
+    Returns:
+        `(outputs, inputs / groups * stride**2, side, side)`, with the padding `side // 2`.
+    """
+    outputs, inputs, side, _ = weight.shape
+    taps = [divmod(tap - padding, stride) for tap in range(side)]
+    reach = max(abs(shift) for shift, _ in taps)
+    width = 2 * reach + 1
+    plain = torch.zeros(outputs, inputs, stride, stride, width, width, dtype=weight.dtype)
+    for i, (down, row) in enumerate(taps):
+        for j, (right, column) in enumerate(taps):
+            plain[:, :, row, column, reach + down, reach + right] = weight[:, :, i, j]
+    return plain.reshape(outputs, inputs * stride**2, width, width)
+
+
 CUBIC_REACH = 2  # pixels on either side that bicubic upscaling by a whole factor sees
 _CUBIC = -0.75  # of the cubic curve of PyTorch, OpenCV and ONNX
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from sharpbit.errors import QuantizeError
 from sharpbit.graph import Graph, Node
 from sharpbit.graph.geometry import chosen
-from sharpbit.modelfile.integer_graph import NEAREST, REPLICATE, SHUFFLE, UNSHUFFLE, ZERO
-from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL, MAX_PAD
-from sharpbit.quant.graph.building import Building, Value
-from sharpbit.quant.graph.kernels import CUBIC_REACH, centred, cubic_phases, phases_of, spread, square
-from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Plus, Pool, Step
+from sharpbit.modelfile.integer_graph import NEAREST, SHUFFLE, UNSHUFFLE
+from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR
+from sharpbit.quant.graph.building import Value
+from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Move, Multiply, Plus, Step
+from sharpbit.quant.graph.windows import Windows
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "abs", "erf", "sin", "cos")},
@@ -34,7 +34,7 @@ def lowered(graph: Graph) -> list[Step]:
     return _Lowering(graph).steps
 
 
-class _Lowering(Building):
+class _Lowering(Windows):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         if graph.channels != 3:
@@ -65,80 +65,6 @@ class _Lowering(Building):
         value = rule(node, *given)
         assert isinstance(value, Value)
         return value
-
-    def _conv(self, node: Node, given: Value) -> Value:
-        weight, groups = self._numbers(node, "weight"), node["groups"]
-        weight, around = square(spread(weight, node["dilation"]), node["stride"], node["padding"])
-        side, stride, padding = self._window(node, weight.shape[2:], around)
-        if groups > 1:
-            inputs = [self._tensor(given)]
-        else:
-            inputs, matrix = self._gathered(self._made(given))
-            weight = torch.einsum("oikl,ij->ojkl", weight, matrix)
-        bias = self._numbers(node, "bias")
-        steps = (1, None) if (stride, 2 * padding + 1) == (1, side) else (stride, padding)
-        return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, [], *steps))
-
-    def _window(self, node: Node, kernel: Sequence[int], around: Sequence[int] = ()) -> tuple[int, int, int]:
-        """Side, stride and padding of a window that is the same both ways."""
-        settings = [{*kernel}, {*node["stride"]}, {*(around or node["padding"])}]
-        side, stride, padding = (max(found) for found in settings)
-        if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
-            what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
-            raise self._refusal(node, f"{what}, where {MAX_KERNEL}x{MAX_KERNEL} is the most")
-        return side, stride, padding
-
-    def _deconv(self, node: Node, given: Value) -> Value:
-        """A convolution for each place between pixels, a pixel shuffle, and what that gives too much cut off."""
-        (side, _), (factor, _), (padding, _) = node["kernel"], node["stride"], node["padding"]
-        plain = all(len({*node[key]}) == 1 for key in ("kernel", "stride", "padding", "more", "dilation"))
-        if not plain or node["dilation"][0] != 1 or factor < 2 or factor > MAX_FACTOR:
-            raise self._refusal(node, f" of {side}x{side}, stride {factor}, padding {padding}")
-        weight, groups = self._numbers(node, "weight"), node["groups"]
-        centre, around, cut = centred(side, factor, padding, node["more"][0])
-        phases, reach = phases_of(weight, factor, centre, groups)
-        if 2 * reach + 1 > MAX_KERNEL:
-            raise self._refusal(node, f" of {side}x{side}, stride {factor}")
-        bias = self._numbers(node, "bias").repeat_interleave(factor**2)
-        if any(around):
-            given = self._padded(node, given, around, ZERO)
-        conv = Convolve([self._tensor(given)], phases, bias, torch.ones_like(bias), groups, [])
-        shuffled = Value(move=(SHUFFLE, Value(conv=conv), factor))
-        return self._padded(node, shuffled, cut, ZERO) if any(cut) else shuffled
-
-    def _pad(self, node: Node, given: Value) -> Value:
-        return self._padded(node, given, node["sides"], node["mode"])
-
-    def _crop(self, node: Node, given: Value) -> Value:
-        return self._padded(node, given, [-side for side in node["sides"]], ZERO)
-
-    def _padded(self, node: Node, given: Value, sides: Sequence[int], mode: str) -> Value:
-        top, left, bottom, right = sides
-        if (top, bottom) != (left, right) or max(map(abs, sides)) > MAX_PAD:
-            raise self._refusal(node, f" of {top}, {left}, {bottom} and {right} pixels")
-        return self._each(given, lambda number: Pad(number, top, bottom, mode))
-
-    def _mean(self, node: Node, given: Value) -> Value:
-        return self._each(given, Average)
-
-    def _each(self, given: Value, step: Callable[[int], Step]) -> Value:
-        """A step that does the same to each channel, of each tensor that has a part of the value."""
-        parts = self._made(given).parts
-        made = {k: self._emit(step(k), self.channels[k]) for k in dict.fromkeys(k for k, _ in parts)}
-        return Value([(made[number], channels) for number, channels in parts])
-
-    def _maxpool(self, node: Node, given: Value) -> Value:
-        number = self._tensor(given)
-        return self._whole(self._emit(Pool(number, *self._window(node, node["kernel"])), self.channels[number]))
-
-    def _avgpool(self, node: Node, given: Value) -> Value:
-        """A convolution of each channel with equal weights."""
-        side, stride, padding = self._window(node, node["kernel"])
-        number = self._tensor(given)
-        channels = self.channels[number]
-        weight = torch.full((channels, 1, side, side), 1 / side**2, dtype=torch.float64)
-        bias = torch.zeros(channels, dtype=torch.float64)
-        return Value(conv=Convolve([number], weight, bias, bias + 1, channels, [], stride, padding))
 
     def _affine(self, node: Node, given: Value) -> Value:
         factor, summand = self._numbers(node, "weight", 1).flatten(), self._numbers(node, "bias")
@@ -287,13 +213,3 @@ class _Lowering(Building):
         if like or node["mode"] != "nearest" or not whole:
             raise self._refusal(node, f" {node['mode']}")
         return Value(move=(NEAREST, given, int(factor.pop())))
-
-    def _bicubic(self, given: Value, factor: int) -> Value:
-        """A convolution of each channel, of an image whose edges are repeated, and a pixel shuffle."""
-        number = self._tensor(given)
-        channels = self.channels[number]
-        padded = self._emit(Pad(number, CUBIC_REACH, CUBIC_REACH, REPLICATE), channels)
-        weight = cubic_phases(factor).repeat(channels, 1, 1, 1)
-        bias = torch.zeros(len(weight), dtype=torch.float64)
-        conv = Convolve([padded], weight, bias, bias + 1, channels, [], 1, 0)
-        return Value(move=(SHUFFLE, Value(conv=conv), factor))
