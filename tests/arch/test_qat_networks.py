@@ -11,6 +11,8 @@ from sharpbit import model as models
 from sharpbit.arch.carn import unroll
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model.reading import from_state
+from sharpbit.quant import refqsr
+from sharpbit.verbs.qat import two_pass
 
 NETWORKS = {
     "srresnet_fp_cadyq": ("srresnet", {"scale": 4, "blocks": 3, "width": 16, "shared": True, "bias": False}),
@@ -217,3 +219,15 @@ def test_a_carn_with_shared_blocks_is_unrolled():
     assert len({id(block) for cascade in apart.net.body.blocks for block in cascade.blocks}) == 9
     assert unroll(shared.net.state_dict()).keys() == unroll(state).keys() == state.keys()
     assert from_state(state, "unrolled", scale=2).config == apart.config
+
+
+def test_an_unrolled_carn_in_two_passes_is_read_again(tmp_path):
+    """Its first block has quantizers that the others do not have; nothing of it is copied to them."""
+    torch.manual_seed(3)
+    apart = models.build("carn", scale=2, width=8, groups=4, unrolled=True)
+    how = refqsr.published("carn", apart.config, "ddtb", 8, 4, options={"gate": 8, "share": 0.5})
+    two = two_pass(apart, how, [torch.rand(2, 3, 16, 16)], source=apart)
+    models.save(two, tmp_path / "two.safetensors")
+    again, state = models.load(tmp_path / "two.safetensors").net.state_dict(), two.net.state_dict()
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)

@@ -169,14 +169,18 @@ def _infer(state: State) -> Config | None:
 def unroll(state: State) -> State:
     """The weights of a network whose cascades use one residual block three times, with a copy of it for each use.
 
-    The network with `unrolled` computes the same with them. Other weights are returned as they are.
+    The network with `unrolled` computes the same with them. Other weights are returned as they are, also those of a
+    network whose blocks differ in what is in them, as in two passes.
     """
-    shared = re.compile(r"(body\.blocks\.\d\.blocks)\.0\.(.+)")
+    one = re.compile(r"(body\.blocks\.\d\.blocks)\.(\d)\.(.+)")
+    parts = [(found[1], int(found[2]), found[3], value) for name, value in state.items() if (found := one.match(name))]
+    there = {(cascade, number) for cascade, number, *_ in parts}
     copies = {
-        f"{found[1]}.{k}.{found[2]}": value
-        for name, value in state.items()
-        if (found := shared.fullmatch(name))
+        f"{cascade}.{k}.{rest}": value
+        for cascade, number, rest, value in parts
+        if number == 0
         for k in range(1, DEPTH)
+        if (cascade, k) not in there
     }
     return {**copies, **state}
 
