@@ -1,5 +1,6 @@
 """Pairs in the native engine: every pixel is what its network makes of the whole image, however images are cut."""
 
+import re
 import struct
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_the_command_makes_one_file_that_is_verified_and_runs(tmp_path):
     )
     assert made.exit_code == 0, made.output
     assert "patches of 32 pixels" in made.output and "of the pixels, on 3 photos" in made.output
+    assert re.search(r"time +\d\.\d\d of that of the large network on whole images, on one of the photos", made.output)
     assert call("verify", out).exit_code == 0
     pair, header = read(out)
     assert header.history[-1]["steps"][-1]["did"]["small"]["name"] == "x2-clean-fast.onnx"
@@ -126,6 +128,15 @@ def test_the_command_makes_one_file_that_is_verified_and_runs(tmp_path):
     data[-9] ^= 4
     out.write_bytes(data)
     assert call("verify", out).exit_code == 1
+
+
+@needs_native
+def test_a_pair_that_saves_nothing_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("sharpbit.verbs.pair.share_of_time", lambda *given: 1.25)
+    photos = put_photos(tmp_path / "photos", 2, 140, 140)
+    given = ["x2-clean-balanced", "x2-clean-fast", "--calibrate", str(photos), "-o", str(tmp_path / "a.sharpbit")]
+    made = CliRunner().invoke(app, ["pair", *given, "--quiet"])
+    assert made.exit_code == 0 and "note: x2-clean-balanced.onnx alone is quicker than the pair" in made.output
 
 
 @pytest.mark.parametrize(

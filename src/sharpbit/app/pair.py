@@ -99,6 +99,12 @@ def _native(given: PairOptions, paths: list[Path], target: Path) -> str:
     entry = {"patch": given.patch, **how, "detail": levels(threshold)}
     header = _native_pair.write(parts[0], parts[1], entry, given.patch, threshold, target, overwrite=given.overwrite)
     facts = _facts(given, paths, header, entry)
+    if given.calibrate is not None:
+        pair = open_engine(target, "native", threads=given.threads)
+        facts["time"] = pairing.share_of_time(pair, networks[0], Path(given.calibrate), given.count or COUNT)
+        if facts["time"] >= 1:
+            words = f"{paths[0].name} alone is quicker than the pair, as tiles bring along what it reaches"
+            click.echo(f"note: {words}; take a larger --patch, or a quicker small network", err=True)
     return dump(facts) if given.as_json else _lines(facts)
 
 
@@ -173,7 +179,8 @@ def _lines(facts: dict[str, Any]) -> str:
             "PSNR": f"{-facts['drop']:+.3f} dB against the large network in the same patches, predicted",
         }
     if facts.get("time") is not None:
-        lines["time"] = f"{facts['time']:.2f} of that of the large network on whole images, predicted"
+        how = "predicted" if "seconds_a_pixel" in facts else "on one of the photos"
+        lines["time"] = f"{facts['time']:.2f} of that of the large network on whole images, {how}"
     if facts["licence"]:
         lines["licence"] = facts["licence"]
     return "\n".join([facts["file"], *(f"{key:<20}{value}" for key, value in lines.items())])

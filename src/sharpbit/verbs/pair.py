@@ -166,6 +166,18 @@ def pace(runtime: Runtime, side: int) -> float:
     return min(took) / side**2
 
 
+def share_of_time(pair: Runtime, large: Runtime, folder: Path, count: int = COUNT) -> float:
+    """What a native pair takes of the time of its large network, for one of the photos that `measured` looks at."""
+    lr = shrink(_middle(read(spread_over(in_folder(folder), count)[0]).rgb8(), large.scale), large.scale)
+    least = [np.inf, np.inf]
+    for _ in range(TRIES):
+        for number, runtime in enumerate((pair, large)):
+            started = time.perf_counter()
+            by(runtime)(lr)
+            least[number] = min(least[number], time.perf_counter() - started)
+    return least[0] / least[1]
+
+
 @dataclass(frozen=True)
 class Pace:
     """Seconds for an LR pixel: of both networks in patches, and of the large one in a larger image."""
