@@ -9,10 +9,11 @@ from sharpbit.recipe import Expected
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 PRINTED = sorted((FOLDER / "refqsr").glob("*.toml"))
+TRAINED = [path for path in sorted(FOLDER.rglob("*.toml")) if path.parent.name != "compose"]  # which name commands
 MEASURED = sorted(path for name in ("refqsr", "carn-m") for path in (FOLDER / "evidence" / name).glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_a_recipe_without_numbers_says_why(path):
     assert recipe.read(path).expect or "[expect]  # " in path.read_text()
 
