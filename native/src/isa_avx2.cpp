@@ -39,6 +39,13 @@ struct Simd : Simd256 {
     }
   }
 
+  static Sum activations(const uint8_t *from) {
+    const __m128i wide = _mm_loadu_si128(reinterpret_cast<const __m128i *>(from));
+    return _mm256_and_si256(_mm256_cvtepi16_epi32(wide), _mm256_set1_epi32(255));  // what fills blocks up may be any number
+  }
+  static void put_activations(uint8_t *to, Sum bytes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(to), halved(bytes));
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     const __m128i level = _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
     return add_passed(sum, _mm256_cvtepi16_epi32(level), fine, weight);

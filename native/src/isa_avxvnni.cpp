@@ -32,6 +32,11 @@ struct Simd : Simd256 {
     }
   }
 
+  static Sum activations(const uint8_t *from) { return widened(from); }
+  static void put_activations(uint8_t *to, Sum bytes) {
+    const __m128i half = halved(bytes);
+    _mm_storel_epi64(reinterpret_cast<__m128i *>(to), _mm_packus_epi16(half, half));
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     return add_passed(sum, widened(bytes), fine, weight);
   }

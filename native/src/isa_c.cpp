@@ -67,6 +67,21 @@ struct Simd {
     for (int i = 0; i < 16; i++) sum.lane[i] = bytes[i];
     return sum;
   }
+  static Sum activations(const uint8_t *from) {
+    Sum sum;
+    for (int i = 0; i < 16; i++) {
+      int16_t byte;
+      std::memcpy(&byte, from + 2 * i, 2);
+      sum.lane[i] = byte & 255;  // what fills blocks up may be any number
+    }
+    return sum;
+  }
+  static void put_activations(uint8_t *to, const Sum &bytes) {
+    for (int i = 0; i < 16; i++) {
+      const int16_t byte = static_cast<int16_t>(bytes.lane[i]);
+      std::memcpy(to + 2 * i, &byte, 2);
+    }
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     for (int i = 0; i < 16; i++) {
       int16_t byte;

@@ -61,6 +61,8 @@ struct Simd {
     std::memcpy(&four, bytes, 4);
     return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
   }
+  static Sum activations(const uint8_t *from) { return veorq_s32(widened(from), vdupq_n_s32(0x80)); }
+  static void put_activations(uint8_t *to, Sum bytes) { narrow(veorq_s32(bytes, vdupq_n_s32(0x80)), to); }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     uint32_t four;
     std::memcpy(&four, bytes, 4);

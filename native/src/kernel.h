@@ -12,6 +12,7 @@
 //   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
 //   dot(sum, activations, weights)  adds the products of each group
 //   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
+//   activations(from), put_activations(to, bytes)   `lanes` activations as 32-bit numbers 0 to 255, and back
 //   passed(sum, bytes, fine, weight)      adds the 16 bits of `lanes` wide channels times their weights
 //   widened(bytes)                        Sum from bytes
 //   store_wide(sum, zero, multiplier, outputs, out, fine)   requantizes one register to bytes around these zero points,

@@ -4,7 +4,7 @@
 // Sums of convolutions to which nothing is added become bytes in registers. All others are put into memory, a tile at
 // a time, and what follows is plain C++, which compilers turn into the instructions of the file.
 
-// An activation as a byte, and back.
+// An activation as a byte.
 static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {
   if constexpr (Simd::activation == Activation::s16) {
     int16_t value;
@@ -14,93 +14,94 @@ static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {
   return Simd::activation == Activation::s8 ? row[channel] ^ 0x80 : row[channel];
 }
 
-static SB_INLINE void put_byte(uint8_t *row, long channel, int32_t value) {
-  if constexpr (Simd::activation == Activation::s16) {
-    const int16_t wide = static_cast<int16_t>(value);
-    std::memcpy(row + 2 * channel, &wide, 2);
-  } else {
-    row[channel] = static_cast<uint8_t>(Simd::activation == Activation::s8 ? value ^ 0x80 : value);
-  }
-}
-
 constexpr long kElement = Simd::activation == Activation::s16 ? 2 : 1;
 
-// W activations of a pixel as bytes, and back. What follows works on arrays of its own: compilers make vectors of that, as
-// they need not ask whether what is written is what is read.
-template <int W>
-static SB_INLINE void bytes_at(int32_t (&level)[W], const uint8_t *row, long channel) {
-  for (int i = 0; i < W; i++) level[i] = byte_at(row, channel + i);
+// As many numbers as a register holds. Compilers keep these in registers as they stand here; of loops over arrays they make
+// vectors of some and lists of others.
+using Ints = int32_t __attribute__((vector_size(4 * Simd::lanes)));
+using Floats = float __attribute__((vector_size(4 * Simd::lanes)));
+
+template <class To, class From>
+static SB_INLINE void same_bits(To &to, const From &from) {
+  static_assert(sizeof to == sizeof from, "");
+  std::memcpy(&to, &from, sizeof to);
 }
 
-template <int W>
-static SB_INLINE void put_bytes(uint8_t *row, long channel, const int32_t (&level)[W]) {
-  for (int i = 0; i < W; i++) put_byte(row, channel + i, level[i]);
+template <class Numbers, class T>
+static SB_INLINE void numbers_at(Numbers &numbers, const T *from) {
+  static_assert(sizeof(T) == 4, "");
+  std::memcpy(&numbers, from, sizeof numbers);
+}
+
+// Some activations of a pixel as bytes, and back.
+static SB_INLINE void bytes_at(Ints &level, const uint8_t *row, long channel) {
+  same_bits(level, Simd::activations(row + kElement * channel));
+}
+
+static SB_INLINE void put_bytes(uint8_t *row, long channel, const Ints &level) {
+  typename Simd::Sum bytes;
+  same_bits(bytes, level);
+  Simd::put_activations(row + kElement * channel, bytes);
 }
 
 // Bytes less their zero points, and in parts of 256 with second bytes, if there are any.
-template <int W>
-static SB_INLINE void levels_at(int32_t (&level)[W], const uint8_t *row, const uint8_t *fine, long channel,
-                                const int32_t *zero) {
+static SB_INLINE void levels_at(Ints &level, const uint8_t *row, const uint8_t *fine, long channel, const Ints &zero) {
   bytes_at(level, row, channel);
-  for (int i = 0; i < W; i++) level[i] -= zero[i];
+  level -= zero;
   if (!fine) return;
-  int32_t second[W];
+  Ints second;
   bytes_at(second, fine, channel);
-  for (int i = 0; i < W; i++) level[i] = 256 * level[i] + second[i] - 128;
+  level = 256 * level + second - 128;
 }
 
-// In two loops: compilers make branches of both ends in one.
-template <int W>
-static SB_INLINE void clip(float (&value)[W], float most) {
-  for (int i = 0; i < W; i++) value[i] = value[i] < -most ? -most : value[i];
-  for (int i = 0; i < W; i++) value[i] = value[i] > most ? most : value[i];
+template <class Numbers, class T>
+static SB_INLINE void clip(Numbers &numbers, T least, T most) {
+  const Numbers low = Numbers{} + least, high = Numbers{} + most;
+  numbers = numbers < low ? low : numbers;
+  numbers = numbers > high ? high : numbers;
 }
 
-// Adds the terms to W values of one pixel, the first of which is channel `c`, and makes them bytes.
-template <int W>
-static SB_INLINE void finish_here(float (&value)[W], const ResultRow &to, long x, long c) {
+static SB_INLINE void rounded(Ints &level, const Floats &value) {
   constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds half to even, as no fractions are left there
+  level = __builtin_convertvector((value + magic) - magic, Ints);
+}
+
+// Adds the terms to values of one pixel, the first of which is channel `c`, and makes them bytes.
+static SB_INLINE void finish_here(Floats &value, const ResultRow &to, long x, long c) {
+  Ints zero, byte;
+  Floats multiplier;
   for (int32_t t = 0; t < to.added_count; t++) {
     const AddedRow &added = to.added[t];
-    const float *const multiplier = added.multiplier + c;
-    int32_t level[W];
-    levels_at(level, added.row + x * added.pixel, added.fine ? added.fine + x * added.pixel : nullptr, c, added.zero + c);
-    for (int i = 0; i < W; i++) value[i] += static_cast<float>(level[i]) * multiplier[i];
+    numbers_at(multiplier, added.multiplier + c);
+    numbers_at(zero, added.zero + c);
+    levels_at(byte, added.row + x * added.pixel, added.fine ? added.fine + x * added.pixel : nullptr, c, zero);
+    value += __builtin_convertvector(byte, Floats) * multiplier;
   }
-  uint8_t *const out = to.out + x * to.pixel;
-  int32_t zero[W], byte[W];
-  for (int i = 0; i < W; i++) zero[i] = to.zero[c + i];
-  if (!to.fine) {
-    clip(value, 255.0f);
-    for (int i = 0; i < W; i++) {
-      const int32_t level = static_cast<int32_t>((value[i] + magic) - magic) + zero[i];
-      byte[i] = level < 0 ? 0 : level > 255 ? 255 : level;
-    }
-    put_bytes(out, c, byte);
-    return;
-  }
-  // Far beyond a byte both results are at their ends, so values may be clipped there.
-  int32_t second[W];
-  clip(value, 512.0f);
-  for (int i = 0; i < W; i++) {
-    const int32_t level = static_cast<int32_t>((value[i] + magic) - magic) + zero[i];
-    byte[i] = level < 0 ? 0 : level > 255 ? 255 : level;
-    const float left = (value[i] - static_cast<float>(byte[i] - zero[i])) * 256.0f;
-    const int32_t steps = static_cast<int32_t>((left + magic) - magic) + 128;
-    second[i] = steps < 0 ? 0 : steps > 255 ? 255 : steps;
-  }
-  put_bytes(out, c, byte);
+  numbers_at(zero, to.zero + c);
+  // Far beyond a byte results are at their ends, so values may be clipped there.
+  if (to.fine)
+    clip(value, -512.0f, 512.0f);
+  else
+    clip(value, -255.0f, 255.0f);
+  rounded(byte, value);
+  byte += zero;
+  clip(byte, 0, 255);
+  put_bytes(to.out + x * to.pixel, c, byte);
+  if (!to.fine) return;
+  Ints second;
+  rounded(second, (value - __builtin_convertvector(byte - zero, Floats)) * 256.0f);
+  second += 128;
+  clip(second, 0, 255);
   put_bytes(to.fine + x * to.pixel, c, second);
 }
 
-[[maybe_unused]] static void finish_block(float (&value)[kBlock], const ResultRow &to, long x, long c) {
+[[maybe_unused]] static void finish_block(Floats &value, const ResultRow &to, long x, long c) {
   finish_here(value, to, x, c);
 }
 
 // The same; where registers are small, one function for all blocks: less code.
-template <int W>
-static SB_INLINE void finish(float (&value)[W], const ResultRow &to, long x, long c) {
-  if constexpr (W == kBlock && Simd::lanes < 8)
+static SB_INLINE void finish(Floats &value, const ResultRow &to, long x, long c) {
+  if constexpr (Simd::lanes < 8)
     finish_block(value, to, x, c);
   else
     finish_here(value, to, x, c);
@@ -170,14 +171,16 @@ static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c
   SB_UNROLL for (int p = 0; p < P; p++) {
     SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
   }
-  for (int p = 0; p < P; p++) {
-    float value[W];
-    for (int i = 0; i < W; i++) {
-      const int32_t sum = spilled[p][i];
-      value[i] = static_cast<float>(sum) * (sum < 0 ? negative[i] : multiplier[i]);
+  for (int p = 0; p < P; p++)
+    for (int i = 0; i < W; i += Simd::lanes) {
+      Ints sum;
+      Floats positive, slope;
+      numbers_at(sum, spilled[p] + i);
+      numbers_at(positive, multiplier + i);
+      numbers_at(slope, negative + i);
+      Floats value = __builtin_convertvector(sum, Floats) * (sum < 0 ? slope : positive);
+      finish(value, to, first + p, c + i);
     }
-    finish(value, to, first + p, c);
-  }
 }
 
 template <int K, int B>
@@ -215,50 +218,36 @@ static void convolve(const ConvolvedRow &row) {
   }
 }
 
-// Several blocks at once where registers are large: what is done to few numbers waits for one another.
-constexpr int kTogether = Simd::lanes >= 8 ? 3 * kBlock : kBlock;
-
-template <int W>
-static SB_INLINE void sum_of(const ResultRow &to, long x, long c) {
-  float value[W] = {};
-  finish(value, to, x, c);
-}
-
 static void sum(const ResultRow &to) {
-  for (int32_t x = 0; x < to.pixels; x++) {
-    long c = 0;
-    if constexpr (kTogether > kBlock)
-      for (; c + kTogether <= to.channels; c += kTogether) sum_of<kTogether>(to, x, c);
-    for (; c < to.channels; c += kBlock) sum_of<kBlock>(to, x, c);
-  }
-}
-
-template <int W>
-static SB_INLINE void product_of(const MultipliedRow &row, long x, long c) {
-  const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
-  const uint8_t *const first_fine = row.first_fine ? row.first_fine + x * row.first_pixel : nullptr;
-  const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
-  float value[W];
-  int32_t level[W], other[W];
-  levels_at(level, first, first_fine, c, row.first_zero + c);
-  if (row.one_channel) {
-    int32_t one[1];
-    levels_at(one, second, second_fine, 0, row.second_zero);
-    for (int i = 0; i < W; i++) other[i] = one[0];
-  } else {
-    levels_at(other, second, second_fine, c, row.second_zero + c);
-  }
-  for (int i = 0; i < W; i++)
-    value[i] = static_cast<float>(level[i]) * static_cast<float>(other[i]) * row.multiplier[c + i];
-  finish(value, row.result, x, c);
+  for (int32_t x = 0; x < to.pixels; x++)
+    for (long c = 0; c < to.channels; c += Simd::lanes) {
+      Floats value = {};
+      finish(value, to, x, c);
+    }
 }
 
 static void multiply(const MultipliedRow &row) {
   for (int32_t x = 0; x < row.result.pixels; x++) {
-    long c = 0;
-    if constexpr (kTogether > kBlock)
-      for (; c + kTogether <= row.result.channels; c += kTogether) product_of<kTogether>(row, x, c);
-    for (; c < row.result.channels; c += kBlock) product_of<kBlock>(row, x, c);
+    const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
+    const uint8_t *const first_fine = row.first_fine ? row.first_fine + x * row.first_pixel : nullptr;
+    const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
+    Ints level, other = {}, zero;
+    Floats multiplier;
+    if (row.one_channel) {
+      const int32_t one = byte_at(second, 0) - row.second_zero[0];
+      other += (second_fine ? 256 * one + byte_at(second_fine, 0) - 128 : one);
+    }
+    for (long c = 0; c < row.result.channels; c += Simd::lanes) {
+      numbers_at(zero, row.first_zero + c);
+      levels_at(level, first, first_fine, c, zero);
+      if (!row.one_channel) {
+        numbers_at(zero, row.second_zero + c);
+        levels_at(other, second, second_fine, c, zero);
+      }
+      numbers_at(multiplier, row.multiplier + c);
+      Floats value = __builtin_convertvector(level, Floats) * __builtin_convertvector(other, Floats) * multiplier;
+      finish(value, row.result, x, c);
+    }
   }
 }
 
@@ -266,21 +255,15 @@ static void look_up(const LookedUpRow &row) {
   for (int32_t x = 0; x < row.pixels; x++) {
     const uint8_t *const in = row.in + x * row.in_pixel, *const in_fine = row.in_fine ? row.in_fine + x * row.in_pixel : nullptr;
     uint8_t *const out = row.out + x * row.pixel, *const fine = row.fine + x * row.pixel;
-    for (long c = 0; c < row.channels; c += kBlock) {
-      static const int32_t nothing[kBlock] = {};
-      int32_t level[kBlock], place[kBlock], byte[kBlock];
-      uint32_t ends[kBlock];
-      levels_at(level, in, in_fine, c, nothing);
-      for (int i = 0; i < kBlock; i++) place[i] = (in_fine ? level[i] : 256 * level[i]) + 256;
-      for (int i = 0; i < kBlock; i++) ends[i] = row.between[257 * (c + i) + (place[i] >> 8)];
-      for (int i = 0; i < kBlock; i++) {
-        const uint32_t right = uint32_t(place[i]) & 255;
-        level[i] = int32_t((ends[i] & 0xffff) * (256 - right) + (ends[i] >> 16) * right + 128) >> 8;
-        byte[i] = level[i] >> 8;
-      }
-      put_bytes(out, c, byte);
-      for (int i = 0; i < kBlock; i++) level[i] &= 255;
-      put_bytes(fine, c, level);
+    for (long c = 0; c < row.channels; c += Simd::lanes) {
+      Ints place, ends;
+      levels_at(place, in, in_fine, c, Ints{});
+      place = (in_fine ? place : 256 * place) + 256;
+      for (int i = 0; i < Simd::lanes; i++) ends[i] = int32_t(row.between[257 * (c + i) + (place[i] >> 8)]);
+      const Ints right = place & 255, left = 256 - right;
+      const Ints level = ((ends & 0xffff) * left + ((ends >> 16) & 0xffff) * right + 128) >> 8;
+      put_bytes(out, c, level >> 8);
+      put_bytes(fine, c, level & 255);
     }
   }
 }
@@ -290,21 +273,20 @@ static void interpolate(const InterpolatedRow &row) {
     const long first = row.first[x] * row.in_pixel, second = row.second[x] * row.in_pixel;
     const int32_t right = row.weight[x], left = 256 - right;
     uint8_t *const out = row.out + x * row.pixel;
-    for (long c = 0; c < row.channels; c += kBlock) {
-      int32_t level[kBlock];  // 256 for each step of a byte
-      for (int i = 0; i < kBlock; i++) {
-        const int32_t above = byte_at(row.above + first, c + i) * left + byte_at(row.above + second, c + i) * right;
-        const int32_t below = byte_at(row.below + first, c + i) * left + byte_at(row.below + second, c + i) * right;
-        level[i] = above * (256 - row.lower) + below * row.lower;
-      }
+    for (long c = 0; c < row.channels; c += Simd::lanes) {
+      Ints level, one, two;  // 256 for each step of a byte
+      bytes_at(one, row.above + first, c);
+      bytes_at(two, row.above + second, c);
+      level = (one * left + two * right) * (256 - row.lower);
+      bytes_at(one, row.below + first, c);
+      bytes_at(two, row.below + second, c);
+      level += (one * left + two * right) * row.lower;
       if (row.fine) {
-        for (int i = 0; i < kBlock; i++) {
-          const int32_t fine = (level[i] + 128) >> 8, byte = (fine + 128) >> 8;
-          put_byte(out, c + i, byte);
-          put_byte(row.fine + x * row.pixel, c + i, fine - 256 * byte + 128);
-        }
+        const Ints steps = (level + 128) >> 8, byte = (steps + 128) >> 8;
+        put_bytes(out, c, byte);
+        put_bytes(row.fine + x * row.pixel, c, steps - 256 * byte + 128);
       } else {
-        for (int i = 0; i < kBlock; i++) put_byte(out, c + i, (level[i] + 32768) >> 16);
+        put_bytes(out, c, (level + 32768) >> 16);
       }
     }
   }

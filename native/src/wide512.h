@@ -5,6 +5,10 @@ struct Wide512 {
   static __m512i widened(const void *bytes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i *>(bytes)));
   }
+  static __m512i activations(const uint8_t *from) { return widened(from); }
+  static void put_activations(uint8_t *to, __m512i bytes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_cvtepi32_epi8(bytes));
+  }
   static __m512i passed(__m512i sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     const __m512i level = _mm512_add_epi32(_mm512_slli_epi32(widened(bytes), 8), widened(fine));
     const __m512i value = _mm512_sub_epi32(level, _mm512_set1_epi32(128));

@@ -64,6 +64,13 @@ struct Simd {
   static v128_t widened(const uint8_t *bytes) {
     return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(bytes)));
   }
+  static Sum activations(const uint8_t *from) {
+    // What fills channels up to whole blocks may be any number.
+    return wasm_v128_and(wasm_i32x4_load16x4(from), wasm_i32x4_const_splat(255));
+  }
+  static void put_activations(uint8_t *to, Sum bytes) {
+    wasm_v128_store64_lane(to, wasm_i16x8_narrow_i32x4(bytes, bytes), 0);
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     const v128_t level = wasm_i32x4_shl(wasm_i32x4_load16x4(bytes), 8);
     const v128_t value = wasm_i32x4_add(level, wasm_i32x4_sub(widened(fine), wasm_i32x4_const_splat(128)));
