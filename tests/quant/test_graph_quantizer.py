@@ -15,11 +15,12 @@ from sharpbit.modelfile import integer_chain
 from sharpbit.modelfile.integer_graph import Convolution, Product, Rearrangement, Sum, Table
 from sharpbit.modelfile.integer_graph_arithmetic import operator, run
 from sharpbit.modelfile.integer_graph_payload import read
-from sharpbit.quant.graph import GraphSettings, quantize_graph
+from sharpbit.quant.graph import Candidate, GraphSettings, least, quantize_graph
 from sharpbit.quant.graph.finer import with_finer
 from sharpbit.quant.graph.lowering import lowered
 from sharpbit.quant.graph.ranges import RULES, Rule, extremes, ranges_of
 from sharpbit.quant.graph.steps import Convolve
+from sharpbit.quant.graph.widths import Choice
 
 
 class Residual(nn.Module):
@@ -180,6 +181,21 @@ def test_weights_have_16_bits_where_8_are_too_few():
     assert count[0] == 3 < count[1]
     assert (low.pairs, high.pairs) == (0, count[1] - 3)
     assert psnr(low, net, noise) + 5 < psnr(high, net, noise) > 57
+
+
+@pytest.mark.parametrize(("most", "tried"), [(5.0, 3), (0.9, 1), (0.69, 2), (0.3, 3), (-1.0, 4)])
+def test_the_gate_is_met_and_not_passed_by_far(most, tried):
+    """Of shares of the error that 16 bits leave, one just below the most that is near enough."""
+    seen = []
+
+    def rounded(share):
+        seen.append(share)
+        above = 7 * np.log10(most / share) if most > 0 else -1 - share
+        return Candidate(Choice(frozenset(), frozenset([share])), share, above)
+
+    share = least(rounded, lambda share: Choice(frozenset(), frozenset([share])))
+    assert len(seen) <= tried
+    assert most / 2 < share <= most or share == max(0, most)
 
 
 def test_pairs_of_convolutions_are_the_network_in_float():

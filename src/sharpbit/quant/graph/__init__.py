@@ -9,8 +9,9 @@ that reach it read 16 bits or have weights of 16 bits (`sharpbit.quant.graph.wid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import log10
+from math import inf, log10
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from sharpbit.quant.graph.lowering import lowered
 from sharpbit.quant.graph.ranges import RULES, Extremes, Rule, clipped, extremes, last_readers, ranges_of, together
 from sharpbit.quant.graph.rounder import Rounder
 from sharpbit.quant.graph.steps import Step, read_by
-from sharpbit.quant.graph.widths import chosen, costs, widths_for
+from sharpbit.quant.graph.widths import Choice, chosen, costs, widths_for
 from sharpbit.quant.lossless import check_images
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped import GATE
@@ -32,7 +33,8 @@ from sharpbit.system.progress import Phases
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
 HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
 CLIPPED = 0.2  # of it, for values that are beyond what ranges hold
-SHARES = (0.7, 0.2, 0.0)  # of it, for rounding: less is tried where that is not enough
+SHARE = 0.7  # of it, that rounding is estimated to cost at first; what is measured then says how much to try next
+TRIES, NEAR = 3, 1.5  # so often, until what is measured is at most so many dB above what is asked for
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,9 @@ def quantize_graph(
     found = ranges_of(steps, seen, rule)
     looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])
     cost = costs(steps, found, looked_at[:, :, :SIDE, :SIDE], settings.seed)
-    made: IntegerGraph | None = None
-    before = None
-    for share in SHARES:
+
+    def rounded(share: float) -> Candidate:
         choice = chosen(steps, cost, share * allowed)
-        if choice == before:
-            break
-        before = choice
         pairs, both = with_finer(steps, found, choice.both, choice.finer)
         own = found
         if choice.finer:
@@ -100,10 +98,49 @@ def quantize_graph(
         word = f"rounding, {len(choice.both | choice.finer)} convolutions in 16 bits" if both else "rounding"
         rounder = Rounder(pairs, own, widths_for(pairs, both), settings.compensate, generator)
         made = rounder.rounded(few, scale, progress, word)
-        if _apart(pairs, rounder, shown.measured, wanted) >= settings.gate + HEADROOM:
+        return Candidate(choice, made, _apart(pairs, rounder, shown.measured, wanted) - settings.gate - HEADROOM)
+
+    return least(rounded, lambda share: chosen(steps, cost, share * allowed))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A choice of what has 16 bits, and what came of it.
+
+    Attributes:
+        choice: The choice.
+        made: The integer graph.
+        above: How many dB it is above what is asked for.
+    """
+
+    choice: Choice
+    made: IntegerGraph
+    above: float
+
+
+def least(rounded: Callable[[float], Candidate], choice_of: Callable[[float], Choice]) -> IntegerGraph:
+    """The graph that has 16 bits in few places and is near enough; the nearest one where none is.
+
+    Args:
+        rounded: Makes the graph for a share of the error that the gate allows.
+        choice_of: What has 16 bits then.
+    """
+    share, enough, too_much = SHARE, 0.0, inf
+    found = [rounded(share)]
+    while len(found) < TRIES and not 0 <= found[-1].above <= NEAR:
+        if found[-1].above >= 0:
+            enough = share
+        else:
+            too_much = share
+        share *= 10 ** ((found[-1].above - NEAR / 2) / 10)
+        if not enough < share < too_much:
+            share = (enough * too_much) ** 0.5
+        if choice_of(share) in [one.choice for one in found]:
             break
-    assert made is not None
-    return made
+        found.append(rounded(share))
+    if all(one.above < 0 for one in found) and choice_of(0.0) not in [one.choice for one in found]:
+        found.append(rounded(0.0))
+    return min(found, key=lambda one: (one.above < 0, abs(one.above))).made
 
 
 def _rule(steps: list[Step], seen: Extremes, measured: Tensor, wanted: list[Tensor], allowed: float) -> Rule:
