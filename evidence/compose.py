@@ -150,7 +150,7 @@ def printed(found: Sequence[tuple[Recipe, list[Row]]]) -> list[str]:
         "parameters",
         "G BitOPs",
         "bytes",
-        "ms",
+        "CPU ms",
         "MiB",
     )
     rows = []
