@@ -73,6 +73,7 @@ def _carn_m() -> Network:
             (corrected, f"{low} bits", f"corrected, RefQSR {both} is better than {low} bits trained as long"),
             (corrected, without, f"corrected RefERs do what blocks of many bits do at {both}"),
         ]
+    claims.append(("RefQSR 4-2 corrected", "3 bits", "corrected, RefQSR 4-2 is better than 3 bits, which cost less"))
     return Network("carn-m", ("carn-m-ddtb8-x2",), rows, tuple(claims))
 
 
