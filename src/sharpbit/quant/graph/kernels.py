@@ -14,7 +14,7 @@ def phases_of(weight: Tensor, factor: int, padding: int, groups: int) -> tuple[T
 
     Args:
         weight: `(inputs, outputs / groups, k, k)`.
-        factor: Its stride.
+        factor: The stride of the convolution.
         padding: Its padding.
         groups: Convolutions side by side.
 
@@ -43,8 +43,8 @@ def centred(side: int, factor: int, padding: int, more: int) -> tuple[int, list[
     """A transposed convolution as one whose phases see as far on both sides.
 
     Args:
-        side: That of its kernel.
-        factor: Its stride.
+        side: The side of its kernel, in pixels.
+        factor: The stride of the convolution.
         padding: Its padding.
         more: Rows that are added behind its result (`output_padding`).
 
