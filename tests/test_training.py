@@ -15,6 +15,7 @@ from sharpbit.data.pairs import Pairs
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.image.resize import shrink
 from sharpbit.training import Training, edge_loss, train
+from sharpbit.training.losses import with_luma
 
 
 def image(seed: int, height: int = 96, width: int = 80) -> np.ndarray:
@@ -310,6 +311,20 @@ def test_the_loss_on_edges_is_added(pairs, tmp_path):
     assert logged[1] > logged[0] + 1e-3
     with pytest.raises(UsageError, match="edge_weight"):
         train(small_model(), pairs, how(edge_weight=1.0, low_weight=0.5), quiet=True)
+
+
+def test_a_share_of_the_loss_is_that_of_luma(pairs, tmp_path):
+    """Of a difference that luma does not show, the rest is left; one of grey costs what it costs."""
+    black, hue = torch.zeros(1, 3, 4, 4), torch.tensor([0.587, -0.299, 0.0]).view(1, 3, 1, 1)
+    for share in (0.0, 0.25, 1.0):
+        loss = with_luma(torch.nn.functional.l1_loss, share)
+        assert float(loss(black + hue, black)) == pytest.approx((1 - share) * (0.587 + 0.299) / 3, abs=1e-7)
+        assert float(loss(black + 0.3, black)) == pytest.approx(0.3)
+    logged = []
+    for share in (0.0, 0.8):
+        train(small_model(), pairs, how(steps=1, luma=share), out=tmp_path / str(share), quiet=True)
+        logged.append(json.loads((tmp_path / str(share) / "log.jsonl").read_text())["loss"])
+    assert abs(logged[1] - logged[0]) > 1e-4
 
 
 def test_crops_cut_beforehand_are_the_same_and_resume_exactly(tmp_path):

@@ -130,6 +130,7 @@ LIMITS: Mapping[type, Mapping[str, Limit]] = {
         "halve": whole(0),
         "clip": WEIGHT,
         "loss": Choice(lambda: ("l1", "l2")),
+        "luma": Span(0, 1),
         "edge_weight": WEIGHT,
         "low_weight": WEIGHT,
         "frozen_steps": whole(0),

@@ -16,7 +16,21 @@ from sharpbit.quant.refqsr.switch import Run
 from sharpbit.training.settings import Training
 
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
+LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+
+
+def with_luma(loss_of: Callable[[Tensor, Tensor], Tensor], share: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of RGB images `(N, 3, H, W)`, `share` of which is that of their luma alone: what PSNR compares."""
+    if not share:
+        return loss_of
+    weights = torch.tensor(LUMA)
+
+    def both(result: Tensor, large: Tensor) -> Tensor:
+        lumas = (torch.einsum("nchw,c->nhw", image, weights.to(image)) for image in (result, large))
+        return (1 - share) * loss_of(result, large) + share * loss_of(*lumas)
+
+    return both
 
 
 def edge_loss(result: Tensor, large: Tensor) -> Tensor:
@@ -44,6 +58,7 @@ def _blurred(x: Tensor) -> Tensor:
 
 def image_loss(net: Run, small: Tensor, large: Tensor, how: Training, loss_of: Callable[..., Tensor]) -> Tensor:
     """How far what `net`, or one pass of it, makes of LR images is from the large ones, by one of `LOSSES`."""
+    loss_of = with_luma(loss_of, how.luma)
     if not how.low_weight:
         result = net(small).float()
         loss = loss_of(how.white * result, how.white * large)

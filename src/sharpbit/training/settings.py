@@ -22,6 +22,7 @@ class Training:
         clip: longest gradient of all weights together; 0 leaves it as it is.
         loss: `l1` or `l2`, mean over all values.
         finish: share of the steps, at the end, whose loss is `l2`.
+        luma: share of the loss that is that of luma alone; 0, the default, treats the colour channels alike.
         edge_weight: weight of `edge_loss`, which is added (1 in the second training of CRAFT at x4).
         low_weight: weight of the same loss on the residual stream alone (0.5 in the paper of ETDS; 0 leaves it out).
         frozen_steps: steps in which everything called "residual" stays as it is (99,999 in the code of ETDS, which
@@ -55,6 +56,7 @@ class Training:
     clip: float = 0.0
     loss: str = "l1"
     finish: float = 0.0
+    luma: float = 0.0
     edge_weight: float = 0.0
     low_weight: float = 0.0
     frozen_steps: int = 0
