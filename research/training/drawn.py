@@ -1,4 +1,4 @@
-"""Tiles that are drawn: flat fills, thin lines, edges of two tones and words, antialiased; and cut photos."""
+"""Tiles that are drawn: flat fills, thin lines, edges of two tones, words and windows, antialiased; and cut photos."""
 
 from __future__ import annotations
 
@@ -45,6 +45,47 @@ def drawing(side: int, rng: np.random.Generator) -> np.ndarray:
         for _ in range(int(rng.integers(1, 14))):
             _shape(pen, fine, rng)
     return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def window(side: int, scale: int, rng: np.random.Generator) -> np.ndarray:
+    """A square piece of a screen, `(side, side, 3)`: panels with thin lines, words, buttons and round icons.
+
+    Words are as large as they are to be read in the image that is `scale` times smaller.
+    """
+    fine = side * FINE
+    image = Image.new("RGB", (fine, fine))
+    pen = ImageDraw.Draw(image)
+    cuts = sorted(int(cut) * FINE for cut in rng.integers(0, side, int(rng.integers(1, 4))))
+    for left, right in zip([0, *cuts], [*cuts, fine], strict=True):
+        _panel(pen, fine, left, right, scale, rng)
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
+
+
+def _panel(pen: ImageDraw.ImageDraw, fine: int, left: int, right: int, scale: int, rng: np.random.Generator) -> None:
+    """Rows of words between two columns of a window, over what is to their right."""
+    thin = FINE * scale / 2
+    pale = tuple(int(value) for value in rng.integers(215, 244) + rng.integers(0, 12, 3))
+    dark = tuple(int(value) for value in rng.integers(8, 90) + rng.integers(0, 12, 3))
+    pale, dark = (pale, dark) if rng.random() < 0.7 else ((255, 255, 255), (0, 0, 0))
+    paper, ink = (pale, dark) if rng.random() < 0.7 else (dark, pale)
+    pen.rectangle((left, 0, fine, fine), fill=paper)
+    size = thin * float(rng.uniform(10, 36))
+    path = fonts()[int(rng.integers(len(fonts())))]
+    font = ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    y, step = float(rng.uniform(-size, size)), size * float(rng.uniform(1.3, 3))
+    while y < fine:
+        words = " ".join("".join(rng.choice(list(LETTERS), int(rng.integers(2, 10)))) for _ in range(6))
+        x, kind = left + float(rng.uniform(0.2, 2)) * size, rng.random()
+        if kind < 0.15:
+            pen.rounded_rectangle((x, y, x + 5 * size, y + 1.3 * size), size / 3, fill=colour(rng))
+        elif kind < 0.3:
+            pen.ellipse((x, y, x + size, y + size), fill=colour(rng))
+            x += 1.3 * size
+        pen.text((x, y), words, fill=ink if rng.random() < 0.8 else colour(rng), font=font)
+        y += step
+        if rng.random() < 0.4:
+            line = tuple((3 * a + b) // 4 for a, b in zip(paper, ink, strict=True))
+            pen.line((left, y, right, y), fill=line, width=int(thin * rng.choice([1, 2, 3])))
 
 
 def _page(pen: ImageDraw.ImageDraw, fine: int, rng: np.random.Generator) -> None:

@@ -5,8 +5,8 @@
 Photos are cut into tiles of about 480 pixels, each of which is degraded in its own way. Every variant but the first is
 shrunk before by a random factor and has its colour channels and sides exchanged at random; with `--shrink 0.3 0.6` the
 first is shrunk, too, which makes the details of photos as fine as those of the benchmarks. `--drawn N` adds N drawn
-tiles (flat fills, thin lines, text), `--leaves N` N tiles of pieces of the shrunk photos, and `--folder` whole images
-of a folder, such as rendered vector art.
+tiles (flat fills, thin lines, text), `--windows N` N pieces of screens, `--leaves N` N tiles of pieces of the shrunk
+photos, and `--folder` whole images of a folder, such as rendered vector art. `--hard` gives all of them more contrast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from drawn import drawing, leaves
+from drawn import drawing, leaves, window
 from PIL import Image
 
 from sharpbit.data.degrade import KINDS, degraded
@@ -56,6 +56,14 @@ def varied(
     return np.ascontiguousarray(array)
 
 
+def hardened(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A tile in harder light: contrast around one of its levels, up to four times, so that soft edges are steep."""
+    levels = tile.astype(np.float32)
+    middle = np.quantile(levels, rng.uniform(0.2, 0.8))
+    gain = np.exp(rng.uniform(0, np.log(4)))
+    return np.rint((levels - middle) * gain + rng.uniform(64, 192)).clip(0, 255).astype(np.uint8)
+
+
 def write(out: Path, name: str, small: np.ndarray, large: np.ndarray, scale: int) -> None:
     """A tile as files, where `sharpbit train --data OUT` finds them."""
     for folder, array in ((out / "HR", large), (out / "LR_bicubic" / f"X{scale}", small)):
@@ -72,8 +80,10 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(KINDS), default="photo")
     parser.add_argument("--variants", type=int, default=2)
     parser.add_argument("--drawn", type=int, default=0)
+    parser.add_argument("--windows", type=int, default=0)
     parser.add_argument("--leaves", type=int, default=0)
     parser.add_argument("--shrink", type=float, nargs=2, default=(0.5, 1.0), help="factors by which variants shrink")
+    parser.add_argument("--hard", action="store_true", help="in harder light, with steep edges")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--files", action="store_true", help="also as PNG files, which `sharpbit train` reads")
     args = parser.parse_args()
@@ -91,6 +101,8 @@ def main() -> None:
                     yield from tiles(varied(image, number, rng, tuple(args.shrink), art=art), args.scale)
         for _ in range(args.drawn):
             yield drawing(SIDE // 2 // 12 * 12, rng)
+        for _ in range(args.windows):
+            yield window(SIDE // 12 * 12, args.scale, rng)
         paths = sorted(args.photos.glob("*.jpg")) if args.leaves else []
         photos = [varied(Image.open(path).convert("RGB"), 1, rng, tuple(args.shrink), art=False) for path in paths]
         for _ in range(args.leaves):
@@ -98,6 +110,7 @@ def main() -> None:
 
     with (args.out / "small.bytes").open("wb") as low, (args.out / "large.bytes").open("wb") as high:
         for large in sources():
+            large = hardened(large, rng) if args.hard else large
             small = degraded(large, args.scale, kind, rng) if args.kind != "clean" else shrink(large, args.scale)
             low.write(small.tobytes())
             high.write(large.tobytes())

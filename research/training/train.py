@@ -30,6 +30,7 @@ from sharpbit.model import Model, save
 from sharpbit.modelfile.history import Start, Train, Verb
 from sharpbit.nn import Constrained
 from sharpbit.training import Training
+from sharpbit.training.losses import with_luma
 from sharpbit.training.soap import Soap
 
 
@@ -51,6 +52,7 @@ class Plan:
         warmup: steps in which it rises.
         end: share of the rate at the end.
         finish: share of the steps, at the end, whose loss is L2 instead of L1.
+        luma: share of the loss that is that of luma alone.
         average: decay of the averaged weights.
         flat: share of crops that are one constant colour.
         colours: whether colour channels are exchanged at random; lossy compression treats them differently.
@@ -70,6 +72,7 @@ class Plan:
     warmup: int = 200
     end: float = 0.01
     finish: float = 0.0
+    luma: float = 0.0
     average: float = 0.999
     flat: float = 0.04
     colours: bool = False
@@ -158,6 +161,7 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
         plan.warmup,
         clip=0.5,
         finish=plan.finish,
+        luma=plan.luma,
         colours=plan.colours,
         ema=plan.average,
         seed=plan.seed,
@@ -213,7 +217,7 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             made = net(low).float()
         late = step >= plan.steps * (1 - plan.finish)
-        loss = 20 * F.mse_loss(made, high) if late else F.l1_loss(made, high)
+        loss = with_luma(F.mse_loss if late else F.l1_loss, plan.luma)(made, high) * (20 if late else 1)
         net.zero_grad(set_to_none=True)
         loss.backward()
         if isinstance(net, Carry):

@@ -57,6 +57,7 @@ class Kind:
 KINDS = {
     "clean": Kind(clean=1.0),
     "photo": Kind(),
+    "mild": Kind(clean=0.05, blur=0.1, sigma=0.5, noise=0.15, deviation=4.0, lossy=1.0, quality=(60, 95), again=0.1),
     "art": Kind(clean=0.25, blur=0.15, sigma=0.6, noise=0.05, deviation=3.0, lossy=0.5, quality=(50, 98), again=0.15),
 }
 
