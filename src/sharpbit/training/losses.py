@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sharpbit.model import Model
+from sharpbit.quant.context import GREY
 from sharpbit.quant.distill import reading, transfer
 from sharpbit.quant.refqsr.switch import Run
 from sharpbit.training.settings import Training
 
 FEATURE, BLOCKS = "feature", "*.output"  # sites that distillation compares
-LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
@@ -24,7 +24,7 @@ def with_luma(loss_of: Callable[[Tensor, Tensor], Tensor], share: float) -> Call
     """A loss of RGB images `(N, 3, H, W)`, `share` of which is that of their luma alone: what PSNR compares."""
     if not share:
         return loss_of
-    weights = torch.tensor(LUMA)
+    weights = torch.tensor(GREY)
 
     def both(result: Tensor, large: Tensor) -> Tensor:
         lumas = (torch.einsum("nchw,c->nhw", image, weights.to(image)) for image in (result, large))
