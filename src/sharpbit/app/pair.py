@@ -66,8 +66,7 @@ def run_pair(given: PairOptions) -> str:
     parts = [_pair.part(path) for path in paths]
     _pair.check(*(one.header for one in parts))
     networks = [open_engine(path, "onnx", threads=given.threads) for path in paths]
-    hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
-    with tqdm(total=1.0, disable=hidden, delay=1, leave=False, bar_format=BAR) as bar:
+    with _bar(given) as bar:
         pace = pairing.Pace.of(networks[0], networks[1], given.patch)
         found, how = _settled(given, networks, bar)
     taken = None if found is None else pace.time(found.share, given.patch, given.shared)
@@ -92,8 +91,7 @@ def _native(given: PairOptions, paths: list[Path], target: Path) -> str:
     parts = [_native_pair.part(path) for path in paths]
     _pair.check(*(header for header, _ in parts))
     networks = [open_engine(path, "native", threads=given.threads) for path in paths]
-    hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
-    with tqdm(total=1.0, disable=hidden, delay=1, leave=False, bar_format=BAR) as bar:
+    with _bar(given) as bar:
         found, how = _settled(given, networks, bar, tiled=True)
     threshold = contrast(how["detail"]) if found is None else math.floor(found.detail)
     entry = {"patch": given.patch, **how, "detail": levels(threshold)}
@@ -106,6 +104,11 @@ def _native(given: PairOptions, paths: list[Path], target: Path) -> str:
             words = f"{paths[0].name} alone is quicker than the pair, as tiles bring along what it reaches"
             click.echo(f"note: {words}; take a larger --patch, or a quicker small network", err=True)
     return dump(facts) if given.as_json else _lines(facts)
+
+
+def _bar(given: PairOptions) -> tqdm[Any]:
+    hidden = True if given.quiet or given.as_json else None  # None: hidden unless on a terminal
+    return tqdm(total=1.0, disable=hidden, delay=1, leave=False, bar_format=BAR)
 
 
 def _facts(given: PairOptions, paths: list[Path], header: Header, entry: dict[str, Any]) -> dict[str, Any]:
