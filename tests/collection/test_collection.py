@@ -372,13 +372,15 @@ def test_a_step_for_data_of_ones_own():
     assert [image.shape for image in step({"image": mixed})["image"]] == [(40, 60, 3), (20, 60, 3)]
 
 
+class EndpointError(Exception):
+    """As packages of stores have them, derived from nothing that is known here."""
+
+
+def unreachable(*given, **named):
+    raise EndpointError("no route to host")
+
+
 def test_what_a_store_raises_is_one_sentence(monkeypatch):
-    class EndpointError(Exception):
-        """As packages of stores have them, derived from nothing that is known here."""
-
-    def unreachable(*given, **named):
-        raise EndpointError("no route to host")
-
     store = place("memory://photos")
     for name in ("isdir", "exists", "cat_file", "pipe_file", "walk"):
         monkeypatch.setattr(type(store.fs), name, unreachable)
@@ -394,12 +396,6 @@ def test_what_a_store_raises_is_one_sentence(monkeypatch):
 
 
 def test_a_store_that_fails_while_its_manifest_is_merged_is_one_sentence(monkeypatch):
-    class EndpointError(Exception):
-        """As packages of stores have them, derived from nothing that is known here."""
-
-    def unreachable(*given, **named):
-        raise EndpointError("no route to host")
-
     store = place("memory://upscaled-once")
     manifest = Manifest(store)
     for name in ("rm_file", "open"):
