@@ -35,7 +35,7 @@ def twin_of(path: Path) -> Path:
     lies = "lies no file" if not found else "is more than one file"
     raise UsageError(
         f"--denoise mixes {path.name} with its twin, and beside it {lies} with the same name and '{TWIN}' in it; name"
-        " the twin with --twin FILE"
+        " the twin with --twin FILE where there is that option, as in 'sharpbit export'"
     )
 
 
