@@ -64,6 +64,26 @@ def graph(net):
     return graph_of(of_module(net, scale=2, white=1.0).net)
 
 
+def test_a_function_times_and_plus_numbers_is_one_table():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(3)
+            self.a, self.b, self.c = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1), nn.Conv2d(3, 8, 1)
+
+        def forward(self, x):
+            y = self.a(x)
+            return self.b((y + self.c(x)) * (torch.sigmoid(y) * 2 - 0.5)) * 0.2 + x
+
+    model = of_module(Gate().eval(), scale=1, white=1.0)
+    graph = quantize_graph(graph_of(model.net), 1, images(), GraphSettings(compensate=False))
+    assert sum(isinstance(node, Table) for node in graph.nodes) == 1
+    assert not any(isinstance(node, Convolution) and node.groups > 1 for node in graph.nodes)
+    image = images(1)[0].permute(1, 2, 0).numpy()
+    wanted = model.net(torch.from_numpy(image / np.float32(255)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    assert np.abs(run(graph, image) - (255 * wanted.detach().numpy()).clip(0, 255)).max() < 1
+
+
 @pytest.mark.parametrize("net", [Residual, Dense])
 def test_near_the_float_network(net):
     float_net = net().eval()

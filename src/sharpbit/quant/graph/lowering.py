@@ -74,6 +74,10 @@ class _Lowering(Windows):
                 plus = [replace(plus, factor=plus.factor * factor) for plus in one.plus]
                 weight, bias = one.weight * factor[:, None, None, None], one.bias * factor + summand
                 return Value(conv=replace(one, weight=weight, bias=bias, plus=plus))
+        if function := self._function_before(node, given):  # such as a sigmoid less a half: one table does both
+            by, plus = (numbers.float()[:, None, None] for numbers in (factor, summand))
+            self._take_back()
+            return self._applied(self._whole(function.tensor), lambda x: function.function(x) * by + plus)
         if not summand.any():
             return Value(plus=[replace(plus, factor=plus.factor * factor) for plus in self._plus(given)])
         weight = factor[:, None, None, None]
@@ -159,14 +163,24 @@ class _Lowering(Windows):
         for one, other in ((first, second), (second, first)):  # such as SiLU
             step = self.steps[-1] if other == len(self.steps) and other else None
             if isinstance(step, Apply) and step.tensor == one and self._last_use(node, other):
-                for made in (self.steps, self.channels, self.single):
-                    made.pop()
+                self._take_back()
                 return self._applied(self._whole(one), step.gated)
         if self.channels[first] < self.channels[second] and self.single[first] == self.single[second]:
             first, second = second, first
         if self.channels[second] not in (1, self.channels[first]):
             raise self._refusal(node, " of unlike channels")
         return self._whole(self._emit(Multiply(first, second), self.channels[first]))
+
+    def _function_before(self, node: Node, given: Value) -> Apply | None:
+        """The function that was the last step, if its result is what a node is given and nobody else reads it."""
+        number = len(self.steps)
+        step = self.steps[-1] if number and given.parts == self._whole(number).parts else None
+        return step if isinstance(step, Apply) and self._last_use(node, number) else None
+
+    def _take_back(self) -> None:
+        """Take the last step back, which another one takes the place of."""
+        for made in (self.steps, self.channels, self.single):
+            made.pop()
 
     def _last_use(self, node: Node, number: int) -> bool:
         """Whether nobody but this node reads what one of its inputs is."""
