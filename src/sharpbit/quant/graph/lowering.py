@@ -75,9 +75,9 @@ class _Lowering(Windows):
                 weight, bias = one.weight * factor[:, None, None, None], one.bias * factor + summand
                 return Value(conv=replace(one, weight=weight, bias=bias, plus=plus))
         if function := self._function_before(node, given):  # such as a sigmoid less a half: one table does both
-            by, plus = (numbers.float()[:, None, None] for numbers in (factor, summand))
+            before, by, more = function.function, factor.float()[:, None, None], summand.float()[:, None, None]
             self._take_back()
-            return self._applied(self._whole(function.tensor), lambda x: function.function(x) * by + plus)
+            return self._applied(self._whole(function.tensor), lambda x: before(x) * by + more)
         if not summand.any():
             return Value(plus=[replace(plus, factor=plus.factor * factor) for plus in self._plus(given)])
         weight = factor[:, None, None, None]
