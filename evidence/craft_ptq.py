@@ -1,12 +1,13 @@
 """CRAFT quantized after training, or another network: all methods in one table, beside the run of the authors' code.
 
     python evidence/craft_ptq.py --weights craft_x4.pth --crops FOLDER --data FOLDER [--bits 8 6 4] [--sets Set5]
-        [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--out ptq.json]
+        [--count 100] [--batch 16] [--side 64] [--steps 500] [--methods ...] [--threads N] [--compile] [--out ptq.json]
 
 FOLDER of crops holds low-resolution PNG files of at least `--side` pixels, of which the middle is taken; `--cut PHOTOS
 --cut-count N` makes N of them first. `--count` of them are taken, spread over all. Every row is measured on the same
 crops; methods that learn take `--steps` steps of two crops. What a row made is kept beside `--out`: rows that are there
-are not made again, and sets may be added later. The table has all rows that lie there.
+are not made again, and sets may be added later. The table has all rows that lie there. With `--compile` the
+rounding is compiled while a row learns.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sharpbit.measure.evaluate import evaluate
 from sharpbit.model import Model
 from sharpbit.quant import recorded
 from sharpbit.quant.core import METHODS
+from sharpbit.quant.kernels import compiled
 from sharpbit.quant.plan import Plan
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.system.atomic import open_atomic
@@ -103,7 +105,7 @@ def made(model: Model, row: str, bits: int, crops: Tensor, given: argparse.Names
         after = recorded.reconstruct_last_layer(before, teacher, crops)
     elif start:
         how = joint_refinement(given.steps, bits) if tuned else Refinement(given.steps)
-        with tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
+        with compiled(given.compile), tqdm(total=given.steps, desc=f"{row} {bits} bit") as bar:
             after = recorded.refine(before, teacher, crops, how, bar.update)
     else:
         method = "search" if tuned else row
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("scratch/craft_ptq.json"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

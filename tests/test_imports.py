@@ -50,6 +50,7 @@ CORE = {
     "freeze",
     "frozen",
     "grid",
+    "kernels",
     "layers",
     "plan",
     "prefix_sums",

@@ -12,6 +12,7 @@ from sharpbit import model as models
 from sharpbit.app.cli import main
 from sharpbit.data.calibration import Cut
 from sharpbit.errors import QuantizeError, UsageError
+from sharpbit.quant import kernels
 from sharpbit.quant.core import quantizers
 from sharpbit.quant.frozen import Integers
 
@@ -70,6 +71,24 @@ def test_weights_of_eight_bits_have_a_zero_point_where_asked_for(craft, crops):
         any(bool(part.zero.any()) for part in model.net.modules() if isinstance(part, Integers)) for model in models_of
     ]
     assert zeros == [False, True]
+
+
+def test_refining_with_compiled_rounding(craft, crops, begun, monkeypatch):
+    """The functions that are compiled take part, and the first loss is the same to the last bit."""
+    sizes = []
+
+    def made(part, **_):
+        return lambda x, *rest: sizes.append(x.numel()) or part(x, *rest)
+
+    monkeypatch.setattr(torch, "compile", made)
+    monkeypatch.setattr(kernels, "BLOCK", 256)
+    one, other = (
+        sharpbit.refine(begun, craft, crops, steps=2, cut=PREPARED, compiled=compiled).history[-1].losses
+        for compiled in (False, True)
+    )
+    assert len(sizes) > 100
+    assert one[0] == other[0]
+    assert one[1] == pytest.approx(other[1], rel=0.05)
 
 
 def test_epochs_are_counted_in_batches(craft, crops, begun):

@@ -36,6 +36,7 @@ def run_refine(
     batch: int,
     cut: Mapping[str, Any],
     device: str,
+    compiled: bool,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -58,6 +59,7 @@ def run_refine(
             epochs=epochs,
             cut=Cut(**cut),
             device=device,
+            compiled=compiled,
             progress=shown(bar),
         )
     models.save(after, path, overwrite=overwrite)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from sharpbit.errors import UsageError
+from sharpbit.quant.kernels import Early, Late
 
 FLOAT = 32  # bits of a tensor that nobody rounds
 WIDEST = 16  # of a tensor that somebody does
-BLOCK = 1 << 15  # values that are rounded at a time
 
 
 class Grid(NamedTuple):
@@ -59,12 +58,12 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
     y: Tensor
     if not late:
         if lo.dim() == hi.dim() == step.dim() == 0 and x.device.type == "cpu" and x.dtype == lo.dtype == step.dtype:
-            y = _Early.apply(x, lo, hi, step)  # type: ignore[no-untyped-call]
+            y = Early.apply(x, lo, hi, step)  # type: ignore[no-untyped-call]
             return y
         return straight(torch.minimum(torch.maximum(x, lo), hi) / step) * step
     least, most = straight(lo / step), straight(hi / step)
     if step.dim() == 0 and x.device.type == "cpu":
-        y = _Late.apply(x, step, least, most, inside, offset)  # type: ignore[no-untyped-call]
+        y = Late.apply(x, step, least, most, inside, offset)  # type: ignore[no-untyped-call]
         return y
     number = straight(x / step - least.detach()) + least.detach() if offset else straight(x / step)
     if inside:
@@ -72,104 +71,6 @@ def rounded(x: Tensor, grid: Grid) -> Tensor:
     else:
         number = torch.where(number <= least, least, torch.where(number >= most, most, number))
     return number * step
-
-
-class _Early(torch.autograd.Function):
-    """The same for one grid that clips early, in blocks that stay in the cache.
-
-    With `n = min(max(x, lo), hi) / step`: the gradient is 1 with regard to `x` inside, to the bound that clipped it
-    outside, half and half on a bound, and `round(n) - n` with regard to `step`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, lo: Tensor, hi: Tensor, step: Tensor) -> Tensor:
-        x = _dense(x.detach())
-        ctx.save_for_backward(x, lo, hi, step)
-        y = torch.empty_like(x)
-        low, high, size = float(lo), float(hi), float(step)
-        for source, block in zip(_blocks(x), _blocks(y), strict=True):
-            torch.clamp(source, low, high, out=block).div_(size).round_().mul_(size)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, lo, hi, step = ctx.saved_tensors
-        low, high, size = float(lo), float(hi), float(step)
-        own = torch.empty_like(x)
-        grad = grad if grad.stride() == x.stride() else torch.empty_like(x).copy_(grad)
-        number, other = (torch.empty(min(BLOCK, x.numel()), dtype=x.dtype) for _ in range(2))
-        of_lo = of_hi = of_step = 0.0
-        for source, block, given in zip(_blocks(x), _blocks(own), _blocks(grad), strict=True):
-            n, t = number[: len(source)], other[: len(source)]
-            torch.clamp(source, low, high, out=n).div_(size)
-            of_step += float(given @ torch.round(n, out=t).sub_(n))
-            torch.clamp(source, min=low, out=n)  # a value that a crossed pair of bounds clips twice goes to the upper
-            torch.sub(n, high, out=t).sign_().add_(1).mul_(0.5).mul_(given)  # 0 inside, 1/2 on the bound, 1 beyond
-            of_hi += float(t.sum())
-            torch.sub(given, t, out=block)
-            torch.sub(low, source, out=t).sign_().add_(1).mul_(0.5).mul_(block)
-            of_lo += float(t.sum())
-            block.sub_(t)
-        return own, *(step.new_tensor(value) for value in (of_lo, of_hi, of_step))
-
-
-class _Late(torch.autograd.Function):
-    """The same for one grid, in blocks that stay in the cache: several times quicker than one operation after another.
-
-    With `n = round(x / step)`: where `n` is inside, the gradient is 1 with regard to `x` and `n - x / step` with regard
-    to `step`; where it is clipped, it goes to the bound, and the gradient with regard to `step` is the bound's number.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, least: Tensor, most: Tensor, inside: bool, offset: bool) -> Tensor:
-        x = _dense(x.detach())
-        ctx.save_for_backward(x, step, least, most)
-        size, low, high = float(step), float(least), float(most)
-        ctx.inside, ctx.before = inside, low if offset and low else 0.0
-        y = torch.empty_like(x)
-        for source, block in zip(_blocks(x), _blocks(y), strict=True):
-            _numbers(torch.div(source, size, out=block), ctx.before, block).clamp_(low, high).mul_(size)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, step, least, most = ctx.saved_tensors
-        size, low, high = float(step), float(least), float(most)
-        own = torch.empty_like(x)
-        grad = grad if grad.stride() == x.stride() else torch.empty_like(x).copy_(grad)
-        share, number, clipped = (torch.empty(min(BLOCK, x.numel()), dtype=x.dtype) for _ in range(3))
-        of_step = of_least = of_most = 0.0
-        for source, block, given in zip(_blocks(x), _blocks(own), _blocks(grad), strict=True):
-            t, n, c = (buffer[: len(source)] for buffer in (share, number, clipped))
-            torch.div(source, size, out=t)
-            _numbers(t, ctx.before, n)
-            torch.clamp(n, low, high, out=c)
-            of_step += float(given @ c)
-            torch.eq(n, c, out=block) if ctx.inside else torch.logical_and(n > low, n < high, out=block)
-            block.mul_(given)
-            of_step -= float(block @ t)
-            of_most += float(given @ (torch.gt(n, high, out=t) if ctx.inside else torch.ge(n, high, out=t)))
-            of_least += float(given @ (torch.lt(n, low, out=t) if ctx.inside else torch.le(n, low, out=t)))
-        of = (step.new_tensor(value) for value in (of_step, of_least * size, of_most * size))
-        return own, *of, None, None
-
-
-def _numbers(share: Tensor, before: float, out: Tensor) -> Tensor:
-    """`share` rounded, into `out`; `before` is what is taken away before that and added after it."""
-    if not before:
-        return torch.round(share, out=out)
-    return torch.sub(share, before, out=out).round_().add_(before)
-
-
-def _dense(x: Tensor) -> Tensor:
-    """`x`, or a copy of it, so that its numbers lie one after the other in some order of the dimensions."""
-    return x if torch.empty_like(x).stride() == x.stride() else x.contiguous()
-
-
-def _blocks(x: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(x.as_strided((x.numel(),), (1,)), BLOCK)
 
 
 def spread(value: Tensor, x: Tensor, axis: int) -> Tensor:

@@ -40,6 +40,12 @@ from sharpbit.app import options
 )
 @options.crops
 @click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Device: cpu, cuda or cuda:N.")
+@click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile the rounding first, which needs a C++ compiler; steps then take less time.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @options.JSON
 @options.QUIET
