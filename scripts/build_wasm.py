@@ -21,7 +21,8 @@ from pathlib import Path
 COMPILER = "0.17.1"
 NATIVE = Path(__file__).parents[1] / "native"
 TARGET = NATIVE.parent / "src" / "sharpbit" / "deployment" / "web" / "engine.wasm"
-LEFT_OUT = {"api.cpp", "cpu.cpp", "isas.cpp", "pool.cpp", "resize.cpp"}  # threads, instruction sets, other sizes
+# Threads, instruction sets and other sizes.
+LEFT_OUT = {"api.cpp", "cpu.cpp", "graph_phases.cpp", "isas.cpp", "pool.cpp", "resize.cpp"}
 FLAGS = [
     *("-target", "wasm32-wasi", "-mexec-model=reactor", "-mcpu=generic+simd128+bulk_memory", "-std=c++17"),
     *("-fexceptions", "-fno-rtti", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"),

@@ -8,15 +8,6 @@
 
 namespace sharpbit {
 
-void Runner::run(const std::atomic<bool> &cancel) {
-  Schedule schedule(graph_, layout_.rows, layout_.heights);
-  schedule.until(graph_.last(), ring(graph_.last()).rows.end, [&](int tensor, int y) {
-    if (cancel.load(std::memory_order_relaxed)) return false;
-    make(tensor, y);
-    return true;
-  });
-}
-
 void Runner::make(int t, int y) const {
   if (t == 0) {
     load(y);
@@ -33,15 +24,19 @@ void Runner::make(int t, int y) const {
       case Op::table: look_up(node, t, y); break;
       case Op::nearest: nearest(node, t, y); break;
       case Op::pad: pad(node, t, y); break;
-      case Op::mean: mean(node, t); break;
+      case Op::mean: {
+        Sums sums{};
+        for (int row = 0; row < layout_.heights[size_t(node.inputs[0])]; row++) add_row(node.inputs[0], row, sums);
+        mean(node, t, sums);
+        break;
+      }
       case Op::unshuffle: unshuffle(node, t, y); break;
       case Op::shuffle: shuffle(node, t, y); break;
       case Op::largest: largest(node, t, y); break;
       case Op::bilinear: interpolate(node, t, y); break;
     }
   }
-  fill(ring(t).at(y, ring(t).columns.begin - kMargin), t, kMargin);
-  fill(ring(t).at(y, ring(t).columns.end), t, kMargin);
+  fill_margins(t, y);
   if (t == graph_.last()) emit(y);
 }
 
@@ -160,8 +155,14 @@ void Runner::look_up(const Node &node, int t, int y) const {
                                 static_cast<int32_t>(tensor(t).zero.size())});
     return;
   }
-  for (int x = 0; x < span.size(); x++, from += ring(node.inputs[0]).pixel, to += pixel)
-    for (size_t c = 0; c < channels; c++) put(to + c * element_, node.table[c * 256 + size_t(get(from + c * element_))]);
+  const size_t in_pixel = ring(node.inputs[0]).pixel, flipped = graph_.isa->activation == Activation::s8 ? 0x80 : 0;
+  for (int x = 0; x < span.size(); x++, from += in_pixel, to += pixel) {
+    const uint8_t *table = node.table.data();
+    if (element_ == 1)
+      for (size_t c = 0; c < channels; c++, table += 256) to[c] = static_cast<uint8_t>(table[from[c] ^ flipped] ^ flipped);
+    else
+      for (size_t c = 0; c < channels; c++, table += 256) put(to + 2 * c, table[from[2 * c]]);
+  }
 }
 
 size_t Graph::scratch_bytes(const ImageData &image, const Region &region) const {
@@ -170,7 +171,7 @@ size_t Graph::scratch_bytes(const ImageData &image, const Region &region) const 
 
 void Graph::run(const ImageData &image, const Region &region, uint8_t *scratch,
                 const std::atomic<bool> &cancel) const {
-  Runner(*this, image, region, scratch).run(cancel);
+  Runner(*this, image, region, Layout(*this, image, region), scratch).run(cancel, [](int, int) {});
 }
 
 }  // namespace sharpbit

@@ -12,6 +12,7 @@
 namespace sharpbit {
 
 constexpr uint32_t kMaxChannels = 512;   // of a tensor
+constexpr int kMiddle = 128;              // the second byte where the first one is exact
 constexpr int kMargin = kMaxKernel / 2;  // pixels beside a row that kernels read, at most
 
 enum class Op : uint8_t { convolution = 1, sum, shuffle, unshuffle, nearest, product, table, largest, bilinear, pad, mean };
@@ -43,6 +44,7 @@ struct Tensor {
   double level = 1;            // its side for a side of the image of 1, about; 0 of a single pixel
   std::vector<int32_t> zero;   // zero points
   bool wide = false;           // whether second bytes of a pixel follow the first ones
+  std::vector<uint8_t> outside;  // a pixel of zero points, as it lies in a row
   int shuffled = 0;            // factor of the shuffle in whose order the channels are kept; 0: in order
 };
 
@@ -117,8 +119,17 @@ std::vector<int> sides_of(const Graph &graph, int side);
 // Whether each tensor has a pixel then.
 bool fits(const Graph &graph, int side);
 
-// Where rows or columns of each tensor begin and end that a region needs; empty of those that nobody reads. `sides` are
-// the rows or columns of all tensors.
+// Rows or columns of a tensor that are wanted.
+struct Target {
+  int tensor = 0;
+  Span span;
+};
+
+// Where rows or columns of each tensor begin and end that targets, or a region of the image, need; empty of those that nobody
+// reads. `sides` are the rows or columns of all tensors. Those that are not `made` here, if that is not empty, are whole and
+// lie elsewhere: nothing of them is needed.
+std::vector<Span> needed(const Graph &graph, const std::vector<Target> &targets, const std::vector<int> &sides,
+                         const std::vector<bool> &made = {});
 std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vector<int> &sides);
 
 // Rows of a tensor that must be kept at a time, and when the first one is made and the last one read: a number of rows of
@@ -127,7 +138,8 @@ struct Kept {
   int rows = 1;
   size_t made = 0, read = 0;
 };
-std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides);
+std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides,
+                            const std::vector<Target> &targets);
 
 // Between which pixels of `from` a pixel of `to` lies, and how far from the first, in parts of 256.
 struct Place {
@@ -187,6 +199,17 @@ class Schedule {
   Schedule(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides)
       : graph_(graph), rows_(rows), sides_(sides) {
     for (const Span &span : rows) next_.push_back(span.begin);
+  }
+
+  // Makes all rows of targets, side by side: of each the same share at a time.
+  template <typename Make>
+  bool all(const std::vector<Target> &targets, const Make &make) {
+    int most = 0;
+    for (const Target &target : targets) most = std::max(most, target.span.size());
+    for (int step = 1; step <= most; step++)
+      for (const auto &[tensor, span] : targets)
+        if (!until(tensor, span.begin + static_cast<int>(int64_t{span.size()} * step / most), make)) return false;
+    return true;
   }
 
   // Makes all rows of a tensor before `end`: `make(tensor, row)`, false to stop.

@@ -52,19 +52,26 @@ void Runner::interpolate(const Node &node, int t, int y) const {
   }
 }
 
-// The mean of all pixels of each channel, in parts of 65536 of a byte, rounded to the nearest, becomes bytes.
-void Runner::mean(const Node &node, int t) const {
-  const int input = node.inputs[0], height = layout_.heights[size_t(input)], width = layout_.widths[size_t(input)];
-  const size_t channels = size_t(tensor(t).channels), second = ring(input).pixel / 2;
-  std::array<int64_t, kMaxChannels> sums{};  // in parts of 256
-  for (int y = 0; y < height; y++)
-    for (int plane = 0; plane < planes(input); plane++) {
-      std::array<uint32_t, kMaxChannels> row{};
-      const uint8_t *from = ring(input).at(y, 0) + second * size_t(plane);
-      for (int x = 0; x < width; x++, from += ring(input).pixel)
-        for (size_t c = 0; c < channels; c++) row[c] += uint32_t(get(from + c * element_));
-      for (size_t c = 0; c < channels; c++) sums[c] += int64_t{row[c]} * (plane ? 1 : 256);
+void Runner::add_row(int t, int y, Sums &sums) const {
+  const size_t channels = size_t(tensor(t).channels), pixel = ring(t).pixel;
+  const uint8_t flipped = graph_.isa->activation == Activation::s8 ? 0x80 : 0;
+  for (int plane = 0; plane < planes(t); plane++) {
+    std::array<uint32_t, kMaxChannels> row{};
+    const uint8_t *from = ring(t).at(y, 0) + pixel / 2 * size_t(plane);
+    for (int x = 0; x < layout_.widths[size_t(t)]; x++, from += pixel) {
+      if (element_ == 1)
+        for (size_t c = 0; c < channels; c++) row[c] += uint32_t{from[c]} ^ flipped;
+      else
+        for (size_t c = 0; c < channels; c++) row[c] += from[2 * c];
     }
+    for (size_t c = 0; c < channels; c++) sums[c] += int64_t{row[c]} * (plane ? 1 : 256);
+  }
+}
+
+// The mean of all pixels of each channel, in parts of 65536 of a byte, rounded to the nearest, becomes bytes.
+void Runner::mean(const Node &node, int t, const Sums &sums) const {
+  const int input = node.inputs[0], height = layout_.heights[size_t(input)], width = layout_.widths[size_t(input)];
+  const size_t channels = size_t(tensor(t).channels);
   const int64_t pixels = int64_t{height} * width, count = 2 * pixels;
   uint8_t *const to = ring(t).at(0, 0);
   for (size_t c = 0; c < channels; c++) {
@@ -143,9 +150,11 @@ void Runner::emit(int y) const {
   const int s = graph_.scale, begin = region_.left * s, end = region_.right * s;
   const Node &node = graph_.maker(graph_.last());
   uint8_t *const to = image_.out + ptrdiff_t(y) * image_.out_stride;
+  const uint8_t flipped = graph_.isa->activation == Activation::s8 ? 0x80 : 0;
   const auto pixel = [&](int x, const uint8_t *from, int step) {
-    for (size_t c = 0; c < 3; c++)
-      to[ptrdiff_t(x) * 3 + ptrdiff_t(c)] = static_cast<uint8_t>(get(from + c * size_t(step) * element_));
+    const size_t next = size_t(step) * element_;  // the low byte comes first in either form
+    uint8_t *const result = to + ptrdiff_t(x) * 3;
+    for (size_t c = 0; c < 3; c++) result[c] = from[c * next] ^ flipped;
   };
   if (node.op == Op::shuffle) {
     shuffled(node, y, begin, end, pixel);

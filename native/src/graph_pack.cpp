@@ -23,6 +23,18 @@ void find_shuffled(Graph &graph) {
   }
   for (int t = 1; t <= graph.last(); t++)
     if (graph.maker(t).op == Op::convolution && factor[size_t(t)] > 0) graph.tensors[size_t(t)].shuffled = factor[size_t(t)];
+  // A convolution that is only added to such a one has the same order.
+  std::vector<int> readers(graph.tensors.size(), 0), adds(graph.tensors.size(), 0);
+  for (int t = 1; t <= graph.last(); t++) {
+    for (const int input : graph.maker(t).inputs) readers[size_t(input)]++;
+    for (const Added &added : graph.maker(t).added) readers[size_t(added.tensor)]++, adds[size_t(added.tensor)] = t;
+  }
+  for (int t = graph.last(); t > 0; t--) {
+    Tensor &own = graph.tensors[size_t(t)];
+    const Tensor &sum = graph.tensors[size_t(adds[size_t(t)])];
+    const bool convolves = graph.maker(t).op == Op::convolution;
+    if (convolves && readers[size_t(t)] == 1 && adds[size_t(t)] && sum.channels == own.channels) own.shuffled = sum.shuffled;
+  }
 }
 
 int place(const Tensor &made, int output) {
@@ -38,13 +50,14 @@ void reorder(std::vector<T> &values, const Tensor &made) {
     for (int o = 0; o < made.channels; o++) values[part + size_t(place(made, o))] = before[part + size_t(o)];
 }
 
-void reorder_outputs(Node &node, Tensor &made) {
+void reorder_outputs(const Graph &graph, Node &node, Tensor &made) {
   if (!made.shuffled) return;
   reorder(node.bias, made);
   reorder(node.multiplier, made);
   reorder(made.zero, made);
   for (Added &added : node.added) {
     reorder(added.multiplier, made);
+    if (graph.tensors[size_t(added.tensor)].shuffled == made.shuffled) continue;  // it is in this order itself
     const std::vector<uint16_t> before = added.from;
     added.from.resize(size_t(made.channels));
     for (int o = 0; o < made.channels; o++)
@@ -112,6 +125,17 @@ void pack_convolution(Graph &graph, Node &node, const Tensor &made, const Isa &i
   }
 }
 
+// A pixel of zero points, and of second bytes that add nothing, as rows keep it.
+std::vector<uint8_t> outside_of(const Graph &graph, int tensor) {
+  const size_t element = size_t(channel_bytes(graph.isa->activation)), channels = size_t(pixel_channels(graph, tensor));
+  std::vector<uint8_t> pixel(pixel_bytes(graph, tensor), 0);
+  for (size_t at = 0; at * element < pixel.size(); at++) {
+    const int32_t byte = at < channels ? graph.tensors[size_t(tensor)].zero[at] : kMiddle;
+    pixel[at * element] = static_cast<uint8_t>(graph.isa->activation == Activation::s8 ? byte ^ 0x80 : byte);
+  }
+  return pixel;
+}
+
 }  // namespace
 
 void pack(Graph &graph, const Isa &isa) {
@@ -120,7 +144,7 @@ void pack(Graph &graph, const Isa &isa) {
   for (int t = 1; t <= graph.last(); t++) {
     Node &node = graph.nodes[size_t(t) - 1];
     Tensor &made = graph.tensors[size_t(t)];
-    reorder_outputs(node, made);
+    reorder_outputs(graph, node, made);
     for (Added &added : node.added) {
       added.zero.assign(made.zero.size(), 0);
       for (size_t c = 0; c < added.from.size(); c++) added.zero[c] = graph.tensors[size_t(added.tensor)].zero[added.from[c]];
@@ -128,6 +152,7 @@ void pack(Graph &graph, const Isa &isa) {
     if (node.op == Op::convolution) pack_convolution(graph, node, made, *graph.isa);
     node.weight = nullptr;
   }
+  for (int t = 0; t <= graph.last(); t++) graph.tensors[size_t(t)].outside = outside_of(graph, t);
   // In the middle of a large image.
   const int half = (kMaxHalo + graph.least) / graph.common * graph.common + graph.common;
   const Span all = needed(graph, half, half + graph.common, sides_of(graph, 2 * half + graph.common))[0];
@@ -136,7 +161,8 @@ void pack(Graph &graph, const Isa &isa) {
     throw ModelError("the integer graph sees " + std::to_string(graph.reaches) + " pixels around each; 2047 are possible");
   // As in the middle of an image that is high enough for all rows to be in work.
   const std::vector<int> sides = sides_of(graph, graph.filled(2 * graph.reaches + 8 * graph.common));
-  const std::vector<Kept> rows = kept_rows(graph, needed(graph, 0, sides[0], sides), sides);
+  const std::vector<Span> all_rows = needed(graph, 0, sides[0], sides);
+  const std::vector<Kept> rows = kept_rows(graph, all_rows, sides, {{graph.last(), all_rows.back()}});
   for (int t = 0; t <= graph.last(); t++) {
     const Tensor &tensor = graph.tensors[size_t(t)];
     graph.column += static_cast<size_t>(double(pixel_bytes(graph, t)) * rows[size_t(t)].rows * tensor.level) + 1;

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
 
 #include "graph.h"
 
 namespace sharpbit {
-
-constexpr int kMiddle = 128;  // the second byte where the first one is exact
 
 // The rows of one tensor. Column 0 of a row is `columns.begin` of the tensor.
 struct Ring {
@@ -16,7 +17,7 @@ struct Ring {
   int kept = 0;
   size_t pixel = 0, row_bytes = 0, offset = 0;  // where column 0 lies in a row, at the start of a cache line
   size_t place = 0;                             // where it lies in the memory of a region
-  uint8_t *memory = nullptr;
+  uint8_t *memory = nullptr;                    // null at first: that of a region
 
   uint8_t *at(int y, int x) const {
     return memory + size_t(y % kept) * row_bytes + offset + ptrdiff_t(x - columns.begin) * ptrdiff_t(pixel);
@@ -28,78 +29,57 @@ struct Ring {
 // A row that is put together, of at most four bytes for each of so many channels.
 inline size_t gathered_bytes(int channels, int pixels) { return whole_lines(size_t(channels) * 4 * size_t(pixels + kMaxTile)); }
 
-// Where everything lies that a region needs.
+// Puts rings, which `kept` says the times of, where no other one lies at the same time. Returns how many bytes they take.
+size_t place_rings(std::vector<Ring> &rings, const std::vector<Kept> &kept);
+
+// Where everything lies that targets need, or a region.
 struct Layout {
   std::vector<int> heights, widths;  // of each tensor
+  std::vector<Target> targets;
   std::vector<Span> rows;
   std::vector<Ring> rings;
   size_t outside = 0, gathered = 0, bytes = 0;  // the first two: where memory of one row at a time begins
 
-  Layout(const Graph &graph, const ImageData &image, const Region &region) {
-    heights = sides_of(graph, graph.filled(image.height));
-    widths = sides_of(graph, graph.filled(image.width));
-    rows = needed(graph, region.top, region.bottom, heights);
-    const std::vector<Span> columns = needed(graph, region.left, region.right, widths);
-    const std::vector<Kept> kept = kept_rows(graph, rows, heights);
-    for (int t = 0; t <= graph.last(); t++) {
-      Ring ring;
-      ring.rows = rows[size_t(t)];
-      ring.columns = columns[size_t(t)];
-      ring.kept = kept[size_t(t)].rows;
-      ring.pixel = pixel_bytes(graph, t);
-      ring.offset = whole_lines(kMargin * ring.pixel);
-      // Kernels read and write too much behind a row, and convolutions read margins.
-      ring.row_bytes = ring.offset + whole_lines(size_t(ring.columns.size() + kMargin + kMaxTile) * ring.pixel) + kLine;
-      rings.push_back(ring);
-    }
-    place_rings(kept);
-    size_t most_outside = 0, most_gathered = 0;
-    for (int t = 1; t <= graph.last(); t++) {
-      size_t out = 0, gather = 0;
-      for (const int input : graph.maker(t).inputs) out += rings[size_t(input)].row_bytes;
-      for (const Added &added : graph.maker(t).added)
-        gather += added.from.empty() ? 0 : gathered_bytes(pixel_channels(graph, t), rings[size_t(t)].columns.size());
-      most_outside = std::max(most_outside, out);
-      most_gathered = std::max(most_gathered, gather);
-    }
-    outside = bytes;
-    gathered = outside + most_outside;
-    bytes = gathered + most_gathered;
-  }
-
-  // Rings lie where no other one lies at the same time. Where all of an image is needed for a pixel, they hold all rows.
-  void place_rings(const std::vector<Kept> &kept) {
-    std::vector<size_t> order, placed;
-    for (size_t t = 0; t < rings.size(); t++)
-      if (rings[t].used()) order.push_back(t);
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return kept[a].made < kept[b].made; });
-    for (const size_t t : order) {
-      size_t at = 0;  // `placed` are in the order of their places
-      const size_t size = rings[t].bytes();
-      for (const size_t other : placed) {
-        if (kept[other].read < kept[t].made || rings[other].place >= at + size) continue;
-        at = std::max(at, rings[other].place + rings[other].bytes());
-      }
-      rings[t].place = at;
-      bytes = std::max(bytes, at + size);
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), t,
-                                     [&](size_t a, size_t b) { return rings[a].place < rings[b].place; }), t);
-    }
-  }
+  Layout(const Graph &graph, const ImageData &image, const Region &region)
+      : Layout(graph, image, region, {{graph.last(), {region.top * graph.scale, region.bottom * graph.scale}}}, {}) {}
+  Layout(const Graph &graph, const ImageData &image, const Region &region, const std::vector<Target> &wanted,
+         const std::vector<bool> &made);
 };
 
 class Runner {
  public:
-  Runner(const Graph &graph, const ImageData &image, const Region &region, uint8_t *scratch)
-      : graph_(graph), image_(image), region_(region), layout_(graph, image, region), scratch_(scratch),
+  Runner(const Graph &graph, const ImageData &image, const Region &region, Layout layout, uint8_t *scratch)
+      : graph_(graph), image_(image), region_(region), layout_(std::move(layout)), scratch_(scratch),
         element_(size_t(channel_bytes(graph.isa->activation))) {
-    for (Ring &ring : layout_.rings) ring.memory = scratch + ring.place;
+    for (Ring &ring : layout_.rings)
+      if (!ring.memory) ring.memory = scratch + ring.place;
   }
 
-  void run(const std::atomic<bool> &cancel);
+  using Sums = std::array<int64_t, kMaxChannels>;  // of each channel, in parts of 256 of a byte
+
+  // Adds a row of a tensor to the sums of all of its pixels; and what a mean makes of them.
+  void add_row(int t, int y, Sums &sums) const;
+  void mean(const Node &node, int t, const Sums &sums) const;
+
+  // Makes all targets; `made(tensor, row)` is called after each row.
+  template <typename Made>
+  void run(const std::atomic<bool> &cancel, const Made &made) {
+    Schedule(graph_, layout_.rows, layout_.heights).all(layout_.targets, [&](int tensor, int y) {
+      if (cancel.load(std::memory_order_relaxed)) return false;
+      make(tensor, y);
+      made(tensor, y);
+      return true;
+    });
+  }
+  const Ring &ring(int tensor) const { return layout_.rings[size_t(tensor)]; }
+
+  // Zero points around a row.
+  void fill_margins(int t, int y) const {
+    fill(ring(t).at(y, ring(t).columns.begin - kMargin), t, kMargin);
+    fill(ring(t).at(y, ring(t).columns.end), t, kMargin);
+  }
 
  private:
-  const Ring &ring(int tensor) const { return layout_.rings[size_t(tensor)]; }
   const Tensor &tensor(int number) const { return graph_.tensors[size_t(number)]; }
 
   void put(uint8_t *to, int32_t byte) const {
@@ -116,11 +96,8 @@ class Runner {
 
   // Pixels of zero points.
   void fill(uint8_t *to, int t, int count) const {
-    const size_t pixel = ring(t).pixel, channels = size_t(pixel_channels(graph_, t));
-    for (int i = 0; i < count; i++, to += pixel) {
-      for (size_t c = 0; c < channels; c++) put(to + c * element_, tensor(t).zero[c]);
-      for (size_t c = channels; c * element_ < pixel; c++) put(to + c * element_, kMiddle);
-    }
+    const std::vector<uint8_t> &pixel = tensor(t).outside;
+    for (int i = 0; i < count; i++, to += pixel.size()) std::memcpy(to, pixel.data(), pixel.size());
   }
 
   // Second bytes move along with the first.
@@ -132,9 +109,10 @@ class Runner {
     const Ring &from = ring(node.inputs[0]);
     const int f = node.factor, channels = tensor(node.inputs[0]).channels / (f * f);
     const bool ordered = tensor(node.inputs[0]).shuffled != 0;
-    for (int x = begin; x < end; x++) {
-      const int place = y % f * f + x % f;
-      piece(x, from.at(y / f, x / f) + size_t(ordered ? place * channels : place) * element_, ordered ? 1 : f * f);
+    const size_t next = size_t(ordered ? channels : 1) * element_;
+    for (int x = begin; x < end;) {
+      const uint8_t *pixel = from.at(y / f, x / f) + size_t(y % f * f + x % f) * next;
+      for (int column = x % f; column < f && x < end; column++, x++, pixel += next) piece(x, pixel, ordered ? 1 : f * f);
     }
   }
 
@@ -149,7 +127,6 @@ class Runner {
   void look_up(const Node &node, int t, int y) const;
   void largest(const Node &node, int t, int y) const;
   void interpolate(const Node &node, int t, int y) const;
-  void mean(const Node &node, int t) const;
   void nearest(const Node &node, int t, int y) const;
   void pad(const Node &node, int t, int y) const;
   void unshuffle(const Node &node, int t, int y) const;

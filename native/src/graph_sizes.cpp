@@ -25,9 +25,15 @@ bool fits(const Graph &graph, int side) {
 }
 
 std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vector<int> &sides) {
+  return needed(graph, {{graph.last(), {begin * graph.scale, end * graph.scale}}}, sides);
+}
+
+std::vector<Span> needed(const Graph &graph, const std::vector<Target> &targets, const std::vector<int> &sides,
+                         const std::vector<bool> &made) {
   std::vector<Span> spans(graph.tensors.size());
-  spans.back() = {begin * graph.scale, end * graph.scale};
+  for (const Target &target : targets) spans[size_t(target.tensor)] = target.span;
   for (int t = graph.last(); t > 0; t--) {
+    if (!made.empty() && !made[size_t(t)]) spans[size_t(t)] = {sides[size_t(t)], sides[size_t(t)]};
     const Span own = spans[size_t(t)];
     if (own.size() <= 0) continue;
     reads(graph, t, own.begin, own.end, sides, [&](int input, int first, int last) {
@@ -40,12 +46,13 @@ std::vector<Span> needed(const Graph &graph, int begin, int end, const std::vect
   return spans;
 }
 
-std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides) {
+std::vector<Kept> kept_rows(const Graph &graph, const std::vector<Span> &rows, const std::vector<int> &sides,
+                            const std::vector<Target> &targets) {
   std::vector<Kept> kept(rows.size());
   std::vector<bool> seen(rows.size(), false);
   size_t time = 0;
   Schedule schedule(graph, rows, sides);
-  schedule.until(graph.last(), rows.back().end, [&](int tensor, int y) {
+  schedule.all(targets, [&](int tensor, int y) {
     time++;
     if (!seen[size_t(tensor)]) kept[size_t(tensor)].made = time;
     seen[size_t(tensor)] = true;

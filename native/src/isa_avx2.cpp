@@ -46,6 +46,11 @@ struct Simd : Simd256 {
   static void put_activations(uint8_t *to, Sum bytes) {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(to), halved(bytes));
   }
+  static void put_value(__m256 value, Sum zero, uint8_t *out, uint8_t *fine) {
+    const Bytes bytes = fine ? bytes_of<true>(value, zero) : bytes_of<false>(value, zero);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), bytes.first);
+    if (fine) _mm_storeu_si128(reinterpret_cast<__m128i *>(fine), bytes.second);
+  }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     const __m128i level = _mm_loadu_si128(reinterpret_cast<const __m128i *>(bytes));
     return add_passed(sum, _mm256_cvtepi16_epi32(level), fine, weight);

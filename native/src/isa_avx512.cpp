@@ -20,7 +20,7 @@ struct Simd : Wide512 {
   using Vector = __m512i;
   using Sum = __m512i;
   static constexpr int lanes = 16, registers = 32;
-  static constexpr bool one_kind = false;
+  static constexpr bool one_kind = false, puts_values = true;
   static constexpr Activation activation = Activation::u8;
   static constexpr int pixels(int blocks) { return blocks == 3 ? 7 : 24 / blocks; }
   static constexpr int pass(int blocks) { return blocks; }
@@ -33,6 +33,7 @@ struct Simd : Wide512 {
     return _mm512_set1_epi32(four);
   }
   static Vector weights(const uint8_t *from) { return _mm512_loadu_si512(from); }
+  static Sum looked_up(const uint32_t *table, Sum entries) { return _mm512_i32gather_epi32(entries, table, 4); }
   static Sum dot(Sum sum, Vector a, Vector w) { return _mm512_dpbusd_epi32(sum, a, w); }
 
   // Packing 32 to 16 bits saturates large numbers, but the conversion to integers does not: hence the minimum.

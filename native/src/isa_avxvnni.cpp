@@ -34,15 +34,19 @@ struct Simd : Simd256 {
 
   static Sum activations(const uint8_t *from) { return widened(from); }
   static void put_activations(uint8_t *to, Sum bytes) {
-    const __m128i half = halved(bytes);
-    _mm_storel_epi64(reinterpret_cast<__m128i *>(to), _mm_packus_epi16(half, half));
+    put_narrow(to, halved(bytes));
+  }
+  static void put_value(__m256 value, Sum zero, uint8_t *out, uint8_t *fine) {
+    if (!fine) return put_narrow(out, bytes_of<false>(value, zero).first);
+    const Bytes bytes = bytes_of<true>(value, zero);
+    put_narrow(out, bytes.first);
+    put_narrow(fine, bytes.second);
   }
   static Sum passed(Sum sum, const uint8_t *bytes, const uint8_t *fine, const int32_t *weight) {
     return add_passed(sum, widened(bytes), fine, weight);
   }
   static void store_wide(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
-    const __m128i level = requantized(sum, zero, multiplier, outputs, fine);
-    _mm_storel_epi64(reinterpret_cast<__m128i *>(out), _mm_packus_epi16(level, level));
+    put_narrow(out, requantized(sum, zero, multiplier, outputs, fine));
   }
 };
 

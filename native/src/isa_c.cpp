@@ -22,7 +22,7 @@ struct Simd {
     int16_t lane[32];  // of a broadcast only the first two are used
   };
   static constexpr int lanes = 16, registers = 0;
-  static constexpr bool one_kind = true;
+  static constexpr bool one_kind = true, puts_values = false;
   static constexpr Activation activation = Activation::s16;
   static constexpr int pixels(int) { return 1; }
   static constexpr int pass(int) { return 1; }
@@ -46,6 +46,11 @@ struct Simd {
   static Sum dot(Sum sum, const Vector &a, const Vector &w) {
     for (int i = 0; i < 16; i++) sum.lane[i] += a.lane[0] * w.lane[2 * i] + a.lane[1] * w.lane[2 * i + 1];
     return sum;
+  }
+  static Sum looked_up(const uint32_t *table, const Sum &entries) {
+    Sum found;
+    for (int i = 0; i < 16; i++) found.lane[i] = static_cast<int32_t>(table[entries.lane[i]]);
+    return found;
   }
   template <int P, int N, bool SLOPED>
   static void store(const Sum (&sums)[P][N], const float *multiplier, uint8_t *out, long, long outputs) {

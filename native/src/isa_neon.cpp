@@ -17,7 +17,7 @@ struct Simd {
   using Vector = int8x16_t;
   using Sum = int32x4_t;
   static constexpr int lanes = 4, registers = 32;
-  static constexpr bool one_kind = false;
+  static constexpr bool one_kind = false, puts_values = false;
   static constexpr Activation activation = Activation::s8;
   static constexpr int pixels(int) { return 6; }
   static constexpr int pass(int) { return 1; }
@@ -31,6 +31,11 @@ struct Simd {
   }
   static Vector weights(const uint8_t *from) { return vld1q_s8(reinterpret_cast<const int8_t *>(from)); }
   static Sum dot(Sum sum, Vector a, Vector w) { return vdotq_s32(sum, a, w); }
+  static Sum looked_up(const uint32_t *table, Sum entries) {
+    const uint32_t found[4] = {table[vgetq_lane_s32(entries, 0)], table[vgetq_lane_s32(entries, 1)],
+                               table[vgetq_lane_s32(entries, 2)], table[vgetq_lane_s32(entries, 3)]};
+    return vreinterpretq_s32_u32(vld1q_u32(found));
+  }
 
   // Both the conversion (half to even) and the narrowing saturate, as does the addition of zero points.
   template <bool SLOPED>

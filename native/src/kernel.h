@@ -13,6 +13,9 @@
 //   dot(sum, activations, weights)  adds the products of each group
 //   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
 //   activations(from), put_activations(to, bytes)   `lanes` activations as 32-bit numbers 0 to 255, and back
+//   looked_up(table, entries)       Sum of these 32-bit entries
+//   puts_values                     whether there is put_value(value, zero, out, fine), which puts `lanes` values, clipped
+//                                   to bytes around zero points, and what that leaves if `fine` is not null
 //   passed(sum, bytes, fine, weight)      adds the 16 bits of `lanes` wide channels times their weights
 //   widened(bytes)                        Sum from bytes
 //   store_wide(sum, zero, multiplier, outputs, out, fine)   requantizes one register to bytes around these zero points,

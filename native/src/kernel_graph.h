@@ -4,108 +4,7 @@
 // Sums of convolutions to which nothing is added become bytes in registers. All others are put into memory, a tile at
 // a time, and what follows is plain C++, which compilers turn into the instructions of the file.
 
-// An activation as a byte.
-static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {
-  if constexpr (Simd::activation == Activation::s16) {
-    int16_t value;
-    std::memcpy(&value, row + 2 * channel, 2);
-    return value & 255;  // what fills channels up to whole blocks may be any number
-  }
-  return Simd::activation == Activation::s8 ? row[channel] ^ 0x80 : row[channel];
-}
-
-constexpr long kElement = Simd::activation == Activation::s16 ? 2 : 1;
-
-// As many numbers as a register holds. Compilers keep these in registers as they stand here; of loops over arrays they make
-// vectors of some and lists of others.
-using Ints = int32_t __attribute__((vector_size(4 * Simd::lanes)));
-using Floats = float __attribute__((vector_size(4 * Simd::lanes)));
-
-template <class To, class From>
-static SB_INLINE void same_bits(To &to, const From &from) {
-  static_assert(sizeof to == sizeof from, "");
-  std::memcpy(&to, &from, sizeof to);
-}
-
-template <class Numbers, class T>
-static SB_INLINE void numbers_at(Numbers &numbers, const T *from) {
-  static_assert(sizeof(T) == 4, "");
-  std::memcpy(&numbers, from, sizeof numbers);
-}
-
-// Some activations of a pixel as bytes, and back.
-static SB_INLINE void bytes_at(Ints &level, const uint8_t *row, long channel) {
-  same_bits(level, Simd::activations(row + kElement * channel));
-}
-
-static SB_INLINE void put_bytes(uint8_t *row, long channel, const Ints &level) {
-  typename Simd::Sum bytes;
-  same_bits(bytes, level);
-  Simd::put_activations(row + kElement * channel, bytes);
-}
-
-// Bytes less their zero points, and in parts of 256 with second bytes, if there are any.
-static SB_INLINE void levels_at(Ints &level, const uint8_t *row, const uint8_t *fine, long channel, const Ints &zero) {
-  bytes_at(level, row, channel);
-  level -= zero;
-  if (!fine) return;
-  Ints second;
-  bytes_at(second, fine, channel);
-  level = 256 * level + second - 128;
-}
-
-template <class Numbers, class T>
-static SB_INLINE void clip(Numbers &numbers, T least, T most) {
-  const Numbers low = Numbers{} + least, high = Numbers{} + most;
-  numbers = numbers < low ? low : numbers;
-  numbers = numbers > high ? high : numbers;
-}
-
-static SB_INLINE void rounded(Ints &level, const Floats &value) {
-  constexpr float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds half to even, as no fractions are left there
-  level = __builtin_convertvector((value + magic) - magic, Ints);
-}
-
-// Adds the terms to values of one pixel, the first of which is channel `c`, and makes them bytes.
-static SB_INLINE void finish_here(Floats &value, const ResultRow &to, long x, long c) {
-  Ints zero, byte;
-  Floats multiplier;
-  for (int32_t t = 0; t < to.added_count; t++) {
-    const AddedRow &added = to.added[t];
-    numbers_at(multiplier, added.multiplier + c);
-    numbers_at(zero, added.zero + c);
-    levels_at(byte, added.row + x * added.pixel, added.fine ? added.fine + x * added.pixel : nullptr, c, zero);
-    value += __builtin_convertvector(byte, Floats) * multiplier;
-  }
-  numbers_at(zero, to.zero + c);
-  // Far beyond a byte results are at their ends, so values may be clipped there.
-  if (to.fine)
-    clip(value, -512.0f, 512.0f);
-  else
-    clip(value, -255.0f, 255.0f);
-  rounded(byte, value);
-  byte += zero;
-  clip(byte, 0, 255);
-  put_bytes(to.out + x * to.pixel, c, byte);
-  if (!to.fine) return;
-  Ints second;
-  rounded(second, (value - __builtin_convertvector(byte - zero, Floats)) * 256.0f);
-  second += 128;
-  clip(second, 0, 255);
-  put_bytes(to.fine + x * to.pixel, c, second);
-}
-
-[[maybe_unused]] static void finish_block(Floats &value, const ResultRow &to, long x, long c) {
-  finish_here(value, to, x, c);
-}
-
-// The same; where registers are small, one function for all blocks: less code.
-static SB_INLINE void finish(Floats &value, const ResultRow &to, long x, long c) {
-  if constexpr (Simd::lanes < 8)
-    finish_block(value, to, x, c);
-  else
-    finish_here(value, to, x, c);
-}
+#include "kernel_values.h"
 
 // As `products`, of kernels of any size whose pixels lie `stride` apart, in one function for all: less code.
 template <int P, int N>
@@ -128,7 +27,7 @@ static SB_INLINE const uint8_t *products_any(typename Simd::Sum (&sums)[P][N], c
 template <int K, int B, int P>
 static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c, const uint8_t *weights) {
   constexpr int N = B * kBlock / Simd::lanes, W = B * kBlock;
-  const ResultRow &to = row.result;
+  const ResultRow to = row.result;  // a copy: what is written cannot be a part of it
   static const int32_t nothing[W] = {};
   typename Simd::Sum sums[P][N];
   alignas(64) int32_t spilled[P][W];
@@ -218,7 +117,8 @@ static void convolve(const ConvolvedRow &row) {
   }
 }
 
-static void sum(const ResultRow &to) {
+static void sum(const ResultRow &row) {
+  const ResultRow to = row;
   for (int32_t x = 0; x < to.pixels; x++)
     for (long c = 0; c < to.channels; c += Simd::lanes) {
       Floats value = {};
@@ -226,7 +126,8 @@ static void sum(const ResultRow &to) {
     }
 }
 
-static void multiply(const MultipliedRow &row) {
+static void multiply(const MultipliedRow &all) {
+  const MultipliedRow row = all;
   for (int32_t x = 0; x < row.result.pixels; x++) {
     const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
     const uint8_t *const first_fine = row.first_fine ? row.first_fine + x * row.first_pixel : nullptr;
@@ -251,7 +152,21 @@ static void multiply(const MultipliedRow &row) {
   }
 }
 
-static void look_up(const LookedUpRow &row) {
+// Where the table of each channel of a register begins.
+struct FirstEntries {
+  int32_t entry[Simd::lanes];
+};
+static SB_INLINE constexpr FirstEntries first_entries() {
+  FirstEntries first = {};
+  for (int i = 0; i < Simd::lanes; i++) first.entry[i] = 257 * i;
+  return first;
+}
+
+static void look_up(const LookedUpRow &all) {
+  const LookedUpRow row = all;
+  static constexpr FirstEntries first = first_entries();
+  Ints begins;
+  numbers_at(begins, first.entry);
   for (int32_t x = 0; x < row.pixels; x++) {
     const uint8_t *const in = row.in + x * row.in_pixel, *const in_fine = row.in_fine ? row.in_fine + x * row.in_pixel : nullptr;
     uint8_t *const out = row.out + x * row.pixel, *const fine = row.fine + x * row.pixel;
@@ -259,7 +174,9 @@ static void look_up(const LookedUpRow &row) {
       Ints place, ends;
       levels_at(place, in, in_fine, c, Ints{});
       place = (in_fine ? place : 256 * place) + 256;
-      for (int i = 0; i < Simd::lanes; i++) ends[i] = int32_t(row.between[257 * (c + i) + (place[i] >> 8)]);
+      typename Simd::Sum entries;
+      same_bits(entries, begins + (place >> 8));
+      same_bits(ends, Simd::looked_up(row.between + 257 * c, entries));
       const Ints right = place & 255, left = 256 - right;
       const Ints level = ((ends & 0xffff) * left + ((ends >> 16) & 0xffff) * right + 128) >> 8;
       put_bytes(out, c, level >> 8);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 
@@ -46,6 +47,20 @@ class Network {
   virtual void run(const ImageData &image, const Region &region, uint8_t *scratch,
                    const std::atomic<bool> &cancel) const = 0;
 };
+
+// An image that threads compute in parts which wait for each other; they must be taken in their order.
+class SharedImage {
+ public:
+  using Scratch = std::function<uint8_t *(size_t)>;  // gives this thread so many bytes
+
+  virtual ~SharedImage() = default;
+  virtual int parts() const = 0;
+  virtual int together() const = 0;  // as many threads have something to do at a time
+  virtual void run(int part, const Scratch &scratch, const std::atomic<bool> &cancel) = 0;
+};
+
+// What several threads do for a network that does not divide; null for all others. Throws std::bad_alloc.
+std::unique_ptr<SharedImage> shared_image(const Network &network, const ImageData &image, int threads);
 
 // Reads a payload of a chain or a graph. Throws ModelError.
 std::unique_ptr<Network> read_one(const uint8_t *data, size_t size, const Isa &isa);

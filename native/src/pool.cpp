@@ -24,9 +24,7 @@ void Job::work() {
   // Memory stays with its thread: fresh pages for each image would cost more than an LR image.
   thread_local Buffer scratch;
   thread_local size_t size = 0;
-  for (int i = next_++; i < plan_.regions() && !stop_.load(std::memory_order_relaxed); i = next_++) {
-    const Region region = plan_.region(image_, i);
-    const size_t needed = network_.scratch_bytes(image_, region);
+  const auto bytes = [&](size_t needed) {
     if (needed > kMostScratch) throw std::bad_alloc();
     if (size < needed) {
       scratch.reset();
@@ -34,7 +32,16 @@ void Job::work() {
       scratch = make_buffer(needed);
       size = needed;
     }
-    network_.run(image_, region, scratch.get(), stop_);
+    return scratch.get();
+  };
+  const int parts = shared_ ? shared_->parts() : plan_.regions();
+  for (int i = next_++; i < parts && !stop_.load(std::memory_order_relaxed); i = next_++) {
+    if (shared_) {
+      shared_->run(i, bytes, stop_);
+      continue;
+    }
+    const Region region = plan_.region(image_, i);
+    network_.run(image_, region, bytes(network_.scratch_bytes(image_, region)), stop_);
   }
 }
 

@@ -20,17 +20,22 @@ enum class State { running, done, cancelled, no_memory };
 class Job {
  public:
   Job(const Network &network, const ImageData &image, int threads)
-      : network_(network), image_(image), plan_(make_plan(network, image, threads)) {}
+      : network_(network), image_(image), plan_(make_plan(network, image, threads)),
+        shared_(shared_image(network, image, threads)) {}
 
-  int tickets(int threads) const { return threads < plan_.regions() ? threads : plan_.regions(); }
+  int tickets(int threads) const {
+    const int most = shared_ ? shared_->together() : plan_.regions();
+    return threads < most ? threads : most;
+  }
 
  private:
   friend class Pool;
-  void work();  // takes regions until there are none left
+  void work();  // takes regions, or parts, until there are none left
 
   const Network &network_;
   const ImageData image_;
   const Plan plan_;
+  const std::unique_ptr<SharedImage> shared_;
   std::atomic<int> next_{0};
   std::atomic<bool> stop_{false};
   // Guarded by the mutex of the pool:

@@ -5,7 +5,7 @@ struct Simd256 {
   using Vector = __m256i;
   using Sum = __m256i;
   static constexpr int lanes = 8, registers = 16;
-  static constexpr bool one_kind = false;
+  static constexpr bool one_kind = false, puts_values = true;
   // Twelve registers of sums leave room for weights and activations.
   static constexpr int pixels(int blocks) { return 6 / blocks; }
   static constexpr int pass(int blocks) { return blocks % 2 == 0 ? 2 : 1; }
@@ -18,6 +18,9 @@ struct Simd256 {
     return _mm256_set1_epi32(four);
   }
   static Vector weights(const uint8_t *from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)); }
+  static Sum looked_up(const uint32_t *table, Sum entries) {
+    return _mm256_i32gather_epi32(reinterpret_cast<const int *>(table), entries, 4);
+  }
 
   // Packing 32 to 16 bits saturates large numbers, but the conversion to integers does not: hence the minimum.
   template <bool SLOPED>
@@ -48,20 +51,35 @@ struct Simd256 {
     const __m256i by = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weight));
     return _mm256_add_epi32(sum, _mm256_mullo_epi32(value, by));
   }
-  // Far beyond a byte both results are at their ends, so products may be clipped there. Returns 8 bytes of 16 bits.
-  static __m128i requantized(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *fine) {
+  static __m256 product(Sum sum, const float *multiplier, long outputs) {
     const __m256 by = _mm256_blendv_ps(_mm256_loadu_ps(multiplier), _mm256_loadu_ps(multiplier + outputs),
                                        _mm256_castsi256_ps(sum));
-    const __m256 product = clipped(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), by), -512.0f, 512.0f);
-    const __m256i sloped = _mm256_add_epi32(_mm256_cvtps_epi32(product), zero);
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), by);
+  }
+  // 8 bytes of 16 bits, and 8 more of what they leave. Far beyond a byte both are at their ends, so values may be clipped
+  // there.
+  struct Bytes {
+    __m128i first, second;
+  };
+  template <bool WIDE>
+  static SB_INLINE Bytes bytes_of(__m256 value, Sum zero) {
+    const __m256 kept = clipped(value, -512.0f, 512.0f);
+    const __m256i sloped = _mm256_add_epi32(_mm256_cvtps_epi32(kept), zero);
     const __m256i level = _mm256_min_epi32(_mm256_max_epi32(sloped, _mm256_setzero_si256()), _mm256_set1_epi32(255));
-    if (fine) {
-      const __m256 left = _mm256_sub_ps(product, _mm256_cvtepi32_ps(_mm256_sub_epi32(level, zero)));
-      const __m256i steps = _mm256_cvtps_epi32(clipped(_mm256_mul_ps(left, _mm256_set1_ps(256.0f)), -128.0f, 127.0f));
-      const __m128i narrow = halved(_mm256_add_epi32(steps, _mm256_set1_epi32(128)));
-      _mm_storel_epi64(reinterpret_cast<__m128i *>(fine), _mm_packus_epi16(narrow, narrow));
-    }
-    return halved(level);
+    if constexpr (!WIDE) return {halved(level), _mm_setzero_si128()};
+    const __m256 left = _mm256_sub_ps(kept, _mm256_cvtepi32_ps(_mm256_sub_epi32(level, zero)));
+    const __m256i steps = _mm256_cvtps_epi32(clipped(_mm256_mul_ps(left, _mm256_set1_ps(256.0f)), -128.0f, 127.0f));
+    return {halved(level), halved(_mm256_add_epi32(steps, _mm256_set1_epi32(128)))};
+  }
+  static __m128i requantized(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *fine) {
+    const __m256 value = product(sum, multiplier, outputs);
+    if (!fine) return bytes_of<false>(value, zero).first;
+    const Bytes bytes = bytes_of<true>(value, zero);
+    put_narrow(fine, bytes.second);
+    return bytes.first;
+  }
+  static void put_narrow(uint8_t *to, __m128i bytes) {
+    _mm_storel_epi64(reinterpret_cast<__m128i *>(to), _mm_packus_epi16(bytes, bytes));
   }
   static __m128i halved(__m256i v) { return _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
   static __m256 clipped(__m256 x, float low, float high) {

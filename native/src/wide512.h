@@ -14,11 +14,14 @@ struct Wide512 {
     const __m512i value = _mm512_sub_epi32(level, _mm512_set1_epi32(128));
     return _mm512_add_epi32(sum, _mm512_mullo_epi32(value, _mm512_loadu_si512(weight)));
   }
-  // Far beyond a byte both results are at their ends, so products may be clipped there.
   static void store_wide(__m512i sum, __m512i zero, const float *multiplier, long outputs, uint8_t *out, uint8_t *fine) {
     const __m512 by =
         _mm512_mask_loadu_ps(_mm512_loadu_ps(multiplier), _mm512_movepi32_mask(sum), multiplier + outputs);
-    const __m512 most = _mm512_set1_ps(512.0f), scaled = _mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), most);
+    put_value(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), zero, out, fine);
+  }
+  // Far beyond a byte both results are at their ends, so values may be clipped there.
+  static void put_value(__m512 value, __m512i zero, uint8_t *out, uint8_t *fine) {
+    const __m512 scaled = _mm512_min_ps(value, _mm512_set1_ps(512.0f));
     if (!fine) {  // what is far below becomes the smallest integer
       const __m512i level = _mm512_max_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(scaled), zero), _mm512_setzero_si512());
       _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtusepi32_epi8(level));

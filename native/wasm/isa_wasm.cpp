@@ -16,7 +16,7 @@ struct Simd {
   using Vector = v128_t;
   using Sum = v128_t;
   static constexpr int lanes = 4, registers = 0;
-  static constexpr bool one_kind = true;
+  static constexpr bool one_kind = true, puts_values = false;
   static constexpr Activation activation = Activation::s16;
   static constexpr int pixels(int) { return 2; }
   static constexpr int pass(int) { return 1; }
@@ -26,6 +26,10 @@ struct Simd {
   static Vector broadcast(const uint8_t *from) { return wasm_v128_load32_splat(from); }
   static Vector weights(const uint8_t *from) { return wasm_v128_load(from); }
   static Sum dot(Sum sum, Vector a, Vector w) { return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(a, w)); }
+  static Sum looked_up(const uint32_t *table, Sum entries) {
+    return wasm_u32x4_make(table[wasm_i32x4_extract_lane(entries, 0)], table[wasm_i32x4_extract_lane(entries, 1)],
+                           table[wasm_i32x4_extract_lane(entries, 2)], table[wasm_i32x4_extract_lane(entries, 3)]);
+  }
 
   // To the nearest, half to even, of numbers far below 2**22: adding 1.5 * 2**23 leaves no fractions.
   static v128_t rounded(v128_t value) {
