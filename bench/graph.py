@@ -1,12 +1,14 @@
 """Networks with skips and concatenations in integers on the native engine beside general engines, as a table.
 
-    python bench/graph.py [--net edsr|rrdb|FILE.onnx] [--size 320x180] [--threads 1] [--rounds 7]
+    python bench/graph.py [--net edsr|rcan|rrdb|FILE] [--size 320x180] [--threads 1] [--rounds 7]
         [--only native,openvino-f32] [-o FILE]
 
-`edsr` has the shape of EDSR-baseline x2 (16 blocks of 64 channels), `rrdb` that of RRDB x4 with 6 blocks (64 channels,
-growth 32). Their weights are random and integers are calibrated on noise, as times do not depend on them. All are
-opened in one process and take turns, bytes in and bytes out (docs/bench.md). `openvino-int8` runs the QDQ file that
-`sharpbit quantize --method minmax` makes. `native:avx2` keeps the native engine to an instruction set.
+`edsr` has the shape of EDSR-baseline x2 (16 blocks of 64 channels), `rcan` that of RCAN x2 with 8 blocks (64 channels,
+whose gates come from means of the whole image), `rrdb` that of RRDB x4 with 6 blocks (64 channels, growth 32). FILE is
+a network that `sharpbit quantize` takes. Weights of shapes are random and integers are calibrated on noise, as times do
+not depend on them. All are opened in one process and take turns, bytes in and bytes out (docs/bench.md).
+`openvino-int8` runs the QDQ file that `sharpbit quantize --method minmax` makes. `native:avx2` keeps the native engine
+to an instruction set.
 """
 
 from __future__ import annotations
@@ -63,6 +65,29 @@ class Edsr(nn.Module):
         y = first = self.first(x)
         for one, two in self.blocks:
             y = two(F.relu(one(y))) * 0.1 + y
+        y = F.pixel_shuffle(self.up(self.end(y) + first), 2)
+        return self.last(y) * 0.05 + F.interpolate(x, scale_factor=2)
+
+
+class Rcan(nn.Module):
+    """The shape of RCAN x2, with few blocks."""
+
+    scale = 2
+
+    def __init__(self, blocks: int = 8, width: int = 64, narrow: int = 4) -> None:
+        super().__init__()
+        self.first, self.last, self.up = conv(3, width), conv(width, 3), conv(width, 4 * width)
+        self.end, self.blocks = conv(width, width), nn.ModuleList()
+        for _ in range(blocks):
+            gate = (nn.Conv2d(width, narrow, 1), nn.Conv2d(narrow, width, 1))
+            self.blocks.append(nn.ModuleList((conv(width, width), conv(width, width), *gate)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """RGB to RGB."""
+        y = first = self.first(x)
+        for one, two, down, up in self.blocks:
+            z = two(F.relu(one(y)))
+            y = z * torch.sigmoid(up(F.relu(down(z.mean((2, 3), keepdim=True))))) + y
         y = F.pixel_shuffle(self.up(self.end(y) + first), 2)
         return self.last(y) * 0.05 + F.interpolate(x, scale_factor=2)
 
@@ -135,10 +160,12 @@ def table(runtimes: dict[str, Runtime], size: tuple[int, int], rounds: int, gmac
 
 def network(name: str) -> Model:
     """A float model whose net is a graph."""
-    if name not in ("edsr", "rrdb"):
-        return load(name)
+    nets: dict[str, type[Edsr | Rcan | Rrdb]] = {"edsr": Edsr, "rcan": Rcan, "rrdb": Rrdb}
+    if name not in nets:
+        model = load(name)
+        return model if isinstance(model.net, Network) else of_module(model.net, scale=model.scale, white=1.0)
     torch.manual_seed(0)
-    net = Edsr() if name == "edsr" else Rrdb()
+    net = nets[name]()
     return of_module(net, scale=net.scale, white=1.0)
 
 
