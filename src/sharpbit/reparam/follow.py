@@ -20,14 +20,17 @@ from sharpbit.reparam.base import traced
 from sharpbit.reparam.kernels import Kernel
 from sharpbit.reparam.signals import Value
 
+MOST = 1 << 26  # numbers that the kernels of all pieces have, at most: 512 MiB; chains have a tenth of that
+
 
 def follow(net: nn.Module, channels: int = 3) -> Value:
     """What `net` computes of an image with `channels` channels.
 
     Raises:
-        ReparameterizeError: names the first piece that the algebra does not know, and where it is.
+        ReparameterizeError: names the first piece that the algebra does not know, and where it is; or the network is
+            no chain by far, such as one of dense blocks, of which each reads all that came before.
     """
-    name = type(net).__name__
+    name, numbers = type(net).__name__, 0
     graph = traced(net).cpu().double()
     known: dict[fx.Node, Any] = {}
     for node in graph.graph.nodes:
@@ -42,6 +45,10 @@ def follow(net: nn.Module, channels: int = 3) -> Value:
             return arguments[0]
         else:
             known[node] = _applied(graph, name, node, arguments, options)
+            if isinstance(known[node], Value):
+                numbers += sum(weight.numel() for weight in known[node].terms.values())
+            if numbers > MOST:
+                raise ReparameterizeError(f"{name} joins so many pieces with so many others that it is no chain")
     raise AssertionError("a graph ends with its output")
 
 
