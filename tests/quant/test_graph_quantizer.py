@@ -224,7 +224,7 @@ def test_pairs_of_convolutions_are_the_network_in_float():
     found = ranges_of(steps, extremes(steps, images().float(), lambda *_: None), RULES[0])
     convolutions = frozenset(k for k, step in enumerate(steps) if isinstance(step, Convolve))
     both = frozenset([1, 2])
-    pairs, reading = with_finer(steps, found, both, convolutions)
+    pairs, reading = with_finer(steps, found, both, convolutions)[:2]
     assert [pairs[k].weight.shape for k in sorted(reading)] == [steps[k].weight.shape for k in sorted(both)]
     assert sum(isinstance(step, Convolve) for step in pairs) == 2 * len(convolutions)
     assert torch.allclose(values(pairs, image)[-1], values(steps, image)[-1], atol=1e-5)

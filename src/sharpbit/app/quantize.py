@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def run_quantize(
             f"{before.arch.name} becomes an integer chain with slopes, which runs on the native engine alone; write it"
             f" as .sharpbit, not {path.name}"
         )
+    settings = replace(settings, work=path.with_name(f"{path.name}.work"))
     sets = [item for folder in data for item in find(folder)]
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, delay=1, leave=False) as bar:
@@ -113,6 +115,8 @@ def run_quantize(
         with open_atomic(Path(report), overwrite=overwrite) as file:
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
+    if settings.work is not None:
+        shutil.rmtree(settings.work, ignore_errors=True)
     did = {"method": method, "bits": receipt.bits, "crops": receipt.crops, "of_images": receipt.images}
     images = read_of(in_folder(calibrate), cut)
     add_receipt(path, "quantize", zoo.path_of(model), did=did, calibrated_on=images)

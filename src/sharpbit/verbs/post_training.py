@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -65,6 +66,7 @@ class QuantizationSettings:
         asymmetric: whether 8-bit weights have a zero point too, as published; by default they have none, as engines
             multiply such in integers.
         gate: mean dB from float that `sloped` and `graph` are to reach with the least of their numbers in 16 bits.
+        work: folder in which `graph` keeps what it has found, so that a killed run goes on; by default nothing is kept.
     """
 
     bits: int | tuple[int, ...] = 8
@@ -74,6 +76,7 @@ class QuantizationSettings:
     batch: int = BATCH
     asymmetric: bool = False
     gate: float = GATE
+    work: Path | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int):
@@ -158,7 +161,7 @@ def graph(model: Model, crops: Tensor, settings: QuantizationSettings, progress:
         QuantizeError: the network has an operator that has no form in integers.
     """
     _check_chain(settings, GRAPH)
-    return integer_graph(model, crops, GraphSettings(gate=settings.gate), progress, OTHERS)
+    return integer_graph(model, crops, GraphSettings(gate=settings.gate, keep=settings.work), progress, OTHERS)
 
 
 def suited(model: Model, *, portable: bool = False) -> str:

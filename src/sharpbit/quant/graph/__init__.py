@@ -12,26 +12,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, log10
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sharpbit.graph import Graph
 from sharpbit.modelfile.integer_graph import IntegerGraph
-from sharpbit.quant.graph.finer import with_finer
+from sharpbit.quant.graph.finer import Paired, with_finer
 from sharpbit.quant.graph.images import chosen_of
+from sharpbit.quant.graph.kept import Kept
 from sharpbit.quant.graph.lowering import lowered
-from sharpbit.quant.graph.ranges import RULES, Extremes, Rule, clipped, extremes, last_readers, ranges_of, together
+from sharpbit.quant.graph.ranges import (
+    RULES,
+    Extremes,
+    Rule,
+    clipped,
+    extremes,
+    flat,
+    last_readers,
+    range_of_sums,
+    ranges_of,
+    together,
+    unflat,
+)
 from sharpbit.quant.graph.rounder import Rounder
 from sharpbit.quant.graph.steps import Step, read_by
-from sharpbit.quant.graph.widths import Choice, chosen, costs, widths_for
+from sharpbit.quant.graph.widths import Choice, Costs, chosen, costs, widths_for
 from sharpbit.quant.lossless import check_images
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped import GATE
+from sharpbit.quant.sloped.layer import Range
 from sharpbit.system.progress import Phases
 
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
 HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
+SOME, REST = 6, 0.3  # images of both kinds that tell what rounding leaves of weights, and what ranges have to spare
 CLIPPED = 0.2  # of it, for values that are beyond what ranges hold
 SHARE = 0.7  # of it, that rounding is estimated to cost at first; what is measured then says how much to try next
 TRIES, NEAR = 3, 1.5  # so often, until what is measured is at most so many dB above what is asked for
@@ -45,11 +61,13 @@ class GraphSettings:
         gate: Mean dB from float for which convolutions read 16 bits.
         compensate: Whether errors of weights are made up by others; without, it takes a tenth of the time.
         seed: Seed of everything that is drawn at random.
+        keep: Folder in which long work is kept, so that a killed run goes on; None: nothing is kept.
     """
 
     gate: float = GATE
     compensate: bool = True
     seed: int = 0
+    keep: Path | None = None
 
 
 @torch.no_grad()
@@ -78,29 +96,54 @@ def quantize_graph(
     check_images(images)
     progress = progress or (lambda word, done, total: None)
     steps = lowered(graph)
+    kept = Kept(settings.keep)
+    source: list[Tensor | str] = [repr(settings.seed), repr(graph.nodes), *_numbers(graph), images]
     generator = torch.Generator().manual_seed(settings.seed)
     shown = chosen_of(images, generator)
     allowed = 10 ** (-(settings.gate + HEADROOM) / 10)
-    wanted = _float_results(steps, shown.measured)
-    seen = extremes(steps, torch.cat([shown.given, shown.drawn]), progress)
-    rule = _rule(steps, seen, shown.measured, wanted, allowed)
+    wanted = _float_results(steps, shown.measured, progress)
+    every = torch.cat([shown.given, shown.drawn])
+    seen = unflat(steps, kept.tensor("extremes", source, lambda: flat(extremes(steps, every, progress))), len(every))
+    gate = [*source, repr(allowed)]
+    number = kept.tensor("rule", gate, lambda: _rule(steps, seen, shown.measured, wanted, allowed, progress))
+    rule = RULES[int(number)]
     found = ranges_of(steps, seen, rule)
-    looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])
-    cost = costs(steps, found, looked_at[:, :, :SIDE, :SIDE], settings.seed)
+    looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])[:, :, :SIDE, :SIDE]
+    cost = Costs(*kept.tensor("costs", gate, lambda: costs(steps, found, looked_at, settings.seed, progress).both))
+    few = torch.cat([shown.given[: max(3, together(steps, shown.given))], shown.drawn[:1]])
+    some = torch.cat([shown.given[:SOME], shown.drawn[:SOME]])
 
     def rounded(share: float) -> Candidate:
         choice = chosen(steps, cost, share * allowed)
-        pairs, both = with_finer(steps, found, choice.both, choice.finer)
-        own = found
+        pairs, own = with_finer(steps, found, choice.both, choice.finer), found
         if choice.finer:
-            own = ranges_of(pairs, extremes(pairs, torch.cat([shown.given, shown.drawn]), progress), rule)
-        few = torch.cat([shown.given[: max(3, together(pairs, shown.given))], shown.drawn[:1]])
-        word = f"rounding, {len(choice.both | choice.finer)} convolutions in 16 bits" if both else "rounding"
-        rounder = Rounder(pairs, own, widths_for(pairs, both), settings.compensate, generator)
+            own = _ranges_of_pairs(pairs, found, seen, rule, some, progress)
+        sixteen = len(choice.both | choice.finer)
+        word = f"rounding, {sixteen} convolutions in 16 bits" if pairs.both else "rounding"
+        widths = widths_for(pairs.steps, pairs.both)
+        rounder = Rounder(pairs.steps, own, widths, settings.compensate, settings.seed, kept)
         made = rounder.rounded(few, scale, progress, word)
-        return Candidate(choice, made, _apart(pairs, rounder, shown.measured, wanted) - settings.gate - HEADROOM)
+        near = _apart(pairs.steps, rounder, shown.measured, wanted, progress)
+        return Candidate(choice, made, near - settings.gate - HEADROOM)
 
     return least(rounded, lambda share: chosen(steps, cost, share * allowed))
+
+
+def _numbers(graph: Graph) -> list[Tensor]:
+    """All that is learned, in the order of its names."""
+    return [torch.from_numpy(graph.weights[name]) for name in sorted(graph.weights)]
+
+
+def _ranges_of_pairs(
+    pairs: Paired, found: list[Range], seen: Extremes, rule: Rule, images: Tensor, progress: Phases
+) -> list[Range]:
+    """Of each tensor: those that were there have their ranges; what rounding left of weights gives little anywhere."""
+    own = ranges_of(pairs.steps, extremes(pairs.steps, images, progress), Rule(spare=max(rule.spare, REST)))
+    for before, after in enumerate(pairs.number):
+        own[after] = found[before]
+    for k, number in pairs.sums.items():
+        own[number] = range_of_sums(seen, k, rule)
+    return own
 
 
 @dataclass(frozen=True)
@@ -143,24 +186,29 @@ def least(rounded: Callable[[float], Candidate], choice_of: Callable[[float], Ch
     return min(found, key=lambda one: (one.above < 0, abs(one.above))).made
 
 
-def _rule(steps: list[Step], seen: Extremes, measured: Tensor, wanted: list[Tensor], allowed: float) -> Rule:
-    """The rule with the finest steps that leaves room for rounding where values end with ranges; or the nearest."""
-    best, nearest = RULES[0], 0.0
-    for rule in RULES:
-        found = ranges_of(steps, seen, rule)
-        errors = [
-            (real - (clipped(steps, found, image[None] / TOP) * TOP).clamp(0, TOP)).div(TOP).square().mean()
-            for image, real in zip(measured, wanted, strict=True)
-        ]
+def _rule(
+    steps: list[Step], seen: Extremes, measured: Tensor, wanted: list[Tensor], allowed: float, progress: Phases
+) -> Tensor:
+    """The number of the rule with the finest steps that leaves room for rounding where values end with ranges.
+
+    It is that of the nearest one where none does.
+    """
+    best, nearest = 0, 0.0
+    for number, rule in enumerate(RULES):
+        found, errors = ranges_of(steps, seen, rule), list[Tensor]()
+        for image, real in zip(measured, wanted, strict=True):
+            one = (clipped(steps, found, image[None] / TOP) * TOP).clamp(0, TOP)
+            errors.append((real - one).div(TOP).square().mean())
+            progress("choosing ranges", len(errors) + number * len(wanted), len(RULES) * len(wanted))
         near = float(-10 * torch.log10(torch.stack(errors) + allowed * (1 - CLIPPED)).mean())
         if near > nearest:
-            best, nearest = rule, near
+            best, nearest = number, near
         if near >= -10 * log10(allowed):
             break
-    return best
+    return torch.tensor(best)
 
 
-def _float_results(steps: list[Step], images: Tensor) -> list[Tensor]:
+def _float_results(steps: list[Step], images: Tensor, progress: Phases) -> list[Tensor]:
     """What the steps give in float, in levels of bytes."""
     last, results = last_readers(steps), []
     for image in images:
@@ -171,10 +219,11 @@ def _float_results(steps: list[Step], images: Tensor) -> list[Tensor]:
                 if last[number] == k:
                     real[number] = torch.zeros(0)
         results.append((real[-1] * TOP).clamp(0, TOP))
+        progress("running in float", len(results), len(images))
     return results
 
 
-def _apart(steps: list[Step], rounder: Rounder, images: Tensor, wanted: list[Tensor]) -> float:
+def _apart(steps: list[Step], rounder: Rounder, images: Tensor, wanted: list[Tensor], progress: Phases) -> float:
     """How far the integers are from float on images, in dB, the mean of all images."""
     last, found = last_readers(steps), []
     for image, real in zip(images, wanted, strict=True):
@@ -185,4 +234,5 @@ def _apart(steps: list[Step], rounder: Rounder, images: Tensor, wanted: list[Ten
                 if last[number] == k:
                     whole[number] = torch.zeros(0)
         found.append(-10 * torch.log10(((real.round() - whole[-1]) / TOP).square().mean().clamp(min=1e-10)))
+        progress("comparing with float", len(found), len(images))
     return float(torch.stack(found).mean())

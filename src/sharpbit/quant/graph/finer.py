@@ -7,6 +7,7 @@ every instruction set. It takes a convolution once more, and a table where there
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,9 +28,23 @@ def weight_steps(kernel: Tensor, largest: int) -> Tensor:
     return torch.maximum(steps_of(kernel), kernel[:, :-1].abs().sum(1) / (ROOM * MAX_SUM / largest))
 
 
-def with_finer(
-    steps: list[Step], found: list[Range], both: frozenset[int], finer: frozenset[int]
-) -> tuple[list[Step], frozenset[int]]:
+class Paired(NamedTuple):
+    """Steps with such pairs of convolutions.
+
+    Attributes:
+        steps: The steps.
+        both: The numbers that convolutions which read both bytes have among them.
+        number: The number that each tensor has now.
+        sums: The numbers of the tensors that are sums before a slope, by the numbers that their steps had before.
+    """
+
+    steps: list[Step]
+    both: frozenset[int]
+    number: list[int]
+    sums: dict[int, int]
+
+
+def with_finer(steps: list[Step], found: list[Range], both: frozenset[int], finer: frozenset[int]) -> Paired:
     """The steps with such pairs of convolutions.
 
     Args:
@@ -37,24 +52,23 @@ def with_finer(
         found: The range of each tensor.
         both: Convolutions that read both bytes.
         finer: Convolutions whose weights have 16 bits.
-
-    Returns:
-        The steps, and the numbers that the convolutions of `both` have among them.
     """
     made: list[Step] = []
-    number, reading = [0], set()
+    number, reading, sums = [0], set(), {}
     for k, step in enumerate(steps):
         step = _renumbered(step, number)
         if k in finer and isinstance(step, Convolve):
             made += _pair(step, [found[tensor] for tensor in _inputs(steps[k])], found[k + 1], k in both, len(made))
             main = next(n for n in range(len(made) - 1, -1, -1) if isinstance(made[n], Convolve))
+            if main < len(made) - 1:
+                sums[k] = main + 1
         else:
             made.append(step)
             main = len(made) - 1
         if k in both:
             reading.add(main)
         number.append(len(made))
-    return made, frozenset(reading)
+    return Paired(made, frozenset(reading), number, sums)
 
 
 def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tensor:

@@ -6,8 +6,8 @@ ranges leave that out, most images have finer steps; where they do not, these ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import inf
 
@@ -49,10 +49,12 @@ class Extremes:
     Attributes:
         low: How far each channel is below 0, `(images, channels)` of each step, 0 at least.
         high: How far it is above 0.
+        sums: Both of what convolutions with a slope have before it, by the numbers of the steps.
     """
 
     low: Sequence[Tensor]
     high: Sequence[Tensor]
+    sums: Mapping[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def ranges_of(steps: list[Step], seen: Extremes, rule: Rule) -> list[Range]:
@@ -107,25 +109,61 @@ def extremes(steps: list[Step], images: Tensor, progress: Phases) -> Extremes:
     """
     batches = torch.split(images / TOP, together(steps, images))
     last = last_readers(steps)
-    low: list[list[Tensor]] = [[] for _ in steps]
-    high: list[list[Tensor]] = [[] for _ in steps]
+    found: list[list[Tensor]] = [[] for _ in steps]
+    sums: dict[int, list[Tensor]] = {}
     for number, batch in enumerate(batches):
         values = [batch]
         for k, step in enumerate(steps):
-            values.append(step.run(values))
-            low[k].append(-values[-1].amin((2, 3)).double())
-            high[k].append(values[-1].amax((2, 3)).double())
+            if isinstance(step, Convolve):
+                before = step.sums(values)
+                if not bool((step.below == 1).all()):
+                    sums.setdefault(k, []).append(_ends(before))
+                values.append(step.finished(before, values))
+            else:
+                values.append(step.run(values))
+            found[k].append(_ends(values[-1]))
             for read in read_by(step):
                 if last[read] == k:
                     values[read] = torch.zeros(0)
         progress("measuring", number + 1, len(batches))
-    return Extremes(*([_checked(torch.cat(found)) for found in side] for side in (low, high)))
+    low, high = zip(*(_checked(torch.cat(ends, 1)) for ends in found), strict=True)
+    return Extremes(low, high, {k: _checked(torch.cat(ends, 1)) for k, ends in sums.items()})
 
 
-def _checked(found: Tensor) -> Tensor:
+def flat(seen: Extremes) -> Tensor:
+    """All numbers of extremes in one row, as they can be kept."""
+    parts = [*seen.low, *seen.high, *(end for ends in seen.sums.values() for end in ends)]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def unflat(steps: list[Step], numbers: Tensor, images: int) -> Extremes:
+    """What `flat` was given, for these steps and so many images."""
+    channels = [count for count, _ in levels_of(steps)[1:]]
+    sloped = [k for k, step in enumerate(steps) if isinstance(step, Convolve) and not bool((step.below == 1).all())]
+    counts = [*channels, *channels, *(channels[k] for k in sloped for _ in range(2))]
+    parts = [part.reshape(images, -1) for part in torch.split(numbers, [images * count for count in counts])]
+    ends = iter(parts[2 * len(steps) :])
+    sums = {k: (next(ends), next(ends)) for k in sloped}
+    return Extremes(parts[: len(steps)], parts[len(steps) : 2 * len(steps)], sums)
+
+
+def range_of_sums(seen: Extremes, k: int, rule: Rule) -> Range:
+    """Of what a convolution with a slope has before it."""
+    low, high = (_most(found, rule) for found in seen.sums[k])
+    spare = (low + high) * rule.spare
+    return ranges(torch.stack([-low - spare, high + spare], 1)[None, :, :, None])
+
+
+def _ends(values: Tensor) -> Tensor:
+    """How far each channel of each image goes below and above 0: `(2, images, channels)`."""
+    return torch.stack([-values.amin((2, 3)), values.amax((2, 3))]).double()
+
+
+def _checked(found: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(found).all()):
         raise QuantizeError("the network gives numbers that are not finite with these images")
-    return found.clamp(min=0)
+    low, high = found.clamp(min=0)
+    return low, high
 
 
 def _most(found: Tensor, rule: Rule) -> Tensor:

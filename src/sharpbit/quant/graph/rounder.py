@@ -26,6 +26,8 @@ from sharpbit.modelfile.integer_graph import (
 from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
 from sharpbit.modelfile.integer_layer import FINE, MIDDLE
 from sharpbit.quant.graph.finer import weight_steps
+from sharpbit.quant.graph.kept import Kept
+from sharpbit.quant.graph.moments import Moments
 from sharpbit.quant.graph.ranges import last_readers
 from sharpbit.quant.graph.steps import (
     Add,
@@ -42,15 +44,12 @@ from sharpbit.quant.graph.steps import (
     read_by,
 )
 from sharpbit.quant.graph.widths import Widths
-from sharpbit.quant.lossless.least_squares import places_of
 from sharpbit.quant.lossless.rounding import LIMIT, compensated
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
 from sharpbit.system.progress import Phases
 
-SAMPLES = 20000  # places that rounding looks at, at most
 MEAN_PARTS = FINE**2  # of a byte in which means count
-WINDOWS = 24 << 20  # numbers of these at a time, at most
 
 
 class Rounder:
@@ -63,14 +62,21 @@ class Rounder:
         ranges: The range of each tensor.
         widths: What has 16 bits.
         compensate: Whether errors of weights are made up by others.
-        generator: Draws the places that rounding looks at.
+        seed: Seed of the places that rounding looks at.
+        kept: Where weights are kept that were rounded before, in the same steps.
     """
 
     def __init__(
-        self, steps: list[Step], ranges: list[Range], widths: Widths, compensate: bool, generator: torch.Generator
+        self,
+        steps: list[Step],
+        ranges: list[Range],
+        widths: Widths,
+        compensate: bool,
+        seed: int,
+        kept: Kept,
     ) -> None:
         self.steps, self.range, self.widths = steps, ranges, widths
-        self.compensate, self.generator = compensate, generator
+        self.compensate, self.seed, self.kept = compensate, seed, kept
         self.nodes: list[ig.Node] = []
 
     def rounded(self, images: Tensor, scale: int, progress: Phases, word: str) -> IntegerGraph:
@@ -78,9 +84,15 @@ class Rounder:
         self.nodes = []
         real, whole = [images / TOP], [images]
         last = last_readers(self.steps)
+        self._moments = Moments(self.seed)
         for k, step in enumerate(self.steps):
-            self.nodes.append(self._node(k, real, whole))
-            real.append(step.run(real))
+            if isinstance(step, Convolve):
+                sums = step.sums(real)
+                self.nodes.append(self._convolution(k, sums, whole))
+                real.append(step.finished(sums, real))
+            else:
+                self.nodes.append(self._node(k))
+                real.append(step.run(real))
             whole.append(self.run(k, whole))
             for number in read_by(step):
                 if last[number] == k:
@@ -91,12 +103,10 @@ class Rounder:
         except ModelError as error:
             raise QuantizeError(f"the network is beyond what integer graphs can be: {error}") from None
 
-    def _node(self, k: int, real: list[Tensor], whole: list[Tensor]) -> ig.Node:
+    def _node(self, k: int) -> ig.Node:
         step, after, wide = self.steps[k], self.range[k + 1], k + 1 in self.widths.tensors
         zero = after.zero.to(torch.uint8).numpy()
         match step:
-            case Convolve():
-                return self._convolution(k, real, whole)
             case Add():
                 return Sum(self._terms(step.plus, after), zero, wide)
             case Move():
@@ -124,6 +134,8 @@ class Rounder:
                     return Table(step.tensor, found.round().clamp(0, TOP).to(torch.uint8).numpy(), zero)
                 levels = (found * FINE).round() + MIDDLE
                 return Table(step.tensor, levels.clamp(0, FINE**2 - 1).numpy().astype(np.uint16), zero)
+            case _:
+                raise AssertionError(step)
 
     def _terms(self, plus: list[Plus], after: Range) -> tuple[Term, ...]:
         steps = (self.range[one.tensor].step.repeat_interleave(one.repeat) / self._parts(one.tensor) for one in plus)
@@ -140,40 +152,23 @@ class Rounder:
         values = [whole[number] if k in self.widths.both else _first(whole[number]) for number in numbers]
         return torch.cat(values, 1)
 
-    def _convolution(self, k: int, real: list[Tensor], whole_values: list[Tensor]) -> Convolution:
+    def _convolution(self, k: int, sums: Tensor, whole_values: list[Tensor]) -> Convolution:
         step, after = self.steps[k], self.range[k + 1]
         assert isinstance(step, Convolve)
-        read = self._read(k, step.inputs, whole_values)
         parts, largest = (FINE, LARGEST_BOTH) if k in self.widths.both else (1, FINE)
-        own = torch.cat([self.range[number].step for number in step.inputs])
-        zeros = torch.cat([self.range[number].zero for number in step.inputs])
-        outputs, inputs, side, _ = step.weight.shape
-        count = min(SAMPLES, WINDOWS // (inputs * side**2 + 1))
-        sums = step.sums(real)
-        places = places_of(sums, count, self.generator)
-        wanted = sums[places[0], :, places[1], places[2]].double() / after.step
-        whole, size = torch.zeros(outputs, inputs * side**2 + 1, dtype=torch.float64), torch.ones(outputs).double()
-        each = outputs // step.groups
-        begins = torch.zeros(outputs, dtype=torch.float64)
-        for group in range(step.groups):
-            rows, columns = slice(group * each, (group + 1) * each), slice(group * inputs, (group + 1) * inputs)
-            kernel = (step.weight[rows] * own[columns, None, None]).flatten(1)
-            kernel = torch.cat([kernel, step.bias[rows, None] / TOP], 1) / after.step[rows, None]
-            seen = _windows(read[:, columns], places, step)
-            kernel[:, -1] += (wanted[:, rows] - seen @ kernel.T).mean(0) / TOP
-            size[rows] = weight_steps(kernel, largest) if step.grid is None else step.grid[rows] / after.step[rows]
-            whole[rows] = kernel / size[rows, None]
-            whole[rows, :-1] = whole[rows, :-1].round().clamp(-LIMIT, LIMIT)
-            if self.compensate and step.grid is None:
-                whole[rows] = compensated(kernel, size[rows], seen.T @ seen / len(seen))
-            taken = whole[rows, :-1].reshape(each, inputs, -1).sum(2)
-            begins[rows] = taken @ zeros[columns]
-        limit = MAX_SUM - largest * whole[:, :-1].abs().sum(1)
-        bias = ((whole[:, -1] * TOP - begins) * parts).round()
+        whole, size = self._weights(k, step, whole_values, sums.shape)
+        # The mean of what is read goes through the convolution: its bias makes up for the mean error.
+        read = self._read(k, step.inputs, whole_values).mean(0, keepdim=True)
+        given = F.conv2d(read, whole.float(), None, step.stride, step.around, groups=step.groups).mean((0, 2, 3))
+        wanted = sums.mean((0, 2, 3)).double() / after.step / size
+        zeros = torch.cat([self.range[number].zero for number in step.inputs]).reshape(step.groups, 1, -1)
+        taken = (whole.sum((2, 3)).reshape(step.groups, -1, zeros.shape[2]) * zeros).sum(2).flatten()
+        limit = MAX_SUM - largest * whole.flatten(1).abs().sum(1)
+        bias = ((wanted - given.double() - taken) * parts).round()
         bias = torch.maximum(torch.minimum(bias, limit), -limit)
         return Convolution(
             tuple(step.inputs),
-            whole[:, :-1].reshape(step.weight.shape).to(torch.int8).numpy(),
+            whole.to(torch.int8).numpy(),
             bias.to(torch.int32).numpy(),
             _floats(size / parts),
             _floats(size / parts * step.below),
@@ -185,6 +180,23 @@ class Rounder:
             step.stride,
             step.padding,
         )
+
+    def _weights(self, k: int, step: Convolve, values: list[Tensor], result: torch.Size) -> tuple[Tensor, Tensor]:
+        """Whole weights, and the step of those of each output in steps of the result."""
+        after, largest = self.range[k + 1], LARGEST_BOTH if k in self.widths.both else FINE
+        own = torch.cat([self.range[number].step for number in step.inputs]).reshape(step.groups, 1, -1, 1, 1)
+        kernel = (step.weight.reshape(step.groups, -1, *step.weight.shape[1:]) * own).reshape(step.weight.shape)
+        kernel = torch.cat([kernel.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
+        size = weight_steps(kernel, largest) if step.grid is None else step.grid / after.step
+        if not self.compensate or step.grid is not None:
+            return (kernel / size[:, None])[:, :-1].round().clamp(-LIMIT, LIMIT).reshape(step.weight.shape), size
+
+        def made() -> Tensor:
+            moments = self._moments.of(step, values, result)
+            rows = zip(kernel.chunk(step.groups), size.chunk(step.groups), moments, strict=True)
+            return torch.cat([compensated(*group)[:, :-1] for group in rows]).to(torch.int8)
+
+        return self.kept.tensor("weights", (kernel, size), made).double().reshape(step.weight.shape), size
 
     def run(self, k: int, whole: list[Tensor]) -> Tensor:
         """What the integers make of tensors at a step."""
@@ -252,13 +264,3 @@ def _looked_up(table: Table, byte: Tensor) -> Tensor:
     at, weight = place // FINE, place % FINE
     level = values[channels, at] * (FINE - weight) + values[channels, at + 1] * weight
     return ((level + MIDDLE) // FINE - MIDDLE).float() / FINE
-
-
-def _windows(x: Tensor, places: tuple[Tensor, Tensor, Tensor], step: Convolve) -> Tensor:
-    """What a kernel sees at each place, and a constant one: `(count, channels * side**2 + 1)` float64."""
-    around = torch.arange(step.weight.shape[2])
-    image, row, column = places[0], places[1] * step.stride, places[2] * step.stride
-    rows, columns = row[:, None, None] + around[:, None], column[:, None, None] + around
-    cut = F.pad(x, (step.around,) * 4)[image[:, None, None], :, rows, columns]
-    flat = cut.permute(0, 3, 1, 2).flatten(1).double()
-    return torch.cat([flat, torch.full((len(flat), 1), TOP, dtype=flat.dtype)], 1)

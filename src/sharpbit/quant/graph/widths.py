@@ -20,6 +20,7 @@ from sharpbit.quant.graph.ranges import levels_of
 from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
+from sharpbit.system.progress import Phases
 
 LEFT = 0.2  # of what rounding weights costs, where others make up for it
 
@@ -65,6 +66,11 @@ class Costs:
     read: Tensor
     weights: Tensor
 
+    @property
+    def both(self) -> Tensor:
+        """One behind the other, `(2, images, steps)`."""
+        return torch.stack([self.read, self.weights])
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -79,7 +85,7 @@ class Choice:
     finer: frozenset[int]
 
 
-def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int) -> Costs:
+def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int, progress: Phases | None = None) -> Costs:
     """What rounding the inputs and the weights of each convolution costs.
 
     That is the square of the step of a channel over 12, times the mean square of the gradient of the result, which is
@@ -91,6 +97,7 @@ def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int) -> C
         found: The range of each tensor.
         images: `(N, 3, h, w)` bytes in float32.
         seed: Seed of the signs.
+        progress: Called with a word, what is done, and how much there is.
     """
     generator = torch.Generator().manual_seed(seed)
     can = widths_for(steps, frozenset(k for k, step in enumerate(steps) if isinstance(step, Convolve))).tensors
@@ -133,6 +140,8 @@ def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int) -> C
             power = torch.cat(bytes_, 1).square().mean((0, 2, 3)).double().reshape(step.groups, -1).sum(1)
             power = power.repeat_interleave(len(step.bias) // step.groups) * step.weight.shape[2] ** 2
             total.weights[number, k] = float((square * grid.square() * power).sum()) * LEFT
+        if progress:
+            progress("estimating what rounding costs", number + 1, len(images))
     return total
 
 

@@ -17,6 +17,7 @@ from sharpbit.quant.lossless.stage import TOP, LosslessSettings, Stage, copying,
 from sharpbit.system.progress import Phases
 
 LIMIT = 127  # of a weight
+BLOCK = 64  # columns of weights that are rounded before what follows is changed
 
 
 def rounded(stages: list[Stage], x: Tensor, scale: int, settings: LosslessSettings, progress: Phases) -> IntegerChain:
@@ -66,15 +67,18 @@ def compensated(
     order = torch.tensor([*first, *(column for column in range(kernel.shape[1]) if column not in set(first))])
     moments, kernel = moments[order][:, order], kernel[:, order]
     damped = moments + torch.diag(torch.full_like(moments.diagonal(), RIDGE * float(moments.diagonal().mean())))
-    upper = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
+    upper = _inverse_root(damped)
     most = torch.full_like(kernel, LIMIT) if limits is None else limits[:, order]
-    left, whole = (kernel / step[:, None]).clone(), torch.zeros_like(kernel)
+    left = (kernel / step[:, None]).clone()
+    if not sums:
+        return _in_blocks(left, upper, most)[:, order.argsort()]
+    whole = torch.zeros_like(kernel)
     last = left.shape[1] - 1
     for column in range(last):
         whole[:, column] = left[:, column].round().clamp_(-most[:, column], most[:, column])
         error = (left[:, column] - whole[:, column]) / upper[column, column]
         left[:, column + 1 :] -= error[:, None] * upper[column, column + 1 :]
-        if sums and column < len(first) and column % TAPS == TAPS - 1:
+        if column < len(first) and column % TAPS == TAPS - 1:
             part = slice(column + 1 - TAPS, column + 1)
             moved = balanced(whole[:, part], left[:, part], sums.whole(step)[:, column // TAPS], LIMIT)
             error = (whole[:, part] - moved) / upper.diagonal()[part]
@@ -82,6 +86,32 @@ def compensated(
             whole[:, part] = moved
     whole[:, last] = left[:, last]
     return whole[:, order.argsort()]
+
+
+def _inverse_root(moments: Tensor) -> Tensor:
+    """The upper triangular matrix whose transpose times itself is the inverse of the moments."""
+    lower = torch.linalg.cholesky(moments.flip(0, 1))
+    eye = torch.eye(len(lower), dtype=lower.dtype)
+    root: Tensor = torch.linalg.solve_triangular(lower, eye, upper=False)
+    return root.flip(0, 1)
+
+
+def _in_blocks(left: Tensor, upper: Tensor, most: Tensor) -> Tensor:
+    """Weights rounded from the first to the last but one; what follows a block of columns is changed at its end."""
+    whole, last = torch.zeros_like(left), left.shape[1] - 1
+    for begin in range(0, last, BLOCK):
+        end = min(begin + BLOCK, last)
+        own, errors = left[:, begin:end].clone(), torch.zeros(len(left), end - begin, dtype=left.dtype)
+        root = upper[begin:end, begin:end]
+        for column in range(end - begin):
+            level = own[:, column].round()
+            limit = most[:, begin + column]
+            whole[:, begin + column] = torch.maximum(torch.minimum(level, limit), -limit)
+            errors[:, column] = (own[:, column] - whole[:, begin + column]) / root[column, column]
+            own[:, column + 1 :] -= errors[:, column, None] * root[column, column + 1 :]
+        left[:, end:] -= errors @ upper[begin:end, end:]
+    whole[:, last] = left[:, last]
+    return whole
 
 
 def _still(layer: IntegerLayer, before: Tensor) -> Tensor:
