@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
@@ -50,3 +51,24 @@ def varint(data: memoryview, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("varint")
+
+
+def message(parts: Iterable[tuple[int, int | float | bytes]]) -> bytes:
+    """A protocol buffer message of fields: their numbers, and whole numbers, 32-bit floats, or bytes."""
+    found = list[bytes]()
+    for number, value in parts:
+        if isinstance(value, bytes):
+            found += [_varint(number << 3 | 2), _varint(len(value)), value]
+        elif isinstance(value, float):
+            found += [_varint(number << 3 | 5), struct.pack("<f", value)]
+        else:
+            found += [_varint(number << 3), _varint(value & (1 << 64) - 1)]
+    return b"".join(found)
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])

@@ -28,7 +28,8 @@ Samples = NDArray[Any]
 AUTO = "auto"
 ENGINES = ("native", "onnx", "openvino", "openvino_bf16", "torch", "torch_bf16")  # our own, as in the help
 EXACT = ("native", "onnx", "openvino", "torch")  # those whose result is that of float32, or of integers
-WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".param", ".bin")  # files that PyTorch alone runs
+NCNN = (".param", ".bin")  # files of ncnn, which ONNX Runtime runs as well
+WEIGHTS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", *NCNN)  # files that PyTorch runs
 
 
 class Runtime(Protocol):
@@ -195,7 +196,8 @@ def open_engine(
     """Open a model file with the engine that was asked for.
 
     `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
-    instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else (docs/decisions/0010-engines.md).
+    instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else, files of ncnn among it
+    (docs/decisions/0010-engines.md).
 
     Args:
         path: The path of the file, or the file itself, already opened.
@@ -230,6 +232,11 @@ def open_engine(
 
 def _fastest(path: ModelFile, options: EngineOptions) -> Runtime:
     suffix, threads, device = path.suffix, options.threads, options.device
+    if suffix in NCNN and path.denoise is None and device in (None, "cpu"):
+        try:
+            return RUNTIMES["onnx"](path, threads=threads)
+        except ModelError:  # an operator or a use of it that ONNX lacks, or damage, which PyTorch's way finds as well
+            return RUNTIMES["torch"](path, threads=threads, device=device)
     if suffix in WEIGHTS:
         return RUNTIMES["torch"](path, threads=threads, device=device)
     reason = _cannot("native", path)
@@ -257,6 +264,8 @@ def _cannot(engine: str, path: ModelFile) -> str:
     if engine.startswith("torch"):
         return "" if suffix in WEIGHTS else f"it takes weights ({' '.join(WEIGHTS)})"
     if engine != "native":
+        if suffix in NCNN and engine == "onnx":
+            return "it mixes no networks" if path.denoise is not None else ""
         if suffix in (*WEIGHTS, ".sharpbit"):
             return "it takes .onnx files"
         single = engine == "onnx" or suffix != ".onnx" or not _several(path.header)

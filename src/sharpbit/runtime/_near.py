@@ -54,7 +54,8 @@ def candidates(path: os.PathLike[str], runtime: Runtime) -> tuple[str, ...]:
     if runtime.precision not in ("float32", "float16"):
         return ()
     if file.suffix in WEIGHTS:
-        return () if getattr(runtime, "quantized", True) else ("torch_bf16",)
+        floats = hasattr(runtime, "infer") or not getattr(runtime, "quantized", True)  # files of ncnn in ONNX Runtime
+        return ("torch_bf16",) if floats else ()
     return ("openvino_bf16", "openvino") if file.suffix == ".onnx" and hasattr(runtime, "infer") else ()
 
 

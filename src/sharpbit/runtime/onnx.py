@@ -16,6 +16,7 @@ from sharpbit import modelfile
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import available_cpus, checked_device
+from sharpbit.runtime._converted import SUFFIXES, Converted
 from sharpbit.runtime._graph import Array, GraphRuntime, engine_precision, is_integer, reason_of
 from sharpbit.runtime._interruptible import interruptible
 from sharpbit.runtime._twopass import TwoPassRuntime
@@ -137,7 +138,7 @@ def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> A
     wanted = f"the device {device} needs another ONNX Runtime than the installed one; run: pip install {package}"
     if provider not in ort.get_available_providers():
         raise UsageError(wanted)
-    source = os.fspath(file) if file.header is None else file.data
+    source = os.fspath(file) if file.header is None and not isinstance(file, Converted) else file.data
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -177,6 +178,8 @@ def open_onnx(
 ) -> OnnxRuntime | OnnxPasses:
     """Open an ONNX model file. See `sharpbit.runtime.Opener`."""
     file = ModelFile.of(path)
+    if file.suffix in SUFFIXES and not isinstance(file, Converted):
+        file = Converted(file)
     header = file.verified
     entry = modelfile.several(header.history) if header is not None and file.suffix == ".onnx" else None
     if header is not None and entry is not None:
