@@ -134,7 +134,7 @@ _MODULES: Mapping[str, Callable[[Node], nn.Module]] = {
 _KINDS: Mapping[str, Callable[[Tensor], Tensor]] = {
     **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "sqrt", "abs", "log", "erf", "reciprocal")},
     **{kind: getattr(torch, kind) for kind in ("sin", "cos", "floor", "ceil", "round")},
-    **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish")},
+    **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish", "elu")},
 }
 
 

@@ -35,7 +35,7 @@ Floats = NDArray[np.float32]
 
 FUNCTIONS = (
     *("sigmoid", "tanh", "exp", "sqrt", "abs", "log", "erf", "softplus", "softsign", "reciprocal", "sin", "cos"),
-    *("gelu", "mish", "hardsigmoid", "hardswish", "floor", "ceil", "round"),
+    *("gelu", "mish", "hardsigmoid", "hardswish", "elu", "floor", "ceil", "round"),
 )
 PAIRS = ("add", "sub", "mul", "div", "max", "min")
 OPERATORS = {

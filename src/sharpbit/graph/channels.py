@@ -48,11 +48,82 @@ def conv_settings(inputs: int, outputs: int, *, bias: bool) -> dict[str, Any]:
 
 
 def mean(tracer: Tracer, operator: Operator, x: View, axes: Array | None = None) -> View:
-    """The mean of all pixels, or that of the channels of each: a 1x1 convolution, where they come last."""
+    """The mean of all pixels, or that of the channels of each: a 1x1 convolution."""
     wanted = axes_of(operator.attributes, axes)
-    if wanted is None or len(wanted) != 1 or not _last(x, wanted[0]) or not operator.attributes.get("keepdims", 1):
+    if wanted is None or len(wanted) != 1 or not _holds_channels(x, wanted[0]):
         return mean_of_pixels(tracer, operator, x, axes)
-    return View(_mean(tracer, x.value), (x.base[0], (), x.base[2], x.base[3]), (*x.dims[:-1], ()))
+    return _one_channel(operator, x, wanted[0], _mean(tracer, x.value))
+
+
+def total(tracer: Tracer, operator: Operator, x: View, axes: Array | None = None) -> View:
+    """The sum of the channels of each pixel: a 1x1 convolution."""
+    axis = _only_channels(operator, x, axes, "sum")
+    return _one_channel(operator, x, axis, _mean(tracer, x.value, whole=True))
+
+
+def extreme(op: str) -> Callable[..., View]:
+    """The largest or the smallest of the channels of each pixel: two halves of them are compared until one is left."""
+
+    def rule(tracer: Tracer, operator: Operator, x: View, axes: Array | None = None) -> View:
+        axis = _only_channels(operator, x, axes, op)
+        value, (n, channels, h, w) = x.value, tracer.shapes[x.value]
+        while channels > 1:
+            half = channels // 2
+            parts = [tracer.select(value, range(begin, begin + half)) for begin in (0, half)]
+            rest = tracer.select(value, range(2 * half, channels)) if channels % 2 else ""
+            value, channels = tracer.emit(op, parts, (n, half, h, w)), half + channels % 2
+            if rest:
+                value = tracer.emit("concat", [value, rest], (n, channels, h, w))
+        return _one_channel(operator, x, axis, value)
+
+    return rule
+
+
+def softmax(tracer: Tracer, operator: Operator, x: View) -> View:
+    """Of the channels of each pixel: numbers less the logarithm of the sum of all exponentials, as an exponent."""
+    axis = operator.attributes.get("axis", -1 if tracer.opset >= 13 else 1)
+    if not _holds_channels(x, axis) or (tracer.opset < 13 and axis % len(x.dims) != len(x.dims) - 1 and not _flat(x)):
+        raise NotRead("a softmax of something else than the channels of each pixel, such as that of attention")
+    shape = tracer.shapes[x.value]
+    one = (shape[0], 1, *shape[2:])
+    powers = tracer.emit("function", [x.value], shape, {"kind": "exp"})
+    both = tracer.emit("function", [_mean(tracer, powers, whole=True)], one, {"kind": "log"})
+    share = tracer.emit("function", [tracer.emit("sub", [x.value, both], shape)], shape, {"kind": "exp"})
+    return View(share, x.base, x.dims)
+
+
+def largest_pixel(tracer: Tracer, operator: Operator, x: View) -> View:
+    """The largest of all pixels, which is refused."""
+    raise NotRead("it takes the largest of all pixels; train with their mean (GlobalAveragePool), which is read")
+
+
+def _flat(x: View) -> bool:
+    """Whether there is nothing but channels: before version 13 all axes from one on were taken together."""
+    return not x.base[2] and not x.base[3]
+
+
+def _holds_channels(x: View, axis: int) -> bool:
+    """Whether an axis holds the channels, all of them and nothing else."""
+    axis %= len(x.dims)
+    return bool(x.dims[axis]) and x.dims[axis] == x.base[1]
+
+
+def _only_channels(operator: Operator, x: View, axes: Array | None, what: str) -> int:
+    wanted = axes_of(operator.attributes, axes)
+    if wanted is None or len(wanted) != 1 or not _holds_channels(x, wanted[0]):
+        pixels = wanted is not None and len(wanted) == 2 and len(x.dims) == 4
+        if pixels and what == "max":
+            largest_pixel(Tracer(0), operator, x)
+        raise NotRead(f"a {what} of something else than the channels of each pixel")
+    return wanted[0]
+
+
+def _one_channel(operator: Operator, x: View, axis: int, value: str) -> View:
+    """A map of one channel in the place of one of several, whose axis is left out where the operator says so."""
+    axis %= len(x.dims)
+    kept: tuple[tuple[Atom, ...], ...] = ((),) if operator.attributes.get("keepdims", 1) else ()
+    dims = (*x.dims[:axis], *kept, *x.dims[axis + 1 :])
+    return View(value, (x.base[0], (), x.base[2], x.base[3]), dims)
 
 
 def layer_norm(tracer: Tracer, operator: Operator, x: View, factor: Value, summand: Value | None = None) -> View:
@@ -76,10 +147,10 @@ def _last(x: View, axis: int) -> bool:
     return axis in (-1, len(x.dims) - 1) and bool(x.dims[-1]) and x.dims[-1] == x.base[1]
 
 
-def _mean(tracer: Tracer, value: str) -> str:
-    """The mean of the channels of a map, one channel."""
+def _mean(tracer: Tracer, value: str, *, whole: bool = False) -> str:
+    """The mean of the channels of a map, one channel, or their sum."""
     n, channels, h, w = tracer.shapes[value]
-    weight = {"weight": np.full((1, channels, 1, 1), 1 / channels)}
+    weight = {"weight": np.full((1, channels, 1, 1), 1.0 if whole else 1 / channels)}
     return tracer.emit("conv", [value], (n, 1, h, w), conv_settings(channels, 1, bias=False), weight)
 
 
@@ -88,4 +159,8 @@ MIXED: Mapping[str, Callable[..., Value | list[Value]]] = {
     "Gemm": product,
     "ReduceMean": mean,
     "LayerNormalization": layer_norm,
+    "ReduceSum": total,
+    **{f"Reduce{op.capitalize()}": extreme(op) for op in ("max", "min")},
+    "Softmax": softmax,
+    "GlobalMaxPool": largest_pixel,
 }

@@ -67,6 +67,17 @@ def prelu(tracer: Tracer, operator: Operator, x: View, slope: Value) -> View:
     return tracer.view(name, layout)
 
 
+def elu(tracer: Tracer, operator: Operator, x: View) -> View:
+    """A line above 0 and an exponential curve below it, which ends at `-alpha`."""
+    selu = operator.kind == "Selu"
+    alpha = float(operator.attributes.get("alpha", 1.6732632 if selu else 1.0))
+    curve = everywhere(tracer, x, "function", {"kind": "elu"})
+    if alpha != 1:  # what is above 0 keeps its slope
+        curve, line = _affine(tracer, curve, alpha, 0), _affine(tracer, everywhere(tracer, x, "relu", {}), 1 - alpha, 0)
+        curve = View(tracer.emit("add", [curve.value, line.value], tracer.shapes[x.value]), x.base, x.dims)
+    return _affine(tracer, curve, operator.attributes.get("gamma", 1.0507010), 0) if selu else curve
+
+
 def hard_sigmoid(tracer: Tracer, operator: Operator, x: View) -> View:
     """A straight line that ends at two levels."""
     y = _affine(tracer, x, np.float32(operator.attributes.get("alpha", 0.2)), operator.attributes.get("beta", 0.5))
@@ -196,6 +207,7 @@ RULES: Mapping[str, Rule] = {
     "LeakyRelu": leaky,
     "PRelu": prelu,
     "Clip": clip,
+    **dict.fromkeys(("Elu", "Selu"), elu),
     "HardSigmoid": hard_sigmoid,
     "BatchNormalization": batch_norm,
     "Pow": power,

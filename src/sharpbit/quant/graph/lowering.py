@@ -18,10 +18,13 @@ from sharpbit.quant.graph.building import Value
 from sharpbit.quant.graph.steps import Add, Apply, Convolve, Interpolate, Move, Multiply, Plus, Step
 from sharpbit.quant.graph.windows import Windows
 
+LEAST = 1e-6  # what has a logarithm or is divided by, at least
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **{kind: getattr(torch, kind) for kind in ("sigmoid", "tanh", "exp", "abs", "erf", "sin", "cos")},
     "sqrt": lambda x: x.clamp(min=0).sqrt(),
-    **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish")},
+    "log": lambda x: x.clamp(min=LEAST).log(),
+    "reciprocal": lambda x: 1 / torch.where(x.abs() < LEAST, torch.where(x < 0, -LEAST, LEAST), x),
+    **{kind: getattr(F, kind) for kind in ("softplus", "softsign", "gelu", "mish", "hardsigmoid", "hardswish", "elu")},
 }
 
 
@@ -131,13 +134,54 @@ class _Lowering(Windows):
         if a.move and b.move and a.move[0] == b.move[0] == SHUFFLE and a.move[2] == b.move[2]:
             return Value(move=(SHUFFLE, self._add(node, a.move[1], b.move[1]), a.move[2]))
         if a.conv:
-            plus = self._plus(b)
+            plus = [self._repeated(one, len(a.conv.bias)) for one in self._plus(b)]
             if len(plus[0].factor) == len(a.conv.bias):
                 return Value(conv=replace(a.conv, plus=[*a.conv.plus, *plus]))
         plus = [*self._plus(a), *self._plus(b)]
+        most = max(len(one.factor) for one in plus)
+        plus = [self._repeated(one, most) for one in plus]
         if len({len(one.factor) for one in plus}) > 1:
             raise self._refusal(node, " of unlike channels")
         return Value(plus=plus)
+
+    def _repeated(self, plus: Plus, channels: int) -> Plus:
+        """What is added, where one channel is added to each of several."""
+        if len(plus.factor) != 1 or channels == 1:
+            return plus
+        return Plus(plus.tensor, plus.factor.repeat(channels), channels)
+
+    def _max(self, node: Node, a: Value, b: Value) -> Value:
+        """What the second has more than the first is added to it."""
+        return self._further(node, a, b, 1.0)
+
+    def _min(self, node: Node, a: Value, b: Value) -> Value:
+        """What the second has less than the first is taken from it."""
+        return self._further(node, a, b, -1.0)
+
+    def _further(self, node: Node, a: Value, b: Value, sign: float) -> Value:
+        first, second = self._single(a), self._single(b)
+        numbers = [value.parts[0][0] for value in (first, second)]
+        channels = self.channels[numbers[0]]
+        if self.channels[numbers[1]] != channels or self.single[numbers[0]] != self.single[numbers[1]]:
+            raise self._refusal(node, " of unlike channels")
+        eye, zero = torch.eye(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+        own = Plus(numbers[0], torch.ones_like(zero))
+        if numbers[0] == numbers[1]:
+            return first
+        weight = torch.cat([-sign * eye, sign * eye], 1)[:, :, None, None]
+        more = self._emit(Convolve(numbers, weight, zero, zero, 1, []), channels)
+        return Value(plus=[own, Plus(more, torch.full_like(zero, sign))])
+
+    def _div(self, node: Node, a: Value, b: Value) -> Value:
+        """A product with the reciprocal, in one table with what gives the divisor, such as a root."""
+        number = self._tensor(b)
+        step = self.steps[number - 1] if number else None
+        if isinstance(step, Apply) and number == len(self.steps) and self._last_use(node, number):
+            for made in (self.steps, self.channels, self.single):
+                made.pop()
+            number, inner = step.tensor, step.function
+            return self._mul(node, a, self._applied(self._whole(number), lambda x: FUNCTIONS["reciprocal"](inner(x))))
+        return self._mul(node, a, self._applied(self._whole(number), FUNCTIONS["reciprocal"]))
 
     def _inside(self, a: Value, b: Value) -> Value | None:
         """What is upscaled without interpolation is added before a pixel shuffle."""

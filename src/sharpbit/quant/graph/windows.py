@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from sharpbit.modelfile.integer_graph import REPLICATE, SHUFFLE, UNSHUFFLE, ZERO
 from sharpbit.modelfile.integer_graph_checks import MAX_FACTOR, MAX_KERNEL, MAX_PAD
 from sharpbit.quant.graph.building import Building, Value
 from sharpbit.quant.graph.kernels import CUBIC_REACH, centred, cubic_phases, phases_of, spread, square, unshuffled
-from sharpbit.quant.graph.steps import Average, Convolve, Pad, Pool, Step
+from sharpbit.quant.graph.steps import Average, Convolve, Pad, Plus, Pool, Step
+
+WIDEST = 17  # the side of a kernel that can be the sum of four
 
 
 class Windows(Building):
@@ -21,11 +24,17 @@ class Windows(Building):
     def _conv(self, node: Node, given: Value) -> Value:
         weight, groups = self._numbers(node, "weight"), node["groups"]
         weight, around = square(spread(weight, node["dilation"]), node["stride"], node["padding"])
-        _, stride, padding = self._window(node, weight.shape[2:], around)
+        wide = weight.shape[2] == weight.shape[3] <= WIDEST and {*node["stride"]} == {1} and len({*around}) == 1
+        if wide and around[0] == weight.shape[2] // 2 and weight.shape[2] % 2:
+            stride, padding = 1, around[0]
+        else:
+            _, stride, padding = self._window(node, weight.shape[2:], around)
         return self._convolved(given, weight, self._numbers(node, "bias"), groups, stride, padding)
 
     def _convolved(self, given: Value, weight: Tensor, bias: Tensor, groups: int, stride: int, padding: int) -> Value:
         side = weight.shape[2]
+        if MAX_KERNEL < side <= WIDEST and stride == 1 and padding == side // 2 and side % 2:
+            return self._in_parts(given, weight, bias, groups)
         whole = side - stride <= 2 * padding < side
         if stride > 1 and self.graph.multiple % stride == 0 and whole:  # sides are filled up, so each pixel has its own
             given, weight = Value(move=(UNSHUFFLE, given, stride)), unshuffled(weight, stride, padding)
@@ -38,13 +47,43 @@ class Windows(Building):
         steps = (1, None) if (stride, 2 * padding + 1) == (1, side) else (stride, padding)
         return Value(conv=Convolve(inputs, weight, bias, torch.ones_like(bias), groups, [], *steps))
 
+    def _in_parts(self, given: Value, weight: Tensor, bias: Tensor, groups: int) -> Value:
+        """A kernel that is too wide, as the sum of its four quarters, each of the image moved by half of its reach.
+
+        Zeros lie around the image, one weight moves it, and nothing more is put around it, so that edges are right.
+        """
+        number, reach = self._tensor(given), weight.shape[2] // 2
+        channels, shift, around = self.channels[number], (reach + 1) // 2, (reach + 1) // 2
+        padded = self._emit(Pad(number, shift + around, shift + around, ZERO), channels)
+        zero = torch.zeros(channels, dtype=torch.float64)
+        plus: list[Plus] = []
+        for place, (down, right) in enumerate(product((-shift, shift), repeat=2)):
+            tap = torch.zeros(channels, 1, 2 * shift + 1, 2 * shift + 1, dtype=torch.float64)
+            tap[:, :, shift + down, shift + right] = 1
+            moved = self._emit(Convolve([padded], tap, zero, zero + 1, channels, [], 1, 0), channels)
+            rows, columns = (
+                [(tap, tap - reach - centre + around) for tap in range(2 * reach + 1) if (tap < reach) == (centre < 0)]
+                for centre in (down, right)
+            )
+            part = torch.zeros(*weight.shape[:2], 2 * around + 1, 2 * around + 1, dtype=weight.dtype)
+            for row, i in rows:
+                for column, j in columns:
+                    part[:, :, i, j] = weight[:, :, row, column]
+            last = place == 3
+            conv = Convolve([moved], part, bias if last else bias * 0, torch.ones_like(bias), groups, plus[:], 1, 0)
+            if last:
+                return Value(conv=conv)
+            plus = [Plus(self._emit(conv, len(bias)), torch.ones_like(bias))]
+        raise AssertionError
+
     def _window(self, node: Node, kernel: Sequence[int], around: Sequence[int] = ()) -> tuple[int, int, int]:
         """Side, stride and padding of a window that is the same both ways."""
         settings = [{*kernel}, {*node["stride"]}, {*(around or node["padding"])}]
         side, stride, padding = (max(found) for found in settings)
         if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
+            most = WIDEST if node.op == "conv" and stride == 1 else MAX_KERNEL
             what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
-            raise self._refusal(node, f"{what}, where {MAX_KERNEL}x{MAX_KERNEL} is the most")
+            raise self._refusal(node, f"{what}, where {most}x{most} is the most")
         return side, stride, padding
 
     def _deconv(self, node: Node, given: Value) -> Value:
