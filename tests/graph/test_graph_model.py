@@ -84,7 +84,7 @@ def test_any_module_is_a_model():
 def test_a_module_that_cannot_be_followed_says_how_it_runs():
     class Attention(nn.Module):
         def forward(self, x):
-            return F.interpolate(x * F.softmax(x, 1), scale_factor=2)
+            return F.interpolate(x * F.softmax(x, 3), scale_factor=2)
 
     with pytest.raises(ModelError, match=r"Attention: the operator Softmax .*torch.onnx.export"):
         of_module(Attention())

@@ -113,8 +113,8 @@ def test_a_function_and_its_product_are_one_table():
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        (nn.Conv2d(3, 3, 11, padding=5), "conv of 11x11"),
-        (nn.Conv2d(3, 3, 5, padding=6, dilation=3), "conv of 13x13"),
+        (nn.Conv2d(3, 3, 19, padding=9), "conv of 19x19"),
+        (nn.Conv2d(3, 3, 7, padding=9, dilation=3), "conv of 19x19"),
     ],
 )
 def test_what_has_no_form_in_integers(layer, said):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import sharpbit
 from sharpbit.arch.graph import graph_of
 from sharpbit.errors import ModelError, QuantizeError
 from sharpbit.model.foreign import of_module
@@ -146,3 +147,14 @@ def test_what_has_no_form_is_named_with_a_way_out():
     net = nn.Sequential(conv(3, 12, 19), nn.PixelShuffle(2)).eval()
     with pytest.raises(QuantizeError, match=r"conv of 19x19, .* where 17x17 is the most"):
         lowered(graph_of(of_module(net, scale=2, white=1.0).net))
+
+
+def test_an_integer_graph_is_not_exported_again(tmp_path):
+    model = seen("spatial")
+    photos = [image.permute(1, 2, 0).numpy().repeat(4, 0).repeat(4, 1) for image in images()]
+    path = tmp_path / "net.sharpbit"
+    sharpbit.export(sharpbit.quantize(model, photos), path)
+    with pytest.raises(
+        ModelError, match=r"is an integer graph, which runs on the native engine alone as it is; export"
+    ):
+        sharpbit.load(path)

@@ -25,7 +25,7 @@ from sharpbit.model.core import Model, build, filled
 from sharpbit.model.foreign import of_graph_file, of_onnx
 from sharpbit.model.mixing import mixed, twin_of
 from sharpbit.model.restricted import pickled_state
-from sharpbit.modelfile import Header, ModelFile, ncnn
+from sharpbit.modelfile import Header, ModelFile, integer_graph, ncnn
 from sharpbit.modelfile import integer_chain as integer
 from sharpbit.modelfile.history import read_all
 from sharpbit.nn import State
@@ -223,6 +223,11 @@ def _exported(path: ModelFile) -> tuple[Header, State]:
     assert header is not None
     if modelfile.several(header.history) is not None:
         raise ModelError(f"{path} holds several graphs, which are not read back; take what it was made of")
+    if header.architecture == integer_graph.ARCHITECTURE:
+        raise ModelError(
+            f"{path} is an integer graph, which runs on the native engine alone as it is; export or quantize the float"
+            " network that it was made of"
+        )
     if header.architecture == integer.ARCHITECTURE:
         net = of_integer_chain(integer.read(path)[0])
         return replace(header, config=asdict(net.config)), net.state_dict()
