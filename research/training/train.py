@@ -228,6 +228,8 @@ def main() -> None:
             net.project()
         decay = min(plan.average, (step + 1) / (step + 10))
         torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
+        for kept, now in zip(ema.buffers(), net.buffers(), strict=True):  # statistics of normalizations
+            kept.copy_(now)
         mean, counted = mean + F.mse_loss(made.detach().clamp(0, 1), high).item(), counted + 1
         if counted == 200 or step + 1 == plan.steps:
             psnr, speed = -10 * math.log10(mean / counted), 1000 * (time.monotonic() - clock) / counted
