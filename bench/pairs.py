@@ -2,9 +2,9 @@
 
     python bench/pairs.py x2-clean-balanced x2-clean-fast --data BSD100 photos2k [--figure pairs.svg]
 
-Thresholds are those at which tenths of the tiles of each set go through the small network. Time is CPU time of the
-engine with one thread for all LR images of a set, the least of some rounds in turn, as a share of that of the large
-network; PSNR is that of `sharpbit evaluate`. The line is that between the two networks: what one gets by giving whole
+Thresholds are those at which tenths (`--shares`) of the tiles of each set go through the small network. Time is CPU
+time of the engine with one thread for all LR images of a set, the least of some rounds in turn, as a share of that of
+the large network; PSNR is that of `sharpbit evaluate`. The line is that between the two networks: what one gets by giving whole
 images to one or the other at random.
 """
 
@@ -28,7 +28,7 @@ from sharpbit.report.scatter import Point, plot
 from sharpbit.runtime.native import NativeRuntime
 from sharpbit.twopass.detail import contrasts, levels
 
-SHARES = np.arange(0.1, 0.95, 0.1)
+SHARES = tuple(tenth / 10 for tenth in range(1, 10))
 NEAR = 0.03  # dB below the large network that count as its quality
 
 
@@ -48,16 +48,18 @@ def measured(item: Benchmark, networks: Sequence[IntegerNetwork], rounds: int) -
     return [(taken / least[0], psnr) for taken, psnr in zip(least, quality, strict=True)]
 
 
-def rows_of(item: Benchmark, large: IntegerNetwork, small: IntegerNetwork, tile: int, rounds: int) -> list[list[str]]:
+def rows_of(
+    item: Benchmark, large: IntegerNetwork, small: IntegerNetwork, tile: int, rounds: int, shares: Sequence[float]
+) -> list[list[str]]:
     """The rows of a set: both networks, and pairs between."""
     found = np.concatenate([contrasts(item.pair(path, large.scale)[0], tile).ravel() for path in item.large])
-    thresholds = [int(np.quantile(found, share)) for share in SHARES]
+    thresholds = [int(np.quantile(found, share)) for share in shares]
     pairs = [IntegerPair(large, small, tile, threshold) for threshold in thresholds]
     (one, best), *between, (least, worst) = measured(item, [large, *pairs, small], rounds)
     rows = [[item.name, "large alone", "", f"{one:.3f}", f"{best:.3f}", "", ""]]
-    for share, threshold, (taken, psnr) in zip(SHARES, thresholds, between, strict=True):
+    for share, threshold, (taken, psnr) in zip(shares, thresholds, between, strict=True):
         line = worst + (best - worst) * (taken - least) / (1 - least)
-        name = f"{share:.1f} of the tiles"
+        name = f"{round(share, 2)} of the tiles"
         cells = [
             f"{levels(threshold):.2f}",
             f"{taken:.3f}",
@@ -77,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--tile", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of the tiles for the small network")
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args(arguments)
     large, small = (read(zoo.path_of(name))[0] for name in (given.large, given.small))
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for folder in given.data:
         for item in find(folder):
-            own = rows_of(item, large, small, given.tile, given.rounds)
+            own = rows_of(item, large, small, given.tile, given.rounds, given.shares)
             near = min(float(row[3]) for row in own if float(row[4]) >= float(own[0][4]) - NEAR)
             print(f"{item.name}: within {NEAR} dB of the large network at {near:.3f} of its time")
             rows += own

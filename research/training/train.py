@@ -57,6 +57,8 @@ class Plan:
         flat: share of crops that are one constant colour.
         colours: whether colour channels are exchanged at random; lossy compression treats them differently.
         optimizer: `soap` or `adam`.
+        fixed: whether normalizations keep the statistics that they begin with.
+        precision: of products: `bfloat16` or `float32`, which is faster for kernels of 9x9.
         seed: of everything.
     """
 
@@ -77,6 +79,8 @@ class Plan:
     flat: float = 0.04
     colours: bool = False
     optimizer: str = "adam"
+    fixed: bool = False
+    precision: str = "bfloat16"
     seed: int = 1
     about: dict = field(default_factory=dict)
 
@@ -195,6 +199,9 @@ def main() -> None:
     if plan.start:
         begun(net, plan.start)
     net = net.to(memory_format=torch.channels_last).train()
+    for module in net.modules() if plan.fixed else ():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
     ema = copy.deepcopy(net).requires_grad_(False)
     parameters = list(net.parameters())
     optimizer = Soap(parameters) if plan.optimizer == "soap" else torch.optim.Adam(parameters, betas=(0.9, 0.99))
@@ -214,7 +221,7 @@ def main() -> None:
         low = low.contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = plan.rate_at(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=plan.precision == "bfloat16"):
             made = net(low).float()
         late = step >= plan.steps * (1 - plan.finish)
         loss = with_luma(F.mse_loss if late else F.l1_loss, plan.luma)(made, high) * (20 if late else 1)
