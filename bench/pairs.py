@@ -4,8 +4,8 @@
 
 Thresholds are those at which tenths (`--shares`) of the tiles of each set go through the small network. Time is CPU
 time of the engine with one thread for all LR images of a set, the least of some rounds in turn, as a share of that of
-the large network; PSNR is that of `sharpbit evaluate`. The line is that between the two networks: what one gets by giving whole
-images to one or the other at random.
+the large network; PSNR is that of `sharpbit evaluate`. The line is that between the two networks: what one gets by
+giving whole images to one or the other at random.
 """
 
 from __future__ import annotations
