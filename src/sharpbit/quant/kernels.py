@@ -120,7 +120,7 @@ _compiled: tuple[Made, ...] = ()  # forward and backward of `Late`, where they a
 def compiled(wanted: bool = True) -> Iterator[None]:
     """Within, large tensors are rounded by compiled functions, each of which reads and writes memory once.
 
-    The values are the same to the last bit; the gradients of bounds are summed in another order.
+    The values are the same to the last bit; the gradients of the ends of ranges are summed in another order.
 
     Args:
         wanted: False changes nothing.
