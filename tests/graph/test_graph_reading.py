@@ -194,9 +194,9 @@ def test_half_precision_weights_and_operators_that_nobody_needs(tmp_path):
 
 def test_an_unknown_operator_is_named_with_the_way_out(tmp_path):
     file = File()
-    y = file.add("Softmax", file.conv("x", 12, 3), axis=1)
+    y = file.add("Hardmax", file.conv("x", 12, 3), axis=1)
     file.add("DepthToSpace", y, blocksize=2, mode="CRD")
-    with pytest.raises(UnknownOperator, match=r"Softmax \(node n1\).*--engine onnx"):
+    with pytest.raises(UnknownOperator, match=r"Hardmax \(node n1\).*--engine onnx"):
         read(file.write(tmp_path / "net.onnx"))
 
 
