@@ -8,7 +8,7 @@ from sharpbit.errors import ModelError
 from sharpbit.modelfile.container import KEY, MAGIC, NATIVE
 from sharpbit.modelfile.file import ModelFile
 from sharpbit.modelfile.header import Header
-from sharpbit.modelfile.protobuf import fields
+from sharpbit.modelfile.protobuf import fields, message
 
 METADATA = 14  # ModelProto.metadata_props
 
@@ -47,19 +47,7 @@ def _onnx(data: memoryview, text: str) -> bytes:
         )
         if not ours:
             kept.append(bytes(whole))
-    return b"".join(kept) + _field(METADATA, _field(1, KEY.encode()) + _field(2, text.encode()))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
+    return b"".join(kept) + message([(METADATA, message([(1, KEY.encode()), (2, text.encode())]))])
 
 
 def _safetensors(data: bytes, text: str) -> bytes:
