@@ -96,15 +96,14 @@ def quantize_graph(
     check_images(images)
     progress = progress or (lambda word, done, total: None)
     steps = lowered(graph)
-    kept = Kept(settings.keep)
-    source: list[Tensor | str] = [repr(settings.seed), repr(graph.nodes), *_numbers(graph), images]
+    kept = Kept(settings.keep, [repr(settings.seed), repr(graph.nodes), *_numbers(graph), images])
     generator = torch.Generator().manual_seed(settings.seed)
     shown = chosen_of(images, generator)
     allowed = 10 ** (-(settings.gate + HEADROOM) / 10)
     wanted = _float_results(steps, shown.measured, progress)
     every = torch.cat([shown.given, shown.drawn])
-    seen = unflat(steps, kept.tensor("extremes", source, lambda: flat(extremes(steps, every, progress))), len(every))
-    gate = [*source, repr(allowed)]
+    seen = unflat(steps, kept.tensor("extremes", [], lambda: flat(extremes(steps, every, progress))), len(every))
+    gate = [repr(allowed)]
     number = kept.tensor("rule", gate, lambda: _rule(steps, seen, shown.measured, wanted, allowed, progress))
     rule = RULES[int(number)]
     found = ranges_of(steps, seen, rule)

@@ -18,10 +18,11 @@ class Kept:
 
     Args:
         folder: Where they are kept; None: in memory alone.
+        source: What all of them depend on.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, source: Sequence[Tensor | str] = ()) -> None:
+        self.folder, self._source = folder, _digest(source)
         self._known: dict[str, Tensor] = {}
 
     def tensor(self, word: str, source: Sequence[Tensor | str], made: Callable[[], Tensor]) -> Tensor:
@@ -29,10 +30,10 @@ class Kept:
 
         Args:
             word: What it is.
-            source: All that it depends on.
+            source: All else that it depends on.
             made: Makes it.
         """
-        name = f"{word}-{_digest(source)}"
+        name = f"{word}-{_digest([self._source, *source])}"
         if name not in self._known:
             found = self._read(name)
             if found is None:
