@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 
 from sharpbit.errors import UsageError
+from sharpbit.quant import prefix_sums
 from sharpbit.quant.grid import Fixed
 from sharpbit.quant.method.adc import DualClip
 from sharpbit.quant.method.ptq4sr import Density
@@ -148,6 +149,26 @@ def test_errors_from_prefix_sums(bits):
             error = (number.clamp(0, 2**bits - 1) - zero[row, k]) * step[row, k] - rows[row]
             assert float(absolute[row, k]) == pytest.approx(float(error.abs().mean()), rel=1e-6)
             assert float(square[row, k]) == pytest.approx(float(error.square().mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1024, 1027, 3])
+def test_errors_do_not_depend_on_how_many_values_are_sorted_at_once(count, monkeypatch):
+    rows = torch.randn(3, count, generator=torch.Generator().manual_seed(count))
+    grid = grid_of(torch.tensor([[-1.0, -0.5]] * 3).double(), torch.tensor([[2.0, 0.5]] * 3).double(), 4)
+    whole = Prefix(rows)
+    monkeypatch.setattr(prefix_sums, "BLOCK", 256)
+    parts = Prefix(rows)
+    assert torch.equal(parts.low, whole.low) and torch.equal(parts.high, whole.high)
+    assert torch.allclose(parts.absolute(*grid, 15), whole.absolute(*grid, 15), rtol=1e-12)
+    assert torch.allclose(parts.square(*grid, 15), whole.square(*grid, 15), rtol=1e-10)
+
+
+def test_more_values_than_float32_can_count():
+    rows = torch.zeros(1, (1 << 24) + 3)
+    rows[0, 3:] = 0.25
+    step, zero = torch.full((2, 1, 1), 0.2, dtype=torch.float64) * torch.tensor([1.0, 0.0])[:, None, None]
+    mean = 0.05 * (1 << 24) / rows.shape[1]  # 0.25 becomes 0.2
+    assert float(Prefix(rows).absolute(step, zero, 3)) == pytest.approx(mean, rel=1e-12)
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
