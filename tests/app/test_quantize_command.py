@@ -19,7 +19,7 @@ from sharpbit.runtime import native, open_engine
 def quick(monkeypatch):
     settings = lossless.LosslessSettings(steps=3, samples=2000)
     monkeypatch.setattr(
-        "sharpbit.verbs.post_training.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
+        "sharpbit.verbs.integer_methods.quantize_chain", lambda *given, **more: quantize_chain(*given, settings, **more)
     )
 
 

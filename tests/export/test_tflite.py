@@ -12,7 +12,7 @@ from sharpbit import model as models
 from sharpbit.arch.integer import Integer
 from sharpbit.errors import MissingExtra, UsageError
 from sharpbit.quant.history import QuantizeLossless
-from sharpbit.verbs.post_training import integer_model
+from sharpbit.verbs.integer_methods import integer_model
 
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra tflite is not installed")
 SIZES = [(1, 1), (13, 8), (24, 31)]

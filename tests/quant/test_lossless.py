@@ -177,7 +177,7 @@ def test_sentences_about_images_and_networks():
 
 def test_the_verb_and_its_receipt(monkeypatch):
     monkeypatch.setattr(
-        "sharpbit.verbs.post_training.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK)
+        "sharpbit.verbs.integer_methods.quantize_chain", lambda *given, **more: quantize_chain(*given, QUICK)
     )
     images = [image.permute(1, 2, 0).numpy() for image in photos(12, 160)]
     model = etds(2)

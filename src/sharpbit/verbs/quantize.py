@@ -25,24 +25,9 @@ from sharpbit.quant.graph.network import IntegerGraphNetwork
 from sharpbit.quant.ptq import sensitivity
 from sharpbit.system.deprecated import old_names
 from sharpbit.system.progress import Phases, counted
-from sharpbit.verbs.post_training import (
-    BATCH,
-    GRAPH,
-    INTEGER,
-    LOSSLESS,
-    POST_TRAINING_METHODS,
-    RATES,
-    SLOPED,
-    PostTrainingMethod,
-    QuantizationSettings,
-    general,
-    integer_model,
-    joint_refinement,
-    lossless,
-    sloped,
-    spread,
-    suited,
-)
+from sharpbit.verbs.integer_methods import GRAPH, LOSSLESS, SLOPED, integer_model, lossless, sloped, suited
+from sharpbit.verbs.post_training import INTEGER, POST_TRAINING_METHODS, RATES, general, joint_refinement, spread
+from sharpbit.verbs.quantization_settings import BATCH, PostTrainingMethod, QuantizationSettings
 from sharpbit.verbs.receipt import GATE, QuantizationReceipt, differences, stored
 
 __all__ = [
