@@ -17,7 +17,6 @@ from sharpbit.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
 else:
@@ -55,6 +54,9 @@ class Number(click.FloatRange):
     """A number, perhaps of a range, without the `nan` that every comparison lets pass."""
 
     name = "number"
+
+    def _describe_range(self) -> str:  # click prints `x<=None` in the help where there is none
+        return "" if self.min is None and self.max is None else super()._describe_range()
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """See `click.ParamType`."""
@@ -115,8 +117,6 @@ THREADS = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 QUIET = click.option("--quiet", is_flag=True, help="Hide progress.")
 DEVICE = click.option("--device", metavar="NAME", help="Device: cpu, cuda, directml or coreml.  [default: cpu]")
-
-
 MODEL = click.option(
     "-n",
     "--model",
@@ -170,7 +170,7 @@ class Size(ParamType):
             return value
         key, separator, text = str(value).partition("=")
         if not separator or not key.isidentifier():
-            raise UsageError(f"--config {value}: give a size of the network and its value, such as scale=2")
+            raise UsageError(f"{param.opts[0]} {value}: give a size of the network and its value, such as scale=2")
         try:
             found = json.loads(text)
         except ValueError:
