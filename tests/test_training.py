@@ -209,6 +209,13 @@ def test_another_plan_does_not_go_on_from_the_checkpoint(pairs, tmp_path):
         train(small_model(), pairs, how(rate=1e-4), out=tmp_path, quiet=True)
 
 
+def test_other_images_do_not_go_on_from_the_checkpoint(pairs, tmp_path):
+    train(small_model(), pairs, how(), out=tmp_path, stop_after=2, quiet=True)
+    others = Pairs.from_images([np.full((40, 40, 3), 99, np.uint8)], 2)
+    with pytest.raises(UsageError, match="other images"):
+        train(small_model(), others, how(), out=tmp_path, quiet=True)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04"])
 def test_a_damaged_checkpoint_is_one_sentence(pairs, tmp_path, content):
     (tmp_path / "checkpoint.pt").write_bytes(content)

@@ -37,6 +37,10 @@ class Matched:
         """Large per small pixel."""
         return self.pairs.scale
 
+    def digest(self) -> str:
+        """The sha256 of all pixels, see `Pairs.digest`."""
+        return self.pairs.digest()
+
     def batch(
         self,
         count: int,

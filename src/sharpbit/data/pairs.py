@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,10 @@ class Pairs:
 
     def digest(self) -> str:
         """The sha256 of all pixels, LR and then HR: the same for the same images in the same order."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         found = hashlib.sha256(str(self.sizes.tolist()).encode())
         for pixels in (self.small, self.large):
             for part in torch.split(pixels, HASHED):

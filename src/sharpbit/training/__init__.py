@@ -77,7 +77,7 @@ def train(
     one writes; the result is that of one process, but for rounding.
 
     Raises:
-        UsageError: a plan that cannot work, or a checkpoint of another plan.
+        UsageError: a plan that cannot work, or a checkpoint of another plan or of other images.
         ModelError: the loss is not a number any more.
 
     Examples:
@@ -104,7 +104,8 @@ def train(
     staged = _staged(model, net)
     groups, shares = _groups(net, how)
     optimizer = _optimizer(groups, how, device)
-    start = resume(out, how, net, ema, optimizer) if out else 0
+    images = pairs.digest() if out else ""
+    start = resume(out, how, net, ema, optimizer, images) if out else 0
     end = how.steps if stop_after is None else min(how.steps, start + stop_after)
     saved = time.monotonic()
     mean, counted = torch.zeros((), device=device), 0
@@ -154,7 +155,7 @@ def train(
                 bar.set_postfix(found)
                 _write(out, {"step": step + 1, "psnr": found})
             if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
-                write_checkpoint(out, step + 1, how, net, ema, optimizer)
+                write_checkpoint(out, step + 1, how, net, ema, optimizer, images)
                 saved = time.monotonic()
     return _averaged(model, ema, how, end)
 

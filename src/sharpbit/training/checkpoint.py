@@ -15,20 +15,22 @@ from sharpbit.system.atomic import open_atomic
 from sharpbit.training.settings import Training
 
 
-def write_checkpoint(out: Path, step: int, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> None:
-    """Write `checkpoint.pt` after that many steps, in place of the one before."""
+def write_checkpoint(
+    out: Path, step: int, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any, images: str = ""
+) -> None:
+    """Write `checkpoint.pt` after that many steps, in place of the one before; `images` is the hash of what is read."""
     buffer = io.BytesIO()
-    state = {"step": step, "how": asdict(how), "net": net.state_dict(), "ema": ema.state_dict()}
+    state = {"step": step, "how": asdict(how), "images": images, "net": net.state_dict(), "ema": ema.state_dict()}
     torch.save({**state, "optimizer": optimizer.state_dict()}, buffer)
     with open_atomic(out / "checkpoint.pt", overwrite=True) as file:
         file.write(buffer.getvalue())
 
 
-def resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any) -> int:
+def resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: Any, images: str = "") -> int:
     """Take over what `checkpoint.pt` holds, where there is one; gives its number of steps, or 0.
 
     Raises:
-        UsageError: it belongs to other settings, or is damaged.
+        UsageError: it belongs to other settings or other images, or is damaged.
     """
     path = out / "checkpoint.pt"
     if not path.exists():
@@ -39,6 +41,8 @@ def resume(out: Path, how: Training, net: nn.Module, ema: nn.Module, optimizer: 
         raise UsageError(f"{path} is no complete checkpoint; give another --out, or remove it to begin again") from None
     if {**asdict(Training(steps=0)), **state["how"]} != asdict(how):  # settings that came later are as they were
         raise UsageError(f"{path} belongs to a run with another plan; give another --out or remove it")
+    if images and state.get("images", "") not in ("", images):  # those of earlier versions do not say
+        raise UsageError(f"{path} belongs to a run on other images; give another --out, or remove it to begin again")
     net.load_state_dict(state["net"])
     ema.load_state_dict(state["ema"])
     optimizer.load_state_dict(state["optimizer"])
