@@ -129,3 +129,14 @@ def test_the_header_says_what_was_read(etds, tmp_path):
     assert data == f"2 images of DIV2K/HR/subs, LR images of DIV2K/LR/bicubic/X2/subs; sha256 of the pixels {digest}"
     put(etds / "HR" / "subs" / "0001_s002.png", 16, 77)
     assert Pairs.from_folder(etds, 2, quiet=True).digest() != digest
+
+
+@pytest.mark.parametrize("name", ["LRx2", "LRbicx2", "LR_mild/X2", "x2"])
+def test_small_images_beside_large_ones_are_not_left_unread(tmp_path, name):
+    put(tmp_path / "set" / "HR" / "subs" / "0.png", 16, 1)
+    put(tmp_path / "set" / "DIV2K_valid_LR_bicubic" / "X2" / "0.png", 8, 1)
+    assert find_tree(tmp_path / "set", 2).small is None
+    put(tmp_path / "set" / name / "0.png", 8, 1)
+    for inside in (".", "HR"):
+        with pytest.raises(UsageError, match=f"{name} seems to hold LR images, which are looked for in"):
+            find_tree(tmp_path / "set" / inside, 2)

@@ -21,7 +21,7 @@ LARGE, SMALL = "HR", "LR_bicubic/X{}"
 WINDOWS, WHOLE, SUB = "subs", "original", "_sub"
 _HELD_OUT = re.compile(r"(?i)(^|[_-])(valid|validation|val|test)([_-]|$)")
 _BASICSR = re.compile(r"_HR(_sub)?$")
-_LOW = re.compile(r"(?i)^(LR([_-].*)?|.*[_-]LR([_-].*)?|X[2-8]([_-]sub)?)$")
+_LOW = re.compile(r"(?i)^(LR([_-].*|bic.*|x?[2-8])?|.*[_-]LR([_-].*)?|X[2-8]([_-]sub)?)$")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,13 @@ def find_tree(folder: Path, scale: int) -> Tree:
         raise UsageError(f"there is no folder {folder}; give one of training images")
     for large, low, rest in _candidates(folder, scale):
         if large.is_dir():
-            return Tree(large, _present(low, rest, scale))
+            small = _present(low, rest, scale)
+            if small is None and (beside := _elsewhere(large)):
+                raise UsageError(
+                    f"{beside} seems to hold LR images, which are looked for in {low / rest}; put them there, or take"
+                    " them away to have LR images made by bicubic"
+                )
+            return Tree(large, small)
     if odd := [path for path in (folder, *sorted(folder.rglob("*"))) if path.is_dir() and _is_low(path)]:
         raise UsageError(
             f"{odd[0]} seems to hold LR images, and {folder} has no HR images where they are looked for: HR, HR/subs,"
@@ -143,6 +149,19 @@ def _present(low: Path, rest: str, scale: int) -> Path | None:
         f"{low} holds {', '.join(there) or 'nothing'}, not {rest}; prepare the folder with --scale {scale} too, or take"
         f" {low.name} away to have LR images made by bicubic"
     )
+
+
+def _elsewhere(large: Path) -> Path | None:
+    """A folder of LR images beside the HR images or one below, other than for validation."""
+    top = large.parent
+    while top.name in (LARGE, WINDOWS, WHOLE):
+        top = top.parent
+    found = (path for pattern in ("*", "*/*") for path in sorted(top.glob(pattern)) if path.is_dir())
+    return next((path for path in found if _is_low(path) and not _held_out(path.relative_to(top))), None)
+
+
+def _held_out(path: Path) -> bool:
+    return any(_HELD_OUT.search(part) for part in path.parts)
 
 
 def _is_low(path: Path) -> bool:
