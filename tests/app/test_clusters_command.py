@@ -75,7 +75,14 @@ def test_it_draws(folder, tmp_path):
         (("ONE", "--queries", "0.5", "--threshold", "0.5"), "leave out one of them"),
         (("ONE", "--bits", "8-4"), "--bits is for --match"),
         (("ONE", "--bits", "4-8", "--match", "m.pth"), "such as 8-4"),
-        (("ONE", "--classifier", "ONE"), "holds no classifier"),
+        (("ONE", "--classifier", "ONE"), "holds no classifier of patches; give a .npz"),
+        (("ONE", "--classifier", "nowhere.npz"), "nowhere.npz cannot be read: No such file"),
+        (("ONE", "--config", "unrolled=true"), "--config is for --match"),
+        (("ONE", "--match", "nowhere.pth"), "there is no model file nowhere.pth"),
+        (
+            ("ONE", "--patch", "24", "--threshold", "-1", "--match", "x2-clean-balanced"),
+            "a RefER stands for a repeated block",
+        ),
     ],
 )
 def test_one_sentence(folder, arguments, message):

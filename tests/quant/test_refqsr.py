@@ -361,7 +361,12 @@ def test_it_can_begin_in_float():
     ("arch", "config", "how", "message"),
     [
         ("espcn", {"scale": 2}, {}, "two convolutions, which espcn does not have"),
-        ("carn", {"scale": 2, "groups": 4}, {}, "body.blocks.0.blocks.0 of this carn runs several times"),
+        (
+            "carn",
+            {"scale": 2, "groups": 4},
+            {},
+            "body.blocks.0.blocks.0 of this carn runs several times; read it with unrolled=true",
+        ),
         ("srresnet", {"scale": 2, "blocks": 4}, {"refers": 3}, "3 cannot give way"),
         ("srresnet", {"scale": 2}, {"form": "sum"}, "difference, concat, self, none, not 'sum'"),
         ("srresnet", {"scale": 2}, {"matching": "exact"}, "pool-then-normalize, centred, not 'exact'"),

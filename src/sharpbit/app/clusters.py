@@ -22,6 +22,7 @@ from sharpbit.system.deprecated import old_names
 from sharpbit.twopass.classifier import Classifier, embedded
 from sharpbit.twopass.clustering import Clustered, calibrated, clustered
 from sharpbit.twopass.roles import THRESHOLD
+from sharpbit.zoo import path_of
 
 ZOOM = 2  # a drawing has that many pixels for each of the LR image
 TURN = 0.61803398875  # of the circle of colours, from one cluster to the next: neighbours never look alike
@@ -47,6 +48,7 @@ class ClusterOptions:
     classifier: str | None = None
     model: str | None = None
     bits: tuple[int, int] | None = None
+    config: tuple[tuple[str, Any], ...] = ()
 
 
 def run_clusters(given: ClusterOptions) -> str:
@@ -64,7 +66,8 @@ def run_clusters(given: ClusterOptions) -> str:
             _save(drawn(images[0], found[0]), Path(given.output), overwrite=given.overwrite)
         rows.append(_facts(given.images[k], patch, threshold, given, found))
         if given.model:
-            matches.append(matching.measured(given.model, given.bits, images, found, patch, quiet=given.quiet))
+            sizes = dict(given.config)
+            matches.append(matching.measured(given.model, given.bits, images, found, patch, sizes, quiet=given.quiet))
             rows[-1]["match"] = asdict(matches[-1])
     if given.as_json:
         return dump(rows)
@@ -192,6 +195,10 @@ def _check(given: ClusterOptions, paths: Sequence[Path]) -> None:
         raise UsageError("--queries finds a threshold and --threshold sets one; leave out one of them")
     if given.bits and not given.model:
         raise UsageError("--bits is for --match; give a MODEL with it")
+    if given.config and not given.model:
+        raise UsageError("--config is for --match; give a MODEL with it")
+    if given.model:
+        path_of(given.model)  # which refuses what is no model, before anything is clustered
     if not given.output:
         return
     if len(paths) != 1 or len(given.patch) != 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ def measured(
     images: Sequence[NDArray[np.uint8]],
     found: Sequence[Clustered],
     patch: int,
+    config: Mapping[str, Any],
     *,
     quiet: bool,
 ) -> Matching:
@@ -35,6 +36,7 @@ def measured(
         images: LR images.
         found: the roles of their patches.
         patch: side of a patch in pixels.
+        config: sizes of published weights, see `sharpbit.load`.
         quiet: whether progress is hidden.
 
     Raises:
@@ -42,10 +44,11 @@ def measured(
     """
     extras.need("train", "--match")
     from sharpbit import model as models
+    from sharpbit import zoo
     from sharpbit.quant.refqsr import TwoPass
     from sharpbit.verbs.matching import match, pairs_of
 
-    model = models.load(path)
+    model = models.load(zoo.path_of(path), **config)
     if bits and TwoPass.of(model.history):
         raise UsageError(f"{path} has two passes already, and their bits; leave out --bits")
     high, low = bits or (8, 4)

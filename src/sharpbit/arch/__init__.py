@@ -259,9 +259,10 @@ class Architecture:
         steady = _structure.steady(net)
         for first, *_ in names:
             if first not in steady:
+                known = "unrolled" in self.config.__dataclass_fields__
                 raise UsageError(
                     f"a RefER stands for a block that runs once for an image, and {first} of this {self.name} runs"
-                    " several times"
+                    f" several times{'; read it with unrolled=true (--config unrolled=true)' if known else ''}"
                 )
         return Blocks(names, own.count, own.rectified, own.parts)
 

@@ -9,6 +9,7 @@ How it is trained: `sharpbit.quant.refqsr.clustblock`.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,8 +81,12 @@ class Classifier:
                 layers = {name: _layer(file, name) for name in LAYERS}
                 card = json.loads(str(file["card"]))
                 return cls(layers, tuple(card["classes"]), card)
-        except (OSError, KeyError, ValueError) as error:
-            raise ModelError(f"{path} holds no classifier of patches ({error})") from None
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read: {error.strerror or 'it is damaged'}") from None
+        except (EOFError, KeyError, ValueError, zipfile.BadZipFile):
+            raise ModelError(
+                f"{path} holds no classifier of patches; give a .npz file that scripts/train_clustblock.py has written"
+            ) from None
 
     @property
     def parameters(self) -> int:

@@ -70,6 +70,12 @@ class HighLow(options.ParamType):
     help="Bits of references and of queries for --match.  [default: 8-4, or those of MODEL]",
 )
 @click.option(
+    "--config",
+    multiple=True,
+    type=options.Size(),
+    help="A size of published weights (.pth) for --match, such as unrolled=true.  [default: what weights tell]",
+)
+@click.option(
     "--shrink",
     type=click.IntRange(1, 8),
     default=1,
