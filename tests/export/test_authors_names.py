@@ -16,7 +16,7 @@ import sharpbit
 from sharpbit import model as models
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.export.authors import export, named
+from sharpbit.export.authors import export, named, unnamed_bits
 from sharpbit.quant import recorded
 from sharpbit.quant.core import METHODS, quantizers
 from sharpbit.quant.plan import Plan
@@ -145,6 +145,12 @@ def test_a_pickled_network_is_read_without_its_class(small, tmp_path, monkeypatc
     x = torch.rand(1, 3, 20, 24)
     with torch.no_grad():
         assert torch.equal(models.load(tmp_path / "q_4bit.pth").net(x), small.net(x))
+
+
+def test_a_name_without_bits_is_said(small):
+    assert "put 4bit into it" in unnamed_bits(small, Path("craft.pth"))
+    assert unnamed_bits(small, Path("craft_4bit.pth")) == ""
+    assert unnamed_bits(models.build("espcn", scale=2), Path("espcn.pth")) == ""
 
 
 class Payload:

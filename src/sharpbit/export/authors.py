@@ -20,9 +20,11 @@ from sharpbit.modelfile.history import Reparameterize
 from sharpbit.quant import core
 from sharpbit.quant.graph.network import IntegerGraphNetwork
 from sharpbit.quant.ptq.published_clipping import authors_state
+from sharpbit.quant.qat.published_names import bits_in_name
 from sharpbit.system.atomic import open_atomic
 
 SUFFIX = ".pth"
+OURS = ("bicubic", "carry", "graph", "integer")  # which nobody else has
 
 
 def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
@@ -66,8 +68,16 @@ def named(model: Model) -> Mapping[str, Tensor]:
     return net.state_dict()
 
 
+def unnamed_bits(model: Model, path: Path) -> str:
+    """A sentence where clipping ranges are written to a name that lacks their bits, their only place; else empty."""
+    bits = [fixed.bits for _, fixed in core.quantizers(model.net)]
+    if not bits or bits_in_name(path) is not None:
+        return ""
+    return f"how many bits the ranges have stands in the name of such a file alone; put {min(bits)}bit into it"
+
+
 def _has_names(arch: Architecture) -> bool:
-    return arch.authors is not None or arch.rename is same
+    return arch.name not in OURS and (arch.authors is not None or arch.rename is same)
 
 
 EXPORT = export

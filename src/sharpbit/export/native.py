@@ -25,7 +25,10 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
     if path.suffix.lower() != ".sharpbit":
         raise UsageError(f"a native model is saved as .sharpbit, not {path.name!r}")
     if not isinstance(model.net, Integer | IntegerGraphNetwork):
-        raise UsageError(f"the native format holds integers, and this {model.arch.name} is in float; quantize it first")
+        raise UsageError(
+            f"the native format holds integer chains and graphs, and this {model.arch.name} is none; sharpbit quantize"
+            " makes one of a float network by the methods lossless, sloped and graph"
+        )
     header = model.header()
     if isinstance(model.net, IntegerGraphNetwork):
         header, data = native_file(model.net.graph, header)

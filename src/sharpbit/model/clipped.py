@@ -61,7 +61,7 @@ def _bits(given: Any, arch: str, source: str) -> int:
         return named[0]
     warnings.warn(
         f"{source} holds {arch} with clipping ranges, but neither its weights nor its name tells how many bits they"
-        " have; 8 are taken. Put 4bit into the name, or give bits=4",
+        " have; 8 are taken. Put 4bit into the name, or give bits=4 (--config bits=4)",
         AssumedBits,
         stacklevel=4,
     )
