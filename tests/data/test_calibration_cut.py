@@ -69,3 +69,15 @@ def test_all_prepared_crops_are_calibrated_on():
 def test_wrong_cuts(given):
     with pytest.raises(UsageError):
         Cut(**given)
+
+
+def test_fewer_crops_than_asked_for_are_said():
+    small = [photo(48, 48), photo(20, 48)]  # the second has no room for one
+    for cut in (Cut(4, 32, "random"), Cut(2, 32, "prepared")):
+        with pytest.warns(ResultWarning, match=f"fewer than the {cut.count}"):
+            from_images(small, 1, cut)
+
+
+def test_the_seed_is_a_fact_where_it_decides():
+    assert Cut(4, 32, "random", seed=3).facts(32) == {"side": 32, "place": "random", "seed": 3}
+    assert Cut(4, 0, "prepared", seed=3).facts(16) == {"side": 16, "place": "prepared"}

@@ -81,7 +81,9 @@ def test_stages_and_pairs_have_one(source, photos, tmp_path):
     given = ("--teacher", source, "--calibrate", photos, "--steps", 1, *FEW)
     call("refine", ranges, *given, "-o", refined)
     call("freeze", refined, "-o", frozen)
-    assert [step["step"] for step in receipt(frozen)["steps"]] == ["quantize", "refine", "freeze"]
+    steps = receipt(frozen)["steps"]
+    assert [step["step"] for step in steps] == ["quantize", "refine", "freeze"]
+    assert [{"side", "place"} <= set(step["did"]) for step in steps] == [True, True, False]
     large, pair = tmp_path / "large.onnx", tmp_path / "pair.onnx"
     call("export", source, "-o", large)
     call("pair", large, "x2-clean-fast", "--detail", 3, "-o", pair)

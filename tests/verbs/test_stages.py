@@ -15,6 +15,7 @@ from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.quant import kernels
 from sharpbit.quant.core import quantizers
 from sharpbit.quant.frozen import Integers
+from sharpbit.system.devices import device_error
 
 PREPARED = Cut(8, 0, "prepared")
 
@@ -160,3 +161,34 @@ def test_commands(craft, crops, tmp_path, capsys):
     assert run("freeze", refined, "-o", str(tmp_path / "frozen.onnx")) == 2
     assert run("quantize", float_model, *given, "--unfrozen", "--method", "adc", "-o", f"{tmp_path}/x.onnx") == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_teacher_of_other_sizes_is_refused(crops, begun):
+    for sizes in ({"width": 16, "depths": (1,)}, {"width": 8, "depths": (2,)}):
+        with pytest.raises(QuantizeError, match="other sizes"):
+            sharpbit.refine(begun, models.build("craft", scale=2, heads=2, **sizes), crops, cut=PREPARED)
+
+
+def test_options_of_a_teacher_are_of_their_kind(craft):
+    for value in ("perhaps", "True", 1):
+        with pytest.raises(UsageError, match="mask of craft is something like false"):
+            models.reconfigured(craft, mask=value)
+    with pytest.raises(UsageError, match="scale of craft"):
+        models.reconfigured(craft, scale=2.5)
+
+
+def test_devices_that_are_none(craft, crops, begun, monkeypatch):
+    for name in ("gpu", "cuda:x", "meta"):
+        with pytest.raises(UsageError, match="no device"):
+            sharpbit.refine(begun, craft, crops, steps=1, cut=PREPARED, device=name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device_error("cuda:0") == device_error("cuda") == device_error("cpu") == ""
+    assert "CUDA devices here are 1" in device_error("cuda:1")
+
+
+def test_unfrozen_needs_a_method(craft, tmp_path, capsys):
+    models.save(craft, tmp_path / "float.safetensors")
+    out = str(tmp_path / "out.safetensors")
+    assert run("quantize", str(tmp_path / "float.safetensors"), "--calibrate", ".", "--unfrozen", "-o", out) == 2
+    assert "--method adc" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from sharpbit.app import dump
 from sharpbit.data.calibration import AT_DETAIL, Cut, read_of
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
+from sharpbit.export.authors import unnamed_bits
 from sharpbit.image.folder import in_folder
 from sharpbit.measure.benchmarks import find
 from sharpbit.measure.evaluate import evaluate
@@ -27,7 +28,7 @@ from sharpbit.system.progress import shown
 from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.gain import gain
 from sharpbit.verbs.qat import for_engines
-from sharpbit.verbs.quantize import GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
+from sharpbit.verbs.quantize import AUTO, GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 RUN = (".onnx", ".sharpbit")  # results that engines run
@@ -72,6 +73,10 @@ def run_quantize(
     if unfrozen and path.suffix.lower() != ".safetensors":
         raise UsageError(
             f"clipping ranges are kept in a .safetensors file, not in {path.name}; freeze makes the others"
+        )
+    if unfrozen and method == AUTO:
+        raise UsageError(
+            "--unfrozen is for methods with clipping ranges, which auto never takes; name one, such as --method adc"
         )
     if max_drop is not None and not data:
         raise UsageError("--max-drop is measured on test images; say which with --data")
@@ -118,6 +123,7 @@ def run_quantize(
     if settings.work is not None:
         shutil.rmtree(settings.work, ignore_errors=True)
     did = {"method": method, "bits": receipt.bits, "crops": receipt.crops, "of_images": receipt.images}
+    did |= {**cut.facts(receipt.side), "batch": settings.batch, "asymmetric": settings.asymmetric}
     images = read_of(in_folder(calibrate), cut)
     add_receipt(path, "quantize", zoo.path_of(model), did=did, calibrated_on=images)
     notes = _of_engine(path)
@@ -164,6 +170,8 @@ def run_export(
     header = EXPORTS[form](found if form == AUTHORS else for_engines(found), path, overwrite=overwrite)
     add_receipt(path, "export", source)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
+    if form == AUTHORS and (note := unnamed_bits(found, path)):
+        facts["note"] = note
     return dump(facts) if as_json else "\n".join(f"{key:<20}{value}" for key, value in facts.items())
 
 

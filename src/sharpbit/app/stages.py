@@ -63,8 +63,10 @@ def run_refine(
             progress=shown(bar),
         )
     models.save(after, path, overwrite=overwrite)
-    did, images = {"steps": receipt.steps, "teacher": Path(teacher).name}, read_of(in_folder(calibrate), Cut(**cut))
-    add_receipt(path, "refine", zoo.path_of(model), did=did, calibrated_on=images)
+    how, options = Cut(**cut), {"teacher_config": dict(teacher_config)} if teacher_config else {}
+    did = {"steps": receipt.steps, "teacher": Path(teacher).name, **options}
+    did |= {"crops": receipt.crops, "of_images": receipt.images, **how.facts(receipt.side)}
+    add_receipt(path, "refine", zoo.path_of(model), did=did, calibrated_on=read_of(in_folder(calibrate), how))
     return dump({"file": output, **asdict(receipt)}) if as_json else "\n".join([output, *_lines(receipt)])
 
 

@@ -53,6 +53,10 @@ class Cut:
         if self.count < 1 or self.side < (0 if self.place == "prepared" else 1):
             raise UsageError(f"{self.count} calibration crops of {self.side} pixels are none; give larger numbers")
 
+    def facts(self, side: int) -> dict[str, int | str]:
+        """What a receipt says of it, with the side in pixels that crops really have; the seed where it decides."""
+        return {"side": side, "place": self.place, **({"seed": self.seed} if self.place == "random" else {})}
+
 
 AT_DETAIL = Cut()
 
@@ -155,9 +159,18 @@ def _crops(images: Iterable[np.ndarray], count: int, scale: int, cut: Cut, sourc
         raise UsageError(f"the prepared crops of {source} differ in size ({some}); say with --crops what is taken")
     if cut.place == "random":
         found = found[:wanted]
+    if len(found) < wanted and (cut.place == "random" or (cut.place == "prepared" and cut.side)):
+        warnings.warn(_too_few(len(found), cut, source), ResultWarning, stacklevel=3)
     if cut.place != "prepared" and count >= MANY and len(shapes) == 1 and max(shapes) <= (SMALLEST, SMALLEST):
         warnings.warn(_prepared(shapes.pop(), source), ResultWarning, stacklevel=3)
     return torch.from_numpy(np.stack(found).transpose(0, 3, 1, 2).copy()), used
+
+
+def _too_few(found: int, cut: Cut, source: str) -> str:
+    return (
+        f"{source} gives {found} crops of {cut.side}x{cut.side} LR pixels, fewer than the {cut.count} that were asked"
+        " for: images are too few or too small"
+    )
 
 
 def _prepared(size: tuple[int, int], source: str) -> str:

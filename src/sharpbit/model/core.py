@@ -208,6 +208,8 @@ def reconfigured(model: Model, **options: Any) -> Model:
     known = model.arch.config.__dataclass_fields__
     if unknown := [name for name in options if name not in known]:
         raise UsageError(f"{model.arch.name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    for name, value in options.items():
+        check_size(model.arch, name, value, getattr(model.config, name))
     config = replace(model.config, **options)
     net = model.arch.build(config)
     state = model.net.state_dict()
@@ -216,6 +218,24 @@ def reconfigured(model: Model, **options: Any) -> Model:
         raise UsageError(f"this {model.arch.name} is float weights of another size than {given}; leave that out")
     net.load_state_dict(state)
     return replace(model, config=config, net=net.eval())
+
+
+def check_size(arch: Architecture, name: str, value: Any, own: Any) -> None:
+    """Refuse a value of another kind than the one that stands there.
+
+    Args:
+        arch: the architecture.
+        name: field of its config.
+        value: what is given for it.
+        own: what it is without.
+
+    Raises:
+        UsageError: text in place of a number, anything but true or false in place of these, or no scale.
+    """
+    if (isinstance(value, str) and not isinstance(own, str)) or isinstance(value, bool) != isinstance(own, bool):
+        raise UsageError(f"{name} of {arch.name} is something like {json.dumps(own)}, not {value!r}")
+    if name == "scale" and not (isinstance(value, int) and value >= 1):
+        raise UsageError(f"the scale of {arch.name} is a whole number of at least 1, not {value}")
 
 
 def filled(arch: Architecture, config: Any, state: State, source: str, history: Iterable[Verb] = ()) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from sharpbit.arch.integer import of_chain as of_integer_chain
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph import ncnn as ncnn_graph
 from sharpbit.model.clipped import of_clipped
-from sharpbit.model.core import Model, build, filled
+from sharpbit.model.core import Model, build, check_size, filled
 from sharpbit.model.foreign import of_graph_file, of_onnx
 from sharpbit.model.mixing import mixed, twin_of
 from sharpbit.model.restricted import pickled_state
@@ -184,11 +183,7 @@ def _overridden(arch: Architecture, sizes: Any, config: Mapping[str, Any]) -> An
     if unknown:
         raise UsageError(f"the sizes of {arch.name} are {', '.join(known)}; given was {', '.join(unknown)}")
     for key, value in config.items():
-        inferred = getattr(sizes, key)
-        if isinstance(value, str) and not isinstance(inferred, str):
-            raise UsageError(f"{key} of {arch.name} is something like {json.dumps(inferred)}, not {value!r}")
-        if key == "scale" and not (isinstance(value, int) and value >= 1):
-            raise UsageError(f"the scale of {arch.name} is a whole number of at least 1, not {value}")
+        check_size(arch, key, value, getattr(sizes, key))
     return replace(sizes, **config)
 
 

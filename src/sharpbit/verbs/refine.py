@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sharpbit.data import calibration
 from sharpbit.data.calibration import AT_DETAIL, Cut
@@ -20,6 +20,7 @@ from sharpbit.quant import core, kernels, recorded
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.history import Refine
 from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.system.devices import device_error
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.receipt import differences
 
@@ -84,9 +85,9 @@ def refine(
         The refined model, on the CPU; it can be refined again, or frozen.
 
     Raises:
-        UsageError: the model is not quantized, is frozen, or has other ranges; steps and epochs are both given; or
-            rounding cannot be compiled.
-        QuantizeError: the teacher is another network.
+        UsageError: the model is not quantized, is frozen, or has other ranges; steps and epochs are both given; there
+            is no such device; or rounding cannot be compiled.
+        QuantizeError: the teacher is another network, of other sizes, or quantized itself.
         ModelError: the loss is not a number any more.
 
     Examples:
@@ -133,8 +134,8 @@ def refine_with_receipt(
     _check(model, teacher)
     if steps is not None and epochs is not None:
         raise UsageError("steps and epochs both say how long refining takes; give one of them")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here; leave --device out to refine on the CPU")
+    if wrong := device_error(device):
+        raise UsageError(f"{wrong}; leave --device out to refine on the CPU")
     if isinstance(images, (str, Path)):
         crops, used = calibration.from_folder(images, model.scale, cut, progress=progress)
     else:
@@ -208,3 +209,12 @@ def _check(model: Model, teacher: Model) -> None:
             f"the teacher is {teacher.arch.name} x{teacher.scale} and the model {model.arch.name} x{model.scale}; give"
             " the float model that it was made from"
         )
+    if _shapes(model.arch.build(model.config)) != _shapes(teacher.net):
+        raise QuantizeError(
+            f"the teacher is a {teacher.arch.name} of other sizes than the model; give the float model that it was made"
+            " from"
+        )
+
+
+def _shapes(net: nn.Module) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in net.state_dict().items()}
