@@ -10,12 +10,14 @@ import pytest
 import torch
 from test_graph_ncnn import computed, residual
 
-from ncnn_files import write
+from ncnn_files import chain, write
+from sharpbit import model as models
 from sharpbit.arch.graph import of_graph
 from sharpbit.errors import ModelError
 from sharpbit.graph import FUNCTIONS, IMAGE, Graph, Node
 from sharpbit.graph.written import onnx_of
 from sharpbit.runtime import EngineOptions, open_engine
+from sharpbit.verbs.evaluate import open_model
 
 CONV = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "bias": True, "kernel": (3, 3)}
 ONES = [
@@ -118,3 +120,19 @@ def test_files_of_ncnn_run_without_pytorch(tmp_path):
 def test_the_engine_can_be_named(tmp_path):
     path = write(tmp_path, *residual(False)[:2], form="binary")
     assert "ONNX Runtime" in open_engine(path, EngineOptions("onnx", white=(1.0, 1.0))).engine
+
+
+def test_every_engine_takes_the_range_that_is_stated(tmp_path):
+    net = models.build("compact", scale=2, blocks=1, width=5).net
+    with torch.no_grad():
+        net.body[-1].bias.fill_(0.3)  # without it the result would be the same for every range
+    path = write(tmp_path, *chain(net.state_dict(), 2, half=False))
+    image = np.random.default_rng(0).random((8, 10, 3)).astype(np.float32)
+    options = [EngineOptions(name, white=(white, white), threads=1) for name in ("torch", "onnx") for white in (1, 255)]
+    torch_1, torch_255, onnx_1, onnx_255 = (next(iter(open_engine(path, one)([image]))) for one in options)
+    np.testing.assert_allclose(torch_1, onnx_1, atol=1e-5)
+    np.testing.assert_allclose(torch_255, onnx_255, atol=1e-5)
+    assert (torch_1 - torch_255).mean() > 0.2
+    measured = open_model(str(path), overrides={"range": "255"})
+    assert "ONNX Runtime" in measured.engine
+    np.testing.assert_array_equal(next(iter(measured([image]))), onnx_255)

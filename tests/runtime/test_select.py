@@ -130,3 +130,10 @@ def test_the_help_names_every_engine():
     option = ENGINE(lambda: None).__click_params__[0]
     assert all(name in option.help for name in ENGINES)
     assert option.default == sharpbit.runtime.AUTO
+
+
+def test_a_range_is_of_files_of_others(integers, weights):
+    for path in (integers, weights):
+        for engine in ("auto", "onnx", "torch"):
+            with pytest.raises(UsageError, match=rf"of others; {path.name} has its own"):
+                open_engine(path, EngineOptions(engine, white=(255, 255)))

@@ -234,7 +234,7 @@ RANGE = click.option(
     "--range",
     "white",
     metavar="WHITE",
-    help="White of an ONNX file of others: 1, 255, or 1:255 for image and result.  [default: found by trial]",
+    help="White of an ONNX or ncnn file of others: 1, 255, or 1:255 for image and result.  [default: found by trial]",
 )
 DENOISE = click.option(
     "--denoise",

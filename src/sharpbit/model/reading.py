@@ -65,8 +65,9 @@ def load(
             also `bits` (an integer; for CADyQ and CABM the widths to choose from, by default `(4, 6, 8)`),
             `weight_bits`, `legacy_conv1_float` (`sharpbit.quant.qat.placement`), and for CABM `table`, the path of its
             table as JSON. By default bits come from the name of the file or of its folders, such as `8bit` or `w8a8`;
-            where these are silent 8 are taken, with an `AssumedBits` warning. For ONNX files of others `range`, the
-            value that means white: 1, 255, or `(1, 255)` for that of the image and of the result; tried by default.
+            where these are silent 8 are taken, with an `AssumedBits` warning. For ONNX and ncnn files of others
+            `range`, the value that means white: 1, 255, or `(1, 255)` for that of the image and of the result; tried
+            by default.
 
     Returns:
         The model on the CPU, in the mode of use, not of training.
@@ -98,8 +99,8 @@ def load(
     if file.suffix == ".safetensors":
         header = file.verified
         state = safetensors.torch.load(file.data)
-    elif file.suffix == ".onnx" and file.verified is None:
-        return _of_others(file, arch, config)
+    elif (file.suffix == ".onnx" and file.verified is None) or (file.suffix in ncnn.SUFFIXES and "range" in config):
+        return _of_others(file, arch, config)  # a chain of ncnn has the range of its architecture, a graph any
     elif file.suffix in (".onnx", ".sharpbit"):
         header, state = _exported(file)
     elif file.suffix in ncnn.SUFFIXES:
@@ -108,7 +109,7 @@ def load(
         except ModelError:  # no chain, but perhaps another graph of known layers
             if arch not in (None, "graph"):
                 raise
-            return of_graph_file(ncnn_graph.read(source), file, config.get("range"))
+            return _of_others(file, arch, config)
     else:
         header, state = None, _unpickle(source)
     if header is None:
@@ -209,6 +210,8 @@ def _of_others(file: ModelFile, arch: str | None, config: Mapping[str, Any]) -> 
     if arch not in (None, "graph") or not set(config) <= {"range"}:
         given = ", ".join([*([] if arch is None else ["arch"]), *(key for key in config if key != "range")])
         raise UsageError(f"{file} is a graph that says what it is; leave {given} out (its range alone may be stated)")
+    if file.suffix in ncnn.SUFFIXES:
+        return of_graph_file(ncnn_graph.read(file.path), file, config.get("range"))
     return of_onnx(file, config.get("range"))
 
 

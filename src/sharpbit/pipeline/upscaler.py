@@ -45,8 +45,8 @@ class Upscaler:
             float model with much to do may get one that is at least 45 dB from float32, measured on this machine.
         device: The device, such as `cpu` or `cuda`, where the engine has it.
         exact: Whether only engines run that give what float32 gives; False by default.
-        white: What means white in an ONNX file of somebody else: 1, 255, or `(1, 255)` for the image and for the
-            result; None finds it by trial.
+        white: What means white in an ONNX or ncnn file of somebody else: 1, 255, or `(1, 255)` for the image and for
+            the result; None finds it by trial.
         denoise: The share of a float network, from 0 to 1, in a mixture with its twin, the file beside it with `wdn` in
             its name; None, the default, mixes nothing.
 

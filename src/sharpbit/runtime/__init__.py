@@ -213,6 +213,8 @@ def open_engine(
     options = engine if isinstance(engine, EngineOptions) else EngineOptions(engine, device, threads)
     file, engine = ModelFile.of(path), options.engine
     if options.white is not None:
+        if file.suffix not in (".onnx", *NCNN) or (file.suffix == ".onnx" and file.header is not None):
+            raise UsageError(f"--range is for ONNX and ncnn files of others; {file.name} has its own, so leave it out")
         file.white = options.white
     if options.denoise is not None:
         if file.suffix not in WEIGHTS:
@@ -268,7 +270,8 @@ def _cannot(engine: str, path: ModelFile) -> str:
             return "it mixes no networks" if path.denoise is not None else ""
         if suffix in (*WEIGHTS, ".sharpbit"):
             return "it takes .onnx files"
-        single = engine == "onnx" or suffix != ".onnx" or not _several(path.header)
+        header = path.header if suffix == ".onnx" else None
+        single = engine == "onnx" or header is None or modelfile.several(header.history) is None
         return "" if single else "it takes files with one graph, and this one has several"
     header = None if suffix in WEIGHTS else path.header
     if header is None or header.precision != "int8":
@@ -277,10 +280,6 @@ def _cannot(engine: str, path: ModelFile) -> str:
         return "it is not part of this installation"
     native = importlib.import_module("sharpbit.runtime.native")
     return "" if native.available() else str(native.why_not())
-
-
-def _several(header: modelfile.Header | None) -> bool:
-    return header is not None and modelfile.several(header.history) is not None
 
 
 def checked_device(engine: str, device: str | None, known: tuple[str, ...]) -> str:

@@ -71,7 +71,9 @@ class TorchRuntime:
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
 
-        given = {"denoise": path.denoise if isinstance(path, ModelFile) else None, **(overrides or {})}
+        file = ModelFile.of(path)
+        stated = {} if file.white is None else {"range": file.white}
+        given = {"denoise": file.denoise, **stated, **(overrides or {})}
         self.path, self.model = Path(path), load(path, **given)
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)

@@ -21,7 +21,7 @@ from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.measure.patchwise import OVERLAP, Cut
 from sharpbit.measure.upscaling import Pixels, by
 from sharpbit.modelfile import ModelFile
-from sharpbit.runtime import AUTO, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
+from sharpbit.runtime import AUTO, NCNN, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
 from sharpbit.runtime._twopass import TwoPassRuntime
 from sharpbit.system.atomic import check_target
 from sharpbit.system.extras import loaded
@@ -243,7 +243,7 @@ def open_model(
     if file.suffix not in WEIGHTS:
         file = zoo.open_file(model)
     options, overrides = options or EngineOptions(), dict(overrides or {})
-    if file.suffix == ".onnx" and "range" in overrides:
+    if file.suffix in (".onnx", *NCNN) and "range" in overrides:
         options = replace(options, white=stated(overrides.pop("range")))
     if overrides:
         if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
