@@ -297,7 +297,8 @@ def receptive_field(net: nn.Module, scale: int, limit: int = 129, short: int = 2
             for k in range(2):
                 line = seen[k].any(1 if tall else 0).nonzero()[[0, -1], 0]
                 reach[k] += [int(end) // scale - centre - k for end in line]
+            if max(map(abs, reach[0])) >= centre or reach[0] != reach[1]:
+                return None
     finally:
         net.train(training)
-    radius = max(map(abs, reach[0]))
-    return None if radius >= centre or reach[0] != reach[1] else 2 * radius + 1
+    return 2 * max(map(abs, reach[0])) + 1

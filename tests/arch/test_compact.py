@@ -5,6 +5,7 @@ import torch
 
 from sharpbit import model as models
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.nn import receptive_field
 
 
 def published(width=6, convolutions=2, scale=2, act="prelu"):
@@ -90,3 +91,9 @@ def test_published_weights(shared, name, blocks):
     with torch.inference_mode():
         middle = model.net(flat)[0, :, 76:84, 76:84]
     assert float((middle - 0.5).abs().max()) < 0.03  # a trained network keeps grey
+
+
+@pytest.mark.parametrize("blocks", [0, 3])
+def test_how_far_it_sees_is_known_without_a_trial(blocks):
+    model = models.build("compact", scale=2, blocks=blocks, width=4)
+    assert receptive_field(model.net, 2) == receptive_field(torch.nn.Sequential(model.net), 2) == 2 * blocks + 5

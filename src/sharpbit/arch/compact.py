@@ -57,6 +57,11 @@ class Compact(nn.Module):
             self.body.extend((conv3(inputs, width), ACTIVATIONS[config.act](width)))
         self.body.append(conv3(width, 3 * config.scale**2))
 
+    @property
+    def receptive_field(self) -> int:
+        """The side in input pixels of what an output pixel sees: one pixel more around it for each convolution."""
+        return 2 * (self.config.blocks + 2) + 1
+
     def forward(self, x: Tensor) -> Tensor:
         """`(N, 3, H, W)` to `(N, 3, H * scale, W * scale)`, not clamped."""
         y = x

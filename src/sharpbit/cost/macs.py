@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sharpbit.cost import shapes
 from sharpbit.errors import UsageError
 from sharpbit.quant.frozen import QDQ, Integers
 from sharpbit.quant.grid import Fixed
@@ -169,9 +170,11 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """An operator that costs nothing ran."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self._kept.append(out)
         operator = func.overloadpacket
+        out = shapes.result(operator, args, kwargs)
+        if out is None:
+            out = func(*args, **(kwargs or {}))
+        self._kept.append(out)
         if self._paused:
             return out
         if operator in _RULES:
