@@ -139,3 +139,19 @@ def test_a_full_disk_is_a_sentence(folder, monkeypatch):
 
     monkeypatch.setattr("sharpbit.recipe.runner.models.save", full)
     assert "wrong cannot be written: No space left on device" in told(folder, START + TRAIN)
+
+
+def test_a_threshold_and_a_share_of_queries(folder):
+    step = '[[step]]\nverb = "refqsr"\nmethod = "ddtb"\nqueries = 0.5\nthreshold = 0.7\n'
+    assert "leave out one" in told(folder, START + step)
+
+
+def test_gates_need_more_than_one_crop(folder, monkeypatch):
+    """Their batch normalization of means refuses one alone."""
+
+    def refused(*given, **named):
+        raise ValueError("Expected more than 1 value per channel when training\nand more lines")
+
+    monkeypatch.setattr("sharpbit.recipe.runner.train", refused)
+    found = told(folder, START + TRAIN)
+    assert "training cannot go on with batch = 1 and patch = 8: Expected more than 1 value" in found

@@ -162,6 +162,8 @@ class Runner:
     def refqsr(self, model: Model, settings: dict[str, Any]) -> tuple[Model, Result]:
         """Make a network of two passes, with the numbers of the recipe's start."""
         how = checked(RefQSR, settings, self.recipe.name)
+        if how.queries and "threshold" in settings:
+            raise RecipeError(f"{self.recipe.name}: queries finds a threshold and threshold sets one; leave out one")
         threshold = self._threshold(model, how)
         plan = published(
             model.arch.name,
@@ -217,7 +219,7 @@ class Runner:
         teacher = self.other(name) if name else None
         before = sum(isinstance(entry, Train) for entry in model.history)  # of this recipe; each keeps checkpoints
         sizes = f"batch = {how.batch} and patch = {how.patch}"
-        with possible(f"{self.recipe.name}: training cannot go on with {sizes}", MemoryError, RuntimeError):
+        with possible(f"{self.recipe.name}: training cannot go on with {sizes}", MemoryError, RuntimeError, ValueError):
             model = train(
                 model,
                 pairs,
