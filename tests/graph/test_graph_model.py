@@ -13,6 +13,8 @@ from torch.nn import functional as F
 import sharpbit
 from sharpbit import model as models
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.graph import IMAGE, Graph, Node
+from sharpbit.graph.geometry import geometry
 from sharpbit.model.foreign import of_module
 
 
@@ -184,3 +186,14 @@ def test_a_network_that_cannot_be_traced(capfd):
     with pytest.raises(ModelError, match=r"^Net cannot be traced: .*aten::i0"):
         of_module(Net())
     assert capfd.readouterr().out == ""
+
+
+def test_a_size_that_an_exporter_kept_is_named():
+    pool = Node("p", "maxpool", (IMAGE,), {"kernel": (64, 64), "stride": (64, 64), "padding": (0, 0)})
+    kept = Graph((pool, Node("m", "mul", (IMAGE, "p"), {})), {})
+    with pytest.raises(ModelError, match="images of some sizes alone, such as 64x64: an operator keeps the size"):
+        geometry(kept)
+    assert geometry(kept, (64, 64)).scale == 1
+    half = Node("r", "resize", (IMAGE,), {"factor": (1.5, 1.5), "mode": "nearest", "aligned": False})
+    with pytest.raises(ModelError, match="no upscaling by a whole factor"):
+        geometry(Graph((half,), {}))

@@ -57,10 +57,21 @@ def geometry(graph: Graph, fixed: tuple[int, int] | None = None) -> Geometry:
         found = _steady(graph, multiple)
         multiple += 0 if found else graph.multiple
     if found is None:
-        raise ModelError("it is no upscaling by a whole factor from 1 to 16")
+        raise ModelError(_why_not(graph))
     scale, cut = found
     grid = lcm(multiple, *(_step(node) for node in graph.nodes))
     return Geometry(scale, cut, grid if not fixed else 1, _reach(graph, scale, cut, grid))
+
+
+def _why_not(graph: Graph) -> str:
+    """Why images of all sizes are not upscaled by one whole factor."""
+    fitting = [side for side in range(8, 513, 8) if (found := _offered(graph, side)) and not found[1]]
+    if fitting:
+        return (
+            f"it upscales images of some sizes alone, such as {fitting[0]}x{fitting[0]}: an operator keeps the size of"
+            " the image with which it was exported, as adaptive pooling does; export it with that as its only size"
+        )
+    return "it is no upscaling by a whole factor from 1 to 16"
 
 
 def _steady(graph: Graph, multiple: int) -> tuple[int, int] | None:
@@ -141,7 +152,10 @@ def _reach(graph: Graph, scale: int, cut: int, grid: int) -> int | None:
     side = 2 * _FAR // _BLOCK * _BLOCK if grid <= _BLOCK and _BLOCK % grid == 0 else 2 * _FAR // grid * grid
     far, first = 0, side // 2 // grid * grid
     for axis in (0, 1):
-        sides = sizes(graph, side, axis)
+        try:
+            sides = sizes(graph, side, axis)
+        except ModelError:  # a file of one size, in which an operator is made for it
+            return None
         for place in range(first, first + min(grid, LARGEST)):
             top = (place - cut) * scale
             low, high = _seen(graph, (top, top + scale - 1), sides, axis)
