@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -93,7 +94,8 @@ def run_shell(block: Block) -> None:
     for line in block.body.replace("\\\n", " ").splitlines():
         command = line.partition(" #")[0].strip()
         if command.startswith("sharpbit ") and not BESIDES & set(command):
-            result = CliRunner().invoke(app, command.split()[1:])
+            with mock.patch.object(os, "nice"):  # which would slow down all tests that follow
+                result = CliRunner().invoke(app, command.split()[1:])
             assert result.exit_code == 0, f"{block.name}: {line}\n{result.output}\n{result.exception}"
         elif command:
             path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
