@@ -72,6 +72,7 @@ TORCH = {"torch", "onnx", "onnxscript", "safetensors"}
 WITH_TORCH = {"arch", "cost", "data", "export", "model", "nn", "quant", "recipe", "reparam", "training"}
 WITH_TORCH_TOO = {  # files that need torch in rooms that do not
     "runtime/torch.py",
+    "system/devices.py",
     "system/parallel.py",
     "verbs/carry.py",
     "verbs/compare.py",

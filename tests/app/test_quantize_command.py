@@ -156,7 +156,10 @@ def test_models_and_outputs_that_cannot_be(model, photos, tmp_path):
     models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
     done = call("quantize", tmp_path / "espcn.safetensors", "--calibrate", photos, "-o", tmp_path / "a.onnx")
     assert "becomes an integer graph, which runs on the native engine alone; write it as .sharpbit" in done.output
-    assert "quantize it first" in call("export", model, "--format", "native", "-o", tmp_path / "a.sharpbit").output
+    assert (
+        "sharpbit quantize makes one"
+        in call("export", model, "--format", "native", "-o", tmp_path / "a.sharpbit").output
+    )
     damaged = models.load(model)
     damaged.net.layers[0].bias.data.fill_(float("nan"))
     models.save(damaged, tmp_path / "nan.safetensors")

@@ -86,7 +86,7 @@ def test_wrong_files_and_names(tmp_path):
     models.save(integers(), tmp_path / "a.safetensors")
     with pytest.raises(ModelError, match="sharpbit export"):
         integer.read(tmp_path / "a.safetensors")
-    with pytest.raises(UsageError, match="quantize it first"):
+    with pytest.raises(UsageError, match="sharpbit quantize makes one"):
         EXPORTS["native"](plain, tmp_path / "a.sharpbit")
     with pytest.raises(UsageError, match=r"\.sharpbit"):
         EXPORTS["native"](integers(), tmp_path / "a.onnx")
