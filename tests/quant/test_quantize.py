@@ -132,6 +132,14 @@ def test_calibration_leaves_no_hooks_and_no_mode():
     assert not any(fixed._forward_hooks for _, fixed in quantizers(quantized))
 
 
+def test_calibration_tells_how_far_it_is_within_a_batch():
+    net, done = insert_quantizers(Residual(), Plan.uniform(), MINMAX), []
+    parts, batches = sum(1 for _ in quantizers(net)), [*images()]
+    calibrate(net, batches, done.append)
+    assert parts > 2
+    assert sum(done) == len(done) == (len(batches) + 1) * parts  # for each batch, and when ranges settle
+
+
 def test_bad_calibration_is_told():
     quantized = insert_quantizers(chain(), Plan.uniform(), MINMAX)
     with pytest.raises(UsageError, match="not one batch"):

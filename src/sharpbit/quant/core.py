@@ -139,7 +139,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Progress | No
     Args:
         net: quantized.
         batches: images `(N, 3, H, W)` in `[0, 1]`.
-        progress: called with 1 after each batch, and for each range that settled then.
+        progress: called with 1 for each range that observed a batch, and for each that settled then.
 
     Returns:
         How many batches there were.
@@ -160,8 +160,6 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor], progress: Progress | No
                         f"the float network turns calibration batch {count} into values that are not finite numbers;"
                         " its weights are damaged"
                     )
-                if progress:
-                    progress(1)
     finally:
         net.train(training)
     if not count:
@@ -175,7 +173,7 @@ def observing(
 ) -> Iterator[None]:
     """Within, every quantizer of `net` (or of `parts` alone) observes what it is given and passes it on unrounded.
 
-    At the end, unless by an error, their ranges settle; `progress` is called with 1 after each.
+    At the end, unless by an error, their ranges settle; `progress` is called with 1 for each that observed or settled.
     """
     widths = {fixed: fixed.bits for _, fixed in quantizers(net) if parts is None or fixed in parts}
     if not widths:
@@ -184,6 +182,8 @@ def observing(
     def hook(fixed: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(fixed, Fixed)
         fixed.range.observe(args[0].detach(), widths[fixed])
+        if progress:
+            progress(1)
 
     handles = [fixed.register_forward_pre_hook(hook) for fixed in widths]
     try:

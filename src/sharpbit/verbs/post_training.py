@@ -50,7 +50,7 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrai
             count = counted(progress, "equalizing", len(images) + _layers(after.net))
             after = recorded.equalize(after, images, count)
         parts = torch.split(images, settings.batch)
-        count = counted(progress, "calibrating", len(parts) + sum(1 for _ in core.quantizers(after.net)))
+        count = counted(progress, "calibrating", (len(parts) + 1) * sum(1 for _ in core.quantizers(after.net)))
         after = recorded.calibrate(after, parts, count)
         if tuned:
             after = recorded.compensate_rounding(
