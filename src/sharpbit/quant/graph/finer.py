@@ -20,12 +20,8 @@ from sharpbit.quant.lossless.rounding import LIMIT, steps_of
 from sharpbit.quant.lossless.stage import TOP
 from sharpbit.quant.sloped.layer import Range
 
-ROOM = 0.9  # of the weights that the sum of a convolution has room for, before they are rounded
-
-
-def weight_steps(kernel: Tensor, largest: int) -> Tensor:
-    """The step of each row's weights, such that their sum fits as well where `largest` is what is read at most."""
-    return torch.maximum(steps_of(kernel), kernel[:, :-1].abs().sum(1) / (ROOM * MAX_SUM / largest))
+ROOM = 0.9  # of what the sum of a convolution has room for, before its weights are rounded
+ALL = 0.95  # of it, together with what is added to the sum
 
 
 class Paired(NamedTuple):
@@ -72,15 +68,30 @@ def with_finer(steps: list[Step], found: list[Range], both: frozenset[int], fine
 
 
 def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tensor:
-    """The steps of its weights in 8 bits, for bytes that are read."""
-    own = _own(step, read)
-    kernel = torch.cat([(step.weight * own).flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
-    return weight_steps(kernel, LARGEST_BOTH if both else FINE) * after.step
+    """The steps of its weights in 8 bits, such that their sum fits, and what is added to it: bias and zero points.
+
+    Args:
+        step: The convolution.
+        read: The range of each tensor that it reads.
+        after: That of its result.
+        both: Whether it reads both bytes; else first bytes alone.
+    """
+    largest, parts = (LARGEST_BOTH, FINE) if both else (FINE, 1)
+    weight = step.weight * _own(step, read)
+    kernel = torch.cat([weight.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
+    sums = weight.flatten(1).abs().sum(1) * largest
+    added = (step.bias - (weight * _of_group(step, [one.zero for one in read])).flatten(1).sum(1)).abs() * parts
+    least = torch.maximum(sums / ROOM, (sums + added) / ALL) / MAX_SUM
+    return torch.maximum(steps_of(kernel) * after.step, least)
 
 
 def _own(step: Convolve, read: list[Range]) -> Tensor:
     """The step of what each weight is multiplied by: `(outputs, inputs / groups, 1, 1)`."""
-    of_group = torch.cat([one.step for one in read]).reshape(step.groups, -1)
+    return _of_group(step, [one.step for one in read])
+
+
+def _of_group(step: Convolve, channels: list[Tensor]) -> Tensor:
+    of_group = torch.cat(channels).reshape(step.groups, -1)
     return of_group.repeat_interleave(len(step.bias) // step.groups, 0)[:, :, None, None]
 
 

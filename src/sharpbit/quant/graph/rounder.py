@@ -25,7 +25,7 @@ from sharpbit.modelfile.integer_graph import (
 )
 from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
 from sharpbit.modelfile.integer_layer import FINE, MIDDLE
-from sharpbit.quant.graph.finer import weight_steps
+from sharpbit.quant.graph.finer import grid_of
 from sharpbit.quant.graph.kept import Kept
 from sharpbit.quant.graph.moments import Moments
 from sharpbit.quant.graph.ranges import last_readers
@@ -183,11 +183,12 @@ class Rounder:
 
     def _weights(self, k: int, step: Convolve, values: list[Tensor], result: torch.Size) -> tuple[Tensor, Tensor]:
         """Whole weights, and the step of those of each output in steps of the result."""
-        after, largest = self.range[k + 1], LARGEST_BOTH if k in self.widths.both else FINE
-        own = torch.cat([self.range[number].step for number in step.inputs]).reshape(step.groups, 1, -1, 1, 1)
+        after, read = self.range[k + 1], [self.range[number] for number in step.inputs]
+        own = torch.cat([one.step for one in read]).reshape(step.groups, 1, -1, 1, 1)
         kernel = (step.weight.reshape(step.groups, -1, *step.weight.shape[1:]) * own).reshape(step.weight.shape)
         kernel = torch.cat([kernel.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
-        size = weight_steps(kernel, largest) if step.grid is None else step.grid / after.step
+        grid = grid_of(step, read, after, k in self.widths.both) if step.grid is None else step.grid
+        size = grid / after.step
         if not self.compensate or step.grid is not None:
             return (kernel / size[:, None])[:, :-1].round().clamp(-LIMIT, LIMIT).reshape(step.weight.shape), size
 
