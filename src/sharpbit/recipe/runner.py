@@ -27,6 +27,7 @@ from sharpbit.recipe.schema import Export, FakeQuantize, Recipe, RefQSR, Reparam
 from sharpbit.recipe.validation import Validation
 from sharpbit.reparam.receipt import receipt
 from sharpbit.system import parallel
+from sharpbit.system.devices import device_error
 from sharpbit.training import Training, train
 from sharpbit.twopass.classifier import embedded
 from sharpbit.twopass.clustering import calibrated
@@ -212,8 +213,8 @@ class Runner:
         settings = dict(settings)
         name = settings.pop("teacher", None)
         how = checked(Training, settings, self.recipe.name)
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise RecipeError("there is no CUDA device here; leave --device out to train on the CPU")
+        if wrong := device_error(self.device):
+            raise RecipeError(f"{wrong}; leave --device out to train on the CPU")
         two = TwoPass.of(model.history)
         pairs = self.matched(model, two.threshold) if two else self.pairs(model)
         teacher = self.other(name) if name else None
