@@ -73,7 +73,7 @@ def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tens
     Args:
         step: The convolution.
         read: The range of each tensor that it reads.
-        after: That of its result.
+        after: The range of its result.
         both: Whether it reads both bytes; else first bytes alone.
     """
     largest, parts = (LARGEST_BOTH, FINE) if both else (FINE, 1)
