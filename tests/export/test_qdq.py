@@ -16,7 +16,7 @@ from sharpbit.export.onnx import export
 from sharpbit.image import read
 from sharpbit.quant import recorded
 from sharpbit.quant.plan import Plan, Rule
-from sharpbit.runtime.onnx import open_onnx
+from sharpbit.runtime.onnx import _saturates, open_onnx
 
 ALL, NONE = ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 WHOLE = {  # what ONNX Runtime makes of each network at 8 bits, of the operators that multiply
@@ -36,6 +36,8 @@ def frozen(net, plan):
 def run(path, x, level, optimized=None):
     options = ort.SessionOptions()
     options.graph_optimization_level, options.log_severity_level = level, 3
+    if _saturates():  # as the engine does it
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized:
         options.optimized_model_filepath = str(optimized)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

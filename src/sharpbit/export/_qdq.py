@@ -1,10 +1,14 @@
 """The frozen network in ONNX: QuantizeLinear and DequantizeLinear around what an engine can run in integers.
 
-ONNX Runtime (seen in 1.31) has two traps here, both found by comparing with it switched to no optimization:
+ONNX Runtime (seen in 1.31) has three traps here, the first two found by comparing with it switched to no optimization:
 
 - an integer convolution takes the zero point of the first output channel for all of them, silently;
 - where a convolution has a DequantizeLinear in front and a QuantizeLinear behind it, a weight in float is rounded to
   8 bits by the engine itself, silently.
+
+A third one is met on x86 before VNNI alone: where it is told to keep products of bytes exact, it writes signed bytes as
+unsigned ones under a name made from theirs, and cannot open a file in which two layers read the same ones
+(`with_own_bytes`).
 
 So a layer whose weight needs zero points (asymmetric grids of 8 bits) has its activation written as plain arithmetic
 too, which no engine takes for quantization. It runs in float, on exactly the frozen numbers.
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -85,4 +90,22 @@ def without_idle_clips(proto: onnx.ModelProto) -> onnx.ModelProto:
     for item in list(graph.initializer):
         if item.name not in used:
             graph.initializer.remove(item)
+    return proto
+
+
+def with_own_bytes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """With signed bytes of its own for each layer, where the tracer has merged those that are equal."""
+    graph = proto.graph
+    numbers = {item.name: item for item in graph.initializer if item.data_type == onnx.TensorProto.INT8}
+    taken, read = {item.name for item in graph.initializer}, set[str]()
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name in read:
+                own = graph.initializer.add()
+                own.CopyFrom(numbers[name])
+                own.name = next(free for k in count(2) if (free := f"{name}.{k}") not in taken)
+                taken.add(own.name)
+                node.input[position] = own.name
+            elif name in numbers:
+                read.add(name)
     return proto

@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from sharpbit.export._qdq import TRANSLATIONS, prepared, without_idle_clips
+from sharpbit.export._qdq import TRANSLATIONS, prepared, with_own_bytes, without_idle_clips
 
 OPSET = 18
 
@@ -44,7 +44,7 @@ def trace(
         )
         logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
-    proto = without_idle_clips(_tidied(program.model_proto))
+    proto = with_own_bytes(without_idle_clips(_tidied(program.model_proto)))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

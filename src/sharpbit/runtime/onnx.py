@@ -139,24 +139,41 @@ def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> A
     if provider not in ort.get_available_providers():
         raise UsageError(wanted)
     source = os.fspath(file) if file.header is None and not isinstance(file, Converted) else file.data
+    exact = plan is not None and _saturates()
+    options = _options(threads, plan)
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        # without its fallback, which only says on standard output that it will try the same again
+        session = ort.InferenceSession(source, options, providers=[provider], enable_fallback=0)
+    except Exception as error:  # the engine's own exception types share no base class
+        session = _in_float(source, _options(threads, plan), provider) if exact else None
+        if session is None:
+            raise ModelError(f"{file} cannot be opened as an ONNX model: {reason_of(error)}") from None
+    if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
+        raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
+    return session
+
+
+def _options(threads: int, plan: Path | None) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     if plan is not None:
         options.optimized_model_filepath = os.fspath(plan)
-        if _saturates():
-            options.add_session_config_entry("session.x64quantprecision", "1")
     # Threads that wait by spinning gain nothing here and cost much where other programs want the cores too.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _in_float(source: Any, options: Any, provider: str) -> Any:
+    """A session that computes in float, or None: the exact way fails with files whose layers share signed bytes."""
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        # without its fallback, which only says on standard output that it will try the same again
-        session = ort.InferenceSession(source, options, providers=[provider], enable_fallback=0)
-    except Exception as error:  # the engine's own exception types share no base class
-        raise ModelError(f"{file} cannot be opened as an ONNX model: {reason_of(error)}") from None
-    if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
-        raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
-    return session
+        return ort.InferenceSession(source, options, providers=[provider], enable_fallback=0)
+    except Exception:  # the file is no better in this way
+        return None
 
 
 def _saturates() -> bool:
