@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +48,7 @@ def run_refine(
         SharpbitError: what `model`, the teacher, the images or `output` cannot be.
     """
     path = _target(output, overwrite=overwrite)
+    work = path.with_name(f"{path.name}.work")
     before = models.load(zoo.path_of(model))
     large = models.reconfigured(models.load(zoo.path_of(teacher)), **dict(teacher_config))
     with tqdm(disable=True if quiet or as_json else None, delay=1, leave=False) as bar:
@@ -60,9 +62,11 @@ def run_refine(
             cut=Cut(**cut),
             device=device,
             compiled=compiled,
+            keep=work,
             progress=shown(bar),
         )
     models.save(after, path, overwrite=overwrite)
+    shutil.rmtree(work, ignore_errors=True)
     how, options = Cut(**cut), {"teacher_config": dict(teacher_config)} if teacher_config else {}
     did = {"steps": receipt.steps, "teacher": Path(teacher).name, **options}
     did |= {"crops": receipt.crops, "of_images": receipt.images, **how.facts(receipt.side)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -99,12 +100,19 @@ def compensate_rounding(model: M, images: Tensor, progress: Progress | None = No
     return _grown(model, net, history.CompensateRounding(layers))
 
 
-def refine(model: M, teacher: nn.Module, images: Tensor, how: Refinement, progress: Progress | None = None) -> M:
+def refine(
+    model: M,
+    teacher: nn.Module,
+    images: Tensor,
+    how: Refinement,
+    progress: Progress | None = None,
+    keep: Path | None = None,
+) -> M:
     """The calibrated model with refined clipping ranges (`sharpbit.quant.ptq.boundary_refinement.refine`)."""
     order.check(model.net, "refining")
     order.check_calibrated(model.net, "refining")
     net = copy.deepcopy(model.net)
-    losses = boundary_refinement.refine(net, teacher, images, how, progress)
+    losses = boundary_refinement.refine(net, teacher, images, how, progress, keep)
     return _grown(model, net, history.Refine(_ends(losses), how))
 
 

@@ -63,9 +63,8 @@ def general(name: str, *, tuned: bool = False, pixels: bool = False) -> PostTrai
             refinement = (
                 joint_refinement(settings.refine, min(settings.widths)) if tuned else Refinement(settings.refine)
             )
-            after = recorded.refine(
-                after, model.net, images, refinement, counted(progress, "refining", settings.refine)
-            )
+            count = counted(progress, "refining", settings.refine)
+            after = recorded.refine(after, model.net, images, refinement, count, settings.work)
         if tuned:
             last = LastLayerSettings()
             count = counted(progress, "reconstructing the last layer", last.steps)

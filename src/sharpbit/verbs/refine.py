@@ -127,9 +127,13 @@ def refine_with_receipt(
     cut: Cut = AT_DETAIL,
     device: str = "cpu",
     compiled: bool = False,
+    keep: Path | None = None,
     progress: Phases | None = None,
 ) -> tuple[Model, RefinementReceipt]:
-    """What `refine` does, and the receipt; `how` has the rate and the batch, its steps count where no others do."""
+    """What `refine` does, and the receipt; `how` has the rate and the batch, its steps count where no others do.
+
+    In the folder `keep` the state is kept, so that a killed run goes on.
+    """
     started = time.monotonic()
     _check(model, teacher)
     if steps is not None and epochs is not None:
@@ -143,7 +147,7 @@ def refine_with_receipt(
     crops, held_out, _ = calibration.split(crops, cut)
     how = replace(how, steps=_steps(steps, epochs, len(crops), how))
     with kernels.compiled(compiled):
-        after = _learned(model, teacher, crops.float() / 255, how, device, progress)
+        after = _learned(model, teacher, crops.float() / 255, how, device, keep, progress)
     entry = after.history[-1]
     assert isinstance(entry, Refine)
     before, now = (differences(teacher.net, one.net, held_out)[0] for one in (model, after))
@@ -175,13 +179,19 @@ def freeze(model: Model) -> Model:
 
 
 def _learned(
-    model: Model, teacher: Model, images: Tensor, how: Refinement, device: str, progress: Phases | None
+    model: Model,
+    teacher: Model,
+    images: Tensor,
+    how: Refinement,
+    device: str,
+    keep: Path | None,
+    progress: Phases | None,
 ) -> Model:
     """The model refined on a device, and back on the CPU."""
     count = counted(progress, "refining", how.steps)
     student, large = model.net.to(device), teacher.net.to(device)
     try:
-        after = recorded.refine(model, large, images.to(device), how, count)
+        after = recorded.refine(model, large, images.to(device), how, count, keep)
     finally:
         student.cpu()
         large.cpu()

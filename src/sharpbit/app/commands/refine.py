@@ -53,7 +53,8 @@ def refine(**given: Any) -> None:
     """Train the clipping ranges of MODEL, which quantize --unfrozen has made, on the results of the float network.
 
     This is the boundary refinement of CRAFT: mean square error, Adam at a constant rate, no HR images. Freeze the
-    result with sharpbit freeze.
+    result with sharpbit freeze. A run that was ended goes on with the same command: its state is in FILE.work until the
+    result is there.
     """
     from sharpbit.system.extras import need
 

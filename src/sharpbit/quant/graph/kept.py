@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sharpbit.quant.digest import digest
 from sharpbit.system.atomic import open_atomic
 
 
@@ -22,7 +22,7 @@ class Kept:
     """
 
     def __init__(self, folder: Path | None = None, source: Sequence[Tensor | str] = ()) -> None:
-        self.folder, self._source = folder, _digest(source)
+        self.folder, self._source = folder, digest(source)
         self._known: dict[str, Tensor] = {}
 
     def tensor(self, word: str, source: Sequence[Tensor | str], made: Callable[[], Tensor]) -> Tensor:
@@ -33,7 +33,7 @@ class Kept:
             source: All else that it depends on.
             made: Makes it.
         """
-        name = f"{word}-{_digest([self._source, *source])}"
+        name = f"{word}-{digest([self._source, *source])}"
         if name not in self._known:
             found = self._read(name)
             if found is None:
@@ -55,11 +55,3 @@ class Kept:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open_atomic(self.folder / f"{name}.npy", overwrite=True) as file:
                 np.save(file, value.numpy())
-
-
-def _digest(source: Sequence[Tensor | str]) -> str:
-    found = hashlib.blake2b(digest_size=12)
-    for part in source:
-        found.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part.numpy()).tobytes())
-        found.update(b"|")
-    return found.hexdigest()

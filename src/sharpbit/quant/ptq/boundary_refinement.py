@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from sharpbit.errors import UsageError
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.core import borrowed, quantizers
 from sharpbit.quant.ptq.descent import descend
+from sharpbit.quant.ptq.refinement_state import RefinementState
 from sharpbit.system.progress import Progress
 
 
@@ -47,6 +49,7 @@ def refine(
     images: Tensor,
     how: Refinement,
     progress: Progress | None = None,
+    keep: Path | None = None,
 ) -> list[float]:
     """Train the clipping ranges of a calibrated network in place; the loss of each step.
 
@@ -55,7 +58,8 @@ def refine(
         teacher: the float network, in whatever form it gives its best.
         images: `(N, 3, H, W)` in `[0, 1]`.
         how: the settings.
-        progress: called with 1 after each step.
+        progress: called with the number of steps that were done, after each step.
+        keep: folder in which the state is kept, so that a killed run goes on; None (default): it is kept nowhere.
 
     Raises:
         UsageError: other ranges, or no images.
@@ -75,17 +79,21 @@ def refine(
         groups.append({"params": weights, "lr": how.weights})
     adam = torch.optim.Adam(groups)
     speed = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _speed(step, how))
-    learned = {id(own) for group in groups for own in group["params"]}  # type: ignore[attr-defined]
     for part in ranges:
         part.inside = how.inside
     net.eval()
     batches = torch.split(images, how.batch)
     wanted: dict[int, Tensor] = {}
-    losses = []
+    parts = [own for group in groups for own in group["params"]]  # type: ignore[attr-defined]
+    learned = {id(own) for own in parts}
+    state = RefinementState(keep, parts, adam, speed)
+    losses = state.resume([repr(how), images, *_source(net), *_source(teacher)])
+    if losses and progress:
+        progress(len(losses))
     with borrowed(net.parameters()):
         for own in net.parameters():
             own.requires_grad_(id(own) in learned)
-        for step in range(how.steps):
+        for step in range(len(losses), how.steps):
             number = step % len(batches)
             if number not in wanted:
                 with torch.no_grad():
@@ -93,9 +101,15 @@ def refine(
             loss = F.mse_loss(net(batches[number]), wanted[number])
             losses.append(descend(loss, adam, f"at step {step + 1} of refining", how.rate))
             speed.step()
+            state.write(losses)
             if progress:
                 progress(1)
     return losses
+
+
+def _source(net: nn.Module) -> list[Tensor | str]:
+    """What the results of a network depend on."""
+    return [repr(net), repr(getattr(net, "config", None)), *net.state_dict().values()]
 
 
 def _speed(step: int, how: Refinement) -> float:
