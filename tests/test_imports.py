@@ -46,6 +46,7 @@ CORE = {
     "clipping",
     "context",
     "core",
+    "digest",
     "distill",
     "freeze",
     "frozen",
