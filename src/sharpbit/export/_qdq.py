@@ -6,7 +6,7 @@ ONNX Runtime (seen in 1.31) has three traps here, the first two found by compari
 - where a convolution has a DequantizeLinear in front and a QuantizeLinear behind it, a weight in float is rounded to
   8 bits by the engine itself, silently.
 
-A third one is met on x86 before VNNI alone: where it is told to keep products of bytes exact, it writes signed bytes as
+A third one is met on x86 before VNNI alone: where it shall keep products of bytes exact, it writes signed bytes as
 unsigned ones under a name made from theirs, and cannot open a file in which two layers read the same ones
 (`with_own_bytes`).
 
