@@ -18,11 +18,11 @@ FOUND = {
     "gated": "sees 15 pixels",
     "nhwc_float": "channels last",
     "nchw_uint8": "uint8",
-    "y_only": ", Y, and",
+    "y_only": "(Y), to which colours are added that are upscaled by bicubic, and sees 2 pixels",
     "rgba4": "RGBA",
     "fixed_nonsquare": "images of 96x64 only",
     "fixed_batch4": "x2",
-    "valid": "loses 1 pixels on each side",
+    "valid": "loses 1 pixel on each side",
     "x1": "x1",
     "x5": "x5",
     "in1_out255": "0 to 1 in and 0 to 255 out",
@@ -71,6 +71,28 @@ def test_inspect_counts_what_lies_in_a_file_of_others(reports, name):
     assert facts.parameters > 0
     assert facts.macs > 0
     assert FOUND[name] in facts.notes[0]
+
+
+@pytest.mark.parametrize(("name", "side"), [("gated", 31), ("y_only", 5), ("valid", 1), ("unshuffle2", 7)])
+def test_inspect_says_once_how_far_a_pixel_sees(reports, name, side):
+    facts = inspect(reports / f"{name}.onnx")
+    assert facts.receptive_field == side
+    assert f"sees {side // 2} pixel" in facts.notes[0]
+
+
+@pytest.mark.parametrize("name", ["ir_new", "opset_new"])
+def test_what_onnx_runtime_does_not_run_is_written_anew(reports, name, tmp_path):
+    facts = inspect(reports / f"{name}.onnx")
+    assert "ONNX Runtime does not run it" in facts.notes[0]
+    assert f"'sharpbit export {reports / name}.onnx" in facts.notes[1]
+    sharpbit.export(sharpbit.load(reports / f"{name}.onnx"), tmp_path / "anew.onnx")
+    assert sharpbit.upscale(smooth(20, 30), model=tmp_path / "anew.onnx").shape == (40, 60, 3)
+
+
+def test_inspect_gives_one_reason_where_the_graph_is_not_read(reports):
+    facts = inspect(reports / "two_inputs.onnx")
+    assert facts.architecture is None
+    assert sum("expected is one" in note for note in facts.notes) == len(facts.notes)
 
 
 def test_a_scale_below_that_of_the_network(reports):

@@ -3,10 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 import sharpbit
 from sharpbit import modelfile, zoo
+from sharpbit.app.cli import app
+from sharpbit.cost.macs import count
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.model import Model, build, save
 
@@ -83,6 +87,33 @@ def test_onnx_of_others(tmp_path):
     (tmp_path / "cut.onnx").write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelError, match="not a complete onnx file"):
         modelfile.operators(tmp_path / "cut.onnx")
+
+
+def test_a_graph_of_others_in_words(tmp_path):
+    """Operators have names that people know, and what is listed as not counted costs something."""
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, "h", "w")) for name in "xy"]
+    weight = numpy_helper.from_array(np.zeros((3, 3, 3, 3), np.float32), "w")
+    pads = numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "p")
+    nodes = [
+        helper.make_node("Pad", ["x", "p"], ["a"], mode="edge"),
+        helper.make_node("Conv", ["a", "w"], ["b"]),
+        helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["c", "b"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [weight, pads])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path / "m.onnx")])
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert lines["network"] == "a graph of 4 known operators: pads 1, convolutions 1, max pools 1, products of maps 1"
+    assert lines["not"] == "counted   max pools 1, products of maps 1"
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.ReplicationPad2d(1), nn.ReflectionPad2d(1), nn.SiLU(), nn.GELU(), nn.PixelUnshuffle(2)]
+)
+def test_moving_values_and_activations_cost_nothing(layer):
+    found = count(nn.Sequential(layer, nn.Upsample(scale_factor=2)), (8, 8))
+    assert (found.macs, found.operators) == (0, {})
 
 
 def test_mistakes_are_told(tmp_path):

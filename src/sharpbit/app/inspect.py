@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,9 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         return dump({**asdict(facts), "cheap": facts.small})  # the key that it had before
     lines = [("file", f"{facts.file} ({facts.bytes:,} bytes)"), ("name", facts.name)]
     if facts.architecture is None:
-        lines.append(("network", "not known: the file has no sharpbit header, and not all of its operators are known"))
+        lines.append(
+            ("network", "not known: the file has no sharpbit header and is not read as a graph; found was why")
+        )
     else:
         assert facts.macs is not None
         assert facts.parameters is not None
@@ -31,9 +34,9 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         sizes = [f"{width}x{height}" for height, width in (facts.input_size, facts.output_size)]
         field = facts.receptive_field
         lines += [
-            ("network", f"{facts.architecture}: {flat(_sizes(facts.config))}"),
+            ("network", _network(facts)),
             ("scale", f"x{facts.scale}"),
-            ("parameters", f"{facts.parameters:,} ({facts.parameters / 1e3:.2f} K)"),
+            ("parameters", _parameters(facts.parameters)),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
             *_small(facts),
             *_two_passes(facts),
@@ -59,12 +62,62 @@ def _receipt(facts: Inspection) -> str:
     return f"of {last['by']}; 'sharpbit verify' runs its claims again" if last["verb"] == Receipt.verb else ""
 
 
-def _sizes(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Sizes without the nodes of a graph, of which there may be hundreds."""
-    return {
-        key: len(value) if isinstance(value, list | tuple) and key == "nodes" else value
-        for key, value in (config or {}).items()
-    }
+def _network(facts: Inspection) -> str:
+    """The architecture with its sizes; of a graph of somebody else, its operators."""
+    config = dict(facts.config or {})
+    nodes = config.get("nodes")
+    if facts.architecture != "graph" or not isinstance(nodes, list | tuple):
+        return f"{facts.architecture}: {flat(config)}"
+    many = "1 known operator" if len(nodes) == 1 else f"{len(nodes)} known operators"
+    found = _named(Counter(str(node["op"]) for node in nodes).most_common())
+    several = f"; images are padded to multiples of {config['multiple']}" if config["multiple"] > 1 else ""
+    colour = "" if config["colour"] == "RGB" else f"; for {config['colour']}"
+    return f"a graph of {many}: {found}{several}{colour}"
+
+
+def _parameters(count: int) -> str:
+    short = f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count / 1e3:.2f} K"
+    return f"{count:,} ({short})"
+
+
+NAMES = {  # of operators, our own and those of PyTorch, for people
+    "conv": "convolutions",
+    "deconv": "transposed convolutions",
+    "affine": "factors for channels",
+    "prelu": "PReLU",
+    "relu": "ReLU",
+    "leaky": "LeakyReLU",
+    "function": "functions of each value",
+    "clip": "bounds",
+    "add": "sums",
+    "sub": "differences",
+    "mul": "products of maps",
+    "div": "quotients of maps",
+    "max": "maxima of two maps",
+    "min": "minima of two maps",
+    "concat": "concatenations",
+    "select": "choices of channels",
+    "shuffle": "pixel shuffles",
+    "unshuffle": "pixel unshuffles",
+    "resize": "resizes",
+    "maxpool": "max pools",
+    "avgpool": "average pools",
+    "mean": "means of all pixels",
+    "pad": "pads",
+    "crop": "crops",
+    "max_pool2d_with_indices": "max pools",
+    "avg_pool2d": "average pools",
+    "upsample_bilinear2d": "bilinear resizes",
+    "upsample_bicubic2d": "bicubic resizes",
+    "softmax": "softmax",
+    "native_layer_norm": "layer norms",
+    "linalg_vector_norm": "vector norms",
+}
+
+
+def _named(operators: Iterable[tuple[str, int]]) -> str:
+    """How many there are of each operator."""
+    return ", ".join(f"{NAMES.get(name.strip('_'), name)} {times}" for name, times in operators)
 
 
 _COUNTED = "ONNX Runtime after export, in float: patches choose their bits (evaluate --patch reports what images cost)"
@@ -157,7 +210,7 @@ def _query(facts: Inspection) -> list[tuple[str, str]]:
 
 
 def _uncounted(facts: Inspection) -> str:
-    operators = [f"operator {name} ({times}x)" for name, times in facts.uncounted_operators.items()]
+    operators = [_named(facts.uncounted_operators.items())] if facts.uncounted_operators else []
     tensors = [f"tensor {name}" for name in facts.uncounted_tensors]
     if len(tensors) > SHOWN:
         tensors[SHOWN:] = [f"and {len(tensors) - SHOWN} tensors more (--json names them)"]

@@ -22,6 +22,7 @@ from sharpbit.graph.geometry import geometry
 from sharpbit.nn import State
 
 CHANNELS = {"Y": 1, "RGB": 3, "RGBA": 4}
+BICUBIC = 2  # pixels around each that colours see, which follow a network of brightness by bicubic
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Network(nn.Module):
         """The side of what a pixel sees; None where it sees all."""
         bare = Graph(self.config.nodes, {}, CHANNELS[self.config.colour], self.config.multiple)
         reach = geometry(bare).reach
+        if reach is not None and self.config.colour == "Y":
+            reach = max(reach, BICUBIC)
         return None if reach is None else 2 * reach + 1
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The rules are those of the `thop` profiler, by which the published tables were made. A convolution costs one MAC for
 each of its weights at each *output* position, bias not counted; for a transposed one that is too much by the square of
-its stride. A PReLU costs one per value; ReLU, tanh, sigmoid, clamp, additions and whatever only moves values, nothing.
+its stride. A PReLU costs one per value; other activations, bounds, additions and whatever only moves values, nothing.
 An operator that is in no rule is listed.
 """
 
@@ -107,21 +107,15 @@ _RULES: dict[Any, Callable[[tuple[Any, ...], Any], int]] = {
 }
 _FREE = {
     *(_OPS.relu, _OPS.relu_, _OPS.tanh, _OPS.sigmoid, _OPS.clamp, _OPS.clamp_min, _OPS.clamp_max, _OPS.hardtanh),
-    *(_OPS.leaky_relu, _OPS.leaky_relu_, _OPS.upsample_nearest2d, _OPS.pixel_unshuffle),
+    *(_OPS.leaky_relu, _OPS.leaky_relu_, _OPS.elu, _OPS.silu, _OPS.gelu, _OPS.mish, _OPS.hardsigmoid, _OPS.hardswish),
+    *(_OPS.minimum, _OPS.maximum, _OPS.upsample_nearest2d, _OPS.pixel_unshuffle),
     *(_OPS.add, _OPS.add_, _OPS.sub, _OPS.rsub, _OPS.neg),
     *(_OPS.pixel_shuffle, _OPS.cat, _OPS.view, _OPS._unsafe_view, _OPS.reshape, _OPS.permute, _OPS.transpose, _OPS.t),
     *(_OPS.expand, _OPS.clone, _OPS.copy_, _OPS.slice, _OPS.select, _OPS.split, _OPS.split_with_sizes, _OPS.squeeze),
     *(_OPS.unsqueeze, _OPS.repeat, _OPS.repeat_interleave, _OPS.index_select, _OPS.detach, _OPS.alias, _OPS.empty),
-    *(
-        _OPS.roll,
-        _OPS.constant_pad_nd,
-        _OPS.zeros,
-        _OPS.ones,
-        _OPS.full,
-        _OPS.arange,
-        _OPS.scalar_tensor,
-        _OPS.lift_fresh,
-    ),
+    *(_OPS.unbind, _OPS.stack, _OPS.index, _OPS.roll, _OPS.remainder),  # of places, not of values, the last one
+    *(_OPS.constant_pad_nd, _OPS.replication_pad2d, _OPS.reflection_pad2d, _OPS.zeros, _OPS.ones, _OPS.ones_like),
+    *(_OPS.full, _OPS.new_full, _OPS.arange, _OPS.scalar_tensor, _OPS.lift_fresh),
 }
 
 

@@ -30,7 +30,6 @@ Array = NDArray[Any]
 Value = View | Array
 SIDES = (192, 320)  # height and width that a file is followed with, where it takes any: multiples of many numbers
 CHANNELS = (1, 3, 4)
-COLOURS = {1: "Y", 3: "RGB", 4: "RGBA"}
 
 
 class UnknownOperator(ModelError):

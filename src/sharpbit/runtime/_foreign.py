@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sharpbit.errors import ModelError
 from sharpbit.graph.geometry import geometry, trial_side
-from sharpbit.graph.onnx import CHANNELS, COLOURS, UnknownOperator, read
+from sharpbit.graph.onnx import CHANNELS, UnknownOperator, read
 from sharpbit.graph.values import Whites, smooth_image, whites
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import Samples
@@ -23,6 +23,11 @@ Run = Callable[[Array], object]
 TRIED = 64  # the side of the first image for a file whose operators are not known; a multiple of most numbers
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BICUBIC = -0.75  # the constant of the bicubic curve by which colours follow a network of brightness
+BICUBIC_REACH = 2  # pixels that it sees around each
+COLOUR_WORDS = {
+    1: "for brightness alone (Y), to which colours are added that are upscaled by bicubic",
+    4: "for RGBA, of which A is opaque here",
+}
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,15 @@ class Form:
     whites: Whites = field(default_factory=lambda: Whites(1.0, 1.0))
 
     @property
+    def halo(self) -> int | None:
+        """How far a pixel of the result sees; colours that follow by bicubic see two pixels."""
+        return self.reach if self.reach is None or self.channels != 1 else max(self.reach, BICUBIC_REACH)
+
+    @property
     def words(self) -> str:
         """What was found, for people."""
         parts = [f"x{self.scale}", f"for values {self.whites.words}"]
-        parts += [COLOURS[self.channels]] if self.channels != 3 else []
+        parts += [COLOUR_WORDS[self.channels]] if self.channels != 3 else []
         parts += [
             name for name, odd in (("channels last", self.layout == "nhwc"), (self.kind.name, not self._usual)) if odd
         ]
@@ -70,9 +80,9 @@ class Form:
         if self.multiple > 1:
             parts.append(f"takes sides that are multiples of {self.multiple}, to which images are padded and cut again")
         if self.cut:
-            parts.append(f"loses {self.cut} pixels on each side, which are put there before")
+            parts.append(f"loses {_pixels(self.cut)} on each side, which are put there before")
         sees = "sees the whole image" if self.known else "sees an unknown part of the image"
-        parts.append(sees if self.reach is None else f"sees {self.reach} pixels around each")
+        parts.append(sees if self.halo is None else f"sees {_pixels(self.halo)} around each")
         by = "by its operators" if self.known else "by trial"
         return f"{by} it is {', '.join(parts[:-1])}, and {parts[-1]}"
 
@@ -127,6 +137,10 @@ class Form:
             y = large + y - large @ LUMA[:, None]
         y = np.asarray(y[..., :3], np.float32)
         return np.rint(np.clip(y, 0, 1) * 255).astype(np.uint8) if tile.dtype == np.uint8 else y
+
+
+def _pixels(count: int) -> str:
+    return "1 pixel" if count == 1 else f"{count} pixels"
 
 
 def _floats(tile: Samples) -> Samples:

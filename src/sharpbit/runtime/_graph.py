@@ -126,8 +126,7 @@ class GraphRuntime(ABC):
     def _take(self, form: Form) -> None:
         """Take in how a file of somebody else takes images."""
         self._form, self.scale, self.multiple = form, form.scale, form.multiple
-        more = 2 if form.channels == 1 else 0  # colours that are resized by bicubic see so far
-        self.halo = None if form.reach is None else max(form.reach, more)
+        self.halo = form.halo
         self.tile = min(form.fixed) - 2 * form.cut if form.fixed else None
         self.notes = (f"{self.path.name} has no sharpbit header; {form.words}",)
         self.notes += (form.whites.doubt,) if form.whites.doubt else ()

@@ -106,7 +106,7 @@ def inspect(
         facts["history"] = tuple(entry.table() for entry in opened.history)
     if opened is not None:
         two_pass = TwoPass.of(opened.history if header is None else header.history)
-        facts |= _counted(opened, two_pass, output_size, patch, step)
+        facts = {**_counted(opened, two_pass, output_size, patch, step), **facts}  # the engine of a file knows more
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
@@ -118,18 +118,23 @@ def _foreign(file: ModelFile, given: Mapping[str, Any], facts: dict[str, Any]) -
     """An ONNX file of somebody else: what was found of it, and its network where all operators are known."""
     if "range" in given:
         file.white = stated(given["range"])
-    notes = list[str]()
+    notes, reason = list[str](), ""
+    opened: Model | None = None
     try:
-        notes += open_engine(file, "onnx").notes
+        runtime = open_engine(file, "onnx")
+        notes += runtime.notes
+        facts["receptive_field"] = None if runtime.halo is None else 2 * runtime.halo + 1
     except ModelError as error:
-        notes.append(f"ONNX Runtime does not run it: {error}")
+        reason = str(error)
+        notes.append(f"ONNX Runtime does not run it: {reason}")
     try:
-        return of_onnx(file, 1.0)  # what means white changes no number of operations
+        opened = of_onnx(file, 1.0)  # what means white changes no number of operations
     except ModelError as error:
-        notes.append(str(error))
-        return None
-    finally:
-        facts["notes"] = tuple(notes)
+        notes += [] if str(error) == reason else [str(error)]
+    if reason and opened is not None:
+        notes.append(f"its operators are known, so 'sharpbit export {file} -o NAME.onnx' writes it anew")
+    facts["notes"] = tuple(notes)
+    return opened
 
 
 def _of_graph(file: ModelFile, output_size: tuple[int, int] | None) -> dict[str, Any]:
