@@ -129,3 +129,14 @@ def test_the_limit_is_that_of_the_instruction_set_that_runs(integers, monkeypatc
     monkeypatch.delenv("SHARPBIT_INSTRUCTION_SET")
     (row,) = json.loads(run(integers, *QUICK, "--engine", "onnx", "--json").stdout)["rows"]
     assert row["limit_of"] == native.printed(None)
+
+
+def test_a_row_in_float_is_not_compared_with_the_limit_of_8_bits(integers):
+    (row,) = json.loads(run("x2-clean-float", *QUICK, "--engine", "onnx", "--json").stdout)["rows"]
+    assert (row["precision"], row["share"], row["limit"], row["limit_of"]) == ("float32", None, None, "")
+    assert row["gmacs"] > 0
+    text = run("x2-clean-float", *QUICK, "--engine", "onnx").stdout
+    assert "rows in other precisions are not compared with it" in text
+    assert "Limits beside the samples" not in text
+    assert ", 1 thread, sharpbit" in text
+    assert "rows in other precisions" not in run(integers, *QUICK, "--engine", "onnx").stdout

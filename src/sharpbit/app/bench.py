@@ -144,7 +144,7 @@ def _cells(row: Row, sets: Sequence[str]) -> list[str]:
         *times,
         f"{row.fps:.1f}",
         _number(row.gmacs, "{:.0f}"),
-        _number(row.share, "{:.0%}", "not measured"),
+        _number(row.share, "{:.0%}", "not measured" if row.in_bytes else "-"),
         _number(row.first_s, "{:.2f}"),
         _number(row.memory_mib, "{:.0f}"),
         _number(row.engine_mib, "{:.0f}"),
@@ -171,10 +171,11 @@ def _below(rows: Sequence[Row], facts: dict[str, Any]) -> str:
     counts = sorted({latency.samples for latency in timed})
     samples = "no" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     dropped, disturbed = sum(t.dropped for t in timed), sum(t.disturbed for t in timed)
+    threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
     return (
         f"{samples} samples of each; left out because other processes used the processor: {dropped}, kept all the"
         f" same: {disturbed}. {NOTE} {_limits(rows)}First: from the start of"
-        f" Python to the first result. {facts['processor']}, {facts['threads']} threads, sharpbit"
+        f" Python to the first result. {facts['processor']}, {threads}, sharpbit"
         f" {facts['sharpbit']}, {facts['date']}."
     )
 
@@ -182,7 +183,10 @@ def _below(rows: Sequence[Row], facts: dict[str, Any]) -> str:
 def _limits(rows: Sequence[Row]) -> str:
     found = {row.limit_of: (row.limit, row.limit_median) for row in rows if row.limit and row.limit_median}
     each = [f"{name} {most:,.0f} at most, {middle:,.0f} in the median" for name, (most, middle) in found.items()]
-    return f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
+    limits = f"Limits beside the samples, in 8-bit GMAC/s: {'; '.join(each)}. " if each else ""
+    if any(row.latency and not row.in_bytes for row in rows):
+        limits += "The limit is that of 8 bits, so rows in other precisions are not compared with it. "
+    return limits
 
 
 def report_phase(word: str, done: int = 0, total: int = 0) -> None:

@@ -65,9 +65,10 @@ class Row:
         fps: images a second, one after the other.
         gmac: 10^9 multiply-accumulate operations for an image; None where they are not known.
         gmacs: 10^9 multiply-accumulate operations a second.
-        share: the share of the highest limit that was measured in the run, on as many threads; None if not measured.
+        share: the share of the highest limit of 8 bits that was measured in the run, on as many threads; None if not
+            measured, and where the arithmetic that ran is not that of bytes, which has another limit.
         limit_of: the instruction set whose limit counts: the one that ran, or the fastest here where the engine is not
-            ours.
+            ours; empty where `share` is None for the arithmetic.
         limit: 10^9 multiply-accumulate operations of bytes a second that it can do: the most that was measured.
         limit_median: the same, in the median of the measurements beside the samples: the state of the machine.
         first_s: seconds from the start of Python to the first result, in a process of its own.
@@ -101,6 +102,11 @@ class Row:
     psnr: tuple[tuple[str, float], ...] = ()
     error: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether all or most of its layers computed in 8 bits, whose limit is measured."""
+        return self.precision.startswith("int8")
 
 
 @dataclass(frozen=True)
@@ -193,12 +199,18 @@ def _at(
         found = interleaved(
             calls,
             seconds=SHORT if rules.seconds is None else rules.seconds,
-            beside=lambda number: limits.measure(rows[number].instruction_set, BESIDE_SECONDS),
+            beside=lambda number: _beside(limits, rows[number]),
         )
     _measure(limits, rows, calls)
     for number, latency in found.items():
         rows[number] = _with_cost(replace(rows[number], latency=latency), limits)
     return list(rows.values())
+
+
+def _beside(limits: Limits, row: Row) -> None:
+    """The limit once more, beside a sample."""
+    if row.in_bytes:
+        limits.measure(row.instruction_set, BESIDE_SECONDS)
 
 
 def _described(row: Row, runtime: Runtime) -> Row:
@@ -212,7 +224,7 @@ def _with_cost(row: Row, limits: Limits) -> Row:
     seconds, gmac = row.latency.median_ms / 1e3, _gmac(row)
     gmacs = None if gmac is None else gmac / seconds
     row = replace(row, fps=1 / seconds, gmac=gmac, gmacs=gmacs)
-    found = limits.of(row.instruction_set)
+    found = limits.of(row.instruction_set) if row.in_bytes else None
     if found is None:
         return row
     name, most, middle = found
@@ -237,7 +249,7 @@ def _gmac(row: Row) -> float | None:
 
 def _measure(limits: Limits, rows: Mapping[int, Row], calls: Iterable[int]) -> None:
     """Each limit that a row needs, a few times: other processes can only make it less."""
-    for name in {rows[number].instruction_set for number in calls}:
+    for name in {rows[number].instruction_set for number in calls if rows[number].in_bytes}:
         for _ in range(PEAKS):
             limits.measure(name, PEAK_SECONDS)
 
