@@ -116,6 +116,17 @@ def test_bytes_from_where_they_lie(byte_engine, integer_file):
         assert np.array_equal(result, expected)
 
 
+def test_tiles_of_other_samples_are_refused(float_engine, byte_engine, float_files, integer_file):
+    """Bytes were taken for values from 0 to 1 without a word, and the result was no image."""
+    bytes_, floats = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.float32)
+    floating = open_engine(float_files[float_engine], float_engine, threads=1)
+    for tile in (bytes_, floats.astype(np.float64)):
+        with pytest.raises(UsageError, match=f"takes float32 samples from 0 to 1 .* the tile has {tile.dtype}"):
+            next(floating([tile]))
+    with pytest.raises(UsageError, match="uint8"):
+        next(open_engine(integer_file()[1], byte_engine, threads=1)([floats]))
+
+
 def test_several_threads_at_a_time(byte_engine, integer_file):
     _, path = integer_file()
     runtime = open_engine(path, byte_engine, threads=1)

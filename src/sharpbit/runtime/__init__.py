@@ -42,7 +42,7 @@ class Runtime(Protocol):
         tile: The only side of tiles (halo included) that the file accepts; None if any will do.
         multiple: What tiles must begin at multiples of, and their halo be; 1 if any will do.
         wide: Whether the engine bounds its own memory, so that whole rows of an image are best.
-        samples: The type of the samples of tiles, in and out: uint8 or float32.
+        samples: The type of the samples of tiles, in and out: uint8 or float32; another one is refused.
         precision: The precision of the arithmetic that really runs.
         instruction_set: The instruction set that runs it, such as `AVX-512 VNNI`; empty where that is not known.
         threads: The number of threads that work on a tile.
@@ -66,7 +66,7 @@ class Runtime(Protocol):
     def __call__(self, tiles: Iterable[Samples]) -> Iterator[Samples]:
         """`(h, w, 3)` RGB each in; `(h * scale, w * scale, 3)` each out, in order.
 
-        Samples are uint8, or float32 in `[0, 1]`; float results are not clipped.
+        Samples are of the type `samples`, in and out: uint8, or float32 in `[0, 1]`; float results are not clipped.
         """
 
 
@@ -197,7 +197,7 @@ def open_engine(
 
     `auto` is the fastest engine that runs the file exactly: the native one for integer chains (where it has an
     instruction set to do it quickly), PyTorch for weights, ONNX Runtime for all else, files of ncnn among it
-    (docs/decisions/0010-engines.md).
+    (docs/decisions/0010-engines.md). Tiles have the type that it calls `samples`; `sharpbit.upscale` takes any.
 
     Args:
         path: The path of the file, or the file itself, already opened.

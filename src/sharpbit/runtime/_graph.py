@@ -17,6 +17,7 @@ from sharpbit.modelfile import Header, ModelFile
 from sharpbit.runtime import Samples, available_cpus
 from sharpbit.runtime._foreign import Form, form_of
 from sharpbit.runtime._probe import verify
+from sharpbit.runtime._samples import check_samples
 
 Array = NDArray[Any]
 
@@ -72,7 +73,13 @@ class GraphRuntime(ABC):
             yield self.run(tile)
 
     def run(self, tile: Samples) -> Samples:
-        """One tile through the network; smaller tiles than a fixed-size file accepts are mirrored up to its size."""
+        """One tile through the network; smaller tiles than a fixed-size file accepts are mirrored up to its size.
+
+        Raises:
+            UsageError: The samples of the tile are others than `samples` says.
+            ModelError: The engine cannot run it.
+        """
+        check_samples(self, tile)
         if self._form is not None:
             return self._foreign(tile, self._form)
         height, width = tile.shape[:2]

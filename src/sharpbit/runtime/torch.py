@@ -17,6 +17,7 @@ from sharpbit import modelfile
 from sharpbit.errors import MissingExtra, UsageError
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import Samples, TileCost, available_cpus, checked_device
+from sharpbit.runtime._samples import check_samples
 from sharpbit.runtime._twopass import Chosen, TwoPassRuntime
 from sharpbit.system.extras import loaded
 from sharpbit.twopass.classifier import embedded
@@ -104,8 +105,14 @@ class TorchRuntime:
             yield self.run(tile)
 
     def run(self, tile: Samples) -> Samples:
-        """One tile through the network."""
+        """One tile through the network.
+
+        Raises:
+            UsageError: The samples of the tile are others than float32.
+        """
         import torch
+
+        check_samples(self, tile)
 
         half = torch.autocast(self.device, torch.bfloat16, enabled=self._half)
         with _threads(self.threads), torch.inference_mode(), half:
