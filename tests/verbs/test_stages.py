@@ -1,6 +1,7 @@
 """Quantizing after training in stages: an unfrozen file, refining, freezing."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import sharpbit
 from sharpbit import model as models
 from sharpbit.app.cli import main
 from sharpbit.data.calibration import Cut
-from sharpbit.errors import QuantizeError, UsageError
+from sharpbit.errors import QuantizeError, ResultWarning, UsageError
 from sharpbit.quant import kernels
 from sharpbit.quant.core import quantizers
 from sharpbit.quant.frozen import Integers
@@ -107,6 +108,15 @@ def test_the_teacher_may_have_the_mask(craft, crops, begun):
         models.reconfigured(craft, colour=3)
     with pytest.raises(UsageError, match="another size"):
         models.reconfigured(craft, width=16)
+
+
+def test_a_teacher_of_other_weights_is_taken_with_a_warning(craft, crops, begun):
+    other = models.build("craft", scale=2, width=8, depths=(1,), heads=2)
+    with pytest.warns(ResultWarning, match="a craft with other weights than the model"):
+        sharpbit.refine(begun, other, crops, steps=1, cut=PREPARED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sharpbit.refine(begun, models.reconfigured(craft, mask=True), crops, steps=1, cut=PREPARED)
 
 
 def test_what_cannot_be_refined(craft, crops, begun):

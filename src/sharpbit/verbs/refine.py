@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from sharpbit.data import calibration
 from sharpbit.data.calibration import AT_DETAIL, Cut
-from sharpbit.errors import QuantizeError, UsageError
+from sharpbit.errors import QuantizeError, ResultWarning, UsageError
 from sharpbit.model import Model
 from sharpbit.quant import core, kernels, recorded
 from sharpbit.quant.clipping import ClippingRange
@@ -69,7 +70,7 @@ def refine(
 
     Args:
         model: quantized and not frozen (`sharpbit.quantize(..., frozen=False)`), by a method with clipping ranges.
-        teacher: the float model.
+        teacher: the float model that it was made from; one with other weights is taken with a warning.
         calibrate: a folder of images, or `(H, W, 3)` uint8 arrays; the same as in `sharpbit.quantize`, as a rule.
         steps: number of optimizer steps; by default what `epochs` gives, and 500 where neither is given.
         epochs: how often all crops are learned from, instead of `steps`; 10 as published for CRAFT.
@@ -223,6 +224,14 @@ def _check(model: Model, teacher: Model) -> None:
         raise QuantizeError(
             f"the teacher is a {teacher.arch.name} of other sizes than the model; give the float model that it was made"
             " from"
+        )
+    weights = model.net.state_dict()
+    if not all(torch.equal(value, weights[key]) for key, value in teacher.net.state_dict().items() if key in weights):
+        warnings.warn(
+            f"the teacher is a {teacher.arch.name} with other weights than the model; refining changes clipping ranges"
+            " alone, so give the float model that it was made from, unless its weights were trained since",
+            ResultWarning,
+            stacklevel=4,
         )
 
 
