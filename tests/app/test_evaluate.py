@@ -66,6 +66,16 @@ def test_results_are_kept_for_all_models_and_never_replaced(data, models, tmp_pa
     assert "bicubic-x2/One/0.png" in done.output and "exists" in done.output
 
 
+@pytest.mark.parametrize("option", ["--save", "--table"])
+def test_a_file_in_place_of_a_folder_is_said_before_the_work(data, tmp_path, option):
+    (tmp_path / "mine").write_text("text")
+    for place in ("mine", "mine/below"):
+        done = run("evaluate", "bicubic", "-s", 2, "--data", data, option, tmp_path / place, code=2)
+        assert f"{tmp_path / 'mine'} is a file, and a folder is expected there; name another one" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert (tmp_path / "mine").read_text() == "text"
+
+
 def test_json(data, models):
     model = sorted(models.iterdir())[0]
     done = run("evaluate", model, "--data", data / "One", data / "Two", "--json")

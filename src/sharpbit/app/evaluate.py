@@ -52,6 +52,9 @@ def run_evaluate(given: Evaluate) -> int:
     """Do it; returns the exit code: 0, 1 if a model could not be measured, 130 if it was interrupted."""
     if not given.data:
         raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
+    for option, folder in (("--save", given.save), ("--table", given.table)):
+        if folder and (file := file_in(Path(folder))):
+            raise UsageError(f"{option} {folder}: {file} is a file, and a folder is expected there; name another one")
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
     records = Records(Path(given.table), sets, _how(given)) if given.table else None
@@ -85,6 +88,11 @@ def run_evaluate(given: Evaluate) -> int:
     for failure in failures:
         click.echo(f"sharpbit: {failure}", err=True)
     return 1 if failures else 0
+
+
+def file_in(path: Path) -> Path | None:
+    """What stands in the way of a folder: a file of its name, or of the name of a folder around it."""
+    return next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
 
 
 def _how(given: Evaluate) -> tuple[str | None, ...]:
