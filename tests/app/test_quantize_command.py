@@ -156,6 +156,11 @@ def test_models_and_outputs_that_cannot_be(model, photos, tmp_path):
     models.save(models.build("espcn", scale=2), tmp_path / "espcn.safetensors")
     done = call("quantize", tmp_path / "espcn.safetensors", "--calibrate", photos, "-o", tmp_path / "a.onnx")
     assert "becomes an integer graph, which runs on the native engine alone; write it as .sharpbit" in done.output
+    given = ["--calibrate", photos, "-o", tmp_path / "a.sharpbit", "--method", "tuned"]
+    done = call("quantize", tmp_path / "espcn.safetensors", *given)
+    assert (
+        "tuned makes no integers for the native engine, whose files end in .sharpbit; write it as a.onnx" in done.output
+    )
     assert (
         "sharpbit quantize makes one"
         in call("export", model, "--format", "native", "-o", tmp_path / "a.sharpbit").output

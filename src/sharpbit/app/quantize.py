@@ -27,8 +27,10 @@ from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.gain import gain
+from sharpbit.verbs.integer_methods import LOSSLESS
 from sharpbit.verbs.qat import for_engines
 from sharpbit.verbs.quantize import AUTO, GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
+from sharpbit.verbs.quantize_graph import name_of
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 RUN = (".onnx", ".sharpbit")  # results that engines run
@@ -88,8 +90,13 @@ def run_quantize(
     method = checked_method(before, method, portable=path.suffix.lower() == ".onnx")
     if method == GRAPH and path.suffix.lower() != ".sharpbit":
         raise UsageError(
-            f"{before.arch.name} becomes an integer graph, which runs on the native engine alone; write it as"
+            f"{name_of(before)} becomes an integer graph, which runs on the native engine alone; write it as"
             f" .sharpbit, not {path.name}, or take --method tuned"
+        )
+    if method not in (LOSSLESS, SLOPED, GRAPH) and path.suffix.lower() == ".sharpbit":
+        raise UsageError(
+            f"the method {method} makes no integers for the native engine, whose files end in .sharpbit; write it as"
+            f" {path.stem}.onnx or .safetensors, or leave --method out"
         )
     if method == SLOPED and path.suffix.lower() == ".onnx":
         raise UsageError(

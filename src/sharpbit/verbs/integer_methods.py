@@ -26,7 +26,7 @@ from sharpbit.system.progress import Phases
 from sharpbit.verbs.quantization_settings import QuantizationSettings
 from sharpbit.verbs.quantize_graph import can_be_graph, integer_graph
 
-OTHERS = "--method tuned takes any network"
+OTHERS = "the float network runs as it is, and --method tuned takes any network (-o NAME.onnx)"
 LOSSLESS, SLOPED, GRAPH = "lossless", "sloped", "graph"
 CHAIN_KERNEL = 3  # the side of a kernel of an integer chain
 MORE = 1.5  # times the operations that another form of the network does

@@ -82,7 +82,8 @@ class Windows(Building):
         side, stride, padding = (max(found) for found in settings)
         if any(len(found) > 1 for found in settings) or side > MAX_KERNEL or stride > MAX_FACTOR or padding > side // 2:
             most = WIDEST if node.op == "conv" and stride == 1 else MAX_KERNEL
-            what = f" of {kernel[0]}x{kernel[1]}, stride {node['stride']}, padding {node['padding']}"
+            sides = f"stride {_both_ways(node['stride'])}, padding {_both_ways(node['padding'])}"
+            what = f" of {kernel[0]}x{kernel[1]}, {sides}"
             raise self._refusal(node, f"{what}, where {most}x{most} is the most")
         return side, stride, padding
 
@@ -147,3 +148,8 @@ class Windows(Building):
         bias = torch.zeros(len(weight), dtype=torch.float64)
         conv = Convolve([padded], weight, bias, bias + 1, channels, [], 1, 0)
         return Value(move=(SHUFFLE, Value(conv=conv), factor))
+
+
+def _both_ways(sides: Sequence[int]) -> str:
+    high, wide = sides
+    return f"{high}" if high == wide else f"{high} and {wide}"
