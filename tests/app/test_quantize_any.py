@@ -143,6 +143,16 @@ def test_what_it_gains_on_this_machine_is_measured(tmp_path):
     assert gain(tmp_path / "broken.onnx", after) is None
 
 
+def test_what_is_slower_than_float_is_said():
+    assert "slower" not in Gain("float32 in A", "int8 in B", 10.0, 10.5).words
+    words = Gain("float32 in A", "int8 in sharpbit native", 10.0, 20.0).words
+    assert words.startswith("0.5 times that of float32 in A")
+    assert words.endswith(
+        "; it is slower on this machine, so keep the float file here, or quantize with a lower --gate"
+    )
+    assert Gain("float32 in A", "W8A8 in B", 10.0, 20.0).words.endswith("so keep the float file here")
+
+
 def test_how_much_faster_it_is_is_printed(monkeypatch, model, photos, tmp_path):
     monkeypatch.setattr("sharpbit.app.quantize.gain", lambda *given: Gain("float32 in A", "int8 in B", 30.0, 10.0))
     out = tmp_path / "a.onnx"

@@ -307,7 +307,10 @@ MISTAKES = {
     "text file": (["{d}/in/notes.txt"], "not an image"),
     "unknown model": (["{d}/in/a.png", "-n", "x2-clean-balancd"], "did you mean x2-clean-balanced"),
     "missing model file": (["{d}/in/a.png", "-n", "{d}/none.onnx"], "no model file"),
-    "model that is none": (["{d}/in/a.png", "-n", "{d}/in/notes.txt"], "ends in .onnx, .sharpbit or .safetensors"),
+    "model that is none": (
+        ["{d}/in/a.png", "-n", "{d}/in/notes.txt"],
+        "ends in .pth, .safetensors, .onnx, .sharpbit, or .param",
+    ),
     "scale below 1": (["{d}/in/a.png", "-s", "0.5"], "1<=x<=16"),
     "scale above 16": (["{d}/in/a.png", "-s", "16.1"], "1<=x<=16"),
     "scale that is no number": (["{d}/in/a.png", "-s", "nan"], "a number from 1 to 16"),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import sharpbit
 from sharpbit import model as models
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.errors import ModelError, UsageError
+from sharpbit.export import EXPORTS
 from sharpbit.export.authors import export, named, unnamed_bits
 from sharpbit.quant import recorded
 from sharpbit.quant.core import METHODS, quantizers
@@ -188,6 +190,13 @@ def test_what_the_authors_have_no_names_for(small, tmp_path):
         named(models.load(tmp_path / "frozen.safetensors"))
     with pytest.raises(UsageError, match="read, but not written"):
         named(models.build("span", scale=2, **ARCHITECTURES["span"].small))
+    graph = replace(models.build("graph", scale=2), about={"name": "theirs"})
+    with pytest.raises(UsageError, match="theirs was read from the file of somebody else"):
+        named(graph)
+    with pytest.raises(UsageError, match="theirs is none"):
+        EXPORTS["tflite"](graph, tmp_path / "x.tflite")
+    with pytest.raises(UsageError, match="theirs is none"):
+        EXPORTS["native"](graph, tmp_path / "x.sharpbit")
     with pytest.raises(UsageError, match=r"\.pth"):
         export(small, tmp_path / "x.onnx")
 

@@ -128,7 +128,11 @@ def _for_people(rows: Sequence[Row], model: str, facts: dict[str, Any]) -> str:
     if len(table) > 1:
         lines += [aligned(table), "", *dict.fromkeys(f"{row.label}: {_ran(row)}" for row in rows if row.latency)]
     lines += dict.fromkeys(f"{row.label}: {row.error}" for row in rows if row.error)
-    lines += dict.fromkeys(f"{row.label}: {note}" for row in rows for note in row.notes)
+    heard: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for note in row.notes:
+            heard.setdefault(note, {})[row.label] = None
+    lines += [f"{', '.join(labels)}: {note}" for note, labels in heard.items()]
     return "\n".join([*lines, "", _below(rows, facts)])
 
 

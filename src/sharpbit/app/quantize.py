@@ -30,7 +30,6 @@ from sharpbit.verbs.gain import gain
 from sharpbit.verbs.integer_methods import LOSSLESS
 from sharpbit.verbs.qat import for_engines
 from sharpbit.verbs.quantize import AUTO, GRAPH, SLOPED, QuantizationSettings, checked_method, with_receipt
-from sharpbit.verbs.quantize_graph import name_of
 from sharpbit.verbs.receipt import QuantizationReceipt, upscaled
 
 RUN = (".onnx", ".sharpbit")  # results that engines run
@@ -90,7 +89,7 @@ def run_quantize(
     method = checked_method(before, method, portable=path.suffix.lower() == ".onnx")
     if method == GRAPH and path.suffix.lower() != ".sharpbit":
         raise UsageError(
-            f"{name_of(before)} becomes an integer graph, which runs on the native engine alone; write it as"
+            f"{before.called} becomes an integer graph, which runs on the native engine alone; write it as"
             f" .sharpbit, not {path.name}, or take --method tuned"
         )
     if method not in (LOSSLESS, SLOPED, GRAPH) and path.suffix.lower() == ".sharpbit":

@@ -53,6 +53,11 @@ def named(model: Model) -> Mapping[str, Tensor]:
     arch, net = model.arch, model.net
     if isinstance(net, Integer | IntegerGraphNetwork):
         raise UsageError("the authors' programs have no integers; write the float or the quantized model, not frozen")
+    if arch.name == "graph":
+        raise UsageError(
+            f"{model.called} was read from the file of somebody else, whose names of tensors are not known; write it as"
+            " .onnx, or save it as .safetensors"
+        )
     if any(True for _ in core.quantizers(net)):
         if arch.clipped is None:
             raise UsageError(f"the authors of {arch.name} have published no network with clipping ranges")

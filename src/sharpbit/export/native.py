@@ -26,8 +26,8 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
         raise UsageError(f"a native model is saved as .sharpbit, not {path.name!r}")
     if not isinstance(model.net, Integer | IntegerGraphNetwork):
         raise UsageError(
-            f"the native format holds integer chains and graphs, and this {model.arch.name} is none; sharpbit quantize"
-            " makes one of a float network by the methods lossless, sloped and graph"
+            f"the native format holds networks in integers, and {model.called} is none; sharpbit quantize makes one of"
+            " the float network (--calibrate FOLDER -o NAME.sharpbit)"
         )
     header = model.header()
     if isinstance(model.net, IntegerGraphNetwork):

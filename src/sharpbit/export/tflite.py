@@ -63,8 +63,8 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
         graph, ends = _float(_started(), model.net)
     else:
         raise UsageError(
-            f"TensorFlow Lite files are written of plain chains, and this is {model.arch.name}; sharpbit reparameterize"
-            " makes one of it, and sharpbit quantize an integer one"
+            f"TensorFlow Lite files are written of plain chains, and {model.called} is none; sharpbit reparameterize"
+            " makes one of a network that is a chain of convolutions, and sharpbit quantize an integer one"
         )
     header = replace(header, sha256=hashlib.sha256(graph.packed(*ends, {})).hexdigest())
     with open_atomic(path, overwrite=overwrite) as file:

@@ -56,6 +56,11 @@ class Model:
         return int(self.config.scale)
 
     @property
+    def called(self) -> str:
+        """What sentences call it: the name of its architecture, or that of the network of somebody else."""
+        return str(self.about.get("name") or "the network") if self.arch.name == "graph" else self.arch.name
+
+    @property
     def parameters(self) -> int:
         """Number of weights, however they are stored; ranges of quantizers are none.
 

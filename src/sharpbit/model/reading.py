@@ -26,6 +26,7 @@ from sharpbit.model.mixing import mixed, twin_of
 from sharpbit.model.restricted import pickled_state
 from sharpbit.modelfile import Header, ModelFile, integer_graph, ncnn
 from sharpbit.modelfile import integer_chain as integer
+from sharpbit.modelfile.container import ENDINGS
 from sharpbit.modelfile.history import read_all
 from sharpbit.nn import State
 from sharpbit.quant import recorded
@@ -255,8 +256,10 @@ def _unpickle(path: Path) -> State:
             if (found := pickled_state(path)) is not None:
                 return found
             reason = "holds more than tensors and is not opened: such a file can run programs"
-        else:
+        elif path.suffix.lower() in (".pth", ".pt", ".tar", ".ckpt"):
             reason = "is not a complete file of weights (.pth); get it again"
+        else:
+            reason = f"is no model file; those end in {ENDINGS}"
         raise ModelError(f"{path} {reason}") from None
     for wrapper in ("params_ema", "params", "state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

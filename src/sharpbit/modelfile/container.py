@@ -25,6 +25,9 @@ _BITS = {  # of the types of safetensors
 }
 
 
+ENDINGS = ".pth, .safetensors, .onnx, .sharpbit, or .param beside .bin (ncnn)"
+
+
 def contents(path: Path) -> bytes:
     """All bytes of a file.
 
@@ -55,7 +58,7 @@ def split(data: bytes, path: Path) -> tuple[str | None, list[bytes | memoryview]
             return _split_native(data)
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise ModelError(f"{path} is not a complete {suffix[1:]} file; get it again") from None
-    raise ModelError(f"{path}: a model file ends in .onnx, .sharpbit or .safetensors, not {suffix or 'nothing'!r}")
+    raise ModelError(f"{path}: a model file ends in {ENDINGS}, not in {suffix or 'nothing'}")
 
 
 def _split_safetensors(data: bytes) -> tuple[str | None, list[bytes | memoryview]]:

@@ -56,7 +56,9 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         f" {PLACES[receipt.place]}{_some(receipt.images, 'image')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
         "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
-        f" at most {receipt.largest} of 255",
+        f" at most {receipt.largest} of 255"
+        if receipt.largest
+        else f"the same bytes on {others}",
     }
     if receipt.wide:
         wide = sum(count > 0 for count in receipt.wide)
@@ -66,12 +68,12 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         )
     if receipt.both:
         count, total, pairs = receipt.both
-        counted = f" ({pairs} of these are second parts of others, whose weights have 16 bits)" if pairs else ""
+        counted = f" ({pairs} of them second halves of weights of 16 bits)" if pairs else ""
         lines["in 16 bits"] = (
-            f"what is added, and what {count} of {total} convolutions{counted} read, which takes them twice the"
-            f" time, for {receipt.gate:g} dB"
+            f"what sums add, and what {count} of {total} convolutions{counted} read, which takes them twice the time,"
+            f" for {receipt.gate:g} dB from float"
             if count
-            else f"what is added; no convolution of {total}{counted} has to read them, for {receipt.gate:g} dB"
+            else f"what sums add; convolutions (all {total}{counted}) read 8 bits, for {receipt.gate:g} dB from float"
         )
     if receipt.method in ("sloped", "graph") and receipt.psnr < receipt.gate:
         lines["warning"] = (

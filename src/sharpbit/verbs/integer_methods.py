@@ -40,7 +40,7 @@ def _naming_others(model: Model, activation: str, method: str) -> Iterator[None]
         yield
     except ReparameterizeError as error:
         raise QuantizeError(
-            f"{model.arch.name} is no chain of convolutions and {activation}, which the method {method} takes: {error};"
+            f"{model.called} is no chain of convolutions and {activation}, which the method {method} takes: {error};"
             f" {OTHERS}"
         ) from None
     except QuantizeError as error:

@@ -38,19 +38,12 @@ def integer_graph(model: Model, crops: Tensor, settings: GraphSettings, progress
     try:
         made = quantize_graph(_graph(model), model.scale, crops, settings, progress=progress)
     except (QuantizeError, ModelError) as error:
-        raise QuantizeError(
-            f"{name_of(model)} does not become integers for the native engine: {error}; {ways}"
-        ) from None
+        raise QuantizeError(f"{model.called} does not become integers for the native engine: {error}; {ways}") from None
     net: nn.Module = IntegerGraphNetwork(made, _runner(made))
     entry = QuantizeGraph(model.arch.name, bits=8, crops=len(crops))
     config = Config(made.scale, len(made.nodes), made.multiple)
     about = {**model.about, "precision": "int8"}
     return replace(model, arch=ARCH, config=config, net=net, history=(*model.history, entry), about=about)
-
-
-def name_of(model: Model) -> str:
-    """The name of the architecture of a model, or of the network of somebody else that it is."""
-    return str(model.about.get("name") or "the network") if model.arch.name == "graph" else model.arch.name
 
 
 def can_be_graph(model: Model) -> bool:
