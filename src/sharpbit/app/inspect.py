@@ -88,7 +88,7 @@ NAMES = {  # of operators, our own and those of PyTorch, for people
     "relu": "ReLU",
     "leaky": "LeakyReLU",
     "function": "functions of each value",
-    "clip": "bounds",
+    "clip": "clips",
     "add": "sums",
     "sub": "differences",
     "mul": "products of maps",

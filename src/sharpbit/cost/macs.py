@@ -2,7 +2,7 @@
 
 The rules are those of the `thop` profiler, by which the published tables were made. A convolution costs one MAC for
 each of its weights at each *output* position, bias not counted; for a transposed one that is too much by the square of
-its stride. A PReLU costs one per value; other activations, bounds, additions and whatever only moves values, nothing.
+its stride. A PReLU costs one per value; other activations, clips, additions and whatever only moves values, nothing.
 An operator that is in no rule is listed.
 """
 
