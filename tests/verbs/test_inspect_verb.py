@@ -1,5 +1,7 @@
 """What is told of a model file."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -106,6 +108,12 @@ def test_a_graph_of_others_in_words(tmp_path):
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert lines["network"] == "a graph of 4 known operators: pads 1, convolutions 1, max pools 1, products of maps 1"
     assert lines["not"] == "counted   max pools 1, products of maps 1"
+
+
+def test_what_was_done_begins_with_the_verb(tmp_path, model):
+    save(replace(model, history=({"verb": "start"}, {"verb": "train", "steps": 3})), tmp_path / "m.safetensors")
+    text = CliRunner().invoke(app, ["inspect", str(tmp_path / "m.safetensors")]).stdout
+    assert "history       start\nhistory       train: steps 3\n" in text
 
 
 @pytest.mark.parametrize(

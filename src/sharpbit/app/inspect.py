@@ -49,7 +49,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     lines += [
         ("found", INDENT.join(facts.notes)),
         ("operators", flat(facts.operators)),
-        *(("history", flat(entry)) for entry in facts.history if entry["verb"] != Receipt.verb),
+        *(("history", _done(entry)) for entry in facts.history if entry["verb"] != Receipt.verb),
         ("receipt", _receipt(facts)),
         *(("metric", f"{m['name']} {m['value']:g} on {m['data']} ({m['protocol']})") for m in facts.metrics),
         *(("data", facts.data), ("licence", facts.licence), ("precision", facts.precision)),
@@ -62,10 +62,19 @@ def _receipt(facts: Inspection) -> str:
     return f"of {last['by']}; 'sharpbit verify' runs its claims again" if last["verb"] == Receipt.verb else ""
 
 
+def _done(entry: Mapping[str, Any]) -> str:
+    """What was done to the weights, and how."""
+    how = flat({key: value for key, value in entry.items() if key != "verb"})
+    return f"{entry['verb']}: {how}" if how else str(entry["verb"])
+
+
 def _network(facts: Inspection) -> str:
     """The architecture with its sizes; of a graph of somebody else, its operators."""
     config = dict(facts.config or {})
     nodes = config.get("nodes")
+    if facts.architecture == "integer_graph":
+        several = f", for sides that are multiples of {config['multiple']}" if config["multiple"] > 1 else ""
+        return f"a graph of {nodes} operators in integers, for the native engine{several}"
     if facts.architecture != "graph" or not isinstance(nodes, list | tuple):
         return f"{facts.architecture}: {flat(config)}"
     many = "1 known operator" if len(nodes) == 1 else f"{len(nodes)} known operators"
@@ -148,14 +157,17 @@ def _bits(facts: Inspection) -> list[tuple[str, str]]:
         return []
     same = facts.bitops / facts.macs
     most = "at most " if facts.adaptive else ""
-    rule = "no paper says how" if facts.published_bitops is None else f"{most}{facts.published_bitops / 1e9:,.3f} G"
+    rule = "no paper has a rule for this network"
+    if facts.published_bitops is not None:
+        published = f"{most}{facts.published_bitops / 1e9:,.3f} G"
+        rule = f"{published}: BitOPs in 32-bit operations of the layers that papers count"
     return [
         ("engine", _COUNTED if facts.adaptive else ""),
         (
             "BitOPs",
             f"{most}{facts.bitops / 1e9:,.1f} G: {same:.1f} for each MAC, in float {32 * 32}; every layer counted",
         ),
-        ("as published", f"{rule}: BitOPs in 32-bit operations of the layers that papers count"),
+        ("as published", rule),
         ("FQR", f"{most}{facts.fqr:.2f} bits, the mean of what is rounded"),
         ("feature bits", f"{most}{facts.feature_bits:.2f}, the mean of all values that are multiplied"),
         ("at width", f"{facts.bytes_at_width:,} bytes"),
