@@ -19,6 +19,7 @@ from sharpbit.quant.ptq.equalize import equalize
 from sharpbit.quant.ptq.input_range import search_input_range
 from sharpbit.quant.ptq.last_layer import LastLayerSettings
 from sharpbit.quant.ptq.sensitivity import sensitivity
+from sharpbit.runtime.onnx import _saturates
 from sharpbit.verbs.quantize import joint_refinement
 
 SMALL = {
@@ -245,7 +246,10 @@ def test_the_engine_gives_the_frozen_network(name, bits, tmp_path):
     model, x = fresh(name), images()
     frozen = recorded.freeze(tuned(model, bits, x, symmetric=bits == 8))
     export(frozen, tmp_path / "a.onnx")
-    session = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    if _saturates():  # as the engine does it
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    session = ort.InferenceSession(tmp_path / "a.onnx", options, providers=["CPUExecutionProvider"])
     own = np.concatenate([session.run(None, {"picture": one[None].numpy()})[0] for one in x])
     with torch.no_grad():
         rounded, exact = (torch.cat([net(one[None]) for one in x]).numpy() for net in (frozen.net, model.net))

@@ -1,17 +1,28 @@
 """Upscales an image with ONNX Runtime: python upscale.py IN OUT."""
 
+import platform
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
 
+def options() -> onnxruntime.SessionOptions:
+    """Sums of products of bytes are exact, also on x86 without VNNI, where ONNX Runtime cuts them off at 16 bits."""
+    made = onnxruntime.SessionOptions()
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    if platform.machine().lower() in ("x86_64", "amd64") and not {"avx512_vnni", "avx_vnni"} & set(flags):
+        made.add_session_config_entry("session.x64quantprecision", "1")
+    return made
+
+
 def main() -> None:
     """Read, upscale, write."""
     if len(sys.argv) != 3:
         sys.exit("usage: python upscale.py IN OUT")
-    session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession("model.onnx", options(), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     image = np.asarray(Image.open(sys.argv[1]).convert("RGB"))
     if given.type == "tensor(uint8)":  # (1, height, width, 3) bytes in and out
