@@ -313,6 +313,7 @@ MISTAKES = {
     ),
     "scale below 1": (["{d}/in/a.png", "-s", "0.5"], "1<=x<=16"),
     "scale above 16": (["{d}/in/a.png", "-s", "16.1"], "1<=x<=16"),
+    "scale in words": (["{d}/in/a.png", "-s", "two"], "'two' is not a valid number"),
     "scale that is no number": (["{d}/in/a.png", "-s", "nan"], "a number from 1 to 16"),
     "scale and width": (["{d}/in/a.png", "-s", "2", "--width", "50"], "one of scale, fit"),
     "fit and height": (["{d}/in/a.png", "--fit", "9x9", "--height", "50"], "one of scale, fit"),

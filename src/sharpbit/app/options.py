@@ -62,7 +62,8 @@ class Number(click.FloatRange):
         """See `click.ParamType`."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+            limits = f" from {self.min:g} to {self.max:g}" if self.min is not None and self.max is not None else ""
+            self.fail(f"{value!r} is not a number{limits}.", param, ctx)
         return found
 
 
@@ -88,7 +89,7 @@ class Fit(ParamType):
 SCALE = click.option(
     "-s",
     "--scale",
-    type=click.FloatRange(1, 16),
+    type=Number(1, 16),
     metavar="N",
     help="Upscaling factor, any number from 1 to 16, such as 1.5.  [default: the model's, else 2]",
 )

@@ -149,7 +149,12 @@ def _session(file: ModelFile, threads: int, device: str, plan: Path | None) -> A
     except Exception as error:  # the engine's own exception types share no base class
         session = _in_float(source, _options(threads, plan), provider) if exact else None
         if session is None:
-            raise ModelError(f"{file} cannot be opened as an ONNX model: {reason_of(error)}") from None
+            reason = reason_of(error)
+            newer = any(words in reason for words in ("IR version", "opset version"))
+            way = (
+                f"; 'sharpbit export {file} -o NAME.onnx' writes it anew where its operators are known" if newer else ""
+            )
+            raise ModelError(f"{file} cannot be opened as an ONNX model: {reason}{way}") from None
     if session.get_providers()[0] != provider:  # it goes on with the CPU where a driver is missing
         raise UsageError(f"the device {device} does not work here: its driver or libraries are missing; use cpu")
     return session

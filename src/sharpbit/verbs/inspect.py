@@ -131,8 +131,6 @@ def _foreign(file: ModelFile, given: Mapping[str, Any], facts: dict[str, Any]) -
         opened = of_onnx(file, 1.0)  # what means white changes no number of operations
     except ModelError as error:
         notes += [] if str(error) == reason else [str(error)]
-    if reason and opened is not None:
-        notes.append(f"its operators are known, so 'sharpbit export {file} -o NAME.onnx' writes it anew")
     facts["notes"] = tuple(notes)
     return opened
 
