@@ -5,6 +5,7 @@ import onnxruntime as ort
 import pytest
 
 import sharpbit
+from sharpbit.app.inspect import inspected
 from sharpbit.runtime import open_engine
 from sharpbit.verbs.inspect import inspect
 
@@ -93,6 +94,9 @@ def test_inspect_gives_one_reason_where_the_graph_is_not_read(reports):
     facts = inspect(reports / "two_inputs.onnx")
     assert facts.architecture is None
     assert sum("expected is one" in note for note in facts.notes) == len(facts.notes)
+    text = inspected(facts, as_json=False)
+    assert "is not read as a graph, for the reason below" in text
+    assert text.index("for the reason below") < text.index("expected is one")
 
 
 def test_a_scale_below_that_of_the_network(reports):

@@ -24,7 +24,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
     lines = [("file", f"{facts.file} ({facts.bytes:,} bytes)"), ("name", facts.name)]
     if facts.architecture is None:
         lines.append(
-            ("network", "not known: the file has no sharpbit header and is not read as a graph; found was why")
+            ("network", "not known: the file has no sharpbit header and is not read as a graph, for the reason below")
         )
     else:
         assert facts.macs is not None
