@@ -36,6 +36,7 @@ tr { border-bottom: 1px solid var(--line) } th { color: var(--soft); font-weight
 .scroll { overflow-x: auto } svg { display: block } .all { fill: var(--all) } .grid { fill: var(--grid) }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
 """
+FAR = 10.0  # dB below the gate, at which the worst crop is worth a warning
 
 
 def bits_of(receipt: QuantizationReceipt) -> str:
@@ -55,8 +56,8 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         "calibrated on": f"{_some(receipt.crops, 'crop')} of {receipt.side}x{receipt.side} pixels,"
         f" {PLACES[receipt.place]}{_some(receipt.images, 'image')}",
         "weights": "{:,} -> {:,} bytes".format(*receipt.bytes),
-        "against float": f"{receipt.psnr:.2f} dB on {others}; {100 * receipt.differing:.1f} % of samples differ, by"
-        f" at most {receipt.largest} of 255"
+        "against float": f"{receipt.psnr:.2f} dB ({receipt.least:.2f} on the worst) on {others};"
+        f" {100 * receipt.differing:.1f} % of samples differ, by at most {receipt.largest} of 255"
         if receipt.largest
         else f"the same bytes on {others}",
     }
@@ -78,6 +79,11 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
     if receipt.method in ("sloped", "graph") and receipt.psnr < receipt.gate:
         lines["warning"] = (
             f"below {receipt.gate:g} dB from float, where differences can be seen at high magnification; look at it"
+        )
+    elif receipt.method in ("sloped", "graph") and receipt.least < receipt.gate - FAR:
+        lines["warning"] = (
+            f"one crop is only {receipt.least:.2f} dB from float, where a texture may be lost; look at your own images,"
+            " or ask for more with --gate"
         )
     if receipt.images == 1:
         lines["note"] = "one image shows little of what the network will see; calibrate on some ten"

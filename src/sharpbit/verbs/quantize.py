@@ -242,7 +242,7 @@ def on_crops(
         ranges = sensitivity.ranges(after.net, held_out[:BATCH].float() / 255)
         widths = sensitivity.widths(after.net)
         after = recorded.freeze(after) if frozen else after
-    psnr, differing, largest = differences(model.net, after.net, held_out)
+    apart_by = differences(model.net, after.net, held_out)
     receipt = QuantizationReceipt(
         method=method,
         bits=settings.bits,
@@ -253,9 +253,10 @@ def on_crops(
         images=used,
         seconds=round(time.monotonic() - started, 1),
         bytes=(stored(model.net), stored(after.net)),
-        psnr=round(psnr, 2),
-        differing=round(differing, 4),
-        largest=largest,
+        psnr=round(apart_by.psnr, 2),
+        differing=round(apart_by.differing, 4),
+        largest=apart_by.largest,
+        least=round(apart_by.least, 2),
         sensitivity=found,
         ranges=ranges,
         budget=settings.budget,

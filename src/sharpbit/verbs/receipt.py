@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from sharpbit.measure.psnr import of_values
 from sharpbit.quant.sloped import GATE
 from sharpbit.system.deprecated import old_names
 
-__all__ = ["GATE", "QuantizationReceipt", "differences", "stored", "upscaled"]
+__all__ = ["GATE", "Differences", "QuantizationReceipt", "differences", "stored", "upscaled"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class QuantizationReceipt:
         bytes: size of the weights in bytes, before and after.
         psnr: PSNR in dB of the integer result against the float one, both rounded to 8 bits, on the held-out images
             (RGB).
+        least: the same of the image that is farthest from float.
         differing: share of their samples that are not the same, from 0 to 1.
         largest: largest difference of a sample, in grey levels.
         sensitivity: layers and sites, the most sensitive first, with the share of the mean square error that is gone
@@ -73,6 +76,7 @@ class QuantizationReceipt:
     place: str = "detail"
     both: tuple[int, ...] = ()
     gate: float = GATE
+    least: float = inf
 
     @property
     def blame(self) -> tuple[tuple[str, float], ...]:
@@ -94,13 +98,30 @@ def _eight_bits(net: nn.Module, x: Tensor) -> Tensor:
     return out
 
 
+class Differences(NamedTuple):
+    """How far two networks are apart.
+
+    Attributes:
+        psnr: PSNR in dB of all images together.
+        differing: Share of the samples that are not the same, from 0 to 1.
+        largest: Largest difference of a sample, in grey levels.
+        least: PSNR in dB of the image in which they are farthest apart.
+    """
+
+    psnr: float
+    differing: float
+    largest: int
+    least: float
+
+
 @torch.no_grad()
-def differences(before: nn.Module, after: nn.Module, x: Tensor) -> tuple[float, float, int]:
-    """How far two networks are apart on `(N, 3, h, w)` bytes: PSNR in dB, share of samples, largest in grey levels."""
+def differences(before: nn.Module, after: nn.Module, x: Tensor) -> Differences:
+    """How far two networks are apart on `(N, 3, h, w)` bytes."""
     parts = [[_eight_bits(net.eval(), part.float() / 255) for part in torch.split(x, 8)] for net in (before, after)]
     a, b = (torch.cat(part).numpy().astype(np.float64) for part in parts)
     apart = np.abs(a - b)
-    return of_values(a, b), float((apart > 0).mean()), int(apart.max())
+    least = min(of_values(one, other) for one, other in zip(a, b, strict=True))
+    return Differences(of_values(a, b), float((apart > 0).mean()), int(apart.max()), least)
 
 
 def stored(net: nn.Module) -> int:

@@ -151,7 +151,7 @@ def refine_with_receipt(
         after = _learned(model, teacher, crops.float() / 255, how, device, keep, progress)
     entry = after.history[-1]
     assert isinstance(entry, Refine)
-    before, now = (differences(teacher.net, one.net, held_out)[0] for one in (model, after))
+    before, now = (differences(teacher.net, one.net, held_out).psnr for one in (model, after))
     receipt = RefinementReceipt(
         steps=how.steps,
         crops=len(crops),
