@@ -25,6 +25,11 @@ class Site(nn.Identity):
     site stands for one place: a site that is called twice in a forward has one range for both.
     """
 
+    @property
+    def separable(self) -> bool:
+        """Whether parts of the tensor may pass one after the other: nobody looks at the whole of it."""
+        return not any(part._forward_hooks or part._forward_pre_hooks for part in self.modules())
+
 
 class Constrained(nn.Module):
     """A network whose weights keep to conditions of which an optimizer knows nothing."""

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from sharpbit import model as models
-from sharpbit.arch.esrt import HEADS, Transformer
+from sharpbit.arch import _attention
+from sharpbit.arch.esrt import HEADS, PARTS, Transformer
 from sharpbit.arch.swinir import DIRECT, NEAREST, NONE, SHUFFLE, SwinIR, _distances
 from sharpbit.errors import UsageError
 from sharpbit.quant import recorded
@@ -121,3 +122,40 @@ def test_few_bits_after_training(name, bits):
         before = model.net(x)
         off = float((after.net(x) - before).abs().mean() / before.std())
     assert 0 < off < {8: 0.05, 6: 0.2, 4: 0.8}[bits]
+
+
+@torch.no_grad()
+def test_attention_that_is_rounded_takes_a_few_tokens_at_a_time(monkeypatch):
+    """A whole image of ESRT has gigabytes of weights between its pixels; who calibrates sees all of a crop's."""
+    torch.manual_seed(0)
+    model = models.build("esrt", scale=2, width=16)
+    plan = Plan.after_training(model.arch.rounding, 6, METHODS["minmax"].maps)
+    x = torch.rand(1, 3, 12, 12)
+    inserted = recorded.insert_quantizers(model, plan, "minmax")
+    after = recorded.calibrate(inserted, [x])
+    wholes = [made.net(x) for made in (after, recorded.freeze(after))]
+    monkeypatch.setattr(_attention, "MOST", PARTS * HEADS * 36 * 5)  # five of the 36 tokens of each quarter
+    again = recorded.calibrate(inserted, [x])
+    for made, whole in zip((again, recorded.freeze(again)), wholes, strict=True):
+        sizes = rounded_sizes(made.net.get_submodule("body.0.attention.atten.attention"), made.net, x, monkeypatch)
+        assert sizes == [5] * 7 + [1]
+        torch.testing.assert_close(made.net(x), whole, atol=1e-6, rtol=0)
+    site = again.net.get_submodule("body.0.attention.atten.attention")
+    assert site.separable
+    site.act.register_forward_pre_hook(lambda *_: None)
+    assert not site.separable
+
+
+def rounded_sizes(site, net, x, monkeypatch):
+    """How many tokens at a time a site rounds the weights of."""
+    sizes, forward = [], type(site.act).forward
+
+    def noted(self, part):
+        if self is site.act:
+            sizes.append(part.shape[-2])
+        return forward(self, part)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(site.act), "forward", noted)
+        net(x)
+    return sizes

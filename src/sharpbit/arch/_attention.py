@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sharpbit.nn import Site
 
 PADDINGS = ("mirror", "reflect")
+MOST = 1 << 25  # weights of attention at a time (128 MiB), where they are rounded and need not be there together
 
 
 class Attention(nn.Module):
@@ -26,11 +27,25 @@ class Attention(nn.Module):
         # an exporter would take the memory layout of the fused kernel for that of its own products
         if not torch.compiler.is_exporting() and all(map(_idle, (self.q, self.k, self.attention, self.v))):
             return F.scaled_dot_product_attention(q, k, v, bias)
+        if bias is None and self._in_parts(q, k):
+            return self._parts(q, k, v)
         weight = self.q(q * q.shape[-1] ** -0.5) @ self.k(k).transpose(-2, -1)
         if bias is not None:
             weight = weight + bias
         result: Tensor = self.attention(weight.softmax(-1)) @ self.v(v)
         return result
+
+    def _in_parts(self, q: Tensor, k: Tensor) -> bool:
+        """Whether there are more weights than are wanted at a time, and nobody needs them together."""
+        kept = torch.is_grad_enabled() or torch.compiler.is_exporting()
+        return not kept and self.attention.separable and q[..., 0].numel() * k.shape[-2] > MOST
+
+    def _parts(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same without a bias, for a few tokens of `q` at a time."""
+        q, k = self.q(q * q.shape[-1] ** -0.5), self.k(k).transpose(-2, -1)
+        v = self.v(v)
+        rows = max(1, MOST // (q[..., 0, 0].numel() * k.shape[-1]))
+        return torch.cat([self.attention((part @ k).softmax(-1)) @ v for part in torch.split(q, rows, -2)], -2)
 
 
 def _idle(site: nn.Module) -> bool:

@@ -26,9 +26,11 @@ class QDQ(nn.Module):
         bits: width of `q`.
         plain: whether it runs as arithmetic instead of as one operator, which an exporter writes as what its format
             has for it.
+        separable: whether parts of a tensor are rounded as the whole is.
     """
 
     plain = False
+    separable = True
 
     def __init__(self, fixed: Fixed) -> None:
         super().__init__()
@@ -105,6 +107,7 @@ class PerImage(QDQ):
     """
 
     plain = True
+    separable = False
 
     @property
     def integer(self) -> bool:

@@ -131,6 +131,11 @@ class Fixed(nn.Module):
         self.range = range
         self.bits = checked_bits(bits)
 
+    @property
+    def separable(self) -> bool:
+        """Whether parts of a tensor are rounded as the whole is."""
+        return not self.range.dynamic
+
     def forward(self, x: Tensor) -> Tensor:
         """`x`, rounded."""
         if self.bits == FLOAT:

@@ -98,6 +98,11 @@ class QuantSite(Site):
         self.act = act
         self.train(site.training)
 
+    @property
+    def separable(self) -> bool:
+        """Whether the range is the same for every part of the tensor, and nobody looks at the whole of it."""
+        return super().separable and getattr(self.act, "separable", False)
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """`input`, rounded."""
         rounded: Tensor = self.act(input)
