@@ -1,17 +1,17 @@
 """The frozen network in ONNX: QuantizeLinear and DequantizeLinear around what an engine can run in integers.
 
-ONNX Runtime (seen in 1.31) has three traps here, the first two found by comparing with it switched to no optimization:
+ONNX Runtime (seen in 1.31) has two traps here, both found by comparing with it switched to no optimization:
 
 - an integer convolution takes the zero point of the first output channel for all of them, silently;
 - where a convolution has a DequantizeLinear in front and a QuantizeLinear behind it, a weight in float is rounded to
   8 bits by the engine itself, silently.
 
-A third one is met on x86 before VNNI alone: where it shall keep products of bytes exact, it writes signed bytes as
-unsigned ones under a name made from theirs, and cannot open a file in which two layers read the same ones
-(`with_own_bytes`).
-
 So a layer whose weight needs zero points (asymmetric grids of 8 bits) has its activation written as plain arithmetic
 too, which no engine takes for quantization. It runs in float, on exactly the frozen numbers.
+
+A third trap is on x86 before VNNI alone: where it shall keep products of bytes exact, it writes signed bytes as
+unsigned ones under a name made from theirs, and cannot open a file in which two layers read the same ones
+(`with_own_bytes`).
 """
 
 from __future__ import annotations
