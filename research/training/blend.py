@@ -22,7 +22,8 @@ def main() -> None:
     one, two = sharpbit.load(first), sharpbit.load(second)
     with torch.no_grad():
         for name, weight in one.net.state_dict().items():
-            weight.lerp_(two.net.state_dict()[name], float(share))
+            if weight.is_floating_point():  # not the counts of normalizations
+                weight.lerp_(two.net.state_dict()[name], float(share))
         if isinstance(one.net, Constrained):
             one.net.settle()
     sharpbit.save(

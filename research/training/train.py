@@ -170,6 +170,7 @@ def write(out: Path, plan: Plan, ema: nn.Module, step: int) -> None:
         ema=plan.average,
         seed=plan.seed,
         optimizer=plan.optimizer,
+        precision="bf16" if plan.precision == "bfloat16" else plan.precision,
     )
     settings = {key: value for key, value in asdict(how).items() if key != "steps"}
     history: tuple[Verb, ...] = (Train(step, settings),)
