@@ -1,4 +1,4 @@
-// The tiles of AMX in AVX-512, so that isa_amx.cpp can be checked on processors without them (SHARPBIT_EMULATE_TILES).
+// The tiles of AMX in AVX-512, so that isa_amx.cpp can be checked on processors without them (check_tiles).
 #pragma once
 
 #undef _tile_loadconfig

@@ -11,10 +11,12 @@ import pytest
 
 import integer_graphs
 import native_pairs
+from loaded_script import script
 from sharpbit.modelfile import integer_graph_arithmetic as arithmetic
 from sharpbit.modelfile.integer_graph_payload import payload
 
 ROOT = Path(__file__).parents[2]
+NATIVE = ROOT / "native"
 MORE = int(os.environ.get("SHARPBIT_FUZZ", "1"))  # times as many payloads, and both kinds of numbers
 TOOLS = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
 ARM = [tool for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64") if shutil.which(tool) is None]
@@ -24,12 +26,21 @@ pytestmark = pytest.mark.skipif(bool(TOOLS), reason=f"there is no {' and no '.jo
 
 def built(name, programs, *options):
     """The folder of these programs, which stays: only what has changed is compiled again."""
-    folder = ROOT / "build" / f"native-{name}"
-    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    if not (folder / "CMakeCache.txt").exists():
-        run("cmake", "-S", ROOT / "native", "-B", folder, "-DSHARPBIT_TESTS=ON", *generator, *options)
+    folder = ROOT / "build" / name
+    cache, generator = folder / "CMakeCache.txt", ["-G", "Ninja"] if shutil.which("ninja") else []
+    if not cache.exists():
+        run("cmake", "-S", NATIVE, "-B", folder, "-DSHARPBIT_TESTS=ON", *generator, *options)
+    elif "SHARPBIT_TESTS:BOOL=ON" not in cache.read_text():
+        run("cmake", "-DSHARPBIT_TESTS=ON", folder)
     run("cmake", "--build", folder, "--parallel", str(os.cpu_count()), "--target", *programs)
     return folder
+
+
+def plain(*programs):
+    """The folder of these programs: where installing has compiled these sources, their objects are linked again."""
+    mark = ROOT / "build" / "native" / "sources"
+    same = shutil.which("ninja") and mark.exists() and mark.read_text() == script("hatch_build", ".")._state(NATIVE)
+    return built("native" if same else "native-plain", programs)
 
 
 def run(*command):
@@ -65,7 +76,7 @@ def graphs(tmp_path_factory):
 
 
 def test_graphs_under_sanitizers(graphs):
-    folder = built("asan", ["graphs"], "-DSHARPBIT_SANITIZE=address,undefined")
+    folder = built("native-asan", ["graphs"], "-DSHARPBIT_SANITIZE=address,undefined")
     assert ": 0 wrong" in run(folder / "graphs", "check", *graphs)
     opened = run(folder / "graphs", "fuzz", 1500 * MORE, 1, *graphs)
     assert opened.startswith(f"{1500 * MORE} payloads")
@@ -75,17 +86,17 @@ def test_graphs_under_sanitizers(graphs):
 
 @pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
 def test_graphs_read_and_write_nothing_too_far(graphs):
-    assert ": 0 wrong" in run(built("plain", ["guard_graphs"]) / "guard_graphs", "check", *graphs)
+    assert ": 0 wrong" in run(plain("guard_graphs") / "guard_graphs", "check", *graphs)
 
 
 @pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
 def test_graphs_on_neon_in_an_emulator(graphs):
-    folder = built("aarch64", ["graphs"], f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
+    folder = built("native-aarch64", ["graphs"], f"-DCMAKE_TOOLCHAIN_FILE={NATIVE / 'aarch64.cmake'}")
     assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "graphs", "check", *graphs)
 
 
 def test_addresses_and_undefined_behaviour():
-    folder = built("asan", ["check", "fuzz"], "-DSHARPBIT_SANITIZE=address,undefined")
+    folder = built("native-asan", ["check", "fuzz"], "-DSHARPBIT_SANITIZE=address,undefined")
     assert ": 0 wrong" in run(folder / "check", 10 * MORE, 1)
     opened = run(folder / "fuzz", 10000 * MORE, 1)
     assert opened.startswith(f"{10000 * MORE} payloads")
@@ -96,13 +107,14 @@ def test_addresses_and_undefined_behaviour():
 @pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
 def test_nothing_is_read_or_written_too_far():
     """With pages that nobody may touch behind all memory: sanitizers do not look into loads of tiles."""
-    assert ": 0 wrong" in run(built("plain", ["guard"]) / "guard", 30, 5)
+    assert ": 0 wrong" in run(plain("guard") / "guard", 30, 5)
 
 
 def test_tiles_in_an_emulation():
     """The code for AMX on processors without it: its tiles are computed by AVX-512."""
-    folder = built("tiles", ["check", "guard"], "-DSHARPBIT_EMULATE_TILES=ON")
-    for program in ("check", "guard"):
+    programs = ("check_tiles", "guard_tiles")
+    folder = plain(*programs)
+    for program in programs:
         told = run(folder / program, 30, 6)
         assert ": 0 wrong" in told
         if "avx512-vnni" not in told:
@@ -111,7 +123,7 @@ def test_tiles_in_an_emulation():
 
 
 def test_speed_measures_every_instruction_set():
-    folder = built("plain", ["check", "speed"])
+    folder = plain("check", "speed")
     sets = run(folder / "check", 0).split(" on ")[1].split(":")[0].split()
     lines = run(folder / "speed", 6, "all", "32-32,3-16").splitlines()
     for shape in ("3 -> 16", "32 -> 32"):
@@ -119,12 +131,12 @@ def test_speed_measures_every_instruction_set():
 
 
 def test_threads():
-    folder = built("tsan", ["check"], "-DSHARPBIT_SANITIZE=thread")
+    folder = built("native-tsan", ["check"], "-DSHARPBIT_SANITIZE=thread")
     assert ": 0 wrong" in run(folder / "check", 4, 2)
 
 
 @pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
 def test_neon_in_an_emulator():
-    folder = built("aarch64", ["check"], f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'aarch64.cmake'}")
+    folder = built("native-aarch64", ["check"], f"-DCMAKE_TOOLCHAIN_FILE={NATIVE / 'aarch64.cmake'}")
     assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "check", 12, 3, "nofork")
     assert "on c: 0 wrong" in run("qemu-aarch64", "-cpu", "cortex-a53", folder / "check", 1, 5, "nofork")
