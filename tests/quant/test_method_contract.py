@@ -49,7 +49,7 @@ def test_gradients_reach_weights_and_ranges(method, kind):
 
 
 @pytest.mark.parametrize("options", [{"symmetric": True}, {}], ids=["integer", "offset"])
-@pytest.mark.parametrize("bits", [2, 4, 8, 12])
+@pytest.mark.parametrize("bits", [2, 4, 8, 10])
 @pytest.mark.parametrize(("method", "kind"), CASES)
 def test_the_frozen_network_is_the_quantized_one(method, kind, bits, options):
     """To the last bit, once the biases are those of the frozen one, which lie within half a unit of an accumulator.
