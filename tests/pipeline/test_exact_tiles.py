@@ -10,6 +10,7 @@ from sharpbit.pipeline.upscaler import Upscaler
 
 SIZES = [(1, 1), (1, 7), (5, 3), (37, 53), (40, 131)]
 TILES = [8, 9, 31, 64]
+SAMPLES = [np.uint8, np.uint16, np.float32]
 WHOLE = 4096
 
 
@@ -40,16 +41,18 @@ def opened(request):
     }
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", SAMPLES)
 def test_tiled_equals_untiled(opened, dtype):
-    for height, width in SIZES:
+    """Each size meets each tile with one kind of sample, and each kind all sizes and all tiles."""
+    for number, (height, width) in enumerate(SIZES):
         source = image(height, width, dtype)
         whole = result(opened[WHOLE], source)
         scale = whole.shape[0] // height
         assert whole.shape == (height * scale, width * scale, 3)
         assert whole.dtype == dtype
-        for tile in TILES:
-            assert np.array_equal(result(opened[tile], source), whole), (height, width, tile)
+        for place, tile in enumerate(TILES):
+            if (number + place) % 3 == SAMPLES.index(dtype):
+                assert np.array_equal(result(opened[tile], source), whole), (height, width, tile)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
