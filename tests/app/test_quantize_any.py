@@ -156,6 +156,6 @@ def test_what_is_slower_than_float_is_said():
 def test_how_much_faster_it_is_is_printed(monkeypatch, model, photos, tmp_path):
     monkeypatch.setattr("sharpbit.app.quantize.gain", lambda *given: Gain("float32 in A", "int8 in B", 30.0, 10.0))
     out = tmp_path / "a.onnx"
-    given = ("quantize", model, "--calibrate", photos, "--method", "tuned", "--refine", 0, "-o", out, "--overwrite")
+    given = ("quantize", model, "--calibrate", photos, "--method", "minmax", "-o", out, "--overwrite")
     assert "3.0 times that of float32 in A: 30.0 ms -> 10.0 ms" in call(*given).output
     assert json.loads(call(*given, "--json").stdout)["gain"]["after_ms"] == 10.0
