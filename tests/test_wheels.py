@@ -94,7 +94,7 @@ def test_tags_and_contents(wheels):
 def test_an_empty_environment(wheels, version, tmp_path):
     output_of(PYTHONS[version], "-m", "venv", tmp_path / "empty")
     bin_of = tmp_path / "empty" / "bin"
-    pip = (bin_of / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    pip = (bin_of / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
     output_of(*pip, "--constraint", ROOT / "constraints.txt", named(wheels, "x86_64"))
     environment = {"PATH": f"{bin_of}:/usr/bin:/bin", "SHARPBIT_CACHE": "/dev/null/none"}
     shutil.copy(ROOT / "docs" / "images" / "demo.png", tmp_path / "demo.png")
