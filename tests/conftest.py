@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import exporter_memory
+
 HERE = Path(__file__).parent
 
 # Torch with more threads than free cores waits at barriers most of the time; tests are small, one thread is best.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Exporting works out the sizes of images by sympy, which forgets all but 1,000 results and finds them anew.
+os.environ.setdefault("SYMPY_CACHE_SIZE", "100000")
 
 # What the settings files of whoever runs the tests say holds for nobody else.
 os.environ["SHARPBIT_SETTINGS"] = os.devnull
@@ -65,16 +70,24 @@ SLOW = (
 # Files that take long as a whole, begun first: a process takes a file at a time, and the last ones shall be short.
 FIRST = (
     "runtime/test_native_programs.py",
-    "quant/test_tuned.py",
-    "app/test_nasty_command.py",
-    "quant/test_craft_ptq.py",
-    "docs/test_pages.py",
     "arch/test_contract.py",
-    "system/test_parallel.py",
-    "image/test_nasty.py",
-    "quant/test_method_contract.py",
+    "export/test_qat_export.py",
+    "test_wheels.py",
+    "recipe/test_recipe.py",
+    "docs/test_pages.py",
+    "quant/test_tuned.py",
     "runtime/test_two_passes.py",
     "measure/test_two_pass_evaluation.py",
+    "quant/test_craft_ptq.py",
+    "test_embedded_models.py",
+    "app/test_quantize_any.py",
+    "app/test_nasty_command.py",
+    "quant/test_rounding_kernels.py",
+    "reparam/test_rewrite.py",
+    "test_extend.py",
+    "pipeline/test_exact_tiles.py",
+    "system/test_parallel.py",
+    "image/test_nasty.py",
 )
 assert all((HERE / name).exists() for name in SLOW + FIRST), "a file that is slow has moved"
 
@@ -95,6 +108,12 @@ def one_thread():
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def exporter_remembers():
+    """What exporting has worked out once in this process, it does not work out again."""
+    exporter_memory.remember()
 
 
 @pytest.fixture(scope="session")
