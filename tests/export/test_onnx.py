@@ -14,32 +14,37 @@ def model():
     return models.reparameterize(models.build("etds", scale=3, blocks=1, width=8))
 
 
-def test_the_graph_is_what_engines_run_well(model, tmp_path):
-    header = export(model, tmp_path / "a.onnx")
-    proto = onnx.load(tmp_path / "a.onnx")
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "a.onnx"
+    return export(model, path), path
+
+
+def test_the_graph_is_what_engines_run_well(exported):
+    header, path = exported
+    proto = onnx.load(path)
     assert [node.op_type for node in proto.graph.node] == ["Conv", "Relu"] * 2 + ["Conv", "Clip", "DepthToSpace"]
     sides = [dimension.dim_param for dimension in proto.graph.input[0].type.tensor_type.shape.dim[2:]]
     assert sides == ["height", "width"]
     assert header.parameters == sum(onnx.numpy_helper.to_array(t).size for t in proto.graph.initializer if t.dims)
 
 
-def test_nothing_of_the_machine_is_in_the_file(model, tmp_path):
-    export(model, tmp_path / "a.onnx")
-    data = (tmp_path / "a.onnx").read_bytes()
+def test_nothing_of_the_machine_is_in_the_file(exported):
+    data = exported[1].read_bytes()
     assert b".py" not in data
     assert b"torch" not in data
 
 
-def test_the_same_model_gives_the_same_bytes(model, tmp_path):
-    export(model, tmp_path / "a.onnx")
+def test_the_same_model_gives_the_same_bytes(model, exported, tmp_path):
     export(model, tmp_path / "b.onnx")
-    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert exported[1].read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_the_header_is_the_same_as_in_safetensors(model, tmp_path):
-    one, two = export(model, tmp_path / "a.onnx"), models.save(model, tmp_path / "a.safetensors")
+def test_the_header_is_the_same_as_in_safetensors(model, exported, tmp_path):
+    one, path = exported
+    two = models.save(model, tmp_path / "a.safetensors")
     assert {**vars(one), "sha256": ""} == {**vars(two), "sha256": ""}
-    assert modelfile.read(tmp_path / "a.onnx", verify=True) == one
+    assert modelfile.read(path, verify=True) == one
 
 
 def test_wrong_name_and_existing_file(model, tmp_path):

@@ -18,10 +18,10 @@ NETS = ["abpn", "ecbsr", "etds", "espcn", "plain"]
 LACKING = {"PRelu", "DepthToSpace"}
 
 
-def model_of(name, scale=3):
+def model_of(name, **sizes):
     torch.manual_seed(5)
-    sizes = {"act": "prelu"} if name == "plain" else {}
-    model = models.build(name, scale=scale, **sizes)
+    sizes |= {"act": "prelu"} if name == "plain" else {}
+    model = models.build(name, scale=3, **sizes)
     with torch.no_grad():
         for weight in model.net.parameters():
             weight.add_(0.05 * torch.randn_like(weight))
@@ -49,7 +49,7 @@ def test_the_same_bits(name, shuffle):
 @pytest.mark.parametrize("shuffle", SHUFFLES)
 @pytest.mark.parametrize("name", ["ecbsr", "plain"])
 def test_the_file_lacks_the_operators(name, shuffle, tmp_path):
-    model = model_of(name)
+    model = model_of(name, blocks=2, width=12)
     export(model, tmp_path / "before.onnx")
     assert LACKING & operators(tmp_path / "before.onnx")
     header = export(replace(model, net=rewritten(model.net, shuffle=shuffle)), tmp_path / "after.onnx")
