@@ -17,9 +17,6 @@ HERE = Path(__file__).parent
 # Torch with more threads than free cores waits at barriers most of the time; tests are small, one thread is best.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Exporting works out the sizes of images by sympy, which forgets all but 1,000 results and finds them anew.
-os.environ.setdefault("SYMPY_CACHE_SIZE", "100000")
-
 # What the settings files of whoever runs the tests say holds for nobody else.
 os.environ["SHARPBIT_SETTINGS"] = os.devnull
 

@@ -2,21 +2,27 @@
 
 import copy
 import functools
+import importlib
 import sys
+import warnings
 
 
 def remember():
-    """Once the exporter is loaded; nothing is loaded for it.
+    """Where tests export; nothing is loaded for it where none does.
 
     For each file it reads the source of 500 operators, a third of the time of a small network; and sympy looks through
     all of an expression, again and again, for whether it is a number, a fifth of the time of a large one.
     """
-    registry = getattr(sys.modules.get("torch.onnx._internal.exporter._registration"), "ONNXRegistry", None)
-    if registry is None or hasattr(registry, "read_once"):
+    if "sharpbit.export._trace" not in sys.modules:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+    if hasattr(registry, "read_once"):
         return
     registry.read_once = staticmethod(functools.cache(registry.from_torchlib))
     registry.from_torchlib = staticmethod(lambda *given, **named: copied(registry.read_once(*given, **named)))
-    expression = sys.modules["sympy.core.expr"].Expr
+    expression = importlib.import_module("sympy.core.expr").Expr
     expression.is_number = property(functools.lru_cache(1 << 17)(expression.is_number.fget))
 
 
