@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import native_graphs
 import sharpbit
 from loaded_script import script
 from sharpbit import zoo
@@ -110,23 +111,49 @@ def test_an_empty_environment(wheels, version, tmp_path):
     assert np.array_equal(read(tmp_path / "any.png").pixels, wanted)
 
 
-def test_the_other_processor_gives_the_same_bytes(wheels, tmp_path):
+@pytest.fixture(scope="module")
+def arm(wheels, tmp_path_factory):
+    """Compiles a program for the other processor with the engine of its wheel, and says how it is run."""
     if LACKING:
         assert "CI" not in os.environ, f"CI has {', '.join(LACKING)}"
         pytest.skip(f"there is no {', '.join(LACKING)}")
+    folder = tmp_path_factory.mktemp("arm")
     with zipfile.ZipFile(named(wheels, "aarch64")) as wheel:
-        wheel.extractall(tmp_path)
+        wheel.extractall(folder)
+    library = folder / "sharpbit" / "runtime" / "libsharpbit.so"
+
+    def compiled(source):
+        program = folder / source.stem
+        options = ("-std=c++17", "-O2", "-pthread", "-I", ROOT / "native/include")
+        output_of("aarch64-linux-gnu-g++", *options, source, library, "-o", program)
+        root = ("-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={library.parent}")
+        return lambda processor: ("qemu-aarch64", "-cpu", processor, *root, program)
+
+    return compiled
+
+
+def test_the_other_processor_gives_the_same_bytes(arm, tmp_path):
     (tmp_path / "caller.cpp").write_text(CALLER)
-    library = tmp_path / "sharpbit" / "runtime" / "libsharpbit.so"
-    program = tmp_path / "caller"
-    output_of("aarch64-linux-gnu-g++", "-I", ROOT / "native/include", tmp_path / "caller.cpp", library, "-o", program)
-    root = ("-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={library.parent}")
+    caller = arm(tmp_path / "caller.cpp")
     model = zoo.path_of("x2-clean-fast")
     (tmp_path / "model").write_bytes(integer_file.payload(read_chain(model)[0]))
     wanted = next(iter(open_engine(model)([image()])))
     for processor, sets in (("max", "neon-dotprod c"), ("cortex-a53", "c")):
-        command = ["qemu-aarch64", "-cpu", processor, *root, program, tmp_path / "model"]
-        done = subprocess.run([str(part) for part in command], input=image().tobytes(), capture_output=True)
+        command = [str(part) for part in (*caller(processor), tmp_path / "model")]
+        done = subprocess.run(command, input=image().tobytes(), capture_output=True)
         assert done.returncode == 0, done.stderr
         assert done.stderr.decode() == sets
         assert done.stdout == wanted.tobytes()
+
+
+def test_random_chains_on_the_other_processor(arm):
+    """Without the test that forks: an emulator may not be able to, where a process has threads."""
+    check = arm(ROOT / "native" / "test" / "check.cpp")
+    assert "on neon-dotprod c: 0 wrong" in output_of(*check("max"), 12, 3, "nofork", text=True)
+    assert "on c: 0 wrong" in output_of(*check("cortex-a53"), 1, 5, "nofork", text=True)
+
+
+def test_graphs_on_the_other_processor(arm, tmp_path):
+    graphs = arm(ROOT / "native" / "test" / "graphs.cpp")
+    files = native_graphs.files(tmp_path)
+    assert "on neon-dotprod c: 0 wrong" in output_of(*graphs("max"), "check", *files, text=True)

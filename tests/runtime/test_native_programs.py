@@ -1,25 +1,19 @@
-"""The C++ test programs of native/: under sanitizers, with hostile payloads, and for ARM in an emulator."""
+"""The C++ test programs of native/: under sanitizers and with hostile payloads; for ARM, see test_wheels.py."""
 
 import os
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import integer_graphs
-import native_pairs
+import native_graphs
 from loaded_script import script
-from sharpbit.modelfile import integer_graph_arithmetic as arithmetic
-from sharpbit.modelfile.integer_graph_payload import payload
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
 MORE = int(os.environ.get("SHARPBIT_FUZZ", "1"))  # times as many payloads, and both kinds of numbers
 TOOLS = [tool for tool in ("cmake", "g++") if shutil.which(tool) is None]
-ARM = [tool for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64") if shutil.which(tool) is None]
 
 pytestmark = pytest.mark.skipif(bool(TOOLS), reason=f"there is no {' and no '.join(TOOLS)}")
 
@@ -51,28 +45,7 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
-    """Files of native/test/graphs.cpp: a payload, an image and its result each; the last is a pair.
-
-    All operators, once: every other graph has extreme numbers, sizes are odd and even, and smaller than a tile and
-    larger. Many more numbers are in test_native_graph.py, without sanitizers.
-    """
-    paths = []
-    for number, (name, make) in enumerate(integer_graphs.GRAPHS.items()):
-        for extreme in (False, True) if MORE > 1 else (number % 2 == 1,):
-            graph = make(number, extreme)
-            image = np.random.default_rng(number).integers(0, 256, (4 + number, 35 - 3 * number, 3), np.uint8)
-            data, result = payload(graph), arithmetic.run(graph, image)
-            path = tmp_path_factory.mktemp("graphs") / f"{name}-{extreme}"
-            sizes = struct.pack("<5I", graph.scale, *image.shape[:2], len(data), 0)
-            path.write_bytes(sizes + data + image.tobytes() + result.tobytes())
-            paths.append(path)
-    path = tmp_path_factory.mktemp("graphs") / "pair"
-    pair, image, result = native_pairs.case()
-    data = pair.payload()
-    path.write_bytes(
-        struct.pack("<5I", pair.scale, *image.shape[:2], len(data), 0) + data + image.tobytes() + result.tobytes()
-    )
-    return [*paths, path]
+    return native_graphs.files(tmp_path_factory.mktemp("graphs"), both=MORE > 1)
 
 
 def test_graphs_under_sanitizers(graphs):
@@ -87,12 +60,6 @@ def test_graphs_under_sanitizers(graphs):
 @pytest.mark.skipif(os.name != "posix", reason="this system protects no pages")
 def test_graphs_read_and_write_nothing_too_far(graphs):
     assert ": 0 wrong" in run(plain("guard_graphs") / "guard_graphs", "check", *graphs)
-
-
-@pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
-def test_graphs_on_neon_in_an_emulator(graphs):
-    folder = built("native-aarch64", ["graphs"], f"-DCMAKE_TOOLCHAIN_FILE={NATIVE / 'aarch64.cmake'}")
-    assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "graphs", "check", *graphs)
 
 
 def test_addresses_and_undefined_behaviour():
@@ -133,10 +100,3 @@ def test_speed_measures_every_instruction_set():
 def test_threads():
     folder = built("native-tsan", ["check"], "-DSHARPBIT_SANITIZE=thread")
     assert ": 0 wrong" in run(folder / "check", 4, 2)
-
-
-@pytest.mark.skipif(bool(ARM), reason=f"there is no {' and no '.join(ARM)}")
-def test_neon_in_an_emulator():
-    folder = built("native-aarch64", ["check"], f"-DCMAKE_TOOLCHAIN_FILE={NATIVE / 'aarch64.cmake'}")
-    assert "on neon-dotprod c: 0 wrong" in run("qemu-aarch64", "-cpu", "max", folder / "check", 12, 3, "nofork")
-    assert "on c: 0 wrong" in run("qemu-aarch64", "-cpu", "cortex-a53", folder / "check", 1, 5, "nofork")
