@@ -35,7 +35,7 @@ def inspected(facts: Inspection, as_json: bool) -> str:
         field = facts.receptive_field
         lines += [
             ("network", _network(facts)),
-            ("scale", f"x{facts.scale}"),
+            ("scale", _scale(facts)),
             ("parameters", _parameters(facts.parameters)),
             ("MACs", f"{facts.macs / 1e9:.2f} G from {sizes[0]} to {sizes[1]}{_cut(facts)}"),
             *_small(facts),
@@ -82,6 +82,17 @@ def _network(facts: Inspection) -> str:
     several = f"; images are padded to multiples of {config['multiple']}" if config["multiple"] > 1 else ""
     colour = "" if config["colour"] == "RGB" else f"; for {config['colour']}"
     return f"a graph of {many}: {found}{several}{colour}"
+
+
+def _scale(facts: Inspection) -> str:
+    """The scale that is counted, and how to get the others that weights hold."""
+    others = [f"x{scale}" for scale in facts.scales if scale != facts.scale]
+    way = (
+        f" (the file holds {' and '.join(others)} too: upscale and evaluate take --scale, others --config scale=N)"
+        if others
+        else ""
+    )
+    return f"x{facts.scale}{way}"
 
 
 def _parameters(count: int) -> str:

@@ -46,6 +46,11 @@ class Config:
     multi: bool = False
     unrolled: bool = False
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The upscaling factors that the weights hold; `scale` is one of them."""
+        return SCALES if self.multi else (self.scale,)
+
     def __post_init__(self) -> None:
         if self.width % self.groups:
             raise UsageError(f"{self.width} channels of a carn cannot be in {self.groups} groups of the same size")

@@ -3,6 +3,7 @@
 from sharpbit.arch import ARCHITECTURES
 from sharpbit.model.core import Model, build, described, reconfigured, reparameterize, save
 from sharpbit.model.reading import from_state, load
+from sharpbit.model.scales import of_factor, scales_of
 
 __all__ = [
     "ARCHITECTURES",
@@ -11,7 +12,9 @@ __all__ = [
     "described",
     "from_state",
     "load",
+    "of_factor",
     "reconfigured",
     "reparameterize",
     "save",
+    "scales_of",
 ]

@@ -26,6 +26,8 @@ class ModelFile(os.PathLike[str]):
             where nobody does.
         denoise: The share of its weights, from 0 to 1, in a mixture with the twin that lies beside it; None mixes
             nothing.
+        factor: The upscaling factor that is asked for, by which weights for several scales choose; None where nobody
+            asks for one.
 
     Examples:
         >>> from sharpbit import zoo
@@ -38,6 +40,7 @@ class ModelFile(os.PathLike[str]):
         self.embedded = embedded
         self.white: tuple[float, float] | None = None
         self.denoise: float | None = None
+        self.factor: float | None = None
 
     @classmethod
     def of(cls, file: str | os.PathLike[str]) -> ModelFile:

@@ -82,7 +82,8 @@ class Upscaler:
         self.size = size or Size()
         self.ensemble = ensemble
         tile, threads = whole_number("tile", tile), whole_number("threads", threads)
-        self.options = EngineOptions(engine, device, threads, tile, None if white is None else stated(white), denoise)
+        whites = None if white is None else stated(white)
+        self.options = EngineOptions(engine, device, threads, tile, whites, denoise, self.size.scale)
         self._model = None if model in (None, AUTO) else os.fspath(model)
         self._engines = Engines(self.options, exact=exact)
         if tile is not None and tile < 8:

@@ -168,6 +168,7 @@ class EngineOptions:
         tile: The side of tiles in pixels of the input image, without the halo; None chooses.
         white: What means white in the image and in the result of a file without a header; None tries.
         denoise: The share of a network, from 0 to 1, in a mixture with its twin; None mixes nothing.
+        factor: The upscaling factor that is asked for, by which weights for several scales choose; None asks for none.
     """
 
     engine: str = AUTO
@@ -176,6 +177,7 @@ class EngineOptions:
     tile: int | None = None
     white: tuple[float, float] | None = None
     denoise: float | None = None
+    factor: float | None = None
 
 
 RUNTIMES: Mapping[str, Opener] = Catalog("sharpbit.runtime", "RUNTIME")
@@ -223,6 +225,7 @@ def open_engine(
                 " none of these; 'sharpbit export WEIGHTS --denoise SHARE' makes such a file of a mixture"
             )
         file.denoise = options.denoise
+    file.factor = options.factor if file.suffix in WEIGHTS else None
     if engine == AUTO:
         return _fastest(file, options)
     if engine in ENGINES and (reason := _cannot(engine, file)):

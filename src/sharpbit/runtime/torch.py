@@ -67,7 +67,7 @@ class TorchRuntime:
         import torch
 
         from sharpbit.cost.per_patch import widths
-        from sharpbit.model import load
+        from sharpbit.model import load, of_factor
         from sharpbit.nn import receptive_field
         from sharpbit.quant.adaptive import Context
         from sharpbit.quant.grid import Fixed
@@ -75,7 +75,7 @@ class TorchRuntime:
         file = ModelFile.of(path)
         stated = {} if file.white is None else {"range": file.white}
         given = {"denoise": file.denoise, **stated, **(overrides or {})}
-        self.path, self.model = Path(path), load(path, **given)
+        self.path, self.model = Path(path), of_factor(load(path, **given), file.factor)
         self.scale = self.model.scale
         seen = receptive_field(self.model.net, self.scale)
         self.halo = None if seen is None else seen // 2

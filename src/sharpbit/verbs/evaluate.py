@@ -248,10 +248,11 @@ def open_model(
     if overrides:
         if file.suffix not in WEIGHTS or options.engine not in (AUTO, "torch"):
             raise UsageError(f"sizes are given for weights that PyTorch runs, and {model} has its own; leave them out")
+        file.factor = None if "scale" in overrides else scale
         open_weights = importlib.import_module("sharpbit.runtime.torch").open_torch
         runtime: Runtime = open_weights(file, threads=options.threads, device=options.device, overrides=overrides)
     else:
-        runtime = open_engine(file, options)
+        runtime = open_engine(file, replace(options, factor=scale))
     count_patches(runtime, file)
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")

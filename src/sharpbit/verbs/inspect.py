@@ -18,7 +18,7 @@ from sharpbit.cost.per_patch import layer_parameters, summary
 from sharpbit.cost.two_pass_patches import TwoPassCost
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph.values import stated
-from sharpbit.model import Model, described, load
+from sharpbit.model import Model, described, load, scales_of
 from sharpbit.model.foreign import of_module, of_onnx
 from sharpbit.modelfile import Header, ModelFile, integer_graph, integer_graph_payload, integer_pair
 from sharpbit.modelfile import integer_chain as integer
@@ -216,6 +216,7 @@ def _counted(
         "architecture": model.arch.name,
         "config": asdict(model.config),
         "scale": scale,
+        "scales": scales_of(model.config),
         "parameters": model.parameters,
         "macs": cost.macs,
         "input_size": size,

@@ -17,6 +17,7 @@ class Inspection:
         architecture: a name of the architecture catalog.
         config: the architecture's sizes.
         scale: upscaling factor.
+        scales: all upscaling factors that its weights hold, of which `scale` is counted.
         parameters: number of stored values.
         macs: multiply-accumulate operations for an image of `input_size` (rules: `sharpbit.cost.macs`).
         input_size: height and width.
@@ -57,6 +58,7 @@ class Inspection:
     architecture: str | None = None
     config: dict[str, Any] | None = None
     scale: int | None = None
+    scales: tuple[int, ...] = ()
     parameters: int | None = None
     macs: int | None = None
     input_size: tuple[int, int] | None = None

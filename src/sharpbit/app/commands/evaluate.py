@@ -19,7 +19,7 @@ from sharpbit.app import options
     multiple=True,
     type=click.IntRange(2, 8),
     metavar="N",
-    help="Upscaling factor of bicubic.  [default: that of the other models]",
+    help="Upscaling factor of bicubic, and of weights for several.  [default: that of the other models]",
 )
 @click.option(
     "--crop",
