@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import helper
 from PIL import Image
 
 import integer_files
@@ -140,3 +142,20 @@ def test_a_row_in_float_is_not_compared_with_the_limit_of_8_bits(integers):
     assert "Limits beside the samples" not in text
     assert ", 1 thread, sharpbit" in text
     assert "rows in other precisions" not in run(integers, *QUICK, "--engine", "onnx").stdout
+
+
+def test_what_means_white_may_be_stated(tmp_path):
+    """A file of somebody else, which repeats each pixel, so that any range would do."""
+    nodes = [
+        helper.make_node("Concat", ["x"] * 4, ["c"], axis=1),
+        helper.make_node("DepthToSpace", ["c"], ["y"], blocksize=2, mode="DCR"),
+    ]
+    sides = [helper.make_tensor_value_info(name, 1, [1, 3, f"{name}h", f"{name}w"]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", sides[:1], sides[1:])
+    path = tmp_path / "repeats.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    for given, found in (([], "for values 0 to 1,"), (["--range", "255"], "for values 0 to 255,")):
+        (row,) = json.loads(run(path, *QUICK, "--json", *given).stdout)["rows"]
+        assert found in row["notes"][0]
+    assert "is the value of white" in run(path, *QUICK, "--range", "wide", code=2).stderr
+    assert "--range is for ONNX" in run(X2, *QUICK, "--range", "255", code=2).stderr

@@ -31,6 +31,7 @@ def run_bench(
     threads: int | None,
     engine: str,
     device: str | None,
+    white: str | None,
     compare: str | None,
     seconds: float | None,
     single_stream: bool,
@@ -53,7 +54,7 @@ def run_bench(
     if not all(names):
         raise UsageError(f"--compare {compare}: give the names of engines with commas between, such as native,onnx")
     candidates = [Candidate(name, model, name) for name in names]
-    rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data)
+    rules = Rules(threads=threads, device=device, seconds=seconds, stream=single_stream, data=data, white=white)
     hidden = True if quiet or as_json else None  # None: hidden unless on a terminal
     with tqdm(disable=hidden, bar_format="measuring [{elapsed}] {desc}", leave=False) as bar:
         rows = bench(candidates, size or ((360, 640),), rules, lambda word, done, total: bar.set_description_str(word))

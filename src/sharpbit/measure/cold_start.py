@@ -19,7 +19,7 @@ import numpy as np
 
 from sharpbit.errors import SharpbitError
 from sharpbit.measure.upscaling import Pixels, by
-from sharpbit.runtime import Runtime
+from sharpbit.runtime import EngineOptions, Runtime
 from sharpbit.system.deprecated import old_names
 
 OPENER = "sharpbit.runtime:open_engine"
@@ -36,6 +36,7 @@ class Task:
         device: None is the CPU.
         size: height and width of the image.
         opener: `module:function`, called as `sharpbit.runtime.open_engine`.
+        white: what means white in the image and in the result of a file without a header; None tries.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Task:
     device: str | None
     size: tuple[int, int]
     opener: str = OPENER
+    white: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def opened(task: Task) -> Runtime:
     """
     module, _, function = task.opener.partition(":")
     opener = getattr(importlib.import_module(module), function)
+    if task.white is not None:
+        options = EngineOptions(task.engine, task.device, task.threads, white=task.white)
+        return cast(Runtime, opener(Path(task.path), options))
     return cast(Runtime, opener(Path(task.path), task.engine, threads=task.threads, device=task.device))
 
 
@@ -102,7 +107,7 @@ def image(size: tuple[int, int]) -> Pixels:
 def _main() -> int:
     values = json.loads(sys.stdin.read())
     started = values.pop("started")
-    task = Task(**values | {"size": tuple(values["size"])})
+    task = Task(**values | {"size": tuple(values["size"]), "white": values["white"] and tuple(values["white"])})
     source, before = image(task.size), _peak()
     try:
         upscale = by(opened(task))

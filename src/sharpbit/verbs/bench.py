@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sharpbit import modelfile, zoo
 from sharpbit.errors import SharpbitError
+from sharpbit.graph.values import stated
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.measure.cold_start import OPENER, Task, cold_start, image, opened
 from sharpbit.measure.evaluate import evaluate
@@ -119,6 +120,8 @@ class Rules:
         seconds: the time of the samples of each candidate; None is 3 s, or 60 s for a single stream.
         stream: as MLPerf's single stream: at least 1024 images and 60 s each, the 90th percentile.
         data: folders of test images, for the quality.
+        white: what means white in an ONNX or ncnn file of somebody else: 1, 255, or `(1, 255)` for the image and for
+            the result; None finds it by trial.
     """
 
     threads: int | None = None
@@ -126,6 +129,7 @@ class Rules:
     seconds: float | None = None
     stream: bool = False
     data: tuple[str, ...] = ()
+    white: str | float | tuple[float, float] | None = None
 
 
 def bench(
@@ -266,7 +270,8 @@ def _quality(
 
 
 def _task(item: Candidate, size: tuple[int, int], rules: Rules) -> Task:
-    return Task(os.fspath(_path(item.model)), item.engine, rules.threads, rules.device, size, item.opener)
+    white = None if rules.white is None else stated(rules.white)
+    return Task(os.fspath(_path(item.model)), item.engine, rules.threads, rules.device, size, item.opener, white)
 
 
 def _path(model: str) -> Path:

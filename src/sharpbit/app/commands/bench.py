@@ -23,6 +23,7 @@ from sharpbit.app import options
 )
 @options.ENGINE
 @options.DEVICE
+@options.RANGE
 @click.option("--compare", metavar="ENGINE,...", help="Engines to measure in turn.  [default: --engine alone]")
 @click.option(
     "--seconds",
