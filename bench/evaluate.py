@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, type=Path, help="folder of ETDS_M6C32_x{2,3,4}.pth")
     parser.add_argument("--data", required=True, type=Path, help="folder of the benchmarks")
-    parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_cpus())
     given = parser.parse_args()

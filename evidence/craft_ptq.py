@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--cut", type=Path)
     parser.add_argument("--cut-count", type=int, default=100)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sets", nargs="*", default=["Set5"])
+    parser.add_argument("--sets", nargs="+", default=["Set5"])
     parser.add_argument("--bits", nargs="*", type=int, default=[8, 6, 4])
     parser.add_argument("--methods", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--count", type=int, default=100)

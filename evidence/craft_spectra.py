@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path, help="folder of the benchmarks")
-    parser.add_argument("--sets", nargs="*", default=["Set5", "Set14"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14"])
     parser.add_argument("--threads", type=int, default=available_cpus())
     parser.add_argument("-o", "--output", required=True, type=Path)
     given = parser.parse_args()

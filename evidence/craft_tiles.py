@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--data", required=True, type=Path, help="folder of the benchmarks")
-    parser.add_argument("--sets", nargs="*", default=["Set5", "Set14"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14"])
     parser.add_argument("--tiles", nargs="*", type=int, default=[64, 128, 256])
     parser.add_argument("--halos", nargs="*", type=int, default=[16, 32])
     parser.add_argument("--threads", type=int, default=available_cpus())

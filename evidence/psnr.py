@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(zoo.models()), help="embedded names or ONNX files")
     parser.add_argument("--data", type=Path, help="folder of the benchmarks")
-    parser.add_argument("--sets", nargs="*", default=["Set5", "Set14", "BSD100"])
+    parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"])
     parser.add_argument("--embed", action="store_true")
     parser.add_argument("--again", action="store_true", help="exit with 1 where a header says something else")
     parser.add_argument(
