@@ -120,7 +120,8 @@ def test_pairs_that_do_not_belong_together(folder):
     [
         (["--data", "nowhere"], "there is no folder nowhere; give one of training images with --data"),
         (["--data", "file"], "there is no folder file"),
-        (["--data", "data", "--out", "file"], "file is a file; give a folder for the results with --out"),
+        (["--data", "data", "--out", "file"], "--out file: file is a file, and a folder is expected there"),
+        (["--data", "data", "--out", "file/below"], "--out file/below: file is a file, and a folder is expected there"),
         (["--data", "data", "--device", "foo"], "--device foo is not known; give cpu, cuda or cuda:N"),
     ],
 )

@@ -19,6 +19,7 @@ from sharpbit.app.table import write_tables
 from sharpbit.errors import BrokenPackage, MissingExtra, SharpbitError, UsageError
 from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
+from sharpbit.system.atomic import check_folder
 from sharpbit.system.extras import need
 from sharpbit.verbs.evaluate import cut_of, evaluate, expand
 
@@ -53,8 +54,8 @@ def run_evaluate(given: Evaluate) -> int:
     if not given.data:
         raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
     for option, folder in (("--save", given.save), ("--table", given.table)):
-        if folder and (file := file_in(Path(folder))):
-            raise UsageError(f"{option} {folder}: {file} is a file, and a folder is expected there; name another one")
+        if folder:
+            check_folder(Path(folder), option)
     sets = [found for folder in given.data for found in find(folder, crop=given.crop, make_small=given.make_lr)]
     todo = list(_todo(given))
     records = Records(Path(given.table), sets, _how(given)) if given.table else None
@@ -88,11 +89,6 @@ def run_evaluate(given: Evaluate) -> int:
     for failure in failures:
         click.echo(f"sharpbit: {failure}", err=True)
     return 1 if failures else 0
-
-
-def file_in(path: Path) -> Path | None:
-    """What stands in the way of a folder: a file of its name, or of the name of a folder around it."""
-    return next((one for one in (path, *path.parents) if one.exists() and not one.is_dir()), None)
 
 
 def _how(given: Evaluate) -> tuple[str | None, ...]:

@@ -24,7 +24,7 @@ from sharpbit.data.trees import LARGE, SMALL, partner
 from sharpbit.errors import UsageError
 from sharpbit.image import is_image_name, open_writer, probe, read
 from sharpbit.image.resize import shrink
-from sharpbit.system.atomic import open_atomic
+from sharpbit.system.atomic import check_folder, open_atomic
 from sharpbit.system.deprecated import old_names
 
 Pixels = NDArray[np.uint8]
@@ -121,8 +121,7 @@ def prepare(plan: PreparationPlan, *, workers: int = 1, quiet: bool = False) -> 
 def _check(plan: PreparationPlan) -> None:
     if not plan.source.is_dir():
         raise UsageError(f"there is no folder {plan.source}; give one of training images, such as DIV2K_train_HR")
-    if plan.out.exists() and not plan.out.is_dir():
-        raise UsageError(f"{plan.out} is a file; give a folder for the windows")
+    check_folder(plan.out)
     if plan.out.resolve().is_relative_to(plan.source.resolve()):
         raise UsageError(f"{plan.out} lies in {plan.source}, whose images are read; choose a folder outside")
     for scale in plan.scales:

@@ -27,6 +27,7 @@ from sharpbit.recipe.runner import SHARED, VERBS, Result, Runner
 from sharpbit.recipe.schema import Expected, FakeQuantize, Form, Recipe, RefQSR, Start, Step
 from sharpbit.recipe.validation import EVERY, Validation
 from sharpbit.system import parallel
+from sharpbit.system.atomic import check_folder
 
 __all__ = ["Expected", "FakeQuantize", "Form", "Recipe", "RefQSR", "Start", "Step", "read", "run"]
 
@@ -102,8 +103,7 @@ def run(
     """
     recipe = read(path) if seed is None else _seeded(read(path), seed)
     folder = Path(out) if out else Path("runs") / recipe.name
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; give a folder for the results with --out")
+    check_folder(folder, "--out")
     if isinstance(data, str) and not Path(data).is_dir():
         raise UsageError(f"there is no folder {data}; give one of training images with --data")
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", device):

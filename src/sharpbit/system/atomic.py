@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sharpbit.errors import OutputExists
+from sharpbit.errors import OutputExists, UsageError
 
 _PART = re.compile(r"^\..*\.(\d+)\.[0-9a-z_]+\.part$")
 _swept: set[Path] = set()
@@ -95,6 +95,22 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
         os.close(fd)
         if named:
             os.unlink(part)
+
+
+def check_folder(folder: Path, named: str = "") -> None:
+    """Raise before long work where a folder is to be made and a file has its name, or that of a folder around it.
+
+    Args:
+        folder: The folder to be written to; it need not exist.
+        named: The option that names it, for the sentence; empty where there is none.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    file = next((one for one in (folder, *folder.parents) if one.exists() and not one.is_dir()), None)
+    if file is not None:
+        given = f"{named} {folder}: " if named else ""
+        raise UsageError(f"{given}{file} is a file, and a folder is expected there; name another one")
 
 
 @contextlib.contextmanager
