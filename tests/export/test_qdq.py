@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+import sharpbit
 from quant_nets import Attention, Residual, chain, images
 from sharpbit import model as models
 from sharpbit import modelfile
@@ -138,3 +139,14 @@ def test_etds_within_a_grey_level(name, share, beyond, shared, tmp_path):
     levels = np.stack(levels)
     assert (levels > 0).mean() < share
     assert (levels > 1).mean() < beyond
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "words"), [("residual", "8", "5 of the 6 layers"), ("chain", "8 offset", "WARNING: none of")]
+)
+def test_inspect_tells_how_many_layers_run_in_integers(tmp_path, name, plan, words):
+    """The name of the precision, such as W8A8, tells what the file was made for alone."""
+    export(frozen(NETS[name](), PLANS[plan]), tmp_path / "a.onnx")
+    (note,) = sharpbit.inspect(tmp_path / "a.onnx").notes
+    assert words in note
+    assert "in integers in ONNX Runtime" in note

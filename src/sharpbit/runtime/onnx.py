@@ -48,7 +48,8 @@ class OnnxRuntime(GraphRuntime):
         self.device = checked_device("ONNX Runtime", device, tuple(_DEVICES))
         self.engine = f"ONNX Runtime {ort.__version__}"
         with tempfile.TemporaryDirectory() as folder:
-            rounds = is_integer(self.header) or "QuantizeLinear" in file.operators
+            rounds = self.header is not None and self.header.precision.startswith("W")  # such as W8A8
+            rounds = rounds or is_integer(self.header) or "QuantizeLinear" in file.operators
             plan = Path(folder) / "plan.onnx" if rounds else None
             self._session = _session(file, self.threads, self.device, plan)
             whole, floats = (0, 0) if plan is None else _layers(plan)

@@ -16,7 +16,7 @@ from sharpbit.cost.bitops import BitCost, LayerBits
 from sharpbit.cost.macs import INPUT
 from sharpbit.cost.per_patch import layer_parameters, summary
 from sharpbit.cost.two_pass_patches import TwoPassCost
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import ModelError, SharpbitError, UsageError
 from sharpbit.graph.values import stated
 from sharpbit.model import Model, described, load, scales_of
 from sharpbit.model.foreign import of_module, of_onnx
@@ -109,6 +109,7 @@ def inspect(
         facts = {**_counted(opened, two_pass, output_size, patch, step), **facts}  # the engine of a file knows more
         if path.suffix.lower() == ".onnx" and header is not None:
             facts["receptive_field"] = header.receptive_field  # the network beside the file has no weights
+            facts["notes"] = () if modelfile.several(header.history) else _integer_layers(file, header)
     if header is not None and (entry := modelfile.several(header.history)) and entry["verb"] == modelfile.PAIR:
         facts["small"] = _small(header, entry["cheap"], facts["input_size"])
     return Inspection(**facts)
@@ -133,6 +134,16 @@ def _foreign(file: ModelFile, given: Mapping[str, Any], facts: dict[str, Any]) -
         notes += [] if str(error) == reason else [str(error)]
     facts["notes"] = tuple(notes)
     return opened
+
+
+def _integer_layers(file: ModelFile, header: Header) -> tuple[str, ...]:
+    """How many layers of a file that rounds run in integers in ONNX Runtime, which its header does not tell."""
+    if not header.precision.startswith("W"):
+        return ()
+    try:
+        return tuple(note for note in open_engine(file, "onnx", threads=1).notes if "in integers" in note)
+    except SharpbitError as error:  # a file that does not run, or nothing that runs it, is described nevertheless
+        return (f"ONNX Runtime does not run it: {error}",)
 
 
 def _of_graph(file: ModelFile, output_size: tuple[int, int] | None) -> dict[str, Any]:
