@@ -1,11 +1,16 @@
 """The ONNX export: what the file holds besides the network."""
 
+import logging
+
 import onnx
 import pytest
+import torch
+from torch import nn
 
 from sharpbit import model as models
 from sharpbit import modelfile
 from sharpbit.errors import OutputExists, UsageError
+from sharpbit.export._trace import trace
 from sharpbit.export.onnx import export
 
 
@@ -54,3 +59,20 @@ def test_wrong_name_and_existing_file(model, tmp_path):
     with pytest.raises(OutputExists):
         export(model, tmp_path / "a.onnx")
     assert (tmp_path / "a.onnx").read_text() == "mine"
+
+
+def test_the_exporter_warns_of_nothing_that_is_no_matter_of_the_user(caplog):
+    class Biased(nn.Module):
+        """Adds a constant that is normalized, as HiT-SR does with biases of positions."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(4)
+
+        def forward(self, x):
+            return x + self.norm(torch.ones(3, 4))
+
+    before = logging.getLogger("onnxscript").level
+    trace(Biased(), (torch.zeros(2, 3, 4),), ({0: torch.export.Dim("batch")},), ["x"], ["y"])
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert logging.getLogger("onnxscript").level == before

@@ -1,5 +1,6 @@
 """`deploy`: each folder is used as its README says, in an empty environment, and gives the exact result."""
 
+import errno
 import json
 import os
 import shutil
@@ -151,3 +152,14 @@ def test_wrong_arguments_are_one_sentence(tmp_path):
     ):
         done = call("deploy", *given, "-o", tmp_path / "out")
         assert done.exit_code in (1, 2) and words in done.output and done.output.count("\n") == 1
+
+
+def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path, monkeypatch):
+    def full(source, target, **how):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    for target in ("c", "onnx"):
+        done = call("deploy", "x2-clean-fast", "--to", target, "-o", tmp_path / "out")
+        assert (done.exit_code, done.output) == (1, f"sharpbit: {tmp_path / 'out'}: No space left on device\n")
+    assert not list(tmp_path.iterdir())

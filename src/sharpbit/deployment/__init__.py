@@ -47,11 +47,16 @@ def write(models: Sequence[ModelFile], target: str, folder: Path, *, overwrite: 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as made:
         inner = Path(made) / folder.name
-        inner.mkdir()
-        if target in ONE:
-            ONE[target](models[0], inner)
-        else:
-            SEVERAL[target](models, inner)
+        try:
+            inner.mkdir()
+            if target in ONE:
+                ONE[target](models[0], inner)
+            else:
+                SEVERAL[target](models, inner)
+        except OSError as error:  # which names what stands for the folder until then
+            if error.errno is None or not str(error.filename2 or error.filename or made).startswith(made):
+                raise
+            raise OSError(error.errno, error.strerror, str(folder)) from None
         if folder.exists():
             shutil.rmtree(folder)
         inner.replace(folder)

@@ -86,8 +86,10 @@ def integers(file: ModelFile) -> tuple[Header, bytes]:
 
 def _engine(folder: Path) -> None:
     source = sources()
-    shutil.copytree(source / "src", folder / "engine")
-    shutil.copytree(source / "include", folder / "include")
+    for part, name in (("src", "engine"), ("include", "include")):
+        (folder / name).mkdir()
+        for path in sorted((source / part).iterdir()):  # copytree goes on after a failure and names all that follow
+            shutil.copyfile(path, folder / name / path.name)
     shutil.copyfile(licence(), folder / "LICENSE")
 
 

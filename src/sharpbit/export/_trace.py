@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -13,6 +15,20 @@ from torch import Tensor, nn
 from sharpbit.export._qdq import TRANSLATIONS, prepared, with_own_bytes, without_idle_clips
 
 OPSET = 18
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Let loggers pass errors alone; what they warn of is no matter of the user's."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def trace(
@@ -27,10 +43,8 @@ def trace(
         inputs: names.
         outputs: names.
     """
-    level = logging.getLogger("torch.onnx").level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             prepared(net.eval()),
             args,
@@ -42,7 +56,6 @@ def trace(
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
-        logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
     proto = with_own_bytes(without_idle_clips(_tidied(program.model_proto)))
     onnx.checker.check_model(proto, full_check=True)
