@@ -139,7 +139,7 @@ def test_a_full_disk_is_a_sentence(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sharpbit.recipe.runner.models.save", full)
-    assert "wrong cannot be written: No space left on device" in told(folder, START + TRAIN)
+    assert "wrong cannot be written: No space left on device" in told(folder, START + TRAIN, code=1)
 
 
 def test_a_threshold_and_a_share_of_queries(folder):

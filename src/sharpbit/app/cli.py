@@ -68,7 +68,7 @@ class Sentences(click.Group):
             say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            goes_on = "the same command goes on from its last checkpoint"
+            goes_on = "the same command goes on from its last checkpoint, of which there is one a minute"
             begins = "files that it had written are complete"
             say(f"sharpbit: interrupted; {goes_on if ctx.invoked_subcommand == 'train' else begins}")
             ctx.exit(INTERRUPTED)

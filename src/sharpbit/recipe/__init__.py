@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit.data.pairs import Pairs
-from sharpbit.errors import RecipeError, UsageError
+from sharpbit.errors import RecipeError, SharpbitError, UsageError
 from sharpbit.recipe.checking import (
     check_config,
     check_name,
@@ -123,7 +123,7 @@ def run(
                 model, result = VERBS[step.verb](runner, model, step.settings)
             except OSError as error:  # a full disk, mostly; what was written before is whole
                 where = error.filename or folder
-                raise RecipeError(f"{where} cannot be written: {error.strerror or error}") from None
+                raise SharpbitError(f"{where} cannot be written: {error.strerror or error}") from None
             results.append(result)
             if result[2].get("stopped"):
                 break
