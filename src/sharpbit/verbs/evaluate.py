@@ -88,7 +88,7 @@ def evaluate(
         model: an embedded name, `.onnx`, `.safetensors`, `.pth`, `bicubic` or `bicubic-matlab`.
         data: folders of test images (layouts: `sharpbit.measure.benchmarks.find`), or sets opened before, whose
             images then stay in memory from model to model.
-        scale: for `bicubic`, which has none of its own.
+        scale: for `bicubic`, which has none of its own, and for weights that hold several.
         crop: HR images are cut to multiples of this.
         make_small: make the LR images even where a folder holds them.
         threads: the number of threads; None takes every core that the process may use.
