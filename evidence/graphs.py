@@ -1,16 +1,19 @@
 """How far networks in integers are from float, and how fast: 20 crops of photos, drawings and text, half of them JPEG.
 
 python evidence/graphs.py NETWORK [NETWORK ..] --calibrate FOLDER --data FOLDER [FOLDER ..] [--gate 45] [--keep FOLDER]
+    [--texture IMAGE] [--work FOLDER]
 
 Each NETWORK is a file, or `edsr` or `dense`: shapes with random weights (16 blocks of 64 channels; a small one with
 concatenation, a gate and pools). All are quantized as `sharpbit quantize` does it by itself. The crops are those of
 `evidence/compact.py`; dB are between the bytes of both results. Times are medians of all crops in turn, one thread,
 native against ONNX Runtime in float32. `--keep` writes the files, and both results of each crop beside each other.
+`--texture` compares the upper left 192x192 pixels of an image as well, and `--work` keeps long work, for a killed run.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -35,6 +38,11 @@ from sharpbit.verbs.quantize import QuantizationSettings, with_receipt
 from sharpbit.verbs.receipt import upscaled
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+
+SIDE = 192  # of a texture
+COLUMNS = ["network", "method", "in 16 bits", "seconds", "mean", "photos", "drawings", "least", "texture", "native ms"]
+COLUMNS += ["float32 ms"]
 
 
 class Dense(nn.Module):
@@ -83,23 +91,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--gate", type=float, default=45.0)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--texture", type=Path)
+    parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     images = crops(given.data)
-    print("| network | method | in 16 bits | seconds | mean | photos | drawings | least | native ms | float32 ms |")
-    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    textures = [np.asarray(Image.open(path).convert("RGB"))[:SIDE, :SIDE] for path in [given.texture] if path]
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in given.networks:
         model, stem = network(name), Path(name).stem
-        after, receipt = with_receipt(model, given.calibrate, QuantizationSettings(gate=given.gate))
+        settings = QuantizationSettings(gate=given.gate, work=given.work and given.work / stem)
+        after, receipt = with_receipt(model, given.calibrate, settings)
         with tempfile.TemporaryDirectory() as place:
             folder = given.keep or Path(place)
             folder.mkdir(parents=True, exist_ok=True)
             EXPORTS["native"](after, folder / f"{stem}.sharpbit", overwrite=True)
             EXPORTS["onnx"](model, folder / f"{stem}.onnx", overwrite=True)
             native, real = (open_engine(folder / f"{stem}{end}", threads=1) for end in (".sharpbit", ".onnx"))
-            wanted = [upscaled(model.net, image) for image in images]
-            got = [np.asarray(next(iter(native([image])))) for image in images]
+            wanted = [upscaled(model.net, image) for image in [*images, *textures]]
+            got = [np.asarray(next(iter(native([image])))) for image in [*images, *textures]]
             times = [(timed(native.run, image), timed(real.run, image / np.float32(255))) for image in images]
         values = [of_values(a.astype(float), b.astype(float)) for a, b in zip(wanted, got, strict=True)]
+        values, texture = values[: len(images)], values[len(images) :]
         means = [f"{np.mean(part):.2f}" for part in (values, values[:COUNT], values[COUNT:])]
         both = (
             "{} of {} convolutions".format(*receipt.both)
@@ -109,7 +121,7 @@ def main() -> None:
         speed = [f"{median(part):.0f}" for part in zip(*times, strict=True)]
         print(
             f"| {stem} | {receipt.method} | {both} | {receipt.seconds:.0f} | {' | '.join(means)} | {min(values):.2f} |"
-            f" {' | '.join(speed)} |",
+            f" {texture[0] if texture else math.nan:.2f} | {' | '.join(speed)} |",
             flush=True,
         )
         if given.keep:

@@ -1,6 +1,7 @@
 """Crops as people have them: some are drawn, and most went through a lossy compression.
 
-What quantizers find on photos alone is too narrow for text and line art, whose edges are harder than those of photos.
+What quantizers find on photos alone is too narrow for text and line art, whose edges are harder than those of photos,
+and says little of soft faint textures, such as grass in the distance: what distinguishes these is lost first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from sharpbit.data.degrade import jpeg
 
 DRAWN = 3  # every third crop
 LOSSY, QUALITY = 0.6, (50, 96)  # share of the crops that are compressed, and the range of JPEG's quality
+SOFT, FAINT = (0.7, 1.3), (3.0, 18.0)  # pixels over which a texture is blurred, and its deviation in grey levels
+GRAY, DARK, BRIGHT = 0.8, 40.0, 210.0  # share of a texture that is the same in all colours, and its colour
 _LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789  .")
 
 Colour = tuple[int, ...]
@@ -56,6 +59,18 @@ def drawing(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
         font = ImageFont.load_default(float(rng.integers(8, 18)))
         draw.text((int(rng.integers(-20, 10)), y), "".join(rng.choice(_LETTERS, 14)), fill=fill, font=font)
     return image
+
+
+def texture(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A soft faint texture, as of grass, cloth or sand: blurred noise around one colour, `(height, width, 3)` bytes."""
+    noise = rng.standard_normal((3, size[1], size[0]))
+    noise = GRAY * noise[:1] + (1 - GRAY) * noise
+    across, down = np.fft.rfftfreq(size[0]), np.fft.fftfreq(size[1])
+    blur = np.exp(-2 * (np.pi * rng.uniform(*SOFT)) ** 2 * (across**2 + down[:, None] ** 2))
+    soft = np.fft.irfft2(np.fft.rfft2(noise) * blur, (size[1], size[0]))
+    levels = rng.uniform(DARK, BRIGHT, 3)[:, None, None] + soft / soft.std() * rng.uniform(*FAINT)
+    found: np.ndarray = np.rint(levels).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return found
 
 
 def _colour(rng: np.random.Generator) -> Colour:

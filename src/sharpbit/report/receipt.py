@@ -10,7 +10,7 @@ from pathlib import Path
 from sharpbit._version import __version__
 from sharpbit.report import svg
 from sharpbit.report.markdown import table
-from sharpbit.verbs.receipt import QuantizationReceipt
+from sharpbit.verbs.receipt import FAR, QuantizationReceipt
 
 Scores = Mapping[str, tuple[float, float]]
 Ranges = Sequence[tuple[str, float, float, float, float]]
@@ -36,7 +36,6 @@ tr { border-bottom: 1px solid var(--line) } th { color: var(--soft); font-weight
 .scroll { overflow-x: auto } svg { display: block } .all { fill: var(--all) } .grid { fill: var(--grid) }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem }
 """
-FAR = 10.0  # dB below the gate, at which the worst crop is worth a warning
 
 
 def bits_of(receipt: QuantizationReceipt) -> str:

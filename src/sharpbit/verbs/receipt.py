@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from sharpbit.measure.psnr import of_values
-from sharpbit.quant.sloped import GATE
+from sharpbit.quant.sloped import FAR, GATE
 from sharpbit.system.deprecated import old_names
 
-__all__ = ["GATE", "Differences", "QuantizationReceipt", "differences", "stored", "upscaled"]
+__all__ = ["FAR", "GATE", "Differences", "QuantizationReceipt", "differences", "stored", "upscaled"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, log10
+from math import inf
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from sharpbit.graph import Graph
 from sharpbit.modelfile.integer_graph import IntegerGraph
 from sharpbit.quant.graph.finer import Paired, with_finer
+from sharpbit.quant.graph.gate import Gate, Measured
 from sharpbit.quant.graph.images import chosen_of
 from sharpbit.quant.graph.kept import Kept
 from sharpbit.quant.graph.lowering import lowered
@@ -27,17 +28,17 @@ from sharpbit.quant.graph.ranges import (
     RULES,
     Extremes,
     Rule,
-    clipped,
     extremes,
     flat,
-    last_readers,
     range_of_sums,
     ranges_of,
+    through,
     together,
     unflat,
 )
 from sharpbit.quant.graph.rounder import Rounder
-from sharpbit.quant.graph.steps import Step, read_by
+from sharpbit.quant.graph.rules import chosen_rule
+from sharpbit.quant.graph.steps import Step
 from sharpbit.quant.graph.widths import Choice, Costs, chosen, costs, widths_for
 from sharpbit.quant.lossless import check_images
 from sharpbit.quant.lossless.stage import TOP
@@ -48,8 +49,8 @@ from sharpbit.system.progress import Phases
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
 HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
 SOME, REST = 6, 0.3  # images of both kinds that tell what rounding leaves of weights, and what ranges have to spare
-CLIPPED = 0.2  # of it, for values that are beyond what ranges hold
 SHARE = 0.7  # of it, that rounding is estimated to cost at first; what is measured then says how much to try next
+EXACT = 1e-10  # mean square error of integers that give the same bytes, so that these do not make the mean
 TRIES, NEAR = 3, 1.5  # so often, until what is measured is at most so many dB above what is asked for
 
 
@@ -58,7 +59,7 @@ class GraphSettings:
     """How much work is done.
 
     Attributes:
-        gate: Mean dB from float for which convolutions read 16 bits.
+        gate: Mean dB from float for which convolutions read 16 bits; no image may be `FAR` dB farther.
         compensate: Whether errors of weights are made up by others; without, it takes a tenth of the time.
         seed: Seed of everything that is drawn at random.
         keep: Folder in which long work is kept, so that a killed run goes on; None: nothing is kept.
@@ -99,21 +100,30 @@ def quantize_graph(
     kept = Kept(settings.keep, [repr(settings.seed), repr(graph.nodes), *_numbers(graph), images])
     generator = torch.Generator().manual_seed(settings.seed)
     shown = chosen_of(images, generator)
-    allowed = 10 ** (-(settings.gate + HEADROOM) / 10)
-    wanted = _float_results(steps, shown.measured, progress)
-    every = torch.cat([shown.given, shown.drawn])
+    gate = Gate(10 ** (-(settings.gate + HEADROOM) / 10))
+    measured = Measured.of(steps, shown, progress)
+    every = torch.cat([shown.given, shown.drawn, shown.soft])
     seen = unflat(steps, kept.tensor("extremes", [], lambda: flat(extremes(steps, every, progress))), len(every))
-    gate = [repr(allowed)]
-    number = kept.tensor("rule", gate, lambda: _rule(steps, seen, shown.measured, wanted, allowed, progress))
-    rule = RULES[int(number)]
+    source = [repr(gate)]
+
+    def of_rule() -> Tensor:
+        return torch.tensor(chosen_rule(steps, seen, every, measured, gate, progress))
+
+    rule = RULES[int(kept.tensor("rule", source, of_rule))]
     found = ranges_of(steps, seen, rule)
-    looked_at = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])[:, :, :SIDE, :SIDE]
-    cost = Costs(*kept.tensor("costs", gate, lambda: costs(steps, found, looked_at, settings.seed, progress).both))
-    few = torch.cat([shown.given[: max(3, together(steps, shown.given))], shown.drawn[:1]])
-    some = torch.cat([shown.given[:SOME], shown.drawn[:SOME]])
+    known = torch.cat([shown.given[:LOOKED_AT], shown.drawn[:LOOKED_AT]])
+    looked_at = torch.cat([known, shown.soft[: 2 * LOOKED_AT]])[:, :, :SIDE, :SIDE]
+
+    def of_costs() -> Tensor:
+        return costs(steps, found, looked_at, len(known), settings.seed, progress).both
+
+    read, weights = kept.tensor("costs", source, of_costs)
+    cost = Costs(read, weights, len(known))
+    few = torch.cat([shown.given[: max(3, together(steps, shown.given))], shown.drawn[:1], shown.soft[:1]])
+    some = torch.cat([part[:SOME] for part in (shown.given, shown.drawn, shown.soft)])
 
     def rounded(share: float) -> Candidate:
-        choice = chosen(steps, cost, share * allowed)
+        choice = chosen(steps, cost, gate.of(share))
         pairs, own = with_finer(steps, found, choice.both, choice.finer), found
         if choice.finer:
             own = _ranges_of_pairs(pairs, found, seen, rule, some, progress)
@@ -122,10 +132,9 @@ def quantize_graph(
         widths = widths_for(pairs.steps, pairs.both)
         rounder = Rounder(pairs.steps, own, widths, settings.compensate, settings.seed, kept)
         made = rounder.rounded(few, scale, progress, word)
-        near = _apart(pairs.steps, rounder, shown.measured, wanted, progress)
-        return Candidate(choice, made, near - settings.gate - HEADROOM)
+        return Candidate(choice, made, _apart(pairs.steps, rounder, measured, gate, progress))
 
-    return least(rounded, lambda share: chosen(steps, cost, share * allowed))
+    return least(rounded, lambda share: chosen(steps, cost, gate.of(share)))
 
 
 def _numbers(graph: Graph) -> list[Tensor]:
@@ -185,53 +194,10 @@ def least(rounded: Callable[[float], Candidate], choice_of: Callable[[float], Ch
     return min(found, key=lambda one: (one.above < 0, abs(one.above))).made
 
 
-def _rule(
-    steps: list[Step], seen: Extremes, measured: Tensor, wanted: list[Tensor], allowed: float, progress: Phases
-) -> Tensor:
-    """The number of the rule with the finest steps that leaves room for rounding where values end with ranges.
-
-    It is that of the nearest one where none does.
-    """
-    best, nearest = 0, 0.0
-    for number, rule in enumerate(RULES):
-        found, errors = ranges_of(steps, seen, rule), list[Tensor]()
-        for image, real in zip(measured, wanted, strict=True):
-            one = (clipped(steps, found, image[None] / TOP) * TOP).clamp(0, TOP)
-            errors.append((real - one).div(TOP).square().mean())
-            progress("choosing ranges", len(errors) + number * len(wanted), len(RULES) * len(wanted))
-        near = float(-10 * torch.log10(torch.stack(errors) + allowed * (1 - CLIPPED)).mean())
-        if near > nearest:
-            best, nearest = number, near
-        if near >= -10 * log10(allowed):
-            break
-    return torch.tensor(best)
-
-
-def _float_results(steps: list[Step], images: Tensor, progress: Phases) -> list[Tensor]:
-    """What the steps give in float, in levels of bytes."""
-    last, results = last_readers(steps), []
-    for image in images:
-        real = [image[None] / TOP]
-        for k, step in enumerate(steps):
-            real.append(step.run(real))
-            for number in read_by(step):
-                if last[number] == k:
-                    real[number] = torch.zeros(0)
-        results.append((real[-1] * TOP).clamp(0, TOP))
-        progress("running in float", len(results), len(images))
-    return results
-
-
-def _apart(steps: list[Step], rounder: Rounder, images: Tensor, wanted: list[Tensor], progress: Phases) -> float:
-    """How far the integers are from float on images, in dB, the mean of all images."""
-    last, found = last_readers(steps), []
-    for image, real in zip(images, wanted, strict=True):
-        whole = [image[None]]
-        for k, step in enumerate(steps):
-            whole.append(rounder.run(k, whole))
-            for number in read_by(step):
-                if last[number] == k:
-                    whole[number] = torch.zeros(0)
-        found.append(-10 * torch.log10(((real.round() - whole[-1]) / TOP).square().mean().clamp(min=1e-10)))
-        progress("comparing with float", len(found), len(images))
-    return float(torch.stack(found).mean())
+def _apart(steps: list[Step], rounder: Rounder, measured: Measured, gate: Gate, progress: Phases) -> float:
+    """How many dB the integers are above what is asked for on images that are kept apart."""
+    errors = list[Tensor]()
+    for image, real in zip(measured.images, measured.wanted, strict=True):
+        errors.append(((real.round() - through(steps, image[None], rounder.run)) / TOP).square().mean())
+        progress("comparing with float", len(errors), len(measured.wanted))
+    return gate.above(torch.stack(errors).clamp(min=EXACT), measured.ordinary)

@@ -6,7 +6,7 @@ ranges leave that out, most images have finer steps; where they do not, these ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import inf
@@ -92,6 +92,23 @@ def last_readers(steps: list[Step]) -> dict[int, int]:
     return {number: k for k, step in enumerate(steps) for number in read_by(step)}
 
 
+def through(steps: list[Step], image: Tensor, made: Callable[[int, list[Tensor]], Tensor]) -> Tensor:
+    """The last tensor of a graph that keeps each one only until it is read the last time.
+
+    Args:
+        steps: The steps.
+        image: What the first ones read.
+        made: What a step makes, by its number, of the tensors before it.
+    """
+    last, values = last_readers(steps), [image]
+    for k, step in enumerate(steps):
+        values.append(made(k, values))
+        for read in read_by(step):
+            if last[read] == k:
+                values[read] = torch.zeros(0)
+    return values[-1]
+
+
 def _moved(step: Move, read: Range) -> Range:
     area = step.factor**2
     if step.kind == ig.UNSHUFFLE:
@@ -167,22 +184,12 @@ def _checked(found: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _most(found: Tensor, rule: Rule) -> Tensor:
-    """The largest of `(images, channels)`."""
+    """The largest of `(images, channels)`; channels that are silent in most images have as much as others."""
     most = found.amax(0)
-    return most if rule.wild == inf else torch.minimum(most, rule.wild * found.quantile(ORDINARY, 0))
-
-
-def clipped(steps: list[Step], found: list[Range], image: Tensor) -> Tensor:
-    """What the steps make of `(1, 3, h, w)` from 0 to 1 where values end with their ranges, but are not rounded."""
-    last, values = last_readers(steps), [image]
-    for k, step in enumerate(steps):
-        value, own = step.run(values), found[k + 1]
-        ends = [(edge * own.step).float()[:, None, None] for edge in (-own.zero - 0.5, TOP + 0.5 - own.zero)]
-        values.append(torch.maximum(torch.minimum(value, ends[1]), ends[0]))
-        for read in read_by(step):
-            if last[read] == k:
-                values[read] = torch.zeros(0)
-    return values[-1]
+    if rule.wild == inf:
+        return most
+    ordinary = found.quantile(ORDINARY, 0)
+    return torch.minimum(most, rule.wild * ordinary.clamp(min=float(ordinary.mean())))
 
 
 def levels_of(steps: list[Step]) -> list[tuple[int, Fraction]]:

@@ -10,12 +10,12 @@ rounding costs the result most for the time that they take.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log10
 
 import torch
 from torch import Tensor
 
 from sharpbit.quant.graph.finer import grid_of
+from sharpbit.quant.graph.gate import Gate
 from sharpbit.quant.graph.ranges import levels_of
 from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
@@ -61,10 +61,12 @@ class Costs:
     Attributes:
         read: What rounding the inputs of each convolution to bytes adds.
         weights: What rounding its weights to 8 bits adds.
+        ordinary: How many of the images are ordinary, the first ones; the others are hard.
     """
 
     read: Tensor
     weights: Tensor
+    ordinary: int
 
     @property
     def both(self) -> Tensor:
@@ -85,7 +87,9 @@ class Choice:
     finer: frozenset[int]
 
 
-def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int, progress: Phases | None = None) -> Costs:
+def costs(
+    steps: list[Step], found: list[Range], images: Tensor, ordinary: int, seed: int, progress: Phases | None = None
+) -> Costs:
     """What rounding the inputs and the weights of each convolution costs.
 
     That is the square of the step of a channel over 12, times the mean square of the gradient of the result, which is
@@ -95,13 +99,15 @@ def costs(steps: list[Step], found: list[Range], images: Tensor, seed: int, prog
     Args:
         steps: The steps.
         found: The range of each tensor.
-        images: `(N, 3, h, w)` bytes in float32.
+        images: `(N, 3, h, w)` bytes in float32, the ordinary ones first.
+        ordinary: How many of them are.
         seed: Seed of the signs.
         progress: Called with a word, what is done, and how much there is.
     """
     generator = torch.Generator().manual_seed(seed)
     can = widths_for(steps, frozenset(k for k, step in enumerate(steps) if isinstance(step, Convolve))).tensors
-    total = Costs(*(torch.zeros(len(images), len(steps), dtype=torch.float64) for _ in range(2)))
+    none = torch.zeros(len(images), len(steps), dtype=torch.float64)
+    total = Costs(none, none.clone(), ordinary)
     averages = _averages(steps, images / TOP)
     for number, image in enumerate(images / TOP):
         values = [image[None].requires_grad_()]
@@ -158,8 +164,8 @@ def _averages(steps: list[Step], images: Tensor) -> list[Tensor]:
     return total
 
 
-def chosen(steps: list[Step], cost: Costs, allowed: float) -> Choice:
-    """What has 16 bits so that what is left costs at most `allowed`, the mean of images in dB, in few operations."""
+def chosen(steps: list[Step], cost: Costs, gate: Gate) -> Choice:
+    """What has 16 bits so that what is left costs no more than the gate allows, in few operations."""
     levels = [level for _, level in levels_of(steps)]
     operations = {
         k: step.weight.numel() * float(levels[k + 1]) ** 2 for k, step in enumerate(steps) if isinstance(step, Convolve)
@@ -168,8 +174,11 @@ def chosen(steps: list[Step], cost: Costs, allowed: float) -> Choice:
     time = torch.tensor([*operations.values()] * 2, dtype=torch.float64)
     items = torch.cat([cost.read[:, numbers], cost.weights[:, numbers]], 1)
     left, taken = items.sum(1), set[int]()
-    while len(taken) < len(time) and float(left.clamp(min=1e-20).log10().mean()) > log10(max(allowed, 1e-20)):
-        gain = -(1 - items / left[:, None].clamp(min=1e-20)).clamp(min=1e-6).log().mean(0) / time
+    while len(taken) < len(time) and float((excess := gate.excess(left, cost.ordinary)).max()) > 0:
+        farthest = int(excess.argmax())  # the mean of ordinary images, or one image
+        of = slice(cost.ordinary) if not farthest else slice(farthest - 1, farthest)
+        shares = items[of] / left[of, None].clamp(min=1e-20)
+        gain = -(1 - shares).clamp(min=1e-6).log().mean(0) / time
         gain[[*taken]] = -1
         best = int(gain.argmax())
         if gain[best] <= 0:

@@ -32,6 +32,7 @@ from sharpbit.reparam.chain import Chain
 from sharpbit.system.progress import Phases
 
 GATE = 45.0  # dB from float; what is nearer cannot be told apart
+FAR = 10.0  # dB below the gate, where one image may have lost a texture
 BLOCK = 16  # channels that engines compute together
 HEADROOM = 0.5  # dB more on the few images that are kept apart
 APART = 8  # every eighth image is kept to measure on
