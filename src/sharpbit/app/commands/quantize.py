@@ -88,7 +88,8 @@ class Budget(options.ParamType):
     default=45.0,
     show_default=True,
     metavar="DB",
-    help="Distance from float that the methods sloped and graph reach with as little in 16 bits as they can.",
+    help="Mean distance from float that the methods sloped and graph reach with as little in 16 bits as they can; with"
+    " graph no image may be more than 10 dB farther.",
 )
 @click.option(
     "--keep", multiple=True, metavar="GLOB", help="Layers that stay in float, such as 'upsample.*'.  [default: none]"

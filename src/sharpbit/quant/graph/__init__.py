@@ -48,8 +48,8 @@ from sharpbit.system.progress import Phases
 
 LOOKED_AT, SIDE = 2, 48  # images that tell what rounding costs, and the part of them that is looked at
 HEADROOM = 1.0  # dB more on the few images that are kept apart: other drawings are wilder
-SOME, REST = 6, 0.3  # images of both kinds that tell what rounding leaves of weights, and what ranges have to spare
-SHARE = 0.7  # of it, that rounding is estimated to cost at first; what is measured then says how much to try next
+SOME, REST = 6, 0.3  # images of each kind that tell what rounding leaves of weights, and what ranges have to spare
+SHARE = 0.7  # of what is allowed, that rounding is estimated to cost at first; what is measured says what to try next
 EXACT = 1e-10  # mean square error of integers that give the same bytes, so that these do not make the mean
 TRIES, NEAR = 3, 1.5  # so often, until what is measured is at most so many dB above what is asked for
 
@@ -103,8 +103,9 @@ def quantize_graph(
     gate = Gate(10 ** (-(settings.gate + HEADROOM) / 10))
     measured = Measured.of(steps, shown, progress)
     every = torch.cat([shown.given, shown.drawn, shown.soft])
-    seen = unflat(steps, kept.tensor("extremes", [], lambda: flat(extremes(steps, every, progress))), len(every))
-    source = [repr(gate)]
+    source = [repr(every.shape), repr(gate)]
+    ends = kept.tensor("extremes", source[:1], lambda: flat(extremes(steps, every, progress)))
+    seen = unflat(steps, ends, len(every))
 
     def of_rule() -> Tensor:
         return torch.tensor(chosen_rule(steps, seen, every, measured, gate, progress))
