@@ -1,4 +1,4 @@
-"""What PyTorch's exporter works out anew for each file and each size is remembered: files are the same to the byte."""
+"""What PyTorch's exporter works out anew for each file is remembered: files are the same to the byte."""
 
 import copy
 import functools
@@ -10,8 +10,7 @@ import warnings
 def remember():
     """Where tests export; nothing is loaded for it where none does.
 
-    For each file it reads the source of 500 operators, a third of the time of a small network; and sympy looks through
-    all of an expression, again and again, for whether it is a number, a fifth of the time of a large one.
+    For each file it reads the source of 500 operators, half of the time of a small network.
     """
     if "sharpbit.export._trace" not in sys.modules:
         return
@@ -22,8 +21,6 @@ def remember():
         return
     registry.read_once = staticmethod(functools.cache(registry.from_torchlib))
     registry.from_torchlib = staticmethod(lambda *given, **named: copied(registry.read_once(*given, **named)))
-    expression = importlib.import_module("sympy.core.expr").Expr
-    expression.is_number = property(functools.lru_cache(1 << 17)(expression.is_number.fget))
 
 
 def copied(registry):
