@@ -112,6 +112,17 @@ def test_export_of_integers_both_ways(model, photos, tmp_path):
     assert chains[0] == chains[1] == chains[2]
 
 
+def test_the_ending_of_the_file_is_the_format(model, photos, tmp_path):
+    call("quantize", model, "--calibrate", photos, "-o", tmp_path / "a.sharpbit")
+    done = call("export", tmp_path / "a.sharpbit", "-o", tmp_path / "b.tflite", "--json")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "b.tflite").read_bytes()[4:8] == b"TFL3"
+    refused = call("export", tmp_path / "a.sharpbit", "-o", tmp_path / "c.tflite", "--format", "onnx")
+    assert refused.exit_code == 2
+    assert "saved as .onnx, not 'c.tflite'" in refused.output
+    assert "saved as .onnx, not 'c.bin'" in call("export", tmp_path / "a.sharpbit", "-o", tmp_path / "c.bin").output
+
+
 def broken(folder):
     (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
 

@@ -156,7 +156,7 @@ def run_quantize(
 
 def run_export(
     model: str,
-    form: str,
+    form: str | None,
     output: str | None,
     *,
     overwrite: bool,
@@ -170,6 +170,8 @@ def run_export(
         OSError: The target cannot be written.
     """
     source = zoo.path_of(model)
+    ending = Path(output).suffix.lower() if output else ""
+    form = form or next((name for name, suffix in SUFFIXES.items() if suffix == ending), "onnx")
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
     check_target(path, overwrite=overwrite)
     found = models.load(source, **(overrides or {}))

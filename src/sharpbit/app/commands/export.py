@@ -16,9 +16,7 @@ from sharpbit.app import options
     "--format",
     "form",
     type=click.Choice(["onnx", "native", "tflite", "authors"]),
-    default="onnx",
-    show_default=True,
-    help="Format of the result.",
+    help="Format of the result.  [default: that of FILE's ending, onnx without FILE]",
 )
 @click.option("-o", "--output", metavar="FILE", help="Path of the result.  [default: name of MODEL, here]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
