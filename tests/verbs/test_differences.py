@@ -1,9 +1,12 @@
 """How far two networks are apart, all images together and in the worst of them."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
+from sharpbit.app import dump
 from sharpbit.report.receipt import facts
 from sharpbit.verbs.receipt import QuantizationReceipt, differences
 
@@ -42,5 +45,22 @@ def test_a_receipt_says_the_worst():
     assert "warning" not in receipt(least=41.5)
     assert receipt(psnr=44.0, least=41.5)["warning"].startswith("below 45 dB from float")
     assert receipt(least=27.0)["warning"].startswith(
-        "one crop is only 27.00 dB from float, where a texture may be lost"
+        "one image is only 27.00 dB from float, where a texture may be lost"
     )
+
+
+def test_a_receipt_says_what_textures_lost():
+    assert (
+        receipt(least=41.5, texture=37.4)["soft textures"] == "37.40 dB from float on the worst of some that were drawn"
+    )
+    assert "warning" not in receipt(least=41.5, texture=37.4)
+    assert receipt(least=41.5, texture=26.6)["warning"].startswith("one image is only 26.60 dB from float")
+    assert "soft textures" not in receipt(least=41.5)
+
+
+def test_json_has_no_infinite_numbers():
+    """Two networks with the same results are infinitely many dB near."""
+    assert json.loads(dump({"psnr": float("inf"), "parts": [1.5, float("nan")]})) == {
+        "psnr": None,
+        "parts": [1.5, None],
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,16 @@ def say(line: str) -> None:
 
 def dump(value: Any) -> str:
     """JSON for `--json`; in ASCII, because the name of a file need not be text that the terminal can encode."""
-    return json.dumps(value, indent=2)
+    return json.dumps(finite(value), indent=2)
+
+
+def finite(value: Any) -> Any:
+    """The same with None for infinite numbers, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import INTERRUPTED, aligned, dump, ran
+from sharpbit.app import INTERRUPTED, aligned, dump, finite, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import BrokenPackage, MissingExtra, SharpbitError, UsageError
@@ -128,7 +127,7 @@ def _measured(
         overrides=given.overrides,
         save=Path(given.save, name_of(model) + (f"-x{scale}" if scale else "")) if given.save else None,
     )
-    entry: dict[str, Any] = _finite({"name": name_of(model), **asdict(result)})
+    entry: dict[str, Any] = finite({"name": name_of(model), **asdict(result)})
     for item in entry["sets"]:
         item["pictures"] = item.pop("images")  # the name that programs read since version 0.1
     if records is not None:
@@ -155,15 +154,6 @@ def _cost(model: str, overrides: Mapping[str, Any]) -> tuple[int | None, int | N
 
     facts = inspect(model, overrides=overrides)
     return facts.parameters, facts.macs
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for infinite numbers, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _tell(entry: dict[str, Any], sets: Sequence[Benchmark], *, images: bool, first: bool) -> None:

@@ -73,5 +73,11 @@ def texture(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return found
 
 
+def textures(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """So many soft faint textures, `(count, 3, height, width)` uint8; `size` is width and height."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.stack([texture(size, rng) for _ in range(count)])).permute(0, 3, 1, 2).contiguous()
+
+
 def _colour(rng: np.random.Generator) -> Colour:
     return tuple(int(value) for value in rng.integers(0, 256, 3))

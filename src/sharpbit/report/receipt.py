@@ -60,6 +60,8 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
         if receipt.largest
         else f"the same bytes on {others}",
     }
+    if receipt.texture is not None:
+        lines["soft textures"] = f"{receipt.texture:.2f} dB from float on the worst of some that were drawn"
     if receipt.wide:
         wide = sum(count > 0 for count in receipt.wide)
         lines["wide channels"] = (
@@ -75,14 +77,15 @@ def facts(receipt: QuantizationReceipt, scores: Scores) -> dict[str, str]:
             if count
             else f"what sums add; convolutions (all {total}{counted}) read 8 bits, for {receipt.gate:g} dB from float"
         )
+    least = receipt.least if receipt.texture is None else min(receipt.least, receipt.texture)
     if receipt.method in ("sloped", "graph") and receipt.psnr < receipt.gate:
         lines["warning"] = (
             f"below {receipt.gate:g} dB from float, where differences can be seen at high magnification; look at it"
         )
-    elif receipt.method in ("sloped", "graph") and receipt.least < receipt.gate - FAR:
+    elif receipt.method in ("sloped", "graph") and least < receipt.gate - FAR:
         lines["warning"] = (
-            f"one crop is only {receipt.least:.2f} dB from float, where a texture may be lost; look at your own images,"
-            " or ask for more with --gate"
+            f"one image is only {least:.2f} dB from float, where a texture may be lost; look at your own images, or ask"
+            " for more with --gate"
         )
     if receipt.images == 1:
         lines["note"] = "one image shows little of what the network will see; calibrate on some ten"

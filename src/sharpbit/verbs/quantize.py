@@ -15,7 +15,7 @@ from sharpbit.arch.integer import Integer
 from sharpbit.cost import bitops
 from sharpbit.data import calibration
 from sharpbit.data.calibration import AT_DETAIL, Cut
-from sharpbit.data.varied import varied
+from sharpbit.data.varied import textures, varied
 from sharpbit.errors import ReparameterizeError, UsageError
 from sharpbit.model import Model, reparameterize
 from sharpbit.model.foreign import of_module
@@ -52,6 +52,7 @@ __all__ = [
 ]
 AUTO = "auto"
 SLOPED_CROPS = 80
+TEXTURES, TEXTURE_SEED = 6, 1
 DEFAULTS = QuantizationSettings()
 
 
@@ -243,6 +244,11 @@ def on_crops(
         widths = sensitivity.widths(after.net)
         after = recorded.freeze(after) if frozen else after
     apart_by = differences(model.net, after.net, held_out)
+    texture = None
+    if method in (SLOPED, GRAPH):
+        height, width = held_out.shape[2:]
+        texture = differences(model.net, after.net, textures(TEXTURES, (width, height), TEXTURE_SEED)).least
+        texture = round(texture, 2)
     receipt = QuantizationReceipt(
         method=method,
         bits=settings.bits,
@@ -257,6 +263,7 @@ def on_crops(
         differing=round(apart_by.differing, 4),
         largest=apart_by.largest,
         least=round(apart_by.least, 2),
+        texture=texture,
         sensitivity=found,
         ranges=ranges,
         budget=settings.budget,

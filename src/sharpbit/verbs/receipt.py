@@ -38,6 +38,8 @@ class QuantizationReceipt:
         psnr: PSNR in dB of the integer result against the float one, both rounded to 8 bits, on the held-out images
             (RGB).
         least: the same of the image that is farthest from float.
+        texture: the same of the farthest of some soft faint textures, which are drawn; None for methods that are not
+            asked for a distance from float.
         differing: share of their samples that are not the same, from 0 to 1.
         largest: largest difference of a sample, in grey levels.
         sensitivity: layers and sites, the most sensitive first, with the share of the mean square error that is gone
@@ -77,6 +79,7 @@ class QuantizationReceipt:
     both: tuple[int, ...] = ()
     gate: float = GATE
     least: float = inf
+    texture: float | None = None
 
     @property
     def blame(self) -> tuple[tuple[str, float], ...]:

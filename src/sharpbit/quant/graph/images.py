@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sharpbit.data.degrade import jpeg
-from sharpbit.data.varied import drawing, texture
+from sharpbit.data.varied import drawing, textures
 from sharpbit.quant.sloped import APART
 
 IMAGES = 72  # of those that are given, at most
@@ -46,7 +46,8 @@ def chosen_of(images: Tensor, generator: torch.Generator) -> Images:
     """Of `(N, 3, h, w)` uint8, in an order that the generator gives."""
     given = images[torch.randperm(len(images), generator=generator)[:IMAGES]].float()
     drawn = _drawings(given.shape[2:], torch.randint(1 << 31, (1,), generator=generator).item())
-    soft = _textures(given.shape[2:], torch.randint(1 << 31, (1,), generator=generator).item())
+    height, width = given.shape[2:]
+    soft = textures(SOFT + SOFT_APART, (width, height), int(torch.randint(1 << 31, (1,), generator=generator))).float()
     apart = torch.arange(len(given)) % APART == APART - 1
     kept = given[apart] if bool(apart.any()) else given
     measured = torch.cat([kept[:MEASURED], drawn[:DRAWN_APART]])
@@ -60,10 +61,4 @@ def _drawings(size: tuple[int, ...], seed: int | float) -> Tensor:
     for number in range(DRAWN + DRAWN_APART):
         image = drawing((size[1], size[0]), rng)
         found.append(np.array(jpeg(image, QUALITY[number // 2 % len(QUALITY)]) if number % 2 else image))
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float()
-
-
-def _textures(size: tuple[int, ...], seed: int | float) -> Tensor:
-    rng = np.random.default_rng(int(seed))
-    found = [texture((size[1], size[0]), rng) for _ in range(SOFT + SOFT_APART)]
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float()
