@@ -41,8 +41,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 
 SIDE = 192  # of a texture
-COLUMNS = ["network", "method", "in 16 bits", "seconds", "mean", "photos", "drawings", "least", "texture", "native ms"]
-COLUMNS += ["float32 ms"]
+COLUMNS = "network", "method", "in 16 bits", "seconds", "mean", "photos", "drawings", "least", "texture"
+TIMES = "native ms", "float32 ms"
 
 
 class Dense(nn.Module):
@@ -95,8 +95,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     images = crops(given.data)
-    textures = [np.asarray(Image.open(path).convert("RGB"))[:SIDE, :SIDE] for path in [given.texture] if path]
-    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
+    whole = [*images]
+    if given.texture:
+        whole.append(np.asarray(Image.open(given.texture).convert("RGB"))[:SIDE, :SIDE])
+    print(f"| {' | '.join(COLUMNS + TIMES)} |\n{'|---' * len(COLUMNS + TIMES)}|", flush=True)
     for name in given.networks:
         model, stem = network(name), Path(name).stem
         settings = QuantizationSettings(gate=given.gate, work=given.work and given.work / stem)
@@ -107,8 +109,8 @@ def main() -> None:
             EXPORTS["native"](after, folder / f"{stem}.sharpbit", overwrite=True)
             EXPORTS["onnx"](model, folder / f"{stem}.onnx", overwrite=True)
             native, real = (open_engine(folder / f"{stem}{end}", threads=1) for end in (".sharpbit", ".onnx"))
-            wanted = [upscaled(model.net, image) for image in [*images, *textures]]
-            got = [np.asarray(next(iter(native([image])))) for image in [*images, *textures]]
+            wanted = [upscaled(model.net, image) for image in whole]
+            got = [np.asarray(next(iter(native([image])))) for image in whole]
             times = [(timed(native.run, image), timed(real.run, image / np.float32(255))) for image in images]
         values = [of_values(a.astype(float), b.astype(float)) for a, b in zip(wanted, got, strict=True)]
         values, texture = values[: len(images)], values[len(images) :]

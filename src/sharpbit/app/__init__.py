@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from sharpbit.app import log
 from sharpbit.app.text import printable
+from sharpbit.system.numbers import finite
 
 INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
 
@@ -24,15 +24,6 @@ def say(line: str) -> None:
 def dump(value: Any) -> str:
     """JSON for `--json`; in ASCII, because the name of a file need not be text that the terminal can encode."""
     return json.dumps(finite(value), indent=2)
-
-
-def finite(value: Any) -> Any:
-    """The same with None for infinite numbers, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,6 @@ from sharpbit.report.compared import files, markdown
 from sharpbit.system.atomic import open_atomic
 from sharpbit.system.progress import shown
 from sharpbit.verbs.compare import compare
-from sharpbit.verbs.compression.measuring import finite
 
 
 def run_compare(
@@ -41,5 +40,5 @@ def run_compare(
             file.write(text.encode())
         written.append(str(Path(folder) / name))
     if as_json:
-        return dump({"files": written, "groups": [finite(asdict(group)) for group in groups]})
+        return dump({"files": written, "groups": [asdict(group) for group in groups]})
     return "\n".join([markdown(groups, size), *written])

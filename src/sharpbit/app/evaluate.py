@@ -12,7 +12,7 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import INTERRUPTED, aligned, dump, finite, ran
+from sharpbit.app import INTERRUPTED, aligned, dump, ran
 from sharpbit.app.records import Records
 from sharpbit.app.table import write_tables
 from sharpbit.errors import BrokenPackage, MissingExtra, SharpbitError, UsageError
@@ -20,6 +20,7 @@ from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.system.atomic import check_folder
 from sharpbit.system.extras import need
+from sharpbit.system.numbers import finite
 from sharpbit.verbs.evaluate import cut_of, evaluate, expand
 
 PROTOCOL = "PSNR (dB) and SSIM"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from sharpbit.model.core import Model
+from sharpbit.model.core import Model, reconfigured
 
 
 def scales_of(config: Any) -> tuple[int, ...]:
@@ -25,7 +24,4 @@ def of_factor(model: Model, factor: float | None) -> Model:
     if factor is None or factor <= 1 or len(scales) == 1 or model.history:
         return model
     scale = next((one for one in scales if one >= factor), scales[-1])
-    config = replace(model.config, scale=scale)
-    net = model.arch.build(config)
-    net.load_state_dict(model.net.state_dict())
-    return replace(model, config=config, net=net.eval())
+    return reconfigured(model, scale=scale)

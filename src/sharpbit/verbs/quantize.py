@@ -247,8 +247,8 @@ def on_crops(
     texture = None
     if method in (SLOPED, GRAPH):
         height, width = held_out.shape[2:]
-        texture = differences(model.net, after.net, textures(TEXTURES, (width, height), TEXTURE_SEED)).least
-        texture = round(texture, 2)
+        drawn = textures(TEXTURES, (width, height), TEXTURE_SEED)
+        texture = round(differences(model.net, after.net, drawn).least, 2)
     receipt = QuantizationReceipt(
         method=method,
         bits=settings.bits,

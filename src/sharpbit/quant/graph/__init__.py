@@ -59,7 +59,7 @@ class GraphSettings:
     """How much work is done.
 
     Attributes:
-        gate: Mean dB from float for which convolutions read 16 bits; no image may be `FAR` dB farther.
+        gate: Mean dB from float for which convolutions read 16 bits; no image may be more than `FAR` dB farther.
         compensate: Whether errors of weights are made up by others; without, it takes a tenth of the time.
         seed: Seed of everything that is drawn at random.
         keep: Folder in which long work is kept, so that a killed run goes on; None: nothing is kept.
@@ -116,7 +116,7 @@ def quantize_graph(
     looked_at = torch.cat([known, shown.soft[: 2 * LOOKED_AT]])[:, :, :SIDE, :SIDE]
 
     def of_costs() -> Tensor:
-        return costs(steps, found, looked_at, len(known), settings.seed, progress).both
+        return torch.stack(costs(steps, found, looked_at, settings.seed, progress))
 
     read, weights = kept.tensor("costs", source, of_costs)
     cost = Costs(read, weights, len(known))

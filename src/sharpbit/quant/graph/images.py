@@ -49,9 +49,8 @@ def chosen_of(images: Tensor, generator: torch.Generator) -> Images:
     height, width = given.shape[2:]
     soft = textures(SOFT + SOFT_APART, (width, height), int(torch.randint(1 << 31, (1,), generator=generator))).float()
     apart = torch.arange(len(given)) % APART == APART - 1
-    kept = given[apart] if bool(apart.any()) else given
+    kept, rest = (given[apart], given[~apart]) if bool(apart.any()) else (given, given)
     measured = torch.cat([kept[:MEASURED], drawn[:DRAWN_APART]])
-    rest = given[~apart] if bool(apart.any()) else given
     return Images(rest, drawn[DRAWN_APART:], soft[SOFT_APART:], measured, soft[:SOFT_APART])
 
 

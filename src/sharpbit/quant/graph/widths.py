@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sharpbit.quant.graph.finer import grid_of
-from sharpbit.quant.graph.gate import Gate
+from sharpbit.quant.graph.gate import LEAST, Gate
 from sharpbit.quant.graph.ranges import levels_of
 from sharpbit.quant.graph.steps import Add, Apply, Average, Convolve, Interpolate, Move, Multiply, Pad, Step, read_by
 from sharpbit.quant.lossless.stage import TOP
@@ -68,11 +68,6 @@ class Costs:
     weights: Tensor
     ordinary: int
 
-    @property
-    def both(self) -> Tensor:
-        """One behind the other, `(2, images, steps)`."""
-        return torch.stack([self.read, self.weights])
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -88,8 +83,8 @@ class Choice:
 
 
 def costs(
-    steps: list[Step], found: list[Range], images: Tensor, ordinary: int, seed: int, progress: Phases | None = None
-) -> Costs:
+    steps: list[Step], found: list[Range], images: Tensor, seed: int, progress: Phases | None = None
+) -> tuple[Tensor, Tensor]:
     """What rounding the inputs and the weights of each convolution costs.
 
     That is the square of the step of a channel over 12, times the mean square of the gradient of the result, which is
@@ -99,15 +94,16 @@ def costs(
     Args:
         steps: The steps.
         found: The range of each tensor.
-        images: `(N, 3, h, w)` bytes in float32, the ordinary ones first.
-        ordinary: How many of them are.
+        images: `(N, 3, h, w)` bytes in float32.
         seed: Seed of the signs.
         progress: Called with a word, what is done, and how much there is.
+
+    Returns:
+        What both add, as in `Costs`.
     """
     generator = torch.Generator().manual_seed(seed)
     can = widths_for(steps, frozenset(k for k, step in enumerate(steps) if isinstance(step, Convolve))).tensors
-    none = torch.zeros(len(images), len(steps), dtype=torch.float64)
-    total = Costs(none, none.clone(), ordinary)
+    reading, rounding = torch.zeros(2, len(images), len(steps), dtype=torch.float64)
     averages = _averages(steps, images / TOP)
     for number, image in enumerate(images / TOP):
         values = [image[None].requires_grad_()]
@@ -134,7 +130,7 @@ def costs(
         ]
         for (k, tensor, _), square in zip(read, squares[: len(read)], strict=True):
             if tensor in can:
-                total.read[number, k] += float((square * found[tensor].step.square()).sum())
+                reading[number, k] += float((square * found[tensor].step.square()).sum())
         for (k, _), square in zip(sums, squares[len(read) :], strict=True):
             step = steps[k]
             assert isinstance(step, Convolve)
@@ -145,10 +141,10 @@ def costs(
             ]
             power = torch.cat(bytes_, 1).square().mean((0, 2, 3)).double().reshape(step.groups, -1).sum(1)
             power = power.repeat_interleave(len(step.bias) // step.groups) * step.weight.shape[2] ** 2
-            total.weights[number, k] = float((square * grid.square() * power).sum()) * LEFT
+            rounding[number, k] = float((square * grid.square() * power).sum()) * LEFT
         if progress:
             progress("estimating what rounding costs", number + 1, len(images))
-    return total
+    return reading, rounding
 
 
 @torch.no_grad()
@@ -177,7 +173,7 @@ def chosen(steps: list[Step], cost: Costs, gate: Gate) -> Choice:
     while len(taken) < len(time) and float((excess := gate.excess(left, cost.ordinary)).max()) > 0:
         farthest = int(excess.argmax())  # the mean of ordinary images, or one image
         of = slice(cost.ordinary) if not farthest else slice(farthest - 1, farthest)
-        shares = items[of] / left[of, None].clamp(min=1e-20)
+        shares = items[of] / left[of, None].clamp(min=LEAST)
         gain = -(1 - shares).clamp(min=1e-6).log().mean(0) / time
         gain[[*taken]] = -1
         best = int(gain.argmax())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from sharpbit.measure.psnr import of_values
 from sharpbit.measure.upscaling import Pixels, Upscale, by
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import EngineOptions, Runtime, open_engine
+from sharpbit.system.numbers import finite
 from sharpbit.system.progress import Progress
 from sharpbit.verbs.compression.images import Images
 
@@ -180,13 +180,6 @@ def _against(reference: Mapping[str, Pixels], results: Mapping[str, Pixels]) -> 
 def lost(before: float, after: float) -> float:
     """What was lost in dB; 0 where both are perfect."""
     return 0.0 if before == after else before - after
-
-
-def finite(value: Any) -> Any:
-    """The same with None for numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def times(
