@@ -11,7 +11,8 @@
 //   pixels(blocks), pass(blocks)    pixels of a tile; how many output blocks are computed together
 //   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
 //   dot(sum, activations, weights)  adds the products of each group
-//   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers
+//   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers; with 16 lanes
+//                                         also store<P, 2, true, true>(..., fine), which gives second bytes to the first register
 //   activations(from), put_activations(to, bytes)   `lanes` activations as 32-bit numbers 0 to 255, and back
 //   looked_up(table, entries)       Sum of these 32-bit entries
 //   puts_values                     whether there is put_value(value, zero, out, fine), which puts `lanes` values, clipped
@@ -35,17 +36,18 @@ static void finish_wide(const typename Simd::Sum *sums, int pixels, int register
                         const Wide &wide) {
   constexpr int element = Simd::activation == Activation::s16 ? 2 : 1;
   const long in = wide.in_blocks * kBlock, fine = wide.out_blocks * kBlock;
-  const uint8_t *from = wide.in + first * in, *added = wide.added ? wide.added + first * outputs + channel : nullptr;
-  uint8_t *to = wide.out + first * fine;
-  for (int p = 0; p < pixels; p++, middle += in_pixel, from += in, out += out_pixel, to += fine) {
-    for (int n = 0; n < registers; n++) {
-      const int own = n * Simd::lanes, c = channel + own;
+  for (int n = 0; n < registers; n++) {
+    const int own = n * Simd::lanes, c = channel + own;
+    const uint8_t *bytes = middle + c * element, *from = c < in ? wide.in + first * in + c : nullptr;
+    const uint8_t *added = wide.added ? wide.added + first * outputs + c : nullptr;
+    const float *const by = multiplier + own;
+    typename Simd::Sum zero = Simd::load(reinterpret_cast<const int32_t *>(by + 2 * outputs));
+    uint8_t *to = out + own * element, *second = c < fine ? wide.out + first * fine + c : nullptr;
+    for (int p = 0; p < pixels; p++) {
       typename Simd::Sum sum = sums[p * registers + n];
-      if (c < in) sum = Simd::passed(sum, middle + c * element, from + c, wide.weight + c);
-      const float *const by = multiplier + own;
-      const typename Simd::Sum zero = added ? Simd::widened(added + p * outputs + own)
-                                            : Simd::load(reinterpret_cast<const int32_t *>(by + 2 * outputs));
-      Simd::store_wide(sum, zero, by, outputs, out + own * element, c < fine ? to + c : nullptr);
+      if (from) sum = Simd::passed(sum, bytes + p * in_pixel, from + p * in, wide.weight + c);
+      if (added) zero = Simd::widened(added + p * outputs);
+      Simd::store_wide(sum, zero, by, outputs, to + p * out_pixel, second ? second + p * fine : nullptr);
     }
   }
 }
@@ -112,15 +114,29 @@ static SB_INLINE void tile(const uint8_t *const *rows, long first, const uint8_t
   for (int ky = 0; ky < 3; ky++) weights = products<3, P, N>(sums, rows[ky] + first * G * 4, G * 4, G, weights);
   if constexpr (KIND == kWide) {
     typename Simd::Sum kept[P * N];
-    if constexpr (B > 1 && Simd::lanes == 8) {
-      // Often only the first of several blocks has wide channels: all others become bytes in registers. Where
-      // registers are larger that is worth nothing, and it is a tenth of the code.
-      constexpr int R = kBlock / Simd::lanes;
-      const int left = (wide->in_blocks > wide->out_blocks ? wide->in_blocks : wide->out_blocks) * kBlock - channel;
+    const int left = (wide->in_blocks > wide->out_blocks ? wide->in_blocks : wide->out_blocks) * kBlock - channel;
+    if constexpr (B > 1) {  // less code where passes have one block
       if (!wide->added && left <= 0) {
         Simd::template store<P, N, true>(sums, multiplier, out + first * out_pixel, out_pixel, outputs);
         return;
       }
+    }
+    if constexpr (B == 2 && Simd::lanes == 16) {
+      // As most layers are: one block of wide channels, the first, comes in, or none does, and one goes out.
+      if (!wide->added && channel == 0 && left == kBlock && wide->out_blocks == 1) {
+        if (wide->in_blocks) {
+          SB_UNROLL for (int p = 0; p < P; p++)
+            sums[p][0] = Simd::passed(sums[p][0], rows[1] + (first + 1 + p) * G * 4, wide->in + (first + p) * kBlock,
+                                      wide->weight);
+        }
+        Simd::template store<P, N, true, true>(sums, multiplier, out + first * out_pixel, out_pixel, outputs,
+                                               wide->out + first * kBlock);
+        return;
+      }
+    }
+    if constexpr (B > 1 && Simd::lanes == 8) {
+      // Often only the first of several blocks has wide channels: all others become bytes in registers.
+      constexpr int R = kBlock / Simd::lanes;
       if (!wide->added && left <= kBlock) {
         typename Simd::Sum others[P][N - R];
         SB_UNROLL for (int p = 0; p < P; p++) {

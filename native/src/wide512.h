@@ -36,6 +36,19 @@ struct Wide512 {
     const __m128i bytes = _mm512_cvtepi32_epi8(steps);
     _mm_storeu_si128(reinterpret_cast<__m128i *>(fine), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
   }
+  // What `store_wide` gives, before zero points are added: the level, and steps that packing keeps below 128. Values are kept
+  // within what still rounds to the levels 0 and 255 and leaves -128 and 127 steps, so that neither need be clipped.
+  static SB_INLINE __m512i rounded(__m512i sum, const float *multiplier, long outputs, __m512i &steps) {
+    const __m512 by =
+        _mm512_mask_loadu_ps(_mm512_loadu_ps(multiplier), _mm512_movepi32_mask(sum), multiplier + outputs);
+    const __m512 zero = _mm512_cvtepi32_ps(_mm512_loadu_si512(multiplier + 2 * outputs));
+    const __m512 least = _mm512_sub_ps(_mm512_set1_ps(-0.4999f), zero), most = _mm512_sub_ps(_mm512_set1_ps(255.498f), zero);
+    const __m512 value = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), by), least), most);
+    const __m512i level = _mm512_cvtps_epi32(value);
+    const __m512 left = _mm512_sub_ps(value, _mm512_cvtepi32_ps(level));
+    steps = _mm512_cvtps_epi32(_mm512_mul_ps(left, _mm512_set1_ps(256.0f)));
+    return level;
+  }
   static __m512 clipped(__m512 x, float low, float high) {
     return _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(low)), _mm512_set1_ps(high));
   }
