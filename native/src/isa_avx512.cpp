@@ -53,6 +53,10 @@ struct Simd : Wide512 {
     return _mm512_adds_epi16(both, _mm512_packs_epi32(zeros_a, zeros_b));
   }
 
+  static SB_INLINE __m512i second_bytes(Sum sum, const float *multiplier, long outputs, __m512i &steps) {
+    return rounded(product(sum, multiplier, outputs), _mm512_loadu_si512(multiplier + 2 * outputs), steps);
+  }
+
   // Where all blocks of a pixel are computed together, the blocks of P pixels follow each other: 4 of them fill 64 bytes.
   // Half of 4 blocks are 32 bytes of each of two pixels. With FINE the first register of each pixel has second bytes, 16 a
   // pixel, and N is 2.
@@ -70,7 +74,7 @@ struct Simd : Wide512 {
       SB_UNROLL for (int j = 0; j < 4; j++) {
         m[j] = multiplier + (i + j) % N * 16;
         const Sum sum = sums[(i + j) / N][(i + j) % N];
-        v[j] = FINE && j % 2 == 0 ? rounded(sum, m[j], outputs, steps[(i + j) / N]) : scaled<SLOPED>(sum, m[j], outputs);
+        v[j] = FINE && j % 2 == 0 ? second_bytes(sum, m[j], outputs, steps[(i + j) / N]) : scaled<SLOPED>(sum, m[j], outputs);
       }
       const __m512i bytes = _mm512_packus_epi16(packed<SLOPED>(v[0], v[1], m[0], m[1], outputs),
                                                 packed<SLOPED>(v[2], v[3], m[2], m[3], outputs));

@@ -70,16 +70,17 @@ static SB_INLINE void convolved_tile(const ConvolvedRow &row, long first, long c
   SB_UNROLL for (int p = 0; p < P; p++) {
     SB_UNROLL for (int n = 0; n < N; n++) Simd::spill(spilled[p] + Simd::lanes * n, sums[p][n]);
   }
-  for (int p = 0; p < P; p++)
-    for (int i = 0; i < W; i += Simd::lanes) {
+  for (int i = 0; i < W; i += Simd::lanes) {
+    Floats positive, slope, values[P];
+    numbers_at(positive, multiplier + i);
+    numbers_at(slope, negative + i);
+    for (int p = 0; p < P; p++) {
       Ints sum;
-      Floats positive, slope;
       numbers_at(sum, spilled[p] + i);
-      numbers_at(positive, multiplier + i);
-      numbers_at(slope, negative + i);
-      Floats value = __builtin_convertvector(sum, Floats) * (sum < 0 ? slope : positive);
-      finish(value, to, first + p, c + i);
+      values[p] = __builtin_convertvector(sum, Floats) * (sum < 0 ? slope : positive);
     }
+    finish(values, P, to, first, c + i);
+  }
 }
 
 template <int K, int B>
@@ -104,50 +105,61 @@ static void convolve(const ConvolvedRow &row) {
   const int32_t kernel = K == 0 ? row.kernel : K;
   int32_t blocks = row.result.channels / kBlock;
   for (long c = 0; blocks > 0;) {
-    const int32_t together = row.pass[blocks < kMaxBlocks ? blocks : kMaxBlocks];
-    switch (together) {
+    const int32_t now = row.pass[blocks < kMaxBlocks ? blocks : kMaxBlocks];
+    switch (now) {
       case 1: convolved_pass<K, 1>(row, c, weights); break;
       case 2: if constexpr (Simd::pass(2) == 2) convolved_pass<K, 2>(row, c, weights); break;
       case 3: if constexpr (Simd::pass(3) == 3) convolved_pass<K, 3>(row, c, weights); break;
       default: if constexpr (Simd::pass(4) == 4) convolved_pass<K, 4>(row, c, weights); break;
     }
-    weights += kernel * kernel * groups * together * kBlock * 4;
-    c += together * kBlock;
-    blocks -= together;
+    weights += kernel * kernel * groups * now * kBlock * 4;
+    c += now * kBlock;
+    blocks -= now;
   }
 }
 
+constexpr int32_t kTogether = 16;  // pixels whose values are in memory at once
+static SB_INLINE int32_t together(int32_t left) { return left < kTogether ? left : kTogether; }
+
 static void sum(const ResultRow &row) {
   const ResultRow to = row;
-  for (int32_t x = 0; x < to.pixels; x++)
+  for (int32_t x = 0; x < to.pixels; x += kTogether)
     for (long c = 0; c < to.channels; c += Simd::lanes) {
-      Floats value = {};
-      finish(value, to, x, c);
+      Floats values[kTogether] = {};
+      finish(values, together(to.pixels - x), to, x, c);
     }
 }
 
 static void multiply(const MultipliedRow &all) {
   const MultipliedRow row = all;
-  for (int32_t x = 0; x < row.result.pixels; x++) {
+  for (int32_t x = 0; x < row.result.pixels; x += kTogether) {
+    const int32_t count = together(row.result.pixels - x);
     const uint8_t *const first = row.first + x * row.first_pixel, *const second = row.second + x * row.second_pixel;
     const uint8_t *const first_fine = row.first_fine ? row.first_fine + x * row.first_pixel : nullptr;
     const uint8_t *const second_fine = row.second_fine ? row.second_fine + x * row.second_pixel : nullptr;
-    Ints level, other = {}, zero;
-    Floats multiplier;
-    if (row.one_channel) {
-      const int32_t one = byte_at(second, 0) - row.second_zero[0];
-      other += (second_fine ? 256 * one + byte_at(second_fine, 0) - 128 : one);
+    float one[kTogether];
+    for (int32_t p = 0; row.one_channel && p < count; p++) {
+      const int32_t level = byte_at(second + p * row.second_pixel, 0) - row.second_zero[0];
+      one[p] = float(second_fine ? 256 * level + byte_at(second_fine + p * row.second_pixel, 0) - 128 : level);
     }
     for (long c = 0; c < row.result.channels; c += Simd::lanes) {
-      numbers_at(zero, row.first_zero + c);
-      levels_at(level, first, first_fine, c, zero);
-      if (!row.one_channel) {
-        numbers_at(zero, row.second_zero + c);
-        levels_at(other, second, second_fine, c, zero);
-      }
+      Ints level, zero, other_zero = {};
+      Floats multiplier, values[kTogether];
       numbers_at(multiplier, row.multiplier + c);
-      Floats value = __builtin_convertvector(level, Floats) * __builtin_convertvector(other, Floats) * multiplier;
-      finish(value, row.result, x, c);
+      numbers_at(zero, row.first_zero + c);
+      if (!row.one_channel) numbers_at(other_zero, row.second_zero + c);
+      for (int32_t p = 0; p < count; p++) {
+        const long at = p * row.first_pixel, by = p * row.second_pixel;
+        levels_at(level, first + at, first_fine ? first_fine + at : nullptr, c, zero);
+        values[p] = __builtin_convertvector(level, Floats);
+        if (row.one_channel) {
+          values[p] = values[p] * one[p] * multiplier;
+        } else {
+          levels_at(level, second + by, second_fine ? second_fine + by : nullptr, c, other_zero);
+          values[p] = values[p] * __builtin_convertvector(level, Floats) * multiplier;
+        }
+      }
+      finish(values, count, row.result, x, c);
     }
   }
 }

@@ -44,11 +44,13 @@ static SB_INLINE void put_bytes(uint8_t *row, long channel, const Ints &level) {
 // Bytes less their zero points, and in parts of 256 with second bytes, if there are any.
 static SB_INLINE void levels_at(Ints &level, const uint8_t *row, const uint8_t *fine, long channel, const Ints &zero) {
   bytes_at(level, row, channel);
-  level -= zero;
-  if (!fine) return;
+  if (!fine) {
+    level -= zero;
+    return;
+  }
   Ints second;
   bytes_at(second, fine, channel);
-  level = 256 * level + second - 128;
+  level = 256 * level + second - (256 * zero + 128);  // of which the last part is the same for all pixels
 }
 
 template <class Numbers, class T>
@@ -89,30 +91,33 @@ static SB_INLINE void put_values(Floats &value, const Ints &zero, uint8_t *out, 
   }
 }
 
-// Adds the terms to values of one pixel, the first of which is channel `c`, and makes them bytes.
-static SB_INLINE void finish_here(Floats &value, const ResultRow &to, long x, long c) {
-  Ints zero, byte;
-  Floats multiplier;
+// Adds the terms to values of `count` pixels from `first` on, the first of which is channel `c`, and makes them bytes. One
+// term and one kind of bytes after the other, so that what all pixels share is read once.
+static void finish(Floats *values, long count, const ResultRow &row, long first, long c) {
+  const ResultRow to = row;  // a copy: what is written cannot be a part of it
+  Ints zero;
   for (int32_t t = 0; t < to.added_count; t++) {
-    const AddedRow &added = to.added[t];
+    const AddedRow added = to.added[t];
+    Floats multiplier;
     numbers_at(multiplier, added.multiplier + c);
     numbers_at(zero, added.zero + c);
-    levels_at(byte, added.row + x * added.pixel, added.fine ? added.fine + x * added.pixel : nullptr, c, zero);
-    value += __builtin_convertvector(byte, Floats) * multiplier;
+    const uint8_t *const bytes = added.row + first * added.pixel;
+    const auto add = [&](const uint8_t *fine) {
+      for (long p = 0; p < count; p++) {
+        Ints level;
+        levels_at(level, bytes + p * added.pixel, fine ? fine + p * added.pixel : nullptr, c, zero);
+        values[p] += __builtin_convertvector(level, Floats) * multiplier;
+      }
+    };
+    if (added.fine)
+      add(added.fine + first * added.pixel);
+    else
+      add(nullptr);
   }
   numbers_at(zero, to.zero + c);
-  const long at = x * to.pixel + c * kElement;
-  put_values<Simd>(value, zero, to.out + at, to.fine ? to.fine + at : nullptr);
-}
-
-[[maybe_unused]] static void finish_block(Floats &value, const ResultRow &to, long x, long c) {
-  finish_here(value, to, x, c);
-}
-
-// The same; where registers are small, one function for all blocks: less code.
-static SB_INLINE void finish(Floats &value, const ResultRow &to, long x, long c) {
-  if constexpr (Simd::lanes < 8)
-    finish_block(value, to, x, c);
+  const long at = first * to.pixel + c * kElement;
+  if (to.fine)
+    for (long p = 0; p < count; p++) put_values<Simd>(values[p], zero, to.out + at + p * to.pixel, to.fine + at + p * to.pixel);
   else
-    finish_here(value, to, x, c);
+    for (long p = 0; p < count; p++) put_values<Simd>(values[p], zero, to.out + at + p * to.pixel, nullptr);
 }

@@ -56,20 +56,26 @@ struct Simd256 {
                                        _mm256_castsi256_ps(sum));
     return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), by);
   }
-  // 8 bytes of 16 bits, and 8 more of what they leave. Far beyond a byte both are at their ends, so values may be clipped
-  // there.
+  // 8 bytes of 16 bits, and 8 more of what they leave. With second bytes values are kept within what still rounds to the
+  // levels 0 and 255 and leaves -128 and 128 steps of 256, so that little is clipped after that.
   struct Bytes {
     __m128i first, second;
   };
   template <bool WIDE>
   static SB_INLINE Bytes bytes_of(__m256 value, Sum zero) {
-    const __m256 kept = clipped(value, -512.0f, 512.0f);
-    const __m256i sloped = _mm256_add_epi32(_mm256_cvtps_epi32(kept), zero);
-    const __m256i level = _mm256_min_epi32(_mm256_max_epi32(sloped, _mm256_setzero_si256()), _mm256_set1_epi32(255));
-    if constexpr (!WIDE) return {halved(level), _mm_setzero_si128()};
-    const __m256 left = _mm256_sub_ps(kept, _mm256_cvtepi32_ps(_mm256_sub_epi32(level, zero)));
-    const __m256i steps = _mm256_cvtps_epi32(clipped(_mm256_mul_ps(left, _mm256_set1_ps(256.0f)), -128.0f, 127.0f));
-    return {halved(level), halved(_mm256_add_epi32(steps, _mm256_set1_epi32(128)))};
+    if constexpr (!WIDE) {  // far beyond a byte they are at their ends
+      const __m256i level = _mm256_add_epi32(_mm256_cvtps_epi32(clipped(value, -512.0f, 512.0f)), zero);
+      return {halved(_mm256_min_epi32(_mm256_max_epi32(level, _mm256_setzero_si256()), _mm256_set1_epi32(255))),
+              _mm_setzero_si128()};
+    }
+    const __m256 around = _mm256_cvtepi32_ps(zero);
+    const __m256 least = _mm256_sub_ps(_mm256_set1_ps(-0.4999f), around);
+    const __m256 most = _mm256_sub_ps(_mm256_set1_ps(255.498f), around);
+    const __m256 kept = _mm256_min_ps(_mm256_max_ps(value, least), most);
+    const __m256i level = _mm256_cvtps_epi32(kept);
+    const __m256 left = _mm256_sub_ps(kept, _mm256_cvtepi32_ps(level));
+    const __m256i steps = _mm256_cvtps_epi32(_mm256_mul_ps(left, _mm256_set1_ps(256.0f)));
+    return {halved(_mm256_add_epi32(level, zero)), halved(_mm256_min_epi32(_mm256_add_epi32(steps, _mm256_set1_epi32(128)), _mm256_set1_epi32(255)))};
   }
   static __m128i requantized(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *fine) {
     const __m256 value = product(sum, multiplier, outputs);
