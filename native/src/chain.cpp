@@ -233,22 +233,6 @@ class Runner {
   uint8_t *outside_ = nullptr;
 };
 
-// A thread that is ready for the rows of an instruction set, and is tidied up however that ends.
-class Prepared {
- public:
-  explicit Prepared(const Isa &isa) : isa_(isa) {
-    if (isa_.begin) isa_.begin();
-  }
-  ~Prepared() {
-    if (isa_.end) isa_.end();
-  }
-  Prepared(const Prepared &) = delete;
-  Prepared &operator=(const Prepared &) = delete;
-
- private:
-  const Isa &isa_;
-};
-
 size_t bytes_for(const Chain &chain, int width) {
   size_t bytes = 0, longest = 0;
   for (int layer = -1; layer < chain.depth(); layer++) {

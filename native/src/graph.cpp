@@ -78,8 +78,7 @@ void Runner::convolve(const Node &node, int t, int y) const {
   const ConvolvedRow row{sources, static_cast<int32_t>(node.inputs.size()), node.kernel, node.stride,
                          node.packed.get(), node.both, node.bias.data(), node.multiplier.data(), graph_.isa->pass,
                          result(node, t, y, added)};
-  const bool common = node.stride == 1 && node.kernel % 2 && node.kernel <= kCommonKernel;
-  (common ? graph_.isa->graph->convolve[node.kernel / 2] : graph_.isa->graph->convolve_any)(row);
+  node.row(row);
 }
 
 ResultRow Runner::result(const Node &node, int t, int y, AddedRow *rows) const {

@@ -68,6 +68,7 @@ struct Node {
   std::vector<int32_t> bias;
   std::vector<float> multiplier;   // of sums from 0 on, then of negative sums, then zero points (bits of int32)
   Buffer packed;
+  void (*row)(const ConvolvedRow &) = nullptr;  // that convolves with `packed`
   std::vector<uint8_t> table;      // 256 bytes for each channel; of a wide result:
   std::vector<uint32_t> between;   // 257 for each: the entries at both ends, the first in the low half
 };
@@ -85,7 +86,8 @@ struct Graph : Network {
   std::vector<Root> roots;
   std::vector<Tensor> tensors;  // the image, then what each node makes
   std::vector<Node> nodes;
-  const Isa *isa = nullptr;
+  const Isa *isa = nullptr;    // that has the rows of graphs
+  const Isa *given = nullptr;  // for which it was packed: the same, or one that has but convolutions of its own
 
   const Node &maker(int tensor) const { return nodes[size_t(tensor) - 1]; }
   bool single(int tensor) const { return tensors[size_t(tensor)].size == kOnePixel; }

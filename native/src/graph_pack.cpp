@@ -1,9 +1,10 @@
-// Weights of a graph in the order of the kernels: [pass][tensor][row][group of 4 bytes][column][output of the pass].
+// Weights of a graph in the order of the kernels, and what else is known before an image is.
 #include <algorithm>
 #include <cstring>
 #include <string>
 
 #include "graph.h"
+#include "graph_tiles.h"
 
 namespace sharpbit {
 namespace {
@@ -65,63 +66,118 @@ void reorder_outputs(const Graph &graph, Node &node, Tensor &made) {
   }
 }
 
-// How many blocks each pass takes of so many, one after the other.
-int together(const Isa &isa, int left) { return isa.pass[std::min(left, kMaxBlocks)]; }
+// Where the weights of a convolution lie. A tensor that is read: its channels in groups of 4 bytes, and bytes of a pixel.
+struct Read {
+  int channels = 0, groups = 0;
+  long pixel = 0;
+};
 
-void pack_convolution(Graph &graph, Node &node, const Tensor &made, const Isa &isa) {
-  const int element = channel_bytes(isa.activation), group = 4 / element, taps = node.kernel * node.kernel;
-  const int blocks = blocks_of(made.channels) / kBlock;
-  std::vector<size_t> pass_begin, in_pass;  // of each block: where its pass begins, in blocks; how many that has
-  for (int block = 0; block < blocks;) {
-    const int count = together(isa, blocks - block);
-    for (int i = 0; i < count; i++) {
-      pass_begin.push_back(size_t(block));
-      in_pass.push_back(size_t(count));
+// [pass][tensor][row][group of 4 bytes][column][output of the pass][4 bytes]
+class InRegisters {
+ public:
+  InRegisters(const Isa &isa, const std::vector<Read> &read, int kernel, int blocks)
+      : kernel_(size_t(kernel)), element_(size_t(channel_bytes(isa.activation))) {
+    for (const Read &one : read) {
+      first_group_.push_back(groups_);
+      own_groups_.push_back(size_t(one.groups));
+      groups_ += size_t(one.groups);
     }
-    block += count;
+    for (int block = 0; block < blocks;) {
+      const int count = isa.pass[std::min(blocks - block, kMaxBlocks)];
+      pass_begin_.insert(pass_begin_.end(), size_t(count), size_t(block) * kBlock);
+      width_.insert(width_.end(), size_t(count), size_t(count) * kBlock);
+      block += count;
+    }
   }
-  std::vector<size_t> first_group, first_channel;
-  size_t groups = 0, channels = 0;
-  for (const int input : node.inputs) {
-    first_group.push_back(groups);
-    first_channel.push_back(channels);
-    const int own = graph.tensors[size_t(input)].channels;
-    groups += size_t((own + group - 1) / group);
-    channels += size_t(own);
+  size_t bytes() const { return kernel_ * kernel_ * groups_ * pass_begin_.size() * kBlock * 4; }
+  size_t place(size_t output, size_t source, size_t channel, size_t ky, size_t kx) const {
+    const size_t group = 4 / element_, begin = pass_begin_[output / kBlock], width = width_[output / kBlock];
+    const size_t step = (first_group_[source] * kernel_ + ky * own_groups_[source] + channel / group) * kernel_ + kx;
+    return (kernel_ * kernel_ * groups_ * begin + step * width + output - begin) * 4 + channel % group * element_;
   }
-  const size_t bytes = size_t(taps) * groups * size_t(blocks) * kBlock * 4;
-  node.packed = make_buffer(bytes);
-  std::memset(node.packed.get(), 0, bytes);
+
+ private:
+  size_t kernel_, element_, groups_ = 0;
+  std::vector<size_t> first_group_, own_groups_;  // of each tensor
+  std::vector<size_t> pass_begin_, width_;        // of each block: the first output of its pass, and how many that has
+};
+
+// [pass of at most 2 blocks][tensor][row][step][block][16 groups of 4 bytes][16 outputs][4]: see graph_tiles.h
+class InTiles {
+ public:
+  InTiles(const std::vector<Read> &read, int kernel, int blocks) : kernel_(size_t(kernel)), blocks_(size_t(blocks)) {
+    for (const Read &one : read) {
+      steps_.push_back({one.pixel, one.groups * 4, kernel});
+      first_step_.push_back(all_);
+      all_ += kernel_ * size_t(steps_.back().count());
+    }
+  }
+  size_t bytes() const { return all_ * blocks_ * kTileBytes; }
+  size_t place(size_t output, size_t source, size_t channel, size_t ky, size_t kx) const {
+    const TileSteps &steps = steps_[source];
+    const size_t byte = steps.place(int32_t(kx), int32_t(channel)), k = byte % kTileRow;
+    const size_t begin = output / (2 * kBlock) * 2, width = std::min<size_t>(2, blocks_ - begin);  // of the pass, in blocks
+    const size_t step = first_step_[source] + ky * size_t(steps.count()) + byte / kTileRow;
+    const size_t tile = all_ * begin + step * width + output / kBlock - begin;
+    return tile * kTileBytes + k / 4 * kTileRow + output % kBlock * 4 + k % 4;
+  }
+
+ private:
+  size_t kernel_, blocks_, all_ = 0;
+  std::vector<TileSteps> steps_;
+  std::vector<size_t> first_step_;
+};
+
+template <class Order>
+void pack_weights(const Graph &graph, Node &node, const Tensor &made, const std::vector<Read> &read, const Order &order) {
+  const Isa &isa = *graph.isa;
+  const int element = channel_bytes(isa.activation), taps = node.kernel * node.kernel;
+  node.packed = make_buffer(order.bytes());
+  std::memset(node.packed.get(), 0, order.bytes());
+  size_t channels = 0;
+  for (const Read &one : read) channels += size_t(one.channels);
   const size_t of_group = channels / size_t(node.groups), outputs_of_group = size_t(made.channels / node.groups);
   for (int o = 0; o < made.channels; o++) {
-    const int to = place(made, o), block = to / kBlock;
-    const size_t width = in_pass[size_t(block)] * kBlock, begin = pass_begin[size_t(block)] * kBlock;
-    uint8_t *const pass = node.packed.get() + size_t(taps) * groups * begin * 4;
+    const size_t to = size_t(place(made, o)), begins = size_t(o) / outputs_of_group * of_group;
     int32_t sum = 0, second = 0;
-    for (size_t s = 0; s < node.inputs.size(); s++) {
-      const size_t own = size_t(graph.tensors[size_t(node.inputs[s])].channels);
-      const size_t own_groups = (own + size_t(group) - 1) / size_t(group);
+    size_t channel = 0;
+    for (size_t s = 0; s < read.size(); s++) {
       const bool wide = node.both && graph.tensors[size_t(node.inputs[s])].wide;
-      for (size_t i = 0; i < own; i++) {
-        const size_t channel = first_channel[s] + i, begins = size_t(o) / outputs_of_group * of_group;
+      for (size_t i = 0; i < size_t(read[s].channels); i++, channel++) {
         if (channel < begins || channel >= begins + of_group) continue;  // of another group
         const int8_t *const weight = node.weight + (size_t(o) * of_group + channel - begins) * size_t(taps);
         for (int tap = 0; tap < taps; tap++) {
           sum += weight[tap];
           second += wide ? weight[tap] : 0;
-          const size_t ky = size_t(tap / node.kernel), kx = size_t(tap % node.kernel), k = size_t(node.kernel);
-          const size_t step = (first_group[s] * k + ky * own_groups + i / size_t(group)) * k + kx;
-          uint8_t *at = pass + (step * width + size_t(to) - begin) * 4 + i % size_t(group) * size_t(element);
-          const int16_t wide = weight[tap];
-          std::memcpy(at, element == 2 ? static_cast<const void *>(&wide) : &weight[tap], size_t(element));
+          uint8_t *const at = node.packed.get() + order.place(to, s, i, size_t(tap / node.kernel), size_t(tap % node.kernel));
+          const int16_t longer = weight[tap];
+          std::memcpy(at, element == 2 ? static_cast<const void *>(&longer) : &weight[tap], size_t(element));
         }
       }
     }
     // Activations that are kept minus 128 lose 128 times the weights. Second bytes count less 128.
     if (isa.activation == Activation::s8)
-      node.bias[size_t(to)] += 128 * (node.both ? 256 : 1) * sum;
+      node.bias[to] += 128 * (node.both ? 256 : 1) * sum;
     else
-      node.bias[size_t(to)] -= 128 * second;
+      node.bias[to] -= 128 * second;
+  }
+}
+
+void pack_convolution(const Graph &graph, Node &node, const Tensor &made) {
+  const Isa &isa = *graph.isa;
+  const int group = 4 / channel_bytes(isa.activation), blocks = blocks_of(made.channels) / kBlock;
+  const bool common = node.stride == 1 && node.kernel % 2 && node.kernel <= kCommonKernel;
+  std::vector<Read> read;
+  for (const int input : node.inputs) {
+    const int channels = graph.tensors[size_t(input)].channels;
+    read.push_back({channels, (channels + group - 1) / group, static_cast<long>(pixel_bytes(graph, input))});
+  }
+  if (common && graph.given->convolve_in_tiles) {
+    node.row = graph.given->convolve_in_tiles;
+    pack_weights(graph, node, made, read, InTiles(read, node.kernel, blocks));
+  } else {
+    node.row = common ? isa.graph->convolve[node.kernel / 2] : isa.graph->convolve_any;
+    pack_weights(graph, node, made, read, InRegisters(isa, read, node.kernel, blocks));
   }
 }
 
@@ -139,6 +195,7 @@ std::vector<uint8_t> outside_of(const Graph &graph, int tensor) {
 }  // namespace
 
 void pack(Graph &graph, const Isa &isa) {
+  graph.given = &isa;
   graph.isa = isa.graph ? &isa : isa.base;
   find_shuffled(graph);
   for (int t = 1; t <= graph.last(); t++) {
@@ -149,7 +206,7 @@ void pack(Graph &graph, const Isa &isa) {
       added.zero.assign(made.zero.size(), 0);
       for (size_t c = 0; c < added.from.size(); c++) added.zero[c] = graph.tensors[size_t(added.tensor)].zero[added.from[c]];
     }
-    if (node.op == Op::convolution) pack_convolution(graph, node, made, *graph.isa);
+    if (node.op == Op::convolution) pack_convolution(graph, node, made);
     node.weight = nullptr;
   }
   for (int t = 0; t <= graph.last(); t++) graph.tensors[size_t(t)].outside = outside_of(graph, t);

@@ -64,6 +64,7 @@ class Runner {
   // Makes all targets; `made(tensor, row)` is called after each row.
   template <typename Made>
   void run(const std::atomic<bool> &cancel, const Made &made) {
+    const Prepared prepared(*graph_.given);
     Schedule(graph_, layout_.rows, layout_.heights).all(layout_.targets, [&](int tensor, int y) {
       if (cancel.load(std::memory_order_relaxed)) return false;
       make(tensor, y);

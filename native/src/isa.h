@@ -131,12 +131,33 @@ struct Isa {
   // Only where a thread must prepare before it computes rows, and tidy up after.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
+  // Only where convolutions of graphs with common kernels have weights in the order of tiles (graph_tiles.h); `graph` is then
+  // that of `base`, as is all else.
+  void (*convolve_in_tiles)(const ConvolvedRow &) = nullptr;
+};
+
+// A thread that is ready for the rows of an instruction set, and is tidied up however that ends.
+class Prepared {
+ public:
+  explicit Prepared(const Isa &isa) : isa_(isa) {
+    if (isa_.begin) isa_.begin();
+  }
+  ~Prepared() {
+    if (isa_.end) isa_.end();
+  }
+  Prepared(const Prepared &) = delete;
+  Prepared &operator=(const Prepared &) = delete;
+
+ private:
+  const Isa &isa_;
 };
 
 constexpr int channel_bytes(Activation activation) { return activation == Activation::s16 ? 2 : 1; }
 
 // Null-terminated, fastest first; the last is plain C++ and runs everywhere.
 extern const Isa *const kInstructionSets[];
+
+void convolve_in_tiles(const ConvolvedRow &row);  // of AMX
 
 extern const Isa kAmxInt8, kAvx512Vnni, kAvxVnni, kAvx2, kNeonDotprod, kPlain;
 

@@ -1,4 +1,4 @@
-// AMX: tiles of 16 x 64 bytes. A tile of 16 pixels (or pairs of pixels) times a tile of weights for 16 outputs takes
+// AMX for chains: tiles of 16 x 64 bytes. A tile of 16 pixels (or pairs of pixels) times a tile of weights for 16 outputs takes
 // the place of 16 x 16 products of 64 bytes. Pixels lie behind each other, so the three columns of a kernel row are one
 // stretch of bytes: the rows of an A tile are stretches that overlap, and nothing is unfolded but the image itself.
 // What a stretch holds too much meets weights of zero.
@@ -406,6 +406,7 @@ const Isa kAmxInt8 = {"amx-int8",
                       pack_tiles,
                       &kAvx512Vnni,
                       begin,
-                      end};
+                      end,
+                      convolve_in_tiles};
 
 }  // namespace sharpbit

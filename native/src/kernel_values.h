@@ -1,5 +1,5 @@
 // How rows of graphs read and write activations: as bytes, and as second bytes that hold what rounding left. Included by
-// kernel_graph.h, where it is said what may stand in such a file.
+// kernel_graph.h, and after a Simd by what convolves in tiles; kernel.h says what may stand in such a file.
 
 // An activation as a byte.
 static SB_INLINE int32_t byte_at(const uint8_t *row, long channel) {

@@ -1,6 +1,8 @@
 // The tiles of AMX in AVX-512, so that isa_amx.cpp can be checked on processors without them (check_tiles).
 #pragma once
 
+#include <cstdlib>
+
 #undef _tile_loadconfig
 #undef _tile_release
 #undef _tile_zero
@@ -11,8 +13,16 @@
 namespace sharpbit_tiles {
 
 inline thread_local uint8_t tile[8][1024];
+inline thread_local bool configured = false;
 
-inline void zero(int t) { std::memset(tile[t], 0, 1024); }
+inline void configure(bool now) {
+  if (configured == now) std::abort();  // twice, or released without
+  configured = now;
+}
+inline void zero(int t) {
+  if (!configured) std::abort();  // a processor would end the program, too
+  std::memset(tile[t], 0, 1024);
+}
 inline void load(int t, const void *from, long stride) {
   for (int row = 0; row < 16; row++) std::memcpy(tile[t] + 64 * row, static_cast<const uint8_t *>(from) + row * stride, 64);
 }
@@ -33,8 +43,8 @@ inline void dot(int sums, int a, int w) {
 
 }  // namespace sharpbit_tiles
 
-#define _tile_loadconfig(config) ((void)(config))
-#define _tile_release() ((void)0)
+#define _tile_loadconfig(config) ((void)(config), sharpbit_tiles::configure(true))
+#define _tile_release() sharpbit_tiles::configure(false)
 #define _tile_zero(t) sharpbit_tiles::zero(t)
 #define _tile_loadd(t, from, stride) sharpbit_tiles::load(t, from, stride)
 #define _tile_stored(t, to, stride) sharpbit_tiles::store(t, to, stride)
