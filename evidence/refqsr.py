@@ -6,6 +6,7 @@
     python evidence/refqsr.py ... --rows "4 bits" "RefQSR 8-4"       some rows alone
     python evidence/refqsr.py --sets ... --measure                   only what was trained already
     python evidence/refqsr.py ... --untrained                        as training begins, without a step of it
+    python evidence/refqsr.py ... --longer 5 --runs FOLDER           every row trained for five times as many steps
 
 IMAGES is a folder of images to train on, at any depth. The rows are recipes: of the small SRResNet those of
 `recipes/evidence/refqsr`, of CARN-M those of `recipes/evidence/carn-m` (`_refqsr_rows.py`). They begin with DDTB at 8
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import statistics
 import sys
 from collections.abc import Sequence
@@ -87,6 +89,7 @@ def train(
     what: Network = SMALL,
     *,
     rows: Sequence[str] = (),
+    longer: int = 1,
     untrained: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -98,6 +101,7 @@ def train(
         runs: folder of all results.
         what: the network.
         rows: names of the rows; all by default.
+        longer: how many times the steps of their recipes they are trained; what all begin with is not.
         untrained: whether rows stop before their first step.
         quiet: whether progress is hidden.
     """
@@ -116,11 +120,34 @@ def train(
         for name in (what.rows[row] for row in rows or what.rows):
             if _weights(folder / name, untrained=untrained) is None:
                 steps = 0 if untrained else None
-                recipe.run(what.path(name), data=pairs, out=folder / name, seed=seed, stop_after=steps, quiet=quiet)
+                path = made_by(what, name, runs, longer)
+                recipe.run(path, data=pairs, out=folder / name, seed=seed, stop_after=steps, quiet=quiet)
+
+
+def made_by(what: Network, name: str, runs: Path, longer: int) -> Path:
+    """The recipe of a row; trained longer, one of as many times the steps, in epochs as many times as long."""
+    path = what.path(name)
+    if longer == 1:
+        return path
+    text, found = re.subn(
+        r"^(steps|epoch) = (\d+)$", lambda match: f"{match[1]} = {int(match[2]) * longer}", path.read_text(), flags=re.M
+    )
+    assert found == 2, f"{path} has not one number of steps and of an epoch"
+    target = runs / f"longer-{longer}" / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomic(target, overwrite=True) as file:
+        file.write(text.encode())
+    return target
 
 
 def measure(
-    runs: Path, sets: Sequence[Benchmark], threads: int | None = None, what: Network = SMALL, *, untrained: bool = False
+    runs: Path,
+    sets: Sequence[Benchmark],
+    threads: int | None = None,
+    what: Network = SMALL,
+    *,
+    longer: int = 1,
+    untrained: bool = False,
 ) -> list[Row]:
     """All rows of which there are weights; numbers of weights that were measured before are taken from `row.json`."""
     rows = []
@@ -129,7 +156,7 @@ def measure(
             path = _weights(folder / file, untrained=untrained)
             if path is not None:
                 seed = int(folder.name.removeprefix("seed-"))
-                rows.append(_measured(name, seed, path, sets, threads, what.path(file)))
+                rows.append(_measured(name, seed, path, sets, threads, made_by(what, file, runs, longer)))
     return rows
 
 
@@ -139,7 +166,7 @@ def _weights(folder: Path, *, untrained: bool) -> Path | None:
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
-def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threads: int | None, made_by: Path) -> Row:
+def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threads: int | None, by: Path) -> Row:
     trained = path.name == TRAINED
     weights = hashlib.sha256(path.read_bytes()).hexdigest()
     kept = path.with_name("row.json" if trained else "start.json")
@@ -148,7 +175,7 @@ def _measured(name: str, seed: int, path: Path, sets: Sequence[Benchmark], threa
         if row.weights == weights and list(row.psnr) == [item.name for item in sets]:
             return row
     print(f"measuring {name}, seed {seed}", file=sys.stderr)
-    steps = {step.verb: step.settings for step in recipe.read(made_by).step}
+    steps = {step.verb: step.settings for step in recipe.read(by).step}
     result = evaluate(path, sets, threads=threads, engine="torch", patch=PATCH, step=STEP)
     costs = [_told(score.cost) for score in result.sets]
     names = [item.name for item in sets]
@@ -231,6 +258,7 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, help="folder of results; runs/refqsr or runs/carn-m by default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[SEED])
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="rows to train; all by default")
+    parser.add_argument("--longer", type=int, default=1, metavar="TIMES", help="train rows for so many times the steps")
     parser.add_argument("--threads", type=int, help="threads that work; all by default")
     parser.add_argument("--measure", action="store_true", help="train nothing")
     parser.add_argument("--untrained", action="store_true", help="stop before the first step, and measure that")
@@ -241,6 +269,10 @@ def main() -> int:
     runs: Path = given.runs or Path("runs") / what.folder
     if unknown := [row for row in given.rows if row not in what.rows]:
         parser.error(f"there is no row {unknown[0]!r}; there are {', '.join(what.rows)}")
+    if given.longer < 1:
+        parser.error(f"--longer is a number of times, at least 1, and not {given.longer}")
+    if given.longer > 1 and given.runs is None:
+        parser.error("give the folder of the longer rows with --runs, beside the others")
     sets = [item for folder in given.sets for item in find(folder)]
     if not given.measure:
         if given.data is None:
@@ -250,8 +282,8 @@ def main() -> int:
                 parser.error("give the published CARN-M with --weights")
             published_float(given.weights, runs)
         pairs = Pairs.from_folder(given.data, 2)
-        train(given.seeds, pairs, runs, what, rows=given.rows, untrained=given.untrained)
-    rows = measure(runs, sets, given.threads, what, untrained=given.untrained)
+        train(given.seeds, pairs, runs, what, rows=given.rows, longer=given.longer, untrained=given.untrained)
+    rows = measure(runs, sets, given.threads, what, longer=given.longer, untrained=given.untrained)
     if not rows:
         parser.error(f"{runs} holds no trained networks; leave out --measure")
     text = markdown(rows, what)

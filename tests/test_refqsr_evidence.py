@@ -55,6 +55,16 @@ def test_rows_of_carn_m_differ_in_what_they_say_alone(bench):
         assert {one, other} <= set(what.rows)
 
 
+def test_rows_that_are_trained_longer_differ_in_their_steps_alone(bench, tmp_path):
+    what = bench.NETWORKS["carn-m"]
+    for name in what.rows.values():
+        own, longer = (recipe.read(bench.made_by(what, name, tmp_path, times)) for times in (1, 3))
+        train = own.step[1].settings
+        assert longer.step[1].settings == train | {"steps": 3 * train["steps"], "epoch": 60}
+        assert longer.step[0] == own.step[0]
+        assert longer.name == own.name
+
+
 def test_the_published_carn_m_is_what_its_rows_begin_with(bench, tmp_path):
     torch.manual_seed(1)
     published = models.build("carn", scale=2, groups=4, multi=True)
