@@ -86,8 +86,8 @@ struct Graph : Network {
   std::vector<Root> roots;
   std::vector<Tensor> tensors;  // the image, then what each node makes
   std::vector<Node> nodes;
-  const Isa *isa = nullptr;    // that has the rows of graphs
-  const Isa *given = nullptr;  // for which it was packed: the same, or one that has but convolutions of its own
+  const Isa *isa = nullptr;    // whose rows of graphs are used
+  const Isa *given = nullptr;  // that was asked for: `isa`, or one that adds only convolutions in tiles
 
   const Node &maker(int tensor) const { return nodes[size_t(tensor) - 1]; }
   bool single(int tensor) const { return tensors[size_t(tensor)].size == kOnePixel; }

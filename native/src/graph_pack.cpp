@@ -102,12 +102,13 @@ class InRegisters {
   std::vector<size_t> pass_begin_, width_;        // of each block: the first output of its pass, and how many that has
 };
 
+#if defined(SB_AMX_INT8)
 // [pass of at most 2 blocks][tensor][row][step][block][16 groups of 4 bytes][16 outputs][4]: see graph_tiles.h
 class InTiles {
  public:
   InTiles(const std::vector<Read> &read, int kernel, int blocks) : kernel_(size_t(kernel)), blocks_(size_t(blocks)) {
     for (const Read &one : read) {
-      steps_.push_back({one.pixel, one.groups * 4, kernel});
+      steps_.push_back(TileSteps::of(one.pixel, one.groups * 4, kernel));
       first_step_.push_back(all_);
       all_ += kernel_ * size_t(steps_.back().count());
     }
@@ -127,6 +128,7 @@ class InTiles {
   std::vector<TileSteps> steps_;
   std::vector<size_t> first_step_;
 };
+#endif
 
 template <class Order>
 void pack_weights(const Graph &graph, Node &node, const Tensor &made, const std::vector<Read> &read, const Order &order) {
@@ -172,13 +174,14 @@ void pack_convolution(const Graph &graph, Node &node, const Tensor &made) {
     const int channels = graph.tensors[size_t(input)].channels;
     read.push_back({channels, (channels + group - 1) / group, static_cast<long>(pixel_bytes(graph, input))});
   }
+#if defined(SB_AMX_INT8)
   if (common && graph.given->convolve_in_tiles) {
     node.row = graph.given->convolve_in_tiles;
-    pack_weights(graph, node, made, read, InTiles(read, node.kernel, blocks));
-  } else {
-    node.row = common ? isa.graph->convolve[node.kernel / 2] : isa.graph->convolve_any;
-    pack_weights(graph, node, made, read, InRegisters(isa, read, node.kernel, blocks));
+    return pack_weights(graph, node, made, read, InTiles(read, node.kernel, blocks));
   }
+#endif
+  node.row = common ? isa.graph->convolve[node.kernel / 2] : isa.graph->convolve_any;
+  pack_weights(graph, node, made, read, InRegisters(isa, read, node.kernel, blocks));
 }
 
 // A pixel of zero points, and of second bytes that add nothing, as rows keep it.

@@ -10,22 +10,19 @@ namespace sharpbit {
 constexpr int kTileRow = 64, kTileBytes = 1024;
 
 struct TileSteps {
-  long pixel;             // bytes from one pixel to the next
-  int32_t bytes, kernel;  // of a pixel that are read, and columns
+  long pitch;              // bytes from one column of the kernel to the next
+  int32_t columns, steps;  // by themselves, with so many steps each; or one, where all columns are one stretch
 
-  // Columns lie behind each other: one stretch of them where that takes fewer steps, else each by itself.
-  int32_t stretch() const { return int32_t((kernel - 1) * pixel + bytes + kTileRow - 1) / kTileRow; }
-  int32_t of_column() const { return (bytes + kTileRow - 1) / kTileRow; }
-  bool one_stretch() const { return stretch() < kernel * of_column(); }
-  int32_t count() const { return one_stretch() ? stretch() : kernel * of_column(); }
-
-  // Where a step begins, in bytes from the first column.
-  long begin(int32_t step) const {
-    return one_stretch() ? long{step} * kTileRow : step / of_column() * pixel + step % of_column() * kTileRow;
+  // Of pixels of `pixel` bytes, the first `bytes` of which are read. One stretch is taken where that takes fewer steps.
+  static TileSteps of(long pixel, int32_t bytes, int32_t kernel) {
+    const int32_t own = (bytes + kTileRow - 1) / kTileRow;
+    const int32_t stretch = (int32_t((kernel - 1) * pixel) + bytes + kTileRow - 1) / kTileRow;
+    return stretch < kernel * own ? TileSteps{pixel, 1, stretch} : TileSteps{pixel, kernel, own};
   }
+  int32_t count() const { return columns * steps; }
   // The byte of a column, counted through all steps.
   size_t place(int32_t column, int32_t byte) const {
-    return one_stretch() ? size_t(column * pixel + byte) : size_t(column) * size_t(of_column()) * kTileRow + size_t(byte);
+    return size_t(columns == 1 ? column * pitch : long{column} * steps * kTileRow) + size_t(byte);
   }
 };
 

@@ -1,9 +1,11 @@
 // Reading the nodes of a graph that look at windows or move pixels.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
 
 #include "graph_reader.h"
+#include "graph_tiles.h"
 
 namespace sharpbit {
 
@@ -86,10 +88,16 @@ void GraphReader::read_convolution(Node &node, Tensor &made, bool stepped) {
     node.padding = limited(kMaxKernel + 1) - 1;
   }
   int channels = 0;
+  size_t packed = 0;  // bytes for an output, of whichever instruction set needs most
   for (int i = 0; i < count; i++) {
     node.inputs.push_back(tensor());
     same_size(made, node.inputs.back(), i == 0);
-    channels += at(node.inputs.back()).channels;
+    const Tensor &read = at(node.inputs.back());
+    channels += read.channels;
+    const size_t kernel = size_t(node.kernel), own = size_t(read.channels) + 4;
+    const long pixel = (node.inputs.back() == 0 ? 4 : blocks_of(read.channels)) * (read.wide ? 2 : 1);
+    const TileSteps steps = TileSteps::of(pixel, (read.channels + 3) / 4 * 4, node.kernel);
+    packed += std::max(own * kernel * kernel * 2, kernel * size_t(steps.count()) * kTileRow);
   }
   if ((node.kernel % 2 == 0 && !stepped) || channels > int(kMaxInputs) || int64_t{inputs} * node.groups != channels ||
       made.channels % node.groups)
@@ -97,7 +105,7 @@ void GraphReader::read_convolution(Node &node, Tensor &made, bool stepped) {
   step(node, made);
   start(node, made);
   const size_t of_one = size_t(inputs) * size_t(node.kernel * node.kernel), all = of_one * size_t(made.channels);
-  packed_ += size_t(made.zero.size()) * size_t(channels + 4 * count) * size_t(node.kernel * node.kernel) * 2;
+  packed_ += made.zero.size() * packed;
   if (packed_ > kMaxPacked) throw ModelError("the integer graph needs more than a gibibyte for its weights");
   node.weight = reinterpret_cast<const int8_t *>(reader_.take(all));
   if (std::memchr(node.weight, 0x80, all)) refuse("has a weight of -128; weights lie between -127 and 127");

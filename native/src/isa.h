@@ -67,12 +67,12 @@ struct ResultRow {
 struct ConvolvedRow {
   const Source *sources;
   int32_t source_count;
-  int32_t kernel, stride;     // only `convolve_any` looks at these
-  const uint8_t *weights;     // [pass][source][row][group][column][outputs of the pass][4 bytes] (graph_pack.cpp)
+  int32_t kernel, stride;     // only `convolve_any` looks at these, and tiles at `kernel`
+  const uint8_t *weights;     // [pass][source][row][group][column][outputs of the pass][4 bytes] (graph_pack.cpp), or as tiles want them
   bool both;                  // whether sums are 256 times those of first bytes, and those of second bytes
   const int32_t *bias;
   const float *multiplier;    // as for Row: three parts, of which the last is `result.zero`
-  const uint8_t *pass;        // blocks that are computed together, while so many (at most 4) are left
+  const uint8_t *pass;        // blocks that are computed together, while so many (at most 4) are left; not with tiles
   ResultRow result;
 };
 
@@ -106,7 +106,7 @@ struct InterpolatedRow {
   int32_t pixels, channels;
 };
 
-// All but `convolve_any`, `look_up` and `interpolate` write nonsense to less than kMaxTile pixels behind the row.
+// Convolutions of common kernels write nonsense to less than kMaxTile pixels behind the row.
 struct GraphRows {
   void (*convolve[kCommonKernel / 2 + 1])(const ConvolvedRow &);  // of kernels of 1, 3 and 5
   void (*convolve_any)(const ConvolvedRow &);                     // of all other kernels, and with a stride
@@ -131,8 +131,8 @@ struct Isa {
   // Only where a thread must prepare before it computes rows, and tidy up after.
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
-  // Only where convolutions of graphs with common kernels have weights in the order of tiles (graph_tiles.h); `graph` is then
-  // that of `base`, as is all else.
+  // Only where convolutions of graphs with common kernels have weights in the order of tiles (graph_tiles.h); all other rows
+  // of graphs are then those of `base`.
   void (*convolve_in_tiles)(const ConvolvedRow &) = nullptr;
 };
 
@@ -157,7 +157,7 @@ constexpr int channel_bytes(Activation activation) { return activation == Activa
 // Null-terminated, fastest first; the last is plain C++ and runs everywhere.
 extern const Isa *const kInstructionSets[];
 
-void convolve_in_tiles(const ConvolvedRow &row);  // of AMX
+void amx_convolve(const ConvolvedRow &row);
 
 extern const Isa kAmxInt8, kAvx512Vnni, kAvxVnni, kAvx2, kNeonDotprod, kPlain;
 

@@ -407,6 +407,6 @@ const Isa kAmxInt8 = {"amx-int8",
                       &kAvx512Vnni,
                       begin,
                       end,
-                      convolve_in_tiles};
+                      amx_convolve};
 
 }  // namespace sharpbit

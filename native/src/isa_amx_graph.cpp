@@ -1,7 +1,7 @@
 // Convolutions of graphs in tiles of AMX: 32 pixels times 32 outputs at once. Weights: [pass of at most 2 blocks][tensor][row of
 // the kernel][step, see graph_tiles.h][block][16 groups of 4 bytes][16 outputs][4].
 //
-// As in chains the sums leave tiles through memory, and those of one block of pixels are finished by AVX-512 while the tiles
+// As in chains the sums leave tiles through memory, and those of one strip of pixels are finished by AVX-512 while the tiles
 // of the next are at work, a few after every step.
 #include <immintrin.h>
 
@@ -19,33 +19,31 @@
 namespace sharpbit {
 namespace {
 
-#define SB_OPAQUE(x) SB_HIDE("+v", x)
-
 #include "simd512.h"
 #include "kernel_values.h"
 
-constexpr int kRows = 32, kUnit = 8;  // pixels of a block, and of what is finished at once
+constexpr int kStrip = 32, kUnit = 8;  // pixels of a strip, and of what is finished at once
 
-// The sums of a block of pixels: of first bytes, where second ones are read as well, and of those that the bias belongs to.
+// The sums of a strip: of first bytes, where second ones are read as well, and of those that the bias belongs to.
 struct alignas(64) Sums {
-  int32_t firsts[kRows * 2 * kBlock], sums[kRows * 2 * kBlock];
+  int32_t firsts[kStrip * 2 * kBlock], sums[kStrip * 2 * kBlock];
 };
 
 template <int N>
-SB_INLINE void store_tiles(int32_t *to, bool two) {
+SB_INLINE void store_tiles(int32_t *to, bool whole) {
   constexpr long stride = N * kTileRow;
   _tile_stored(0, to, stride);
   if constexpr (N == 2) _tile_stored(1, to + kBlock, stride);
-  if (!two) return;
+  if (!whole) return;
   _tile_stored(2, to + 16 * N * kBlock, stride);
   if constexpr (N == 2) _tile_stored(3, to + 16 * N * kBlock + kBlock, stride);
 }
 
-// Makes the sums of 8 pixels, the first of which is `first` in the row and `at` in the block, bytes.
+// Makes bytes of the sums of 8 pixels, the first of which is `first` in the row and `at` in the strip.
 template <int N>
-SB_INLINE void finish_unit(const ConvolvedRow &row, long c, const Sums &block, long first, int at) {
+SB_INLINE void finish_unit(const ConvolvedRow &row, long c, const Sums &strip, long first, int at) {
   const ResultRow &to = row.result;
-  const int32_t *const sums = block.sums + at * N * kBlock, *const firsts = block.firsts + at * N * kBlock;
+  const int32_t *const sums = strip.sums + at * N * kBlock, *const firsts = strip.firsts + at * N * kBlock;
   const float *const multiplier = row.multiplier + c, *const negative = multiplier + to.channels;
   if (!to.added_count && !to.fine && !row.both) {
     for (int half = 0; half < kUnit; half += 4) {
@@ -76,12 +74,12 @@ SB_INLINE void finish_unit(const ConvolvedRow &row, long c, const Sums &block, l
   }
 }
 
-// What is left to finish of the block before, and how much of it after each step.
+// What is left to finish of the strip before, and how much of it after each step.
 template <int N>
 struct Rest {
   const ConvolvedRow &row;
   long c;
-  const Sums *block = nullptr;
+  const Sums *strip = nullptr;
   long first = 0;
   int units = 0, done = 0, due = 0, steps = 0;
 
@@ -92,31 +90,36 @@ struct Rest {
     while (done < units) one();
   }
   void one() {
-    finish_unit<N>(row, c, *block, first + done * kUnit, done * kUnit);
+    finish_unit<N>(row, c, *strip, first + done * kUnit, done * kUnit);
     done++;
   }
 };
 
-// The products of one kind of bytes of 16 or 32 pixels from `first` on.
+TileSteps steps_of(const ConvolvedRow &row, const Source &source) {
+  return TileSteps::of(source.pixel, source.groups * 4, row.kernel);
+}
+
+// The products of one kind of bytes of 32 pixels (`whole`) or 16 from `first` on.
 template <int N>
-SB_INLINE void products(const ConvolvedRow &row, long first, bool second, bool two, const uint8_t *weights, int32_t *to,
+SB_INLINE void products(const ConvolvedRow &row, long first, bool second, bool whole, const uint8_t *weights, int32_t *to,
                         Rest<N> &rest) {
   _tile_zero(0);
-  _tile_zero(1);
   _tile_zero(2);
-  _tile_zero(3);
+  if constexpr (N == 2) {
+    _tile_zero(1);
+    _tile_zero(3);
+  }
   for (int32_t s = 0; s < row.source_count; s++) {
     const Source &source = row.sources[s];
-    const TileSteps steps{source.pixel, source.groups * 4, row.kernel};
-    const int32_t count = steps.count();
+    const TileSteps steps = steps_of(row, source);
     if (second && !source.fine) {
-      weights += size_t(row.kernel) * size_t(count) * N * kTileBytes;
+      weights += size_t(row.kernel) * size_t(steps.count()) * N * kTileBytes;
       continue;
     }
-    for (int ky = 0; ky < row.kernel; ky++) {
-      const uint8_t *const from = source.rows[ky] + first * source.pixel + (second ? source.fine : 0);
-      for (int32_t step = 0; step < count; step++, weights += N * kTileBytes) {
-        const uint8_t *const a = from + steps.begin(step);
+    for (int line = 0; line < row.kernel * steps.columns; line++) {
+      const uint8_t *a = source.rows[line / steps.columns] + line % steps.columns * steps.pitch + first * source.pixel +
+                         (second ? source.fine : 0);
+      for (int32_t step = 0; step < steps.steps; step++, a += kTileRow, weights += N * kTileBytes) {
         _tile_loadd(6, weights, kTileRow);
         _tile_loadd(4, a, source.pixel);
         _tile_dpbusd(0, 4, 6);
@@ -124,7 +127,7 @@ SB_INLINE void products(const ConvolvedRow &row, long first, bool second, bool t
           _tile_loadd(7, weights + kTileBytes, kTileRow);
           _tile_dpbusd(1, 4, 7);
         }
-        if (two) {
+        if (whole) {
           _tile_loadd(5, a + 16 * source.pixel, source.pixel);
           _tile_dpbusd(2, 5, 6);
           if constexpr (N == 2) _tile_dpbusd(3, 5, 7);
@@ -133,31 +136,30 @@ SB_INLINE void products(const ConvolvedRow &row, long first, bool second, bool t
       }
     }
   }
-  store_tiles<N>(to, two);
+  store_tiles<N>(to, whole);
 }
 
-int32_t steps_of(const ConvolvedRow &row, bool second) {
+int32_t all_steps(const ConvolvedRow &row, bool second) {
   int32_t steps = 0;
   for (int32_t s = 0; s < row.source_count; s++)
-    if (!second || row.sources[s].fine)
-      steps += row.kernel * TileSteps{row.sources[s].pixel, row.sources[s].groups * 4, row.kernel}.count();
+    if (!second || row.sources[s].fine) steps += row.kernel * steps_of(row, row.sources[s]).count();
   return steps;
 }
 
 template <int N>
 void pass(const ConvolvedRow &row, long c, const uint8_t *weights) {
-  Sums blocks[2];
+  Sums strips[2];
   Rest<N> rest{row, c};
-  rest.steps = steps_of(row, false) + (row.both ? steps_of(row, true) : 0);
+  rest.steps = all_steps(row, false) + (row.both ? all_steps(row, true) : 0);
   int turn = 0;
-  for (int32_t x = 0; x < row.result.pixels; x += kRows, turn ^= 1) {
-    const bool two = x + kRows / 2 < row.result.pixels;
-    if (row.both) products<N>(row, x, false, two, weights, blocks[turn].firsts, rest);
-    products<N>(row, x, row.both, two, weights, blocks[turn].sums, rest);
+  for (int32_t x = 0; x < row.result.pixels; x += kStrip, turn ^= 1) {
+    const bool whole = x + kStrip / 2 < row.result.pixels;
+    if (row.both) products<N>(row, x, false, whole, weights, strips[turn].firsts, rest);
+    products<N>(row, x, row.both, whole, weights, strips[turn].sums, rest);
     rest.all();
-    rest.block = &blocks[turn];
+    rest.strip = &strips[turn];
     rest.first = x;
-    rest.units = (two ? kRows : kRows / 2) / kUnit;
+    rest.units = (whole ? kStrip : kStrip / 2) / kUnit;
     rest.done = rest.due = 0;
   }
   rest.all();
@@ -165,14 +167,14 @@ void pass(const ConvolvedRow &row, long c, const uint8_t *weights) {
 
 }  // namespace
 
-void convolve_in_tiles(const ConvolvedRow &all) {
+void amx_convolve(const ConvolvedRow &all) {
   const ConvolvedRow row = all;  // a copy: what is written cannot be a part of it
   const uint8_t *weights = row.weights;
-  const size_t block = size_t(steps_of(row, false)) * kTileBytes;
+  const size_t of_block = size_t(all_steps(row, false)) * kTileBytes;  // weights
   for (long c = 0; c < row.result.channels;) {
     const int blocks = row.result.channels - c > kBlock ? 2 : 1;
     blocks == 2 ? pass<2>(row, c, weights) : pass<1>(row, c, weights);
-    weights += size_t(blocks) * block;
+    weights += size_t(blocks) * of_block;
     c += blocks * kBlock;
   }
 }

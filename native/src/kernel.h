@@ -11,8 +11,9 @@
 //   pixels(blocks), pass(blocks)    pixels of a tile; how many output blocks are computed together
 //   load, broadcast, weights        Sum from int32; Vector from 4 bytes, repeated; Vector as it is in memory
 //   dot(sum, activations, weights)  adds the products of each group
-//   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers; with 16 lanes
-//                                         also store<P, 2, true, true>(..., fine), which gives second bytes to the first register
+//   store<P, N, SLOPED>(sums, multiplier, out, pixel_bytes, outputs)   requantizes P pixels of N registers;
+//                                         with 16 lanes and passes of two blocks also store<P, 2, true, true>(..., fine),
+//                                         which gives second bytes to the first register
 //   activations(from), put_activations(to, bytes)   `lanes` activations as 32-bit numbers 0 to 255, and back
 //   looked_up(table, entries)       Sum of these 32-bit entries
 //   puts_values                     whether there is put_value(value, zero, out, fine), which puts `lanes` values, clipped

@@ -57,7 +57,7 @@ struct Simd256 {
     return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), by);
   }
   // 8 bytes of 16 bits, and 8 more of what they leave. With second bytes values are kept within what still rounds to the
-  // levels 0 and 255 and leaves -128 and 128 steps of 256, so that little is clipped after that.
+  // levels 0 and 255; of the steps left only the 128 halfway between two levels are clipped.
   struct Bytes {
     __m128i first, second;
   };
@@ -75,7 +75,8 @@ struct Simd256 {
     const __m256i level = _mm256_cvtps_epi32(kept);
     const __m256 left = _mm256_sub_ps(kept, _mm256_cvtepi32_ps(level));
     const __m256i steps = _mm256_cvtps_epi32(_mm256_mul_ps(left, _mm256_set1_ps(256.0f)));
-    return {halved(_mm256_add_epi32(level, zero)), halved(_mm256_min_epi32(_mm256_add_epi32(steps, _mm256_set1_epi32(128)), _mm256_set1_epi32(255)))};
+    const __m256i second = _mm256_min_epi32(_mm256_add_epi32(steps, _mm256_set1_epi32(128)), _mm256_set1_epi32(255));
+    return {halved(_mm256_add_epi32(level, zero)), halved(second)};
   }
   static __m128i requantized(Sum sum, Sum zero, const float *multiplier, long outputs, uint8_t *fine) {
     const __m256 value = product(sum, multiplier, outputs);

@@ -1,4 +1,4 @@
-// Linked with check.cpp: what the engine allocates ends where a page begins that nobody may touch. A kernel that reads
+// Linked with check.cpp or graphs.cpp: what the engine allocates ends where a page begins that nobody may touch. A kernel that reads
 // or writes too far is a fault here, even in instructions that sanitizers do not see into, such as loads of tiles.
 #include <sys/mman.h>
 #include <unistd.h>

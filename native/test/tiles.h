@@ -1,4 +1,4 @@
-// The tiles of AMX in AVX-512, so that isa_amx.cpp can be checked on processors without them (check_tiles).
+// The tiles of AMX in AVX-512, so that what uses them can be checked on processors without them (check_tiles, graphs_tiles).
 #pragma once
 
 #include <cstdlib>
@@ -18,20 +18,22 @@ inline thread_local bool configured = false;
 inline void configure(bool now) {
   if (configured == now) std::abort();  // twice, or released without
   configured = now;
+  std::memset(tile, 0xA5, sizeof tile);  // nobody may count on what was there
 }
-inline void zero(int t) {
+inline uint8_t *used(int t) {
   if (!configured) std::abort();  // a processor would end the program, too
-  std::memset(tile[t], 0, 1024);
+  return tile[t];
 }
+inline void zero(int t) { std::memset(used(t), 0, 1024); }
 inline void load(int t, const void *from, long stride) {
-  for (int row = 0; row < 16; row++) std::memcpy(tile[t] + 64 * row, static_cast<const uint8_t *>(from) + row * stride, 64);
+  for (int row = 0; row < 16; row++) std::memcpy(used(t) + 64 * row, static_cast<const uint8_t *>(from) + row * stride, 64);
 }
 inline void store(int t, void *to, long stride) {
-  for (int row = 0; row < 16; row++) std::memcpy(static_cast<uint8_t *>(to) + row * stride, tile[t] + 64 * row, 64);
+  for (int row = 0; row < 16; row++) std::memcpy(static_cast<uint8_t *>(to) + row * stride, used(t) + 64 * row, 64);
 }
 inline void dot(int sums, int a, int w) {
   for (int row = 0; row < 16; row++) {
-    __m512i sum = _mm512_loadu_si512(tile[sums] + 64 * row);
+    __m512i sum = _mm512_loadu_si512(used(sums) + 64 * row);
     for (int group = 0; group < 16; group++) {
       int32_t four;
       std::memcpy(&four, tile[a] + 64 * row + 4 * group, 4);

@@ -37,6 +37,26 @@ def in_order(folder, *command):
     return done
 
 
+@needs_native
+def test_each_file_of_kernels_has_the_flags_of_its_instruction_set(tmp_path):
+    """What `make` would do: that all of it links shows only where all is compiled."""
+    if COMPILER:
+        assert "CI" not in os.environ, f"CI has {', '.join(COMPILER)}"
+        pytest.skip(f"there is no {', '.join(COMPILER)}")
+    assert call("deploy", "x2-clean-fast", "--to", "c", "-o", tmp_path / "c").exit_code == 0
+    flags = {"isa_amx": "-mamx-int8", "isa_avx512": "-mavx512vnni", "isa_avx2": "-mavx2", "isa_neon": "+dotprod"}
+    for given in ((), ("SETS=",)):
+        lines = in_order(tmp_path / "c", "make", "-n", *given).stdout.splitlines()
+        compiled = {line.split()[-1]: line for line in lines if line.endswith(".cpp")}
+        assert {"engine/isa_c.cpp", "engine/isas.cpp", "engine/graph.cpp"} <= set(compiled)
+        for file, line in compiled.items():
+            wanted = [flag for name, flag in flags.items() if file.startswith(f"engine/{name}")]
+            assert all(flag in line for flag in wanted), line
+            assert not (wanted and given), line
+        archived = next(line for line in lines if line.startswith("ar ")).split()
+        assert {file.replace(".cpp", ".o") for file in compiled if "/" in file} == set(archived[3:])
+
+
 @pytest.mark.slow  # compiles the engine, its portable kernels alone and without optimization
 @needs_native
 def test_a_compiler_alone_makes_a_program_that_gives_the_exact_result(tmp_path):
