@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sharpbit.app import cli
+from sharpbit.app import signals
 
 COMMAND = Path(sys.executable).with_name("sharpbit")
 IMAGES = 24
@@ -93,7 +93,8 @@ def test_a_signal_ends_the_run_with_a_word_how_to_go_on(folder, number):
     wait_for_results(folder, 1, process)
     process.send_signal(number)
     _, told = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
+    assert ("terminated" if number == signal.SIGTERM else "interrupted") in told
     assert "--skip-existing goes on" in told
     assert "Traceback" not in told
     assert 0 < len(complete(folder)) < IMAGES
@@ -104,13 +105,14 @@ def test_a_signal_never_cuts_the_search_for_a_module_short(number):
     """Python would keep the lock of imports for good, for which all threads that import anything wait."""
     done = []
     code = compile("raise_signal(number)\ndone.append(1)", "<frozen importlib._bootstrap>", "exec")
-    before = signal.signal(number, cli._interrupt)
+    before = signal.signal(number, signals.end_run)
     try:
         with pytest.raises(KeyboardInterrupt):
             exec(code, {"raise_signal": signal.raise_signal, "number": number, "done": done})
             time.sleep(60)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as raised:
             signal.raise_signal(number)
+        assert signals.code_of(raised.value) == 128 + number
     finally:
         signal.signal(number, before)
     assert done == [1]

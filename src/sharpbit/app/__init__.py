@@ -12,8 +12,6 @@ from sharpbit.app import log
 from sharpbit.app.text import printable
 from sharpbit.system.numbers import finite
 
-INTERRUPTED = 130  # exit code, as shells give it for a program that a signal from the keyboard ended
-
 
 def say(line: str) -> None:
     """Print a line for people, to standard error, and append it to the log where there is one."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from sharpbit._version import __version__
-from sharpbit.app import INTERRUPTED, log, say, settings
+from sharpbit.app import log, say, settings
+from sharpbit.app.signals import code_of, listen, word_of
 from sharpbit.errors import SharpbitError, UsageError
 
-_MOMENT = 0.02  # seconds until a signal comes again
 _SETTINGS, _ARGUMENTS = "sharpbit.settings", "sharpbit.arguments"  # of a context
 
 
@@ -67,11 +64,11 @@ class Sentences(click.Group):
         except SharpbitError as error:
             say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             goes_on = "the same command goes on from its last checkpoint, of which there is one a minute"
             begins = "files that it had written are complete"
-            say(f"sharpbit: interrupted; {goes_on if ctx.invoked_subcommand == 'train' else begins}")
-            ctx.exit(INTERRUPTED)
+            say(f"sharpbit: {word_of(end)}; {goes_on if ctx.invoked_subcommand == 'train' else begins}")
+            ctx.exit(code_of(end))
         except BrokenPipeError:
             sys.stderr.close()  # whoever read our output has gone: nothing more to say
             ctx.exit(1)
@@ -166,9 +163,7 @@ def app(log: str | None, nice: int | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `sharpbit.__main__` leaves it while modules are loaded
-        signal.signal(signal.SIGINT, _interrupt)
+    listen()
     warnings.showwarning = _note  # type: ignore[assignment]
     app.main(args=None if arguments is None else list(arguments), prog_name="sharpbit")
 
@@ -176,24 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _note(message: Warning | str, *rest: object) -> None:
     """Print a warning as one line, without the place in the code that it came from."""
     say(f"note: {message}")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End the run; a moment later where Python looks for a module, as it would keep a lock for which threads wait."""
-    if frame is None or not frame.f_code.co_filename.startswith("<frozen importlib"):
-        raise KeyboardInterrupt
-    again = threading.Timer(_MOMENT, _send, [number])
-    again.daemon = True
-    again.start()
-
-
-def _send(number: int) -> None:
-    """Send the main thread a signal, so that it wakes up where it waits."""
-    main_thread = threading.main_thread().ident
-    if main_thread is not None and hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main_thread, number)
-    else:
-        signal.raise_signal(number)
 
 
 if __name__ == "__main__":

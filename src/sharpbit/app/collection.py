@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from sharpbit.app import INTERRUPTED, dump, log, say
+from sharpbit.app import dump, log, say
+from sharpbit.app.signals import code_of, word_of
 from sharpbit.app.text import printable
 from sharpbit.collection.upscaling import CollectionReport, upscale_collection
 from sharpbit.errors import UsageError
@@ -51,7 +52,7 @@ class Given:
 
 
 def run_batch(given: Given) -> int:
-    """Do it; returns the exit code: 0, 1 if a file failed, 130 if it was interrupted."""
+    """Do it; returns the exit code: 0, 1 if a file failed, 130 by Ctrl-C and 143 by SIGTERM."""
     need("batch", "sharpbit batch")
     if given.ray is not None:
         need("ray", "sharpbit batch --ray")
@@ -99,9 +100,9 @@ def run_batch(given: Given) -> int:
                 progress=bar.update if bar else None,
                 expected=expected,
             )
-        except KeyboardInterrupt:
-            say("sharpbit: interrupted; what is finished is kept, and the same command goes on")
-            return INTERRUPTED
+        except KeyboardInterrupt as end:
+            say(f"sharpbit: {word_of(end)}; what is finished is kept, and the same command goes on")
+            return code_of(end)
     _report(given, report, failures)
     return 1 if report.failed else 0
 

@@ -12,8 +12,9 @@ import click
 from tqdm import tqdm
 
 from sharpbit import modelfile, zoo
-from sharpbit.app import INTERRUPTED, aligned, dump, ran
+from sharpbit.app import aligned, dump, ran
 from sharpbit.app.records import Records
+from sharpbit.app.signals import code_of, word_of
 from sharpbit.app.table import write_tables
 from sharpbit.errors import BrokenPackage, MissingExtra, SharpbitError, UsageError
 from sharpbit.measure import bicubic
@@ -50,7 +51,7 @@ class Evaluate:
 
 
 def run_evaluate(given: Evaluate) -> int:
-    """Do it; returns the exit code: 0, 1 if a model could not be measured, 130 if it was interrupted."""
+    """Do it; returns the exit code: 0, 1 if a model could not be measured, 130 by Ctrl-C and 143 by SIGTERM."""
     if not given.data:
         raise UsageError("give the folders of the test images with --data, such as --data Set5 Set14")
     for option, folder in (("--save", given.save), ("--table", given.table)):
@@ -75,10 +76,11 @@ def run_evaluate(given: Evaluate) -> int:
                 if not given.as_json:
                     with bar.external_write_mode():
                         _tell(done[-1], sets, images=given.images or len(todo) == 1, first=len(done) == 1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             way = "the same command goes on" if records else "with --table OUT, the same command would go on"
-            click.echo(f"sharpbit: interrupted, {len(todo) - len(done) - len(failures)} left; {way}", err=True)
-            return INTERRUPTED
+            left = len(todo) - len(done) - len(failures)
+            click.echo(f"sharpbit: {word_of(end)}, {left} left; {way}", err=True)
+            return code_of(end)
     if not given.as_json and any(entry.get("edges") for entry in done):
         click.echo(EDGES)
     if records is not None:

@@ -12,7 +12,8 @@ EXIT_CODES = (
     (0, "Everything that was asked for is done."),
     (1, "An image, model or network failed, is not what it should be, or a result exists; the rest is done."),
     (2, "The command cannot be meant so, or needs a package that is not installed; nothing was done."),
-    (130, "Interrupted by Ctrl-C or SIGTERM; what was written is complete."),
+    (130, "Interrupted by Ctrl-C; what was written is complete."),
+    (143, "Terminated by SIGTERM; what was written is complete."),
 )
 FILES = (
     ("~/.config/sharpbit.toml", "Defaults of options, of all commands or, in a table such as [upscale], of one."),

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from sharpbit.app import dump
+from sharpbit.app.signals import code_of, word_of
 from sharpbit.data.prepare import PreparationPlan, prepare
 from sharpbit.errors import UsageError
 from sharpbit.runtime import available_cpus
 
-INTERRUPTED = 130
 MOST = 10  # notes that are printed one by one
 
 
@@ -29,7 +29,7 @@ def run_prepare(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Do it; returns the exit code: 0, or 130 if it was interrupted."""
+    """Do it; returns the exit code: 0, or 130 by Ctrl-C and 143 by SIGTERM."""
     small = dict(lr)
     if len(small) < len(lr):
         raise UsageError("--lr gives two folders for one scale; give one")
@@ -38,9 +38,9 @@ def run_prepare(
     )
     try:
         done = prepare(plan, workers=workers or available_cpus(), quiet=quiet or as_json or not sys.stderr.isatty())
-    except KeyboardInterrupt:
-        click.echo("interrupted; run the same command again to go on", err=True)
-        return INTERRUPTED
+    except KeyboardInterrupt as end:
+        click.echo(f"sharpbit: {word_of(end)}; run the same command again to go on", err=True)
+        return code_of(end)
     if as_json:
         facts = asdict(done)
         facts["pictures"] = facts.pop("images")  # the name that programs read since version 0.1

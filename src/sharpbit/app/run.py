@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from sharpbit import image as image_io
-from sharpbit.app import INTERRUPTED, dump, log, ran, say
+from sharpbit.app import dump, log, ran, say
+from sharpbit.app.signals import code_of, word_of
 from sharpbit.app.text import printable
 from sharpbit.errors import UsageError
 from sharpbit.image import WriteOptions
@@ -68,7 +69,7 @@ class Upscale:
 
 
 def run_upscale(given: Upscale) -> int:
-    """Do it; returns the exit code: 0, 1 if anything failed, 130 if it was interrupted."""
+    """Do it; returns the exit code: 0, 1 if anything failed, 130 by Ctrl-C and 143 by SIGTERM."""
     started = time.monotonic()
     todo, batch = _prepare(given)
     to_stream = any(job.target == STREAM for job in todo)
@@ -80,7 +81,7 @@ def run_upscale(given: Upscale) -> int:
     if any(job.source == STREAM for job in todo) and (not sys.stdin or sys.stdin.isatty()):
         raise UsageError("the image comes from standard input, which holds none; redirect a file or a pipe to it")
     ledger = Ledger()
-    interrupted = False
+    end: KeyboardInterrupt | None = None
     hidden = given.quiet or machine or to_stream or not sys.stderr.isatty()
     with contextlib.nullcontext() if hidden else _bar(len(todo), given.verbose) as bar:
         try:
@@ -91,11 +92,11 @@ def run_upscale(given: Upscale) -> int:
                     click.echo(json.dumps(outcome.as_json()))
                 if given.verbose and not given.quiet:
                     (bar.write if bar else print)(printable(_line(outcome)), file=sys.stderr)
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as signal:
+            end = signal
     seconds = time.monotonic() - started
-    _report(given, batch, todo, ledger, seconds, interrupted)
-    return INTERRUPTED if interrupted else ledger.exit_code
+    _report(given, batch, todo, ledger, seconds, end)
+    return ledger.exit_code if end is None else code_of(end)
 
 
 def _bar(total: int, verbose: bool) -> Any:
@@ -159,7 +160,9 @@ def _prepare(given: Upscale) -> tuple[list[Job], Batch]:
     )
 
 
-def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, seconds: float, interrupted: bool) -> None:
+def _report(
+    given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, seconds: float, end: KeyboardInterrupt | None
+) -> None:
     outcomes, counts = ledger.outcomes, ledger.counts()
     models = dict.fromkeys(model for o in outcomes if o.model for model in o.models or [BICUBIC])
     used = [batch.upscaler.describe(model) for model in models]
@@ -167,7 +170,7 @@ def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, secon
         spent = {stage: round(value, 3) for stage, value in vars(batch.spent).items()}
         summary: dict[str, Any] = {
             **counts,
-            "interrupted": interrupted,
+            "interrupted": end is not None,
             "seconds": round(seconds, 3),
             "spent": spent,
             "ran": used,
@@ -178,13 +181,13 @@ def _report(given: Upscale, batch: Batch, todo: list[Job], ledger: Ledger, secon
         return
     if not given.quiet:
         _tell_notes(given, ledger, used)
-        if not interrupted or any(outcome.status != "ignored" for outcome in outcomes):
+        if end is None or any(outcome.status != "ignored" for outcome in outcomes):
             say(_summary(given, counts, outcomes, used, seconds, batch.spent))
     for outcome in ledger.of("failed"):
         say(f"sharpbit: {outcome.error}")
-    if interrupted:
+    if end is not None:
         left = len(todo) - len(outcomes)
-        say(f"sharpbit: interrupted, {left} left; the same command with --skip-existing goes on")
+        say(f"sharpbit: {word_of(end)}, {left} left; the same command with --skip-existing goes on")
 
 
 def _tell_notes(given: Upscale, ledger: Ledger, used: list[dict[str, Any]]) -> None:

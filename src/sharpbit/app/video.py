@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from sharpbit.app import INTERRUPTED, dump, say
+from sharpbit.app import dump, say
+from sharpbit.app.signals import code_of, word_of
 from sharpbit.app.text import printable
 from sharpbit.errors import SharpbitError, UsageError
 from sharpbit.pipeline.walk import is_video_name, walk
@@ -51,7 +52,7 @@ class Given:
 
 
 def run_video(given: Given) -> int:
-    """Do it; returns the exit code: 0, 1 if a video failed, 130 if it was interrupted."""
+    """Do it; returns the exit code: 0, 1 if a video failed, 130 by Ctrl-C and 143 by SIGTERM."""
     need("video", "sharpbit video")
     todo = _todo(given)
     done: list[VideoReport] = []
@@ -59,10 +60,10 @@ def run_video(given: Given) -> int:
     for number, (video, output) in enumerate(todo):
         try:
             done.append(_one(given, video, output))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             left = f", {len(todo) - number - 1} other videos left" if len(todo) > number + 1 else ""
-            say(f"sharpbit: interrupted{left}; what is finished of {output} is kept, and the same command goes on")
-            return INTERRUPTED
+            say(f"sharpbit: {word_of(end)}{left}; what is finished of {output} is kept, and the same command goes on")
+            return code_of(end)
         except (SharpbitError, OSError) as error:
             if len(todo) == 1:
                 raise
