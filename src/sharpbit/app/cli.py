@@ -65,7 +65,7 @@ class Sentences(click.Group):
             say(f"sharpbit: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt as end:
-            goes_on = "the same command goes on from its last checkpoint, of which there is one a minute"
+            goes_on = "the same command goes on from its last checkpoint"
             begins = "files that it had written are complete"
             say(f"sharpbit: {word_of(end)}; {goes_on if ctx.invoked_subcommand == 'train' else begins}")
             ctx.exit(code_of(end))

@@ -30,6 +30,7 @@ from sharpbit.quant.grid import Range
 from sharpbit.quant.history import InsertTwoPasses, Quantize
 from sharpbit.quant.refqsr import by_role, in_two_passes
 from sharpbit.system import parallel
+from sharpbit.system.interrupts import Held
 from sharpbit.training.checkpoint import resume, write_checkpoint
 from sharpbit.training.losses import LOSSES, edge_loss, image_loss, lesson
 from sharpbit.training.settings import Training
@@ -62,7 +63,8 @@ def train(
             `batch` pairs of a reference and a query a step, and the losses of both are added.
         how: the plan.
         out: folder of `checkpoint.pt` (written aside, then renamed) and `log.jsonl`; a checkpoint found there is gone
-            on from, exactly: the weights at the end are those of an uninterrupted run.
+            on from, exactly: the weights at the end are those of an uninterrupted run. Ctrl-C and SIGTERM wait for the
+            end of a step and its checkpoint, unless several processes train or this is not the main thread.
         teacher: what `distill` compares with; it stays as it is.
         device: `cpu`, `cuda` or `cuda:N`.
         checkpoint_seconds: time between checkpoints.
@@ -116,6 +118,18 @@ def train(
         taught = stack.enter_context(lesson(net, teacher, how, device))
         crops = pairs.batches(range(start, end), how.seed, how.batch, how.patch, colours=how.colours, part=part)
         stack.enter_context(closing(crops))
+        held = stack.enter_context(Held(out is not None and parallel.count() == 1))
+
+        def measure(steps: int) -> None:
+            """Measure the averaged weights after that many steps; a signal ends it at once."""
+            if validate and first:
+                with held.let_through():
+                    found = dict(validate(_averaged(model, ema, how, steps)))
+                bar.set_postfix(found)
+                _write(out, {"step": steps, "psnr": found})
+
+        if start and (start % validate_every == 0 or start == how.steps) and not _was_measured(out, start):
+            measure(start)  # this was interrupted
         for step in range(start, end):
             if method and method.stage and (step == start or step % how.epoch == 0):
                 method.stage(net, step // how.epoch + how.first_epoch)
@@ -150,13 +164,14 @@ def train(
                 parallel.average([mean])
                 _log(out if first else None, step + 1, float(mean) / counted, how.rate_at(step), bar)
                 mean, counted = torch.zeros((), device=device), 0
-            if validate and first and ((step + 1) % validate_every == 0 or step + 1 == end):
-                found = dict(validate(_averaged(model, ema, how, step + 1)))
-                bar.set_postfix(found)
-                _write(out, {"step": step + 1, "psnr": found})
-            if out and first and (time.monotonic() - saved > checkpoint_seconds or step + 1 == end):
+            measured = validate is not None and ((step + 1) % validate_every == 0 or step + 1 == end)
+            late = time.monotonic() - saved > checkpoint_seconds or held.waiting is not None
+            if out and first and (late or measured or step + 1 == end):
                 write_checkpoint(out, step + 1, how, net, ema, optimizer, images)
                 saved = time.monotonic()
+            held.deliver()
+            if measured:
+                measure(step + 1)
     return _averaged(model, ema, how, end)
 
 
@@ -257,6 +272,14 @@ def _log(out: Path | None, step: int, loss: float, rate: float, bar: tqdm[Any]) 
     if not math.isfinite(loss):
         raise ModelError(f"the loss is {loss} at step {step}; lower the learning rate (rate = {rate:.2g})")
     _write(out, {"step": step, "loss": round(loss, 7), "rate": rate})
+
+
+def _was_measured(out: Path | None, steps: int) -> bool:
+    """Whether the log holds a measurement after that many steps."""
+    if out is None or not (out / "log.jsonl").exists():
+        return False
+    begin = f'{{"step": {steps}, "psnr": '
+    return any(line.startswith(begin) for line in (out / "log.jsonl").read_text().splitlines())
 
 
 def _write(out: Path | None, line: Mapping[str, Any]) -> None:
