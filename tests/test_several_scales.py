@@ -1,5 +1,7 @@
 """Weights that hold several upscaling factors: the one that is asked for runs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from sharpbit import model as models
 from sharpbit.app.cli import app
 from sharpbit.errors import UsageError
 from sharpbit.pipeline.samples import to_float
+from sharpbit.verbs.evaluate import scales_in
 
 
 @pytest.fixture
@@ -44,6 +47,31 @@ def test_evaluate_takes_it_and_refuses_one_that_is_not_there(weights, tmp_path):
     assert sharpbit.evaluate(weights, [tmp_path / "set"], make_small=True, overrides={"width": 8}, scale=2).scale == 2
     with pytest.raises(UsageError, match="x4 model and the scale asked for is 6"):
         sharpbit.evaluate(weights, [tmp_path / "set"], make_small=True, scale=6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "ran"),
+    [
+        (["bicubic", "-s", "2"], [("carn", 2), ("bicubic", 2)]),
+        (["bicubic", "-s", "2", "-s", "3"], [("carn", 2), ("carn", 3), ("bicubic", 2), ("bicubic", 3)]),
+        (["-s", "2", "-s", "4"], [("carn", 2), ("carn", 4)]),
+        (["bicubic", "-s", "6"], [("carn", 4), ("bicubic", 6)]),
+        (["bicubic", "-s", "2", "--config", "scale=3"], [("carn", 3), ("bicubic", 2)]),
+    ],
+)
+def test_scale_beside_bicubic_and_several_scales(weights, tmp_path, flags, ran):
+    (tmp_path / "set").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)).save(tmp_path / "set" / "a.png")
+    command = ["evaluate", str(weights), *flags, "--data", str(tmp_path / "set"), "--make-lr", "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert [(item["name"], item["scale"]) for item in json.loads(done.stdout)["models"]] == ran
+
+
+def test_what_is_not_read_holds_no_scales(weights, tmp_path):
+    (tmp_path / "bad.pth").write_bytes(b"no weights")
+    assert [scales_in(str(name)) for name in (tmp_path / "bad.pth", tmp_path / "none.pth", "bicubic")] == [()] * 3
+    assert scales_in(str(weights)) == (2, 3, 4)
 
 
 def test_inspect_names_them(weights):

@@ -22,7 +22,7 @@ from sharpbit.measure.benchmarks import Benchmark, find
 from sharpbit.system.atomic import check_folder
 from sharpbit.system.extras import need
 from sharpbit.system.numbers import finite
-from sharpbit.verbs.evaluate import cut_of, evaluate, expand
+from sharpbit.verbs.evaluate import cut_of, evaluate, expand, scales_in
 
 PROTOCOL = "PSNR (dB) and SSIM"
 EDGES = "beyond the edges networks see zeros, as in published tables; upscale mirrors the image (up to 0.03 dB)"
@@ -101,12 +101,15 @@ def _how(given: Evaluate) -> tuple[str | None, ...]:
 
 
 def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
-    """Models with the scales to open them with; beside a bicubic, --scale concerns that alone."""
+    """Models with the scales to open them with; beside a bicubic, --scale concerns that and weights for several."""
     models = list(expand(given.models))
     shared = len(given.scale) > 1 or any(model in bicubic.NAMES for model in models)
     for model in models:
-        own = shared and model not in bicubic.NAMES
-        for scale in (None,) if own else given.scale or (None,):
+        wanted = given.scale
+        if wanted and shared and model not in bicubic.NAMES:
+            held = scales_in(model, given.overrides)
+            wanted = tuple(scale for scale in given.scale if scale in held)
+        for scale in wanted or (None,):
             yield model, scale
 
 

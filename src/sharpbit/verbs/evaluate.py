@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
-from sharpbit.errors import ModelError, UsageError
+from sharpbit.errors import ModelError, SharpbitError, UsageError
 from sharpbit.graph.values import stated
 from sharpbit.image.write import open_writer
 from sharpbit.measure import bicubic, patchwise
@@ -257,6 +258,28 @@ def open_model(
     if scale is not None and runtime.scale != scale:
         raise UsageError(f"{model} is an x{runtime.scale} model and the scale asked for is {scale}; leave --scale out")
     return runtime
+
+
+def scales_in(model: str, overrides: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+    """The upscaling factors that weights hold, of which one runs, the smallest first; empty for all other models.
+
+    Args:
+        model: as in `evaluate`; what is no file of weights, or none that can be read, holds none.
+        overrides: as in `evaluate`; a `scale` among them is the only one.
+    """
+    file, overrides = ModelFile(model), dict(overrides or {})
+    if file.suffix not in WEIGHTS or not file.path.is_file() or "scale" in overrides or find_spec("torch") is None:
+        return ()
+    from sharpbit.model import load, scales_of
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever runs it hears them
+            found = load(file, **overrides)
+    except SharpbitError:  # whoever runs it hears that
+        return ()
+    scales = () if found.history else scales_of(found.config)
+    return scales if len(scales) > 1 else ()
 
 
 def expand(models: Sequence[str]) -> Iterator[str]:
