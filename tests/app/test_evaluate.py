@@ -62,8 +62,9 @@ def test_results_are_kept_for_all_models_and_never_replaced(data, models, tmp_pa
         }
         truth = np.array(Image.open(data / item / "GTmod12" / name))
         assert psnr(np.array(Image.open(tmp_path / "kept" / path)), truth, border=2) == pytest.approx(scores[name])
+    (tmp_path / "kept" / "bicubic-x2" / "One" / "0.png").write_bytes((data / "One" / "GTmod12" / "0.png").read_bytes())
     done = run("evaluate", "bicubic", "-s", 2, "--data", data, "--save", tmp_path / "kept", code=1)
-    assert "bicubic-x2/One/0.png" in done.output and "exists" in done.output
+    assert "bicubic-x2/One/0.png exists" in done.output and "name another folder with --save" in done.output
 
 
 @pytest.mark.parametrize("option", ["--save", "--table"])

@@ -23,6 +23,7 @@ from sharpbit.system.atomic import check_folder
 from sharpbit.system.extras import need
 from sharpbit.system.numbers import finite
 from sharpbit.verbs.evaluate import cut_of, evaluate, expand, scales_in
+from sharpbit.verbs.kept import kept_in
 
 PROTOCOL = "PSNR (dB) and SSIM"
 EDGES = "beyond the edges networks see zeros, as in published tables; upscale mirrors the image (up to 0.03 dB)"
@@ -116,7 +117,12 @@ def _todo(given: Evaluate) -> Iterator[tuple[str, int | None]]:
 def _measured(
     model: str, scale: int | None, sets: Sequence[Benchmark], given: Evaluate, records: Records | None, bar: Any
 ) -> dict[str, Any]:
-    known = None if records is None or given.save else records.get(model, scale)
+    save = Path(given.save, name_of(model) + (f"-x{scale}" if scale else "")) if given.save else None
+    known = None if records is None else records.get(model, scale)
+    if known is not None and save is not None:
+        asked = (scale, given.engine, given.device, given.patch, given.step)
+        if not all(kept.complete for kept in kept_in(save, model, sets, asked, given.overrides)):
+            known = None
     if known is not None:
         bar.update(sum(len(item.large) for item in sets))
         return {**known, "name": name_of(model), "model": model}
@@ -131,7 +137,7 @@ def _measured(
         step=given.step,
         progress=bar.update,
         overrides=given.overrides,
-        save=Path(given.save, name_of(model) + (f"-x{scale}" if scale else "")) if given.save else None,
+        save=save,
     )
     entry: dict[str, Any] = finite({"name": name_of(model), **asdict(result)})
     for item in entry["sets"]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sharpbit import zoo
 from sharpbit._version import __version__
 from sharpbit.errors import UsageError
-from sharpbit.measure import bicubic
 from sharpbit.measure.benchmarks import Benchmark
+from sharpbit.verbs.kept import digest, facts, identity
 
 FILE = "results.jsonl"
 
@@ -35,7 +33,7 @@ class Records:
         except OSError as error:
             raise UsageError(f"tables cannot be written to {folder}: {error.strerror}") from None
         self.folder = folder
-        self._data = _digest(json.dumps([__version__, *how, *map(_facts, sets)]).encode())
+        self._data = digest(json.dumps([__version__, *how, *map(facts, sets)]).encode())
         self._known: dict[str, dict[str, Any]] = {}
         path = folder / FILE
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():
@@ -61,16 +59,4 @@ class Records:
             raise UsageError(f"tables cannot be written to {self.folder}: {error.strerror}") from None
 
     def _key(self, model: str, scale: int | None) -> str:
-        if model in bicubic.NAMES:
-            return f"{model}-{scale}-{self._data}"
-        path = zoo.path_of(model)
-        return f"{_digest(path.read_bytes()) if path.is_file() else model}-{scale}-{self._data}"
-
-
-def _facts(benchmark: Benchmark) -> list[Any]:
-    files = [(path.name, path.stat().st_size) for path in benchmark.large]
-    return [benchmark.name, benchmark.crop, files, sorted((k, str(v)) for k, v in benchmark.small.items())]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+        return f"{identity(model)}-{scale}-{self._data}"

@@ -5,29 +5,29 @@ from __future__ import annotations
 import importlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from sharpbit import modelfile, zoo
-from sharpbit.errors import ModelError, SharpbitError, UsageError
+from sharpbit.errors import ModelError, ResultWarning, SharpbitError, UsageError
 from sharpbit.graph.values import stated
-from sharpbit.image.write import open_writer
 from sharpbit.measure import bicubic, patchwise
 from sharpbit.measure.benchmarks import CROP, Benchmark, find
 from sharpbit.measure.evaluate import SetScore
 from sharpbit.measure.evaluate import evaluate as measure
 from sharpbit.measure.patchwise import OVERLAP, Cut
-from sharpbit.measure.upscaling import Pixels, by
+from sharpbit.measure.upscaling import by
 from sharpbit.modelfile import ModelFile
 from sharpbit.runtime import AUTO, NCNN, WEIGHTS, Counting, EngineOptions, Runtime, available_cpus, open_engine
 from sharpbit.runtime._twopass import TwoPassRuntime
-from sharpbit.system.atomic import check_target
 from sharpbit.system.extras import loaded
 from sharpbit.system.progress import Progress
 from sharpbit.twopass.clustering import check_shared
+from sharpbit.verbs.kept import kept_in
 
 ZEROS = "zeros"
 
@@ -102,10 +102,12 @@ def evaluate(
         progress: called with 1 after each image.
         overrides: architecture (`arch`) and sizes of published weights, where weights do not tell them; see
             `sharpbit.load`.
-        save: folder for the upscaled images, `SET/NAME.png`, 8 bits; by default they are not kept.
+        save: folder for the upscaled images, `SET/NAME.png`, 8 bits; by default they are not kept. Those that the same
+            call made before it was interrupted are measured as they are, and the others are made.
 
     Raises:
-        OutputExists: an image of that name lies in `save` already; nothing has been measured then.
+        OutputExists: an image of that name lies in `save` and the same call did not make it, or it is damaged; nothing
+            has been measured then.
         SharpbitError: the model or an image cannot be read, or the two do not fit.
 
     Examples:
@@ -121,17 +123,30 @@ def evaluate(
     sets = [item for entry in entries for item in _sets(entry, crop, make_small)]
     if not sets:
         raise UsageError("nothing to measure on; give folders of test images with --data")
-    keeps = [None if save is None else keeper(Path(save) / item.name, item) for item in sets]
+    asked = (scale, engine, device, patch, step)
+    keeps = kept_in(Path(save), str(model), sets, asked, overrides or {}) if save is not None else None
     threads = threads or available_cpus()
     workers = min(threads, max(len(benchmark.large) for benchmark in sets))
     runtime = open_model(str(model), scale, EngineOptions(engine, device, threads // workers), overrides)
     cut = cut_for(runtime, patch, step)
     counts = isinstance(runtime, Counting) and runtime.quantized
     upscale = patchwise.by(runtime, cut) if cut or counts else by(runtime)
-    scores = [
-        measure(upscale, item, runtime.scale, workers=workers, progress=progress, keep=keep)
-        for item, keep in zip(sets, keeps, strict=True)
-    ]
+    stored = bool(keeps) and not (cut or counts)  # what patches cost is counted, and stands in no image
+    scores = []
+    try:
+        for item, kept in zip(sets, keeps or repeat(None, len(sets)), strict=True):
+            known = kept.get if kept and stored else None
+            keep = kept.keep if kept else None
+            scores += [
+                measure(upscale, item, runtime.scale, workers=workers, progress=progress, keep=keep, known=known)
+            ]
+    except BaseException:
+        for kept in keeps or ():
+            kept.tidy()
+        raise
+    if stored and (found := sum(kept.found for kept in keeps or ())):
+        total = sum(len(item.large) for item in sets)
+        warnings.warn(f"{found} of {total} images were in {save} already and are measured", ResultWarning, stacklevel=2)
     return Evaluation(
         model=str(model),
         scale=runtime.scale,
@@ -146,27 +161,6 @@ def evaluate(
         step=cut.step if cut else None,
         edges=None if isinstance(runtime, bicubic.Bicubic) or runtime.tile or runtime.halo == 0 else ZEROS,
     )
-
-
-def keeper(folder: Path, benchmark: Benchmark) -> Callable[[Path, Pixels], None]:
-    """A function that writes a result of `benchmark` to `folder` as PNG, under the name of its HR image.
-
-    Raises:
-        OutputExists: one of the results is there already.
-    """
-    targets = {path: folder / f"{path.stem}.png" for path in benchmark.large}
-    for target in targets.values():
-        check_target(target)
-
-    def keep(path: Path, pixels: Pixels) -> None:
-        target = targets[path]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        height, width, channels = pixels.shape
-        size = {"height": height, "width": width, "channels": channels}
-        with open_writer(target, "PNG", **size, alpha=False, dtype=pixels.dtype) as writer:
-            writer.write(pixels)
-
-    return keep
 
 
 def cut_of(patch: int | None, step: int | None) -> Cut | None:
