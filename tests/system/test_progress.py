@@ -1,13 +1,15 @@
 """Progress is one of two types: what was done since the last call, or a phase with how much of it is done."""
 
 import ast
+import io
+import time
 from pathlib import Path
 
 import pytest
 from tqdm import tqdm
 
 import sharpbit
-from sharpbit.system.progress import counted, shown
+from sharpbit.system.progress import counted, shown, timed
 from sharpbit.verbs.bench import Candidate, Rules
 
 ROOT = Path(sharpbit.__file__).parent
@@ -41,3 +43,24 @@ def test_no_other_types(path):
         if isinstance(node, ast.arg) and node.arg == "progress" and node.annotation is not None:
             name = ast.unparse(node.annotation).removesuffix(" | None")
             assert name in ("Progress", "Phases"), f"{path.name}:{node.lineno}: {name}"
+
+
+@pytest.mark.parametrize(("terminal", "hidden"), [(True, False), (False, False), (True, True)])
+def test_work_without_steps_has_a_clock_on_a_terminal_alone(monkeypatch, terminal, hidden):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    with timed("exporting {} net.onnx", hidden=hidden, delay=0.01):
+        time.sleep(0.3)
+    said = screen.getvalue()
+    assert ("exporting {} net.onnx [00:00]" in said) == (terminal and not hidden)
+    assert said.split("\r")[-1].strip() == ""  # and is cleared
+
+
+def test_short_work_shows_no_clock(capsys):
+    with timed("exporting"):
+        pass
+    assert not capsys.readouterr().err

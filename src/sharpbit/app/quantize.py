@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sharpbit import model as models
 from sharpbit import zoo
 from sharpbit.app import dump
+from sharpbit.app.text import printable
 from sharpbit.data.calibration import AT_DETAIL, Cut, read_of
 from sharpbit.errors import QuantizeError, UsageError
 from sharpbit.export import AUTHORS, EXPORTS, SUFFIXES
@@ -24,7 +25,7 @@ from sharpbit.measure.evaluate import evaluate
 from sharpbit.report.receipt import PAGES, facts
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
-from sharpbit.system.progress import shown
+from sharpbit.system.progress import shown, timed
 from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.gain import gain
 from sharpbit.verbs.integer_methods import LOSSLESS
@@ -161,6 +162,7 @@ def run_export(
     *,
     overwrite: bool,
     as_json: bool,
+    quiet: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a model for engines; what is to be printed.
@@ -174,8 +176,9 @@ def run_export(
     form = form or next((name for name, suffix in SUFFIXES.items() if suffix == ending), "onnx")
     path = Path(output) if output else Path(source.name).with_suffix(SUFFIXES[form])
     check_target(path, overwrite=overwrite)
-    found = models.load(source, **(overrides or {}))
-    header = EXPORTS[form](found if form == AUTHORS else for_engines(found), path, overwrite=overwrite)
+    with timed(f"exporting {printable(path.name)}", hidden=quiet or as_json):
+        found = models.load(source, **(overrides or {}))
+        header = EXPORTS[form](found if form == AUTHORS else for_engines(found), path, overwrite=overwrite)
     add_receipt(path, "export", source)
     facts = {"file": str(path), "precision": header.precision, "sha256": header.sha256}
     if form == AUTHORS and (note := unnamed_bits(found, path)):

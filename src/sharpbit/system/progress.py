@@ -1,8 +1,11 @@
-"""How long work reports how far it has come: one function for a loop, one for work in several phases."""
+"""How long work reports how far it has come: one function for a loop, one for work in phases, a clock for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,3 +39,34 @@ def shown(bar: tqdm[Any]) -> Phases:
         bar.update(done - bar.n)
 
     return show
+
+
+@contextlib.contextmanager
+def timed(what: str, *, hidden: bool = False, delay: float = 1.0) -> Iterator[None]:
+    """Within, a line on the terminal has the time that one piece of work without steps has taken, second by second.
+
+    Args:
+        what: the work, such as `exporting`.
+        hidden: whether there is no such line; by default there is one, on a terminal alone.
+        delay: seconds until it shows itself; default: 1.
+    """
+    started, done = time.time(), threading.Event()
+
+    def show() -> None:
+        if hidden or done.wait(delay):
+            return
+        from tqdm import tqdm
+
+        name = what.replace("{", "{{").replace("}", "}}")
+        with tqdm(disable=None, bar_format=f"{name} [{{elapsed}}]", leave=False) as bar:
+            bar.start_t = started
+            while not done.wait(1.0):
+                bar.refresh()
+
+    thread = threading.Thread(target=show, name="sharpbit-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

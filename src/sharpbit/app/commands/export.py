@@ -21,6 +21,7 @@ from sharpbit.app import options
 @click.option("-o", "--output", metavar="FILE", help="Path of the result.  [default: name of MODEL, here]")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @options.JSON
+@options.QUIET
 def export(**given: Any) -> None:
     """Write MODEL for engines: onnx for all of them, native (integer models only) for that of sharpbit.
 
