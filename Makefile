@@ -52,6 +52,7 @@ wheel: | $(BIN)/python
 
 native: $(VENV)/core
 	$(PIP) install --no-deps --editable .
+	@test -e build/native/sources || { echo "the engine was not built: pip -v install --no-deps -e . says why" >&2; exit 1; }
 
 wasm: $(VENV)/dev
 	$(PIP) install ziglang==$$(sed -n 's/^COMPILER = "\(.*\)"/\1/p' scripts/build_wasm.py)

@@ -15,6 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NAMES = {"darwin": "libsharpbit.dylib", "win32": "sharpbit.dll"}
 TOOLS = ("cmake", "ninja")
+MARK = "sources"  # of the build folder: what the library was built of, where the last build did not fail
 
 
 class NativeBuildHook(BuildHookInterface):
@@ -30,7 +31,10 @@ class NativeBuildHook(BuildHookInterface):
         return [tool for tool in TOOLS if shutil.which(tool) is None]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build unless the library is newer than its sources; what is built stays in the source tree, git-ignored."""
+        """Build unless the library is of these very sources; what is built stays in the source tree, git-ignored.
+
+        Where that fails, an installation that works on the tree (`pip install --editable`) keeps the one that is there.
+        """
         if self.target_name != "wheel":
             return
         root = Path(self.root)
@@ -40,15 +44,23 @@ class NativeBuildHook(BuildHookInterface):
         if os.environ.get("SHARPBIT_PLATFORM") == "any":  # a wheel that runs everywhere, on ONNX Runtime
             return
         library = root / "src" / "sharpbit" / "runtime" / NAMES.get(sys.platform, "libsharpbit.so")
+        folder = root / "build" / "native"
         try:
-            build(root / "native", root / "build" / "native", library)
+            build(root / "native", folder, library)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            library.unlink(missing_ok=True)
+            (folder / MARK).unlink(missing_ok=True)
+            if version != "editable" or not library.exists():
+                library.unlink(missing_ok=True)  # a wheel has the engine of its own sources, or none
+                self.app.display_warning(
+                    f"sharpbit is built without its native engine ({_reason(error)}); it will run on ONNX Runtime,"
+                    " which is slower. A C++ compiler and then the same command again bring it."
+                )
+                return
             self.app.display_warning(
-                f"sharpbit is built without its native engine ({_reason(error)}); it will run on ONNX Runtime, which is"
-                " slower. A C++ compiler and then the same command again bring it."
+                f"the native engine could not be built again ({_reason(error)}); {library.name} of an earlier build"
+                " stays, which is not of the sources that are there now. Once what failed is mended, the same command"
+                " builds it."
             )
-            return
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform()}"
         if version == "standard":
@@ -57,7 +69,7 @@ class NativeBuildHook(BuildHookInterface):
 
 def build(source: Path, folder: Path, library: Path) -> None:
     """Compile `source` in `folder` and put the result at `library`, unless one of these very sources is there."""
-    mark, state = folder / "sources", _state(source)
+    mark, state = folder / MARK, _state(source)
     if library.exists() and mark.exists() and mark.read_text() == state:
         return
     if not _compiler():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +51,40 @@ def test_without_a_compiler(copy, tmp_path, how):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("version", ["editable", "standard"])
+@pytest.mark.parametrize("there", [True, False])
+def test_only_an_editable_install_keeps_what_was_built_before(tmp_path, monkeypatch, version, there):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setattr(sys, "platform", "linux")
+    library = tmp_path / "src" / LIBRARY
+    (tmp_path / "native" / "src").mkdir(parents=True)
+    (tmp_path / "native" / "include").mkdir()
+    library.parent.mkdir(parents=True)
+    if there:
+        library.write_bytes(b"of another time")
+    mark = tmp_path / "build" / "native" / "sources"  # for which `make native` looks, as pip hides what is said
+    mark.parent.mkdir(parents=True)
+    mark.write_text("sources of another time")
+    said, data = [], {"force_include": {}}
+    app = SimpleNamespace(display_warning=said.append)
+    hook().NativeBuildHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel", app).initialize(version, data)
+    kept = there and version == "editable"
+    assert library.exists() == kept
+    assert not mark.exists()
+    assert len(said) == 1
+    word = "libsharpbit.so of an earlier build stays" if kept else "is built without its native engine"
+    assert word in said[0] and "(no C++ compiler was found)" in said[0]
+    assert ("tag" in data) == kept
+
+
+def hook():
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def built(copy):
     """A clone with what was built here, if anything was; nothing is built where other tests and the user run it."""
@@ -88,9 +123,7 @@ def test_the_wheel_has_the_engine_and_no_rubbish(built, tmp_path):
 
 @needs_compiler
 def test_it_is_built_again_only_when_it_must(tmp_path):
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    hook = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hook)
+    build = hook().build
     source, library = tmp_path / "native", tmp_path / "libsharpbit.so"
     (source / "src").mkdir(parents=True)
     (source / "include").mkdir()
@@ -98,13 +131,13 @@ def test_it_is_built_again_only_when_it_must(tmp_path):
     (source / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.18)\nproject(x CXX)\nadd_library(sharpbit SHARED src/a.cpp)\n"
     )
-    hook.build(source, tmp_path / "build", library)
+    build(source, tmp_path / "build", library)
     first = library.stat().st_ino
-    hook.build(source, tmp_path / "build", library)
+    build(source, tmp_path / "build", library)
     assert library.stat().st_ino == first
     (source / "src" / "a.cpp").write_text("int a() { return 2; }")
-    hook.build(source, tmp_path / "build", library)
+    build(source, tmp_path / "build", library)
     assert library.stat().st_ino != first
     (source / "src" / "a.cpp").write_text("int a( {")
     with pytest.raises(RuntimeError, match=r"cmake failed: .*error"):
-        hook.build(source, tmp_path / "build", library)
+        build(source, tmp_path / "build", library)
