@@ -18,11 +18,10 @@ from sharpbit.arch import Architecture
 from sharpbit.errors import ModelError, UsageError
 from sharpbit.graph import IMAGE, Graph, Node, check
 from sharpbit.graph.colours import LUMA
-from sharpbit.graph.geometry import geometry
+from sharpbit.graph.geometry import BICUBIC_REACH, geometry
 from sharpbit.nn import State
 
 CHANNELS = {"Y": 1, "RGB": 3, "RGBA": 4}
-BICUBIC = 2  # pixels around each that colours see, which follow a network of brightness by bicubic
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Network(nn.Module):
         bare = Graph(self.config.nodes, {}, CHANNELS[self.config.colour], self.config.multiple)
         reach = geometry(bare).reach
         if reach is not None and self.config.colour == "Y":
-            reach = max(reach, BICUBIC)
+            reach = max(reach, BICUBIC_REACH)
         return None if reach is None else 2 * reach + 1
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ LARGEST = 64  # multiples of sizes that are tried
 TRIALS = (64, 32, 16)  # sides of images with which a network is tried
 QUICK = 10**9  # multiply-accumulate operations that take little time
 SCALES = range(1, 17)
+BICUBIC_REACH = 2  # pixels around each that bicubic resizing sees, and colours that follow brightness by it
 _FAR = 1 << 14  # where a pixel is asked what it sees: far away from every edge
 _BLOCK = 8 * 9 * 5 * 7  # what most multiples divide
 
@@ -204,7 +205,7 @@ def _before(node: Node, span: Span, sides: Mapping[str, int], axis: int, taps: S
             return low * node["factor"], high * node["factor"] + node["factor"] - 1
         case "resize":
             ratio = sides[node.inputs[0]] / sides[node.name]
-            more = {"nearest": 0, "bilinear": 1, "bicubic": 2}[node["mode"]]
+            more = {"nearest": 0, "bilinear": 1, "bicubic": BICUBIC_REACH}[node["mode"]]
             return floor((low + 0.5) * ratio - 0.5 * bool(more)) - max(0, more - 1), (
                 floor((high + 0.5) * ratio - 0.5 * bool(more)) + more
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sharpbit.errors import ModelError
-from sharpbit.graph.geometry import geometry, trial_side
+from sharpbit.graph.geometry import BICUBIC_REACH, geometry, trial_side
 from sharpbit.graph.onnx import CHANNELS, UnknownOperator, read
 from sharpbit.graph.values import Whites, smooth_image, whites
 from sharpbit.modelfile import ModelFile
@@ -23,7 +23,6 @@ Run = Callable[[Array], object]
 TRIED = 64  # the side of the first image for a file whose operators are not known; a multiple of most numbers
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BICUBIC = -0.75  # the constant of the bicubic curve by which colours follow a network of brightness
-BICUBIC_REACH = 2  # pixels that it sees around each
 COLOUR_WORDS = {
     1: "for brightness alone (Y), to which colours are added that are upscaled by bicubic",
     4: "for RGBA, of which A is opaque here",
