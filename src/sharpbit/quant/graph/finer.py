@@ -67,6 +67,20 @@ def with_finer(steps: list[Step], found: list[Range], both: frozenset[int], fine
     return Paired(made, frozenset(reading), number, sums)
 
 
+def kernel_of(step: Convolve, read: list[Range], after: Range) -> Tensor:
+    """What is rounded of a convolution: `(outputs, weights + 1)`, its weights and at last its bias, on white.
+
+    They are in steps of the result, and each weight counts in steps of what it is multiplied by.
+
+    Args:
+        step: The convolution.
+        read: The range of each tensor that it reads.
+        after: The range of its result.
+    """
+    weight = step.weight * _own(step, read)
+    return torch.cat([weight.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
+
+
 def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tensor:
     """The steps of its weights in 8 bits, such that their sum fits, and what is added to it: bias and zero points.
 
@@ -78,11 +92,10 @@ def grid_of(step: Convolve, read: list[Range], after: Range, both: bool) -> Tens
     """
     largest, parts = (LARGEST_BOTH, FINE) if both else (FINE, 1)
     weight = step.weight * _own(step, read)
-    kernel = torch.cat([weight.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
     sums = weight.flatten(1).abs().sum(1) * largest
     added = (step.bias - (weight * _of_group(step, [one.zero for one in read])).flatten(1).sum(1)).abs() * parts
     least = torch.maximum(sums / ROOM, (sums + added) / ALL) / MAX_SUM
-    return torch.maximum(steps_of(kernel) * after.step, least)
+    return torch.maximum(steps_of(kernel_of(step, read, after)) * after.step, least)
 
 
 def _own(step: Convolve, read: list[Range]) -> Tensor:

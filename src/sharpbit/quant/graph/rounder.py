@@ -25,7 +25,7 @@ from sharpbit.modelfile.integer_graph import (
 )
 from sharpbit.modelfile.integer_graph_checks import LARGEST_BOTH, MAX_SUM
 from sharpbit.modelfile.integer_layer import FINE, MIDDLE
-from sharpbit.quant.graph.finer import grid_of
+from sharpbit.quant.graph.finer import grid_of, kernel_of
 from sharpbit.quant.graph.kept import Kept
 from sharpbit.quant.graph.moments import Moments
 from sharpbit.quant.graph.ranges import last_readers
@@ -184,9 +184,7 @@ class Rounder:
     def _weights(self, k: int, step: Convolve, values: list[Tensor], result: torch.Size) -> tuple[Tensor, Tensor]:
         """Whole weights, and the step of those of each output in steps of the result."""
         after, read = self.range[k + 1], [self.range[number] for number in step.inputs]
-        own = torch.cat([one.step for one in read]).reshape(step.groups, 1, -1, 1, 1)
-        kernel = (step.weight.reshape(step.groups, -1, *step.weight.shape[1:]) * own).reshape(step.weight.shape)
-        kernel = torch.cat([kernel.flatten(1), step.bias[:, None] / TOP], 1) / after.step[:, None]
+        kernel = kernel_of(step, read, after)
         grid = grid_of(step, read, after, k in self.widths.both) if step.grid is None else step.grid
         size = grid / after.step
         if not self.compensate or step.grid is not None:
