@@ -46,6 +46,7 @@ SLOW = (
     "app/test_bad_calibration.py",
     "app/test_clusters_command.py",
     "app/test_nasty_command.py",
+    "app/test_export_progress.py",
     "app/test_memory.py",
     "app/test_pair_command.py",
     "app/test_quantize_any.py",
