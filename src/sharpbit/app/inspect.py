@@ -140,7 +140,10 @@ def _named(operators: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{NAMES.get(name.strip('_'), name)} {times}" for name, times in operators)
 
 
-_COUNTED = "ONNX Runtime after export, in float: patches choose their bits (evaluate --patch reports what images cost)"
+_COUNTED = (
+    "ONNX Runtime after export, in float: patches choose their bits (evaluate --patch reports what images cost, of"
+    " weights that are not frozen)"
+)
 
 
 def _small(facts: Inspection) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from torch import nn
 from sharpbit.cost import bitops, published
 from sharpbit.cost.bitops import Choice
 from sharpbit.quant.adaptive import Context, Mixed
-from sharpbit.quant.frozen import QDQ, Integers
+from sharpbit.quant.frozen import QDQ, Chosen, Integers
 from sharpbit.quant.grid import FLOAT, Fixed
 from sharpbit.quant.layers import rounding
 
@@ -113,16 +113,17 @@ def summary(name: str, net: nn.Module, plain: nn.Module, pixels: int) -> Numbers
     mixed = [part for part in net.modules() if isinstance(part, Mixed)]
     bits = tuple(float(max(part.bits)) for part in mixed) or fixed_bits(net)
     fqr = sum(bits) / len(bits)
+    frozen = any(isinstance(part, Chosen) for part in net.modules())  # whose bits are those of the widest option
     rule = None
     if published.rule_of(name):
         how = published.Bits(weight_bits(name, net), fqr)
         rule = published.counted(name, plain).bitops(how, pixels, selectors=selects(net))
-    return {"fqr": fqr, "published_bitops": rule, "adaptive": bool(mixed)}
+    return {"fqr": fqr, "published_bitops": rule, "adaptive": bool(mixed) or frozen}
 
 
 def selects(net: nn.Module) -> bool:
     """Whether bits are computed while the network runs, as in CADyQ, and not looked up."""
-    mixed = (part for part in net.modules() if isinstance(part, Mixed))
+    mixed = (part for part in net.modules() if isinstance(part, Mixed | Chosen))
     return any(any(True for _ in part.selector.parameters()) for part in mixed)
 
 

@@ -18,7 +18,6 @@ from sharpbit.export._file import save
 from sharpbit.export._trace import trace
 from sharpbit.model import Model
 from sharpbit.modelfile import Header
-from sharpbit.quant.frozen import PerImage
 from sharpbit.quant.refqsr import TwoPass
 
 
@@ -46,8 +45,7 @@ def export(model: Model, path: Path, *, overwrite: bool = False) -> Header:
 def _graph(model: Model) -> onnx.ModelProto:
     if TwoPass.of(model.history) is not None:
         return _twopass.graph(model.net)
-    least = 2 if any(isinstance(part, PerImage) for part in model.net.modules()) else 1  # edges are mirrored there
-    axes = {2: torch.export.Dim("height", min=least), 3: torch.export.Dim("width", min=least)}
+    axes = {2: torch.export.Dim("height", min=1), 3: torch.export.Dim("width", min=1)}
     return trace(model.net, (torch.zeros(1, 3, 24, 20),), (axes,), ["picture"], ["result"])
 
 

@@ -74,6 +74,9 @@ class Context(nn.Module):
         self.now.spent = {}
         self.now.gradient = image_gradient(args[0].detach())
 
+    def make_room(self, entries: int, quantizers: int) -> None:
+        """Hold a table with so many entries whose numbers mean nothing yet, where choices come from a table."""
+
     @property
     def spent(self) -> dict[int, list[Spent]]:
         """What each `Mixed` chose in the last forward of this thread, by its number."""

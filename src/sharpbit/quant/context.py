@@ -69,9 +69,19 @@ def edge_scores(images: Tensor, released: Tensor) -> Tensor:
     pixels = torch.where(released, 255.0 * (pixels > 0), pixels)
     weighted = sum(weight * pixels[:, k : k + 1] for k, weight in enumerate(INTEGER_GREY))  # below 2^24, so exact
     grey = torch.floor((torch.as_tensor(weighted) + (1 << 14)) / (1 << 15))
-    p = F.pad(grey, (1, 1, 1, 1), mode="reflect" if min(grey.shape[2:]) > 1 else "replicate")
+    p = _mirrored(_mirrored(grey, 2), 3)
     corners = p[..., :-2, :-2] + p[..., :-2, 2:] + p[..., 2:, :-2] + p[..., 2:, 2:]
     return (2 * corners - 8 * grey).abs().clamp(max=255).double().mean((1, 2, 3))
+
+
+def _mirrored(x: Tensor, axis: int) -> Tensor:
+    """`x` with one more pixel at both ends of `axis`: its neighbour's neighbour, or itself where there is no other.
+
+    Written as a choice of rows, because the mirrored edges of exported graphs refuse a side of one pixel.
+    """
+    index = torch.arange(-1, x.shape[axis] + 1, device=x.device)
+    last = index[-1:] - 1
+    return x.index_select(axis, torch.minimum(index.abs(), 2 * last - index).clamp(min=0).minimum(last))
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.int64]:

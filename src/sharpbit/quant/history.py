@@ -10,6 +10,7 @@ from torch import nn
 
 from sharpbit.modelfile.history import Verb, keyed, read_all, settings_of, spread
 from sharpbit.quant import refqsr
+from sharpbit.quant.adaptive import Context, Selector
 from sharpbit.quant.core import METHODS, insert_quantizers
 from sharpbit.quant.freeze import freeze
 from sharpbit.quant.plan import Plan
@@ -183,6 +184,14 @@ class TabulateBits(Verb, verb="tabulate"):
     scores: int = 0
     limit: float = 0.0
     legacy_edge: bool = False
+
+    def apply(self, net: nn.Module) -> nn.Module:
+        """The network with a table of this size, whose numbers mean nothing yet."""
+        places = sum(isinstance(part, Selector) for part in net.modules())
+        for part in net.modules():
+            if isinstance(part, Context):
+                part.make_room(max(self.scores, 1), places)
+        return net
 
 
 @dataclass(frozen=True)

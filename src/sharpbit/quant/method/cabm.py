@@ -137,6 +137,11 @@ class TableContext(Context):
         self.scores = torch.tensor(list(cheap), device=self.scores.device)
         self.options = torch.tensor([entry.options for entry in cheap.values()], device=self.scores.device)
 
+    def make_room(self, entries: int, quantizers: int) -> None:
+        """See `Context`."""
+        self.scores = torch.zeros(entries, dtype=torch.int64, device=self.scores.device)
+        self.options = torch.zeros(entries, quantizers, dtype=torch.int64, device=self.scores.device)
+
     def look(self, net: nn.Module, args: tuple[Tensor, ...]) -> None:
         """See `Context`."""
         image = args[0].detach()
