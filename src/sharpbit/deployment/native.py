@@ -8,7 +8,7 @@ from pathlib import Path
 import sharpbit
 from sharpbit.deployment.texts import TEMPLATES, example, fill, readme
 from sharpbit.errors import ModelError, UsageError
-from sharpbit.modelfile import Header, ModelFile
+from sharpbit.modelfile import Header, ModelFile, several
 from sharpbit.modelfile import native as native_file
 from sharpbit.modelfile.integer_file import payload, read
 
@@ -69,10 +69,7 @@ def container(file: ModelFile, folder: Path) -> None:
 def integers(file: ModelFile) -> tuple[Header, bytes]:
     """The model as a native file, and its header."""
     if not runs(file):
-        raise UsageError(
-            f"{file.name} is in float, and the native engine runs integers; 'sharpbit compress {file.name} --calibrate"
-            " PHOTOS -o small.sharpbit' makes them, and --to onnx takes it as it is"
-        )
+        raise UsageError(_why_not(file))
     if file.suffix == ".sharpbit":
         header = file.verified
         assert header is not None
@@ -82,6 +79,23 @@ def integers(file: ModelFile) -> tuple[Header, bytes]:
     except ModelError as error:
         raise UsageError(f"{error}; --to onnx takes it as it is") from None
     return native_file(header, payload(network))
+
+
+def _why_not(file: ModelFile) -> str:
+    """Why a file is not for the native engine, and what makes one that is."""
+    if file.suffix == ".onnx" and (header := file.verified) is not None:
+        if several(header.history) is not None:
+            return f"{file.name} has several graphs, which sharpbit itself cuts patches for; take one network"
+        if header.precision.startswith("W"):
+            return (
+                f"{file.name} is quantized for ONNX Runtime ({header.precision}), and the native engine runs integers;"
+                " --to onnx takes it as it is, and 'sharpbit compress' makes a .sharpbit of the float network"
+            )
+    as_it_is = ", and --to onnx takes it as it is" if file.suffix == ".onnx" else ""
+    return (
+        f"{file.name} is in float, and the native engine runs integers; 'sharpbit compress {file.name} --calibrate"
+        f" PHOTOS -o small.sharpbit' makes them of a network without quantizers{as_it_is}"
+    )
 
 
 def _engine(folder: Path) -> None:

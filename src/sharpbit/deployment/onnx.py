@@ -44,6 +44,11 @@ def container(file: ModelFile, folder: Path) -> None:
 
 
 def _checked(file: ModelFile) -> Header:
+    if file.suffix not in (".onnx", ".sharpbit"):
+        raise UsageError(
+            f"{file.name} holds weights, and ONNX Runtime takes .onnx; 'sharpbit export {file.name} -o"
+            f" {file.path.stem}.onnx' writes it"
+        )
     if file.suffix != ".onnx":
         raise UsageError(
             f"{file.name} is a file for the native engine, and ONNX Runtime takes .onnx; --to c takes it as it is, and"

@@ -135,7 +135,15 @@ def load(
             f"{source}: its header gives sizes that {header.architecture} does not have ({error})"
         ) from None
     history = read_all(header.history, str(source))
-    model = filled(architecture, sizes, state, str(source), history)
+    try:
+        model = filled(architecture, sizes, state, str(source), history)
+    except ModelError:
+        if file.suffix != ".onnx":
+            raise
+        raise ModelError(
+            f"{source} holds no weights that can be read back: exporting has folded or rounded them; take the file that"
+            " it was exported from (.safetensors or .pth)"
+        ) from None
     about = {key: getattr(header, key) for key in ("name", "data", "licence", "metrics", "precision")}
     return replace(model, history=history, about=about)
 

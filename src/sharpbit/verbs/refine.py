@@ -21,6 +21,7 @@ from sharpbit.quant import core, kernels, recorded
 from sharpbit.quant.clipping import ClippingRange
 from sharpbit.quant.history import Refine
 from sharpbit.quant.ptq.boundary_refinement import Refinement
+from sharpbit.quant.refqsr import in_two_passes
 from sharpbit.system.devices import device_error
 from sharpbit.system.progress import Phases, counted
 from sharpbit.verbs.receipt import differences
@@ -171,9 +172,14 @@ def freeze(model: Model) -> Model:
         model: quantized, and calibrated or refined or trained.
 
     Raises:
-        UsageError: nothing is quantized, it is frozen already, or a range depends on the image.
+        UsageError: nothing is quantized, it is frozen already, or it is in two passes.
         ModelError: a range was never calibrated.
     """
+    if in_two_passes(model.net):
+        raise UsageError(
+            f"this {model.arch.name} is in two passes, each of which is frozen when it is exported; 'sharpbit export'"
+            " writes it for engines"
+        )
     if not any(True for _ in core.quantizers(model.net)):
         raise UsageError(f"this {model.arch.name} has no clipping ranges: it is in float, or frozen already")
     return recorded.freeze(model)
