@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from PIL import UnidentifiedImageError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from sharpbit.errors import ImageError, ImageTooLarge, SharpbitError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = {404: "there is nothing at this address; /openapi.json describes those that there are"}
 
 
@@ -38,6 +41,15 @@ def on_sentence(request: Request, error: Exception) -> Response:
     elif isinstance(error, ImageError) and isinstance(error.__cause__, UnidentifiedImageError):
         status = 415
     return JSONResponse({"error": str(error)}, status)
+
+
+def on_disk(request: Request, error: Exception) -> Response:
+    """An error of the system; a full disk is no mistake of ours, all others are."""
+    assert isinstance(error, OSError)
+    if error.errno not in _FULL:
+        raise error
+    sentence = "the disk of the server is full; delete results that are no longer needed, or try a smaller image"
+    return JSONResponse({"error": sentence}, 507)
 
 
 def on_disconnect(request: Request, error: Exception) -> Response:

@@ -75,8 +75,9 @@ _REASONS = {
     421: "The request names a foreign host.",
     422: "The image is damaged, or the request asks for what there is not.",
     429: "Too much at once; Retry-After holds seconds.",
+    507: "The disk of the server is full.",
 }
-_UPLOAD = (400, 404, 408, 413, 415, 422, 429)
+_UPLOAD = (400, 404, 408, 413, 415, 422, 429, 507)
 
 
 def description(limits: Limits) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def application(settings: Settings) -> Guard:
         HTTPException: answers.on_http,
         SharpbitError: answers.on_sentence,
         ClientDisconnect: answers.on_disconnect,
+        OSError: answers.on_disk,
         Exception: answers.on_fault,
     }
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)

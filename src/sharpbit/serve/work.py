@@ -84,7 +84,11 @@ class Work:
         """Do the work on a job; whatever happens, it has ended then."""
         job.started = time.time()
         job.seconds["waiting"] = job.started - job.created
-        result = Stored()
+        try:
+            result = Stored()
+        except OSError as error:
+            job.ends(FAILED, f"{job.name} could not be upscaled: no file for the result ({error.strerror or error})")
+            return
         try:
             job.check(self.limits.seconds)
             self._make(job, result)
