@@ -89,6 +89,11 @@ def layers(path: Path) -> list[Layer]:
     try:
         found = _of_binary(data) if data[:4] == struct.pack("<i", MAGIC) else _of_text(data.decode())
     except (ValueError, IndexError, struct.error) as error:
+        weights = path.with_suffix(".bin")
+        if weights != path and weights.is_file() and contents(weights).lstrip().startswith(str(MAGIC).encode()):
+            raise ModelError(
+                f"{path} holds weights, and {weights.name} the table of layers; give each the other's name"
+            ) from None
         raise ModelError(f"{path} is not a complete table of ncnn ({error}); get it again") from None
     return found
 
