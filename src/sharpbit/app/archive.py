@@ -41,7 +41,10 @@ def unpacked(path: Path) -> Iterator[tuple[list[Path], str]]:
                 )
             for one, name in zip(members, names, strict=True):
                 (Path(folder) / name).write_bytes(archive.read(one))
-            yield sorted(_models(Path(folder))), _licence(archive)
+            try:
+                yield sorted(_models(Path(folder))), _licence(archive)
+            except ModelError as error:  # which names a file that is gone when somebody reads it
+                raise ModelError(str(error).replace(folder, str(path))) from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ModelError(f"{path} cannot be unpacked ({error}); get it again") from None
 

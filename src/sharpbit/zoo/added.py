@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharpbit.errors import ModelError, UsageError
-from sharpbit.system.atomic import open_atomic, refuse_existing
+from sharpbit.errors import ModelError, OutputExists, UsageError
+from sharpbit.system.atomic import open_atomic
 
 ABOUT = "about.json"
+RESERVED = ("add", "remove", "auto", "bicubic", "bicubic-matlab")  # words that commands take in place of a model
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -72,13 +73,21 @@ def add(name: str, files: Sequence[Path], facts: Mapping[str, Any], *, overwrite
         What was written about it, the sha256 of its files included.
 
     Raises:
-        UsageError: The name is none that a file can have.
+        UsageError: The name is none that a file can have, or means something else.
         OutputExists: There is such a model and `overwrite` is false.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of a model; take letters, digits, '.', '_' and '-'")
-    if not overwrite:
-        refuse_existing(_place(name) / ABOUT)
+        raise UsageError(
+            f"{name!r} cannot be the name of a model; take at most 100 letters, digits, '.', '_' and '-', a letter or"
+            " digit first"
+        )
+    if name in RESERVED:
+        raise UsageError(f"{name} cannot be the name of a model, as it means something else; give another one (--name)")
+    if not overwrite and (_place(name) / ABOUT).exists():
+        raise OutputExists(
+            f"a model {name} was added already, to {_place(name)}; --overwrite replaces it, and --name gives another"
+            " name"
+        )
     digests = {}
     for file in files:
         data = file.read_bytes()

@@ -34,6 +34,9 @@ def models(words: tuple[str, ...], name: str | None, licence: str | None, overwr
     match words:
         case ():
             click.echo(show.table_of_models(as_json))
+        case ("add" | "remove",):
+            what = "FILE, the model to add" if words[0] == "add" else "MODEL, the name of one that was added"
+            raise UsageError(f"'sharpbit models {words[0]}' takes {what}")
         case (model,):
             click.echo(show.card_of(model, as_json))
         case ("add", file):
