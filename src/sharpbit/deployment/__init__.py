@@ -35,7 +35,7 @@ def write(models: Sequence[ModelFile], target: str, folder: Path, *, overwrite: 
         The files in it, sorted.
 
     Raises:
-        UsageError: There is no such target, or the model does not run there.
+        UsageError: There is no such target, the model does not run there, or the folder holds the working folder.
         OutputExists: The folder exists, holds something and `overwrite` is false.
     """
     if target not in TARGETS:
@@ -44,6 +44,8 @@ def write(models: Sequence[ModelFile], target: str, folder: Path, *, overwrite: 
         raise UsageError(f"--to {target} takes one model: a file, or a name that 'sharpbit models' lists")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not overwrite)):
         raise OutputExists(f"{folder} exists; choose another folder, or --overwrite replaces it")
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UsageError(f"{folder} holds the working folder, which cannot be replaced; choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent) as made:
         inner = Path(made) / folder.name
