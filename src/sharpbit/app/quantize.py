@@ -123,10 +123,10 @@ def run_quantize(
             scores[item.name] = (round(values[0], 3), round(values[1], 3))
     if max_drop is not None:
         _check_drop(scores, max_drop, receipt)
-    if report:
+    WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
+    if report:  # behind the file, so that no page tells of one that is not there
         with open_atomic(Path(report), overwrite=overwrite) as file:
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
-    WRITERS[path.suffix.lower()](after, path, overwrite=overwrite)
     if settings.work is not None:
         shutil.rmtree(settings.work, ignore_errors=True)
     did = {"method": method, "bits": receipt.bits, "crops": receipt.crops, "of_images": receipt.images}
