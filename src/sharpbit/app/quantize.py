@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -26,6 +25,7 @@ from sharpbit.report.receipt import PAGES, facts
 from sharpbit.runtime import open_engine
 from sharpbit.system.atomic import check_target, open_atomic
 from sharpbit.system.progress import shown, timed
+from sharpbit.system.work_folder import remove_work
 from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.gain import gain
 from sharpbit.verbs.integer_methods import LOSSLESS
@@ -128,7 +128,7 @@ def run_quantize(
         with open_atomic(Path(report), overwrite=overwrite) as file:
             file.write(PAGES[Path(report).suffix.lower()](model, receipt, scores).encode())
     if settings.work is not None:
-        shutil.rmtree(settings.work, ignore_errors=True)
+        remove_work(settings.work)
     did = {"method": method, "bits": receipt.bits, "crops": receipt.crops, "of_images": receipt.images}
     did |= {**cut.facts(receipt.side), "batch": settings.batch, "asymmetric": settings.asymmetric}
     images = read_of(in_folder(calibrate), cut)

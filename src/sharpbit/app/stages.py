@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from sharpbit.image.folder import in_folder
 from sharpbit.quant.ptq.boundary_refinement import Refinement
 from sharpbit.system.atomic import check_target
 from sharpbit.system.progress import shown
+from sharpbit.system.work_folder import remove_work
 from sharpbit.verbs.compression.receipts import add_receipt
 from sharpbit.verbs.refine import RefinementReceipt, refine_with_receipt
 from sharpbit.verbs.refine import freeze as frozen
@@ -66,7 +66,7 @@ def run_refine(
             progress=shown(bar),
         )
     models.save(after, path, overwrite=overwrite)
-    shutil.rmtree(work, ignore_errors=True)
+    remove_work(work)
     how, options = Cut(**cut), {"teacher_config": dict(teacher_config)} if teacher_config else {}
     did = {"steps": receipt.steps, "teacher": Path(teacher).name, **options}
     did |= {"crops": receipt.crops, "of_images": receipt.images, **how.facts(receipt.side)}
