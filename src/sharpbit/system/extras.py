@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from sharpbit.errors import BrokenPackage, MissingExtra
@@ -18,6 +22,14 @@ EXTRAS = {
     "batch": ("pyarrow", "fsspec"),
     "ray": ("ray", "pyarrow", "fsspec"),
 }
+# What keeps packages from telling their makers that they are used, or on what machine; who has set it has decided.
+QUIET = {
+    "onnxruntime": ("ORT_DISABLE_TELEMETRY", "1"),  # from 1.29 on
+    "ray": ("RAY_USAGE_STATS_ENABLED", "0"),
+}
+REPORTERS = {
+    "openvino": "openvino_telemetry"
+}  # has no variable: it does without this package where it is not installed
 LOADED = {"train": ("torch", "safetensors")}  # what all that needs an extra imports
 
 
@@ -35,7 +47,7 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 
 
 def loaded(package: str, what: str, extra: str | None = None) -> ModuleType:
-    """A package, imported.
+    """A package, imported, and kept from reporting to its makers.
 
     Args:
         package: Its name, as `import` takes it.
@@ -47,11 +59,28 @@ def loaded(package: str, what: str, extra: str | None = None) -> ModuleType:
         BrokenPackage: It is installed, and fails as it is imported.
     """
     try:
-        return importlib.import_module(package)
+        with _quiet(package.partition(".")[0]):
+            return importlib.import_module(package)
     except Exception as error:  # whatever a package raises that is not whole: OSError, RuntimeError, AttributeError
         if extra is not None and isinstance(error, ModuleNotFoundError) and error.name == package:
             raise MissingExtra(what, extra) from None
         raise BrokenPackage(what, package, error) from error
+
+
+@contextmanager
+def _quiet(package: str) -> Iterator[None]:
+    """Import a package without what it would report."""
+    if package in QUIET:
+        os.environ.setdefault(*QUIET[package])
+    reporter = REPORTERS.get(package)
+    if reporter is None or reporter in sys.modules or package in sys.modules:
+        yield
+        return
+    sys.modules[reporter] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        yield
+    finally:
+        del sys.modules[reporter]
 
 
 def need(extra: str, what: str, *also: str) -> None:

@@ -1,12 +1,15 @@
 """Upscales an image with ONNX Runtime: python upscale.py IN OUT."""
 
+import os
 import platform
 import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report to its makers
+import onnxruntime
 
 
 def options() -> onnxruntime.SessionOptions:
