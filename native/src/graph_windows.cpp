@@ -95,7 +95,7 @@ void GraphReader::read_convolution(Node &node, Tensor &made, bool stepped) {
     const Tensor &read = at(node.inputs.back());
     channels += read.channels;
     const size_t kernel = size_t(node.kernel), own = size_t(read.channels) + 4;
-    const long pixel = (node.inputs.back() == 0 ? 4 : blocks_of(read.channels)) * (read.wide ? 2 : 1);
+    const long pixel = pixel_channels(graph_, node.inputs.back()) * (read.wide ? 2 : 1);
     const TileSteps steps = TileSteps::of(pixel, (read.channels + 3) / 4 * 4, node.kernel);
     packed += std::max(own * kernel * kernel * 2, kernel * size_t(steps.count()) * kTileRow);
   }

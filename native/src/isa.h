@@ -14,6 +14,10 @@ enum class Activation : uint8_t {
   s16,  // 2 channels a group: where only products of 16 bits are exact
 };
 
+// Around a zero point of 0: the least value that still rounds to the level 0 and leaves -128 steps of 256, and the largest that
+// still rounds to 255 and leaves 127. What lies beyond gives the same.
+constexpr float kLeastValue = -0.4999f, kMostValue = 255.498f;
+
 constexpr int kBlock = 16;      // channels come in blocks; the last one is filled up with zeros
 constexpr int kMaxBlocks = 4;   // 64 channels
 constexpr int kMaxTile = 32;    // no kernel works on more pixels at once: rows have this much room behind them

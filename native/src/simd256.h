@@ -69,8 +69,8 @@ struct Simd256 {
               _mm_setzero_si128()};
     }
     const __m256 around = _mm256_cvtepi32_ps(zero);
-    const __m256 least = _mm256_sub_ps(_mm256_set1_ps(-0.4999f), around);
-    const __m256 most = _mm256_sub_ps(_mm256_set1_ps(255.498f), around);
+    const __m256 least = _mm256_sub_ps(_mm256_set1_ps(kLeastValue), around);
+    const __m256 most = _mm256_sub_ps(_mm256_set1_ps(kMostValue), around);
     const __m256 kept = _mm256_min_ps(_mm256_max_ps(value, least), most);
     const __m256i level = _mm256_cvtps_epi32(kept);
     const __m256 left = _mm256_sub_ps(kept, _mm256_cvtepi32_ps(level));

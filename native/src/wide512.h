@@ -26,8 +26,8 @@ struct Wide512 {
   // what still rounds to the levels 0 and 255 and leaves -128 and 127 steps, so that neither need be clipped.
   static SB_INLINE __m512i rounded(__m512 value, __m512i zero, __m512i &steps) {
     const __m512 around = _mm512_cvtepi32_ps(zero);
-    const __m512 least = _mm512_sub_ps(_mm512_set1_ps(-0.4999f), around);
-    const __m512 most = _mm512_sub_ps(_mm512_set1_ps(255.498f), around);
+    const __m512 least = _mm512_sub_ps(_mm512_set1_ps(kLeastValue), around);
+    const __m512 most = _mm512_sub_ps(_mm512_set1_ps(kMostValue), around);
     const __m512 kept = _mm512_min_ps(_mm512_max_ps(value, least), most);
     const __m512i level = _mm512_cvtps_epi32(kept);
     const __m512 left = _mm512_sub_ps(kept, _mm512_cvtepi32_ps(level));
